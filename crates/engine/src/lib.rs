@@ -1,0 +1,12 @@
+#![doc = include_str!("flow.md")]
+
+mod backoff;
+pub mod config;
+pub mod config_def;
+pub mod endpoint;
+pub mod error;
+pub mod metrics;
+pub mod offset;
+mod queue;
+pub mod record;
+pub mod tls;
