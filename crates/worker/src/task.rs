@@ -6,6 +6,7 @@ use std::time::Instant;
 use connect_websocket_engine::config_def::Properties;
 
 use crate::config::WorkerConfig;
+use crate::store::OffsetStore;
 
 /// What a task is made from; all of it checked before.
 pub struct TaskSpec {
@@ -13,6 +14,8 @@ pub struct TaskSpec {
     /// The connector's configuration with provider references resolved: may hold secrets, is never shown.
     pub config: Properties,
     pub worker: Arc<WorkerConfig>,
+    /// The one store that all tasks and the offsets resource of REST share.
+    pub offsets: Arc<OffsetStore>,
     pub paused: bool,
 }
 
