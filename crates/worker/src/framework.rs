@@ -180,7 +180,12 @@ pub const KEYS: &[OrderedKey] = &[
             width: Width::Long,
             display_name: "Transforms",
             documentation: "Aliases of transformations. Not supported by this worker yet.",
-            check: Some(|text| refuse_unless_empty(text, "transformations are not supported by this worker yet: remove transforms or run the connector on Kafka Connect")),
+            check: Some(|text| {
+                refuse_unless_empty(
+                    text,
+                    "transformations are not supported by this worker yet: remove transforms or run the connector on Kafka Connect",
+                )
+            }),
             ..BASE
         },
     },
@@ -194,7 +199,12 @@ pub const KEYS: &[OrderedKey] = &[
             width: Width::Long,
             display_name: "Predicates",
             documentation: "Aliases of predicates for transformations. Not supported by this worker yet.",
-            check: Some(|text| refuse_unless_empty(text, "predicates are not supported by this worker yet: remove predicates or run the connector on Kafka Connect")),
+            check: Some(|text| {
+                refuse_unless_empty(
+                    text,
+                    "predicates are not supported by this worker yet: remove predicates or run the connector on Kafka Connect",
+                )
+            }),
             ..BASE
         },
     },
@@ -485,9 +495,8 @@ pub fn converters() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// Every rule that the framework's keys break, in their order. Converters and topic creation are checked elsewhere.
 pub fn check(config: &Properties) -> Vec<ConfigError> {
-    let errors = KEYS.iter().filter_map(|ordered| {
-        ordered.key.value(config.get(ordered.key.name).map(String::as_str)).err()
-    });
+    let errors =
+        KEYS.iter().filter_map(|ordered| ordered.key.value(config.get(ordered.key.name).map(String::as_str)).err());
     errors.flatten().collect()
 }
 
@@ -581,8 +590,13 @@ mod tests {
         assert_eq!(errors(&[("name", "")]), ["Invalid value  for configuration name: String may not be empty"]);
         assert_eq!(
             errors(&[("name", "a\tb")]),
-            ["Invalid value a\tb for configuration name: String may not contain control sequences but had the following ASCII chars: 9"]
+            [
+                "Invalid value a\tb for configuration name: String may not contain control sequences but had the following ASCII chars: 9"
+            ]
         );
-        assert_eq!(errors(&[("tasks.max", "0")]), ["Invalid value 0 for configuration tasks.max: Value must be at least 1"]);
+        assert_eq!(
+            errors(&[("tasks.max", "0")]),
+            ["Invalid value 0 for configuration tasks.max: Value must be at least 1"]
+        );
     }
 }

@@ -17,7 +17,9 @@ use tracing::{error, info, warn};
 use crate::config::WorkerConfig;
 use crate::framework::{self, VERSION};
 use crate::properties::InitialState;
-use crate::rest::entities::{ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskState};
+use crate::rest::entities::{
+    ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskState,
+};
 use crate::store::OffsetStore;
 use crate::task::{self, Task, TaskSpec};
 use crate::validate::{self, SentConfig, Validation, validate};
@@ -174,7 +176,8 @@ impl Herder {
     pub fn connector_status(&self, name: &str) -> Result<ConnectorStateInfo, HerderError> {
         let connectors = self.read();
         let connector = connectors.get(name);
-        let connector = connector.ok_or_else(|| HerderError::NotFound(format!("No status found for connector {name}")))?;
+        let connector =
+            connector.ok_or_else(|| HerderError::NotFound(format!("No status found for connector {name}")))?;
         Ok(self.status_of(name, connector))
     }
 
@@ -191,7 +194,9 @@ impl Herder {
             return Err(HerderError::Forbidden("Topic tracking is disabled.".to_owned()));
         }
         let connectors = self.read();
-        let Some(connector) = connectors.get(name) else { return Ok(Vec::new()) };
+        let Some(connector) = connectors.get(name) else {
+            return Ok(Vec::new());
+        };
         let mut topics = connector.past_topics.clone();
         if let (Some(task), false) = (&connector.task, connector.task_topics_reset) {
             topics.extend(task.active_topics());
@@ -311,7 +316,11 @@ impl Herder {
     }
 
     /// Creates a connector or replaces its configuration; `true` if it was created.
-    pub async fn put_config(self: &Arc<Self>, name: String, config: SentConfig) -> Result<(ConnectorInfo, bool), HerderError> {
+    pub async fn put_config(
+        self: &Arc<Self>,
+        name: String,
+        config: SentConfig,
+    ) -> Result<(ConnectorInfo, bool), HerderError> {
         let config = with_name(&name, config)?;
         self.change(move |herder| async move { herder.put(&name, config).await }).await
     }
@@ -408,7 +417,11 @@ impl Herder {
     }
 
     /// Restarts connector and task as asked; the answer shows what is to be restarted as RESTARTING (KIP-745).
-    pub async fn restart(self: &Arc<Self>, name: String, request: RestartRequest) -> Result<ConnectorStateInfo, HerderError> {
+    pub async fn restart(
+        self: &Arc<Self>,
+        name: String,
+        request: RestartRequest,
+    ) -> Result<ConnectorStateInfo, HerderError> {
         self.change(move |herder| async move {
             let (plan, restarting) = {
                 let mut connectors = herder.write();
@@ -563,7 +576,9 @@ impl Herder {
             }))
         });
         let mut connectors = self.write();
-        let Some(connector) = connectors.get_mut(name) else { return };
+        let Some(connector) = connectors.get_mut(name) else {
+            return;
+        };
         match started {
             Ok(task) => connector.task = Some(task),
             Err(failure) => {
@@ -575,7 +590,9 @@ impl Herder {
 
     /// Stops and removes the task; `true` if there was one. It is visible until it has stopped.
     async fn stop_task(&self, name: &str) -> bool {
-        let Some(task) = self.read().get(name).and_then(|connector| connector.task.clone()) else { return false };
+        let Some(task) = self.read().get(name).and_then(|connector| connector.task.clone()) else {
+            return false;
+        };
         task.stop(Instant::now() + self.worker.task_shutdown_graceful_timeout).await;
         let topics = task.active_topics();
         if let Some(connector) = self.write().get_mut(name) {
@@ -589,7 +606,10 @@ impl Herder {
 
     /// Runs one change after all that came before. It runs to its end even if the client has gone: a connector is never
     /// left half changed.
-    async fn change<T, F>(self: &Arc<Self>, change: impl FnOnce(Arc<Herder>) -> F + Send + 'static) -> Result<T, HerderError>
+    async fn change<T, F>(
+        self: &Arc<Self>,
+        change: impl FnOnce(Arc<Herder>) -> F + Send + 'static,
+    ) -> Result<T, HerderError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, HerderError>> + Send + 'static,

@@ -1,5 +1,6 @@
 //! The native worker: a drop-in for `connect-standalone` for the WebSocket source connector.
 
+pub mod check;
 pub mod client_properties;
 pub mod config;
 pub mod config_error;
@@ -11,6 +12,7 @@ pub mod logging;
 pub mod properties;
 pub mod provider;
 pub mod rest;
+pub mod standalone;
 pub mod store;
 pub mod task;
 pub mod topic_creation;

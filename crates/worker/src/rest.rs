@@ -41,11 +41,8 @@ pub enum Resources {
 pub fn router(api: Api, resources: Resources) -> Router {
     let mut connect = Router::new();
     if resources != Resources::AdminOnly {
-        connect = connect
-            .merge(root::routes())
-            .merge(connectors::routes())
-            .merge(offsets::routes())
-            .merge(plugins::routes());
+        connect =
+            connect.merge(root::routes()).merge(connectors::routes()).merge(offsets::routes()).merge(plugins::routes());
     }
     if resources != Resources::WithoutAdmin {
         connect = connect.merge(loggers::routes());
@@ -53,10 +50,10 @@ pub fn router(api: Api, resources: Resources) -> Router {
     // Resources that answer with something else than JSON are merged after this layer: here is their place.
     let resources = connect.route_layer(middleware::from_fn(surface::accepts_json));
     let surface = surface::Surface::new(&api.herder.worker().rest);
-    let resources = resources
-        .fallback(surface::not_found)
-        .method_not_allowed_fallback(surface::method_not_allowed)
-        .with_state(api);
+    let resources =
+        resources.fallback(surface::not_found).method_not_allowed_fallback(surface::method_not_allowed).with_state(api);
     // The surface is outside of the routes, so that it can change a path before it is looked up.
-    Router::new().fallback_service(resources).layer(middleware::from_fn_with_state(Arc::new(surface), surface::surround))
+    Router::new()
+        .fallback_service(resources)
+        .layer(middleware::from_fn_with_state(Arc::new(surface), surface::surround))
 }

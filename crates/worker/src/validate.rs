@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use connect_websocket_engine::config::{Config, OPTIONS};
-use connect_websocket_engine::config_def::{ConfigError, ConfigKey, HIDDEN, Kind, Properties, parse_boolean, parse_list};
+use connect_websocket_engine::config_def::{
+    ConfigError, ConfigKey, HIDDEN, Kind, Properties, parse_boolean, parse_list,
+};
 use indexmap::IndexMap;
 
 use crate::config::{WorkerConfig, shown_client_property};
@@ -79,15 +81,17 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, 
     }
     errors.add(check_overrides(worker, &resolved.values));
     for name in sent.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name) {
-        errors.by_option.insert(
-            name.clone(),
-            vec!["Null value can not be supplied as the configuration value.".to_owned()],
-        );
+        errors
+            .by_option
+            .insert(name.clone(), vec!["Null value can not be supplied as the configuration value.".to_owned()]);
     }
 
-    let mut answer = Answer { given: &given, resolved: &resolved.values, errors, infos: Vec::new(), groups: Vec::new() };
+    let mut answer =
+        Answer { given: &given, resolved: &resolved.values, errors, infos: Vec::new(), groups: Vec::new() };
     let worker_converters = |key: &ConfigKey| match convert_kind(key.name) {
-        Some(kind) => convert::selected(kind, &IndexMap::new(), &worker.properties).ok().map(|(class, _)| class.to_owned()),
+        Some(kind) => {
+            convert::selected(kind, &IndexMap::new(), &worker.properties).ok().map(|(class, _)| class.to_owned())
+        }
         None => key.default_text().map(str::to_owned),
     };
     for ordered in framework::KEYS {
@@ -104,7 +108,9 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, 
         }
     }
     for kind in [convert::Kind::Header, convert::Kind::Key, convert::Kind::Value] {
-        if let Some(class) = resolved.values.get(kind.option()).filter(|class| framework::converter_class(class.trim()).is_some()) {
+        if let Some(class) =
+            resolved.values.get(kind.option()).filter(|class| framework::converter_class(class.trim()).is_some())
+        {
             let prefix = format!("{}.", kind.option());
             for ordered in framework::converter_keys(class) {
                 answer.table_key(&prefix, ordered, ordered.key.default_text().map(str::to_owned));
@@ -131,7 +137,9 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, 
 pub fn plugin_config(plugin: &str) -> Option<Vec<ConfigKeyInfo>> {
     if framework::is_connector_class(plugin) {
         let keys = connector_keys().chain(framework::KEYS.iter().copied());
-        return Some(keys.map(|ordered| definition("", &ordered, ordered.key.default_text().map(str::to_owned))).collect());
+        return Some(
+            keys.map(|ordered| definition("", &ordered, ordered.key.default_text().map(str::to_owned))).collect(),
+        );
     }
     let keys = framework::converter_keys(framework::converter_class(plugin)?);
     Some(keys.iter().map(|ordered| definition("", ordered, ordered.key.default_text().map(str::to_owned))).collect())
@@ -193,7 +201,8 @@ fn convert_kind(option: &str) -> Option<convert::Kind> {
 
 /// The mark of a hidden value is never a value: it was copied from an answer.
 fn check_hidden_marks(given: &IndexMap<String, String>) -> Vec<ConfigError> {
-    let secret = |name: &str| OPTIONS.iter().any(|key| key.name == name && (key.kind == Kind::Password || key.mask.is_some()));
+    let secret =
+        |name: &str| OPTIONS.iter().any(|key| key.name == name && (key.kind == Kind::Password || key.mask.is_some()));
     let marked = given.iter().filter(|(name, value)| value.trim() == HIDDEN && secret(name));
     marked
         .map(|(name, _)| {
@@ -257,18 +266,19 @@ fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<Str
              org.apache.kafka.connect.storage.StringConverter to write messages as they are"
                 .to_owned(),
         ),
-        "StringConverter" | "String" if config.get(FRAME_BINARY).map(|text| text.trim()) == Some("bytes") => warnings.push(format!(
-            "value.converter is StringConverter, which cannot write the BYTES of {FRAME_BINARY}=bytes; use \
+        "StringConverter" | "String" if config.get(FRAME_BINARY).map(|text| text.trim()) == Some("bytes") => warnings
+            .push(format!(
+                "value.converter is StringConverter, which cannot write the BYTES of {FRAME_BINARY}=bytes; use \
              org.apache.kafka.connect.converters.ByteArrayConverter, or {FRAME_BINARY}=text, base64 or skip"
-        )),
+            )),
         _ => {}
     }
     if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {
         warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
     }
-    let unknown = config.keys().filter(|name| {
-        name.starts_with("websocket.") && OPTIONS.iter().all(|key| key.name != name.as_str())
-    });
+    let unknown = config
+        .keys()
+        .filter(|name| name.starts_with("websocket.") && OPTIONS.iter().all(|key| key.name != name.as_str()));
     warnings.extend(unknown.map(|name| format!("{name} is not an option of this connector and has no effect")));
     warnings
 }
@@ -336,7 +346,8 @@ impl Answer<'_> {
         } else {
             value.map(|value| shown(name, value))
         };
-        let value = ConfigValueInfo { name: name.to_owned(), value, recommended_values: Vec::new(), errors, visible: true };
+        let value =
+            ConfigValueInfo { name: name.to_owned(), value, recommended_values: Vec::new(), errors, visible: true };
         self.infos.push(ConfigInfo { definition: None, value });
     }
 

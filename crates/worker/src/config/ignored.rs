@@ -31,7 +31,8 @@ const NAMES: &[&str] = &[
     "connect.protocol",
 ];
 
-const PREFIXES: &[&str] = &["metrics.", "inter.worker.", "consumer.", "internal.key.converter.", "internal.value.converter."];
+const PREFIXES: &[&str] =
+    &["metrics.", "inter.worker.", "consumer.", "internal.key.converter.", "internal.value.converter."];
 
 pub(super) fn is_ignored(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))

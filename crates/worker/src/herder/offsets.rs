@@ -22,11 +22,17 @@ impl Herder {
             return Err(not_found(name));
         }
         let offsets = self.offsets.connector_offsets(name).into_iter();
-        Ok(ConnectorOffsets { offsets: offsets.map(|(partition, offset)| ConnectorOffset { partition, offset }).collect() })
+        Ok(ConnectorOffsets {
+            offsets: offsets.map(|(partition, offset)| ConnectorOffset { partition, offset }).collect(),
+        })
     }
 
     /// Merges the changes into the stored offsets of a stopped connector; answers with Connect's sentence.
-    pub async fn alter_offsets(self: &Arc<Self>, name: String, changes: Vec<OffsetChange>) -> Result<String, HerderError> {
+    pub async fn alter_offsets(
+        self: &Arc<Self>,
+        name: String,
+        changes: Vec<OffsetChange>,
+    ) -> Result<String, HerderError> {
         if changes.is_empty() {
             let why = "Partitions / offsets need to be provided for an alter offsets request";
             return Err(HerderError::BadRequest(why.to_owned()));
@@ -88,7 +94,9 @@ fn check_change(change: &OffsetChange) -> Result<(), HerderError> {
     if key != PARTITION_KEY {
         return refuse("a source partition of this connector has one entry, a string: {\"websocket_url\": \"<url>\"}");
     }
-    let Some(offset) = &change.offset else { return Ok(()) };
+    let Some(offset) = &change.offset else {
+        return Ok(());
+    };
     // With exact numbers, 1.0 and 1e3 are no integers.
     if !offset.get(SEQUENCE).and_then(Value::as_i64).is_some_and(|sequence| sequence >= 0) {
         return refuse(
@@ -123,8 +131,17 @@ mod tests {
         for partition in ["{}", r#"{"websocket_url":1}"#, r#"{"x":"y"}"#, r#"{"websocket_url":"a","x":"y"}"#] {
             assert!(check(partition, "null").unwrap_err().contains("{\"websocket_url\": \"<url>\"}"), "{partition}");
         }
-        for offset in ["{}", r#"{"sequence":-1}"#, r#"{"sequence":"1"}"#, r#"{"sequence":1.5}"#, r#"{"sequence":99999999999999999999}"#] {
-            assert!(check(r#"{"websocket_url":"ws://h"}"#, offset).unwrap_err().contains("integer of at least 0"), "{offset}");
+        for offset in [
+            "{}",
+            r#"{"sequence":-1}"#,
+            r#"{"sequence":"1"}"#,
+            r#"{"sequence":1.5}"#,
+            r#"{"sequence":99999999999999999999}"#,
+        ] {
+            assert!(
+                check(r#"{"websocket_url":"ws://h"}"#, offset).unwrap_err().contains("integer of at least 0"),
+                "{offset}"
+            );
         }
         assert!(check(r#"{"websocket_url":"ws://h"}"#, r#"{"sequence":1,"x":[]}"#).unwrap_err().contains("field x"));
     }

@@ -34,13 +34,19 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             return Err(too_large());
         }
         let bytes = to_bytes(request.into_body(), MAX_BYTES).await.map_err(|error| {
-            if is_length_limit(&error) { too_large() } else { RestError::bad_request("the request body ended too early") }
+            if is_length_limit(&error) {
+                too_large()
+            } else {
+                RestError::bad_request("the request body ended too early")
+            }
         })?;
         if bytes.trim_ascii().is_empty() {
             return Err(RestError::bad_request("the request has no body; send JSON"));
         }
         let value = serde_json::from_slice(&bytes);
-        value.map(JsonBody).map_err(|error| RestError::bad_request(format!("the request body is not valid JSON: {error}")))
+        value
+            .map(JsonBody)
+            .map_err(|error| RestError::bad_request(format!("the request body is not valid JSON: {error}")))
     }
 }
 
@@ -129,7 +135,11 @@ mod tests {
     fn nested_values_and_unknown_fields_are_refused_by_name() {
         let nested = config(serde_json::json!({"a": {"b": 1}})).unwrap_err();
         assert_eq!(nested, RestError::bad_request("option a is an object: write its value as one string"));
-        let unknown = fields(serde_json::json!({"name": "x", "foo": 1}), "a connector", ["name", "config"]).unwrap_err();
-        assert_eq!(unknown, RestError::bad_request("unknown field 'foo': a connector has name, config; remove the field"));
+        let unknown =
+            fields(serde_json::json!({"name": "x", "foo": 1}), "a connector", ["name", "config"]).unwrap_err();
+        assert_eq!(
+            unknown,
+            RestError::bad_request("unknown field 'foo': a connector has name, config; remove the field")
+        );
     }
 }

@@ -22,7 +22,13 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::List,
         default: Default::Value("http://:8083"),
         documentation: "Addresses of the REST API, http://host:port. No host means all interfaces, port 0 a free port.",
-        check: Some(|text| if text.is_empty() { Err("give at least one address such as http://:8083".into()) } else { listeners(text).map(drop) }),
+        check: Some(|text| {
+            if text.is_empty() {
+                Err("give at least one address such as http://:8083".into())
+            } else {
+                listeners(text).map(drop)
+            }
+        }),
         ..BASE
     },
     ConfigKey {
@@ -121,7 +127,10 @@ impl RestConfig {
         for (name, value) in values.properties {
             let tls = name.strip_prefix("listeners.https.").or(name.strip_prefix("admin.listeners.https."));
             if tls.is_some() {
-                values.errors.push(ConfigError::new(name, format!("{name} (set to {}) is {HTTPS_REMEDY}", crate::config::shown_client_property(name, value))));
+                values.errors.push(ConfigError::new(
+                    name,
+                    format!("{name} (set to {}) is {HTTPS_REMEDY}", crate::config::shown_client_property(name, value)),
+                ));
             }
         }
         let admin = match values.optional(ADMIN_LISTENERS) {
@@ -143,8 +152,7 @@ impl RestConfig {
     }
 }
 
-const HTTPS_REMEDY: &str =
-    "not supported by this worker yet: use an http listener behind a proxy that ends TLS";
+const HTTPS_REMEDY: &str = "not supported by this worker yet: use an http listener behind a proxy that ends TLS";
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,7 +170,9 @@ fn listeners(text: &str) -> Result<Vec<Listener>, String> {
             match scheme.to_ascii_lowercase().as_str() {
                 "http" => {}
                 "https" => return Err(format!("an https listener is {HTTPS_REMEDY}")),
-                other => return Err(format!("the scheme of a listener must be http, not {other}")),
+                other => {
+                    return Err(format!("the scheme of a listener must be http, not {other}"));
+                }
             }
             let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(wrong)?;
             let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -186,9 +196,7 @@ fn header_rules(text: &str) -> Result<Vec<HeaderRule>, String> {
 }
 
 fn header_rule(entry: &str) -> Result<HeaderRule, String> {
-    let wrong = |why: &str| {
-        Err(format!("'{entry}' {why}; write '[set|add|setDate|addDate] name: value'"))
-    };
+    let wrong = |why: &str| Err(format!("'{entry}' {why}; write '[set|add|setDate|addDate] name: value'"));
     let Some((head, value)) = entry.split_once(':') else {
         return wrong("has no colon");
     };
@@ -246,7 +254,9 @@ mod tests {
 
     #[test]
     fn header_rules_keep_quoted_commas() {
-        let rules = header_rules(r#"add X-A: 1, "set Cache-Control: no-cache, no-store", setDate Expires: 31540000000"#).unwrap();
+        let rules =
+            header_rules(r#"add X-A: 1, "set Cache-Control: no-cache, no-store", setDate Expires: 31540000000"#)
+                .unwrap();
         assert_eq!(rules.len(), 3);
         assert!(rules[0].add && !rules[1].add);
         let HeaderRuleValue::Text(text) = &rules[1].value else { panic!() };

@@ -48,7 +48,9 @@ async fn list(State(api): State<Api>, uri: Uri) -> Json<Value> {
     for name in names {
         let mut parts = Map::new();
         // A connector that is deleted meanwhile is left out.
-        let (Ok(status), Ok(info)) = (api.herder.connector_status(&name), api.herder.connector_info(&name)) else { continue };
+        let (Ok(status), Ok(info)) = (api.herder.connector_status(&name), api.herder.connector_info(&name)) else {
+            continue;
+        };
         if expand.contains(&"status") {
             parts.insert("status".to_owned(), json!(status));
         }
@@ -76,7 +78,9 @@ fn new_connector(value: Value) -> Answer<(String, SentConfig, InitialState)> {
     let state = match state {
         Value::Null => InitialState::Running,
         Value::String(text) => text.parse().map_err(RestError::bad_request)?,
-        other => return Err(RestError::bad_request(format!("initial_state must be a string, not {}", body::kind(&other)))),
+        other => {
+            return Err(RestError::bad_request(format!("initial_state must be a string, not {}", body::kind(&other))));
+        }
     };
     Ok((body::text(name).unwrap_or_default().trim().to_owned(), config, state))
 }

@@ -39,7 +39,9 @@ fn changes(value: Value) -> Result<Vec<OffsetChange>, RestError> {
     let entries = match offsets {
         Value::Null => Vec::new(),
         Value::Array(entries) => entries,
-        other => return Err(RestError::bad_request(format!("offsets must be a JSON array, not {}", body::kind(&other)))),
+        other => {
+            return Err(RestError::bad_request(format!("offsets must be a JSON array, not {}", body::kind(&other))));
+        }
     };
     let change = |entry| {
         let [partition, offset] = body::fields(entry, "an entry of offsets", ["partition", "offset"])?;

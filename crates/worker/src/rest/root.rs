@@ -40,7 +40,9 @@ async fn health(State(api): State<Api>) -> Response {
     };
     let (status, health, message) = match tokio::time::timeout(HEALTH_TIMEOUT, started).await {
         Ok(()) => (StatusCode::OK, "healthy", "Worker has completed startup and is ready to handle requests."),
-        Err(_) if !api.herder.is_ready() => (StatusCode::SERVICE_UNAVAILABLE, "starting", "Worker is still starting up."),
+        Err(_) if !api.herder.is_ready() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "starting", "Worker is still starting up.")
+        }
         Err(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "unhealthy",
