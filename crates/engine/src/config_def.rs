@@ -111,7 +111,10 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub fn new(option: impl Into<String>, message: impl Into<String>) -> Self {
-        ConfigError { option: option.into(), message: message.into() }
+        ConfigError {
+            option: option.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -137,13 +140,18 @@ impl ConfigKey {
             return match self.default {
                 Default::Required => Err(vec![ConfigError::new(
                     self.name,
-                    format!("Missing required configuration \"{}\" which has no default value.", self.name),
+                    format!(
+                        "Missing required configuration \"{}\" which has no default value.",
+                        self.name
+                    ),
                 )]),
                 Default::Null => Ok(None),
                 Default::Value(text) => Ok(Some(text)),
             };
         };
-        let checked = self.check_type(text).and_then(|()| self.check.map_or(Ok(()), |check| check(text)));
+        let checked = self
+            .check_type(text)
+            .and_then(|()| self.check.map_or(Ok(()), |check| check(text)));
         match checked {
             Ok(()) => Ok(Some(text)),
             Err(why) => Err(vec![self.refuse(text, &why)]),
@@ -152,7 +160,14 @@ impl ConfigKey {
 
     /// The sentence for a value that is refused.
     pub fn refuse(&self, value: &str, why: &str) -> ConfigError {
-        ConfigError::new(self.name, format!("Invalid value {} for configuration {}: {why}", self.shown(value), self.name))
+        ConfigError::new(
+            self.name,
+            format!(
+                "Invalid value {} for configuration {}: {why}",
+                self.shown(value),
+                self.name
+            ),
+        )
     }
 
     /// The value as errors and REST answers may show it.
@@ -189,7 +204,11 @@ impl ConfigKey {
             Kind::Long => text.parse::<i64>().is_ok(),
             Kind::String | Kind::List | Kind::Class | Kind::Password => true,
         };
-        if fits { Ok(()) } else { Err(format!("Not a number of type {}", self.kind.as_str())) }
+        if fits {
+            Ok(())
+        } else {
+            Err(format!("Not a number of type {}", self.kind.as_str()))
+        }
     }
 }
 
@@ -206,7 +225,11 @@ pub fn parse_boolean(text: &str) -> Option<bool> {
 
 /// A LIST: split at commas, each entry trimmed; the empty text is the empty list.
 pub fn parse_list(text: &str) -> Vec<&str> {
-    if text.is_empty() { Vec::new() } else { text.split(',').map(str::trim).collect() }
+    if text.is_empty() {
+        Vec::new()
+    } else {
+        text.split(',').map(str::trim).collect()
+    }
 }
 
 #[cfg(test)]
@@ -223,7 +246,13 @@ mod tests {
         display_name: "Count",
         documentation: "how many",
         recommended: &[],
-        check: Some(|text| if text.starts_with('-') { Err("Value must be at least 0".into()) } else { Ok(()) }),
+        check: Some(|text| {
+            if text.starts_with('-') {
+                Err("Value must be at least 0".into())
+            } else {
+                Ok(())
+            }
+        }),
         mask: None,
     };
 
@@ -232,14 +261,23 @@ mod tests {
         assert_eq!(COUNT.value(Some(" 7 ")), Ok(Some("7")));
         assert_eq!(COUNT.value(None), Ok(Some("3")));
         let errors = COUNT.value(Some("many")).unwrap_err();
-        assert_eq!(errors[0].message, "Invalid value many for configuration count: Not a number of type INT");
+        assert_eq!(
+            errors[0].message,
+            "Invalid value many for configuration count: Not a number of type INT"
+        );
         let errors = COUNT.value(Some("-1")).unwrap_err();
-        assert_eq!(errors[0].message, "Invalid value -1 for configuration count: Value must be at least 0");
+        assert_eq!(
+            errors[0].message,
+            "Invalid value -1 for configuration count: Value must be at least 0"
+        );
     }
 
     #[test]
     fn a_missing_required_option_has_kafkas_sentence() {
-        let key = ConfigKey { default: Default::Required, ..COUNT };
+        let key = ConfigKey {
+            default: Default::Required,
+            ..COUNT
+        };
         assert_eq!(
             key.value(None).unwrap_err()[0].message,
             "Missing required configuration \"count\" which has no default value."
@@ -248,9 +286,16 @@ mod tests {
 
     #[test]
     fn a_refused_password_is_not_shown() {
-        let key = ConfigKey { kind: Kind::Password, check: Some(|_| Err("too short".into())), ..COUNT };
+        let key = ConfigKey {
+            kind: Kind::Password,
+            check: Some(|_| Err("too short".into())),
+            ..COUNT
+        };
         let message = key.value(Some("hunter2")).unwrap_err()[0].message.clone();
-        assert!(!message.contains("hunter2") && message.contains("[hidden]"), "{message}");
+        assert!(
+            !message.contains("hunter2") && message.contains("[hidden]"),
+            "{message}"
+        );
     }
 
     #[test]
