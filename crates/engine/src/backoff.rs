@@ -27,13 +27,8 @@ impl Backoff {
     /// Counts one more failure and answers `min(interval × 2^(n-1), cap)` plus `jitter` (0 to 1) times a quarter of it.
     pub(crate) fn after_failure(&mut self, reconnect: &Reconnect, jitter: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let doubled = reconnect
-            .interval
-            .checked_mul(1u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX));
-        let base = doubled
-            .unwrap_or(Duration::MAX)
-            .min(reconnect.backoff_max)
-            .max(FLOOR);
+        let doubled = reconnect.interval.checked_mul(1u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX));
+        let base = doubled.unwrap_or(Duration::MAX).min(reconnect.backoff_max).max(FLOOR);
         base + base.mul_f64(0.25 * jitter.clamp(0.0, 1.0))
     }
 }
@@ -56,9 +51,7 @@ mod tests {
     fn doubles_up_to_the_cap_and_never_overflows() {
         let reconnect = reconnect(5000, 60_000);
         let mut backoff = Backoff::default();
-        let delays: Vec<u64> = (0..1000)
-            .map(|_| backoff.after_failure(&reconnect, 0.0).as_millis() as u64)
-            .collect();
+        let delays: Vec<u64> = (0..1000).map(|_| backoff.after_failure(&reconnect, 0.0).as_millis() as u64).collect();
         assert_eq!(delays[..5], [5000, 10_000, 20_000, 40_000, 60_000]);
         assert!(delays[4..].iter().all(|&ms| ms == 60_000));
     }
@@ -66,23 +59,14 @@ mod tests {
     #[test]
     fn jitter_adds_at_most_a_quarter() {
         let reconnect = reconnect(1000, 60_000);
-        assert_eq!(
-            Backoff::default().after_failure(&reconnect, 1.0),
-            Duration::from_millis(1250)
-        );
-        assert_eq!(
-            Backoff::default().after_failure(&reconnect, 7.0),
-            Duration::from_millis(1250)
-        );
+        assert_eq!(Backoff::default().after_failure(&reconnect, 1.0), Duration::from_millis(1250));
+        assert_eq!(Backoff::default().after_failure(&reconnect, 7.0), Duration::from_millis(1250));
     }
 
     #[test]
     fn is_never_shorter_than_the_floor() {
         for (interval, max) in [(0, 0), (0, 60_000), (5000, 0)] {
-            assert_eq!(
-                Backoff::default().after_failure(&reconnect(interval, max), 0.0),
-                FLOOR
-            );
+            assert_eq!(Backoff::default().after_failure(&reconnect(interval, max), 0.0), FLOOR);
         }
     }
 
@@ -93,9 +77,6 @@ mod tests {
         backoff.after_failure(&reconnect, 0.0);
         backoff.after_failure(&reconnect, 0.0);
         backoff.reset();
-        assert_eq!(
-            backoff.after_failure(&reconnect, 0.0),
-            Duration::from_secs(1)
-        );
+        assert_eq!(backoff.after_failure(&reconnect, 0.0), Duration::from_secs(1));
     }
 }

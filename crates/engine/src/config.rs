@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config_def::{
-    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, Properties, Width, parse_boolean,
-    parse_list,
+    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, Properties, Width, parse_boolean, parse_list,
 };
 use crate::endpoint::Endpoint;
 use crate::tls;
@@ -475,10 +474,7 @@ impl Config {
     /// # Errors
     /// All that is wrong, at once, in the order of the table.
     pub fn parse(properties: &Properties) -> Result<Config, Vec<ConfigError>> {
-        let mut values = Values {
-            properties,
-            errors: Vec::new(),
-        };
+        let mut values = Values { properties, errors: Vec::new() };
         for key in OPTIONS {
             if let Err(errors) = key.value(properties.get(key.name).map(String::as_str)) {
                 values.errors.extend(errors);
@@ -502,9 +498,7 @@ struct Values<'a> {
 impl Values<'_> {
     fn text(&self, name: &str) -> Option<&str> {
         let key = OPTIONS.iter().find(|key| key.name == name)?;
-        key.value(self.properties.get(name).map(String::as_str))
-            .ok()
-            .flatten()
+        key.value(self.properties.get(name).map(String::as_str)).ok().flatten()
     }
 
     fn non_empty(&self, name: &str) -> Option<&str> {
@@ -512,9 +506,7 @@ impl Values<'_> {
     }
 
     fn number(&self, name: &str) -> i64 {
-        self.text(name)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_default()
+        self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
     fn size(&self, name: &str) -> usize {
@@ -534,30 +526,17 @@ impl Values<'_> {
     fn check_together(&mut self) {
         let (queue, message) = (self.size(QUEUE_MAX_BYTES), self.size(MESSAGE_MAX_BYTES));
         if queue > 0 && queue < message {
-            self.refuse(
-                QUEUE_MAX_BYTES,
-                &format!("Value must be at least {MESSAGE_MAX_BYTES}, which is {message}"),
-            );
+            self.refuse(QUEUE_MAX_BYTES, &format!("Value must be at least {MESSAGE_MAX_BYTES}, which is {message}"));
         }
         if self.non_empty(SSL_CERTIFICATE).is_some() != self.non_empty(SSL_KEY).is_some() {
-            let name = if self.non_empty(SSL_KEY).is_some() {
-                SSL_KEY
-            } else {
-                SSL_CERTIFICATE
-            };
-            self.refuse(
-                name,
-                &format!("{SSL_CERTIFICATE} and {SSL_KEY} must be given together"),
-            );
+            let name = if self.non_empty(SSL_KEY).is_some() { SSL_KEY } else { SSL_CERTIFICATE };
+            self.refuse(name, &format!("{SSL_CERTIFICATE} and {SSL_KEY} must be given together"));
         }
         if self.non_empty(PROXY_USERNAME).is_some() && self.non_empty(PROXY_URL).is_none() {
             self.refuse(PROXY_USERNAME, &format!("{PROXY_URL} must be given too"));
         }
         if self.non_empty(PROXY_PASSWORD).is_some() && self.non_empty(PROXY_USERNAME).is_none() {
-            self.refuse(
-                PROXY_PASSWORD,
-                &format!("{PROXY_USERNAME} must be given too"),
-            );
+            self.refuse(PROXY_PASSWORD, &format!("{PROXY_USERNAME} must be given too"));
         }
         let tls = self.tls();
         for (option, file, why) in tls.problems() {
@@ -566,13 +545,7 @@ impl Values<'_> {
                 tls::Part::Certificate => SSL_CERTIFICATE,
                 tls::Part::Key => SSL_KEY,
             };
-            self.errors.push(ConfigError::new(
-                name,
-                format!(
-                    "Invalid value {} for configuration {name}: {why}",
-                    file.display()
-                ),
-            ));
+            self.errors.push(ConfigError::invalid(name, &file.display().to_string(), why));
         }
     }
 
@@ -595,18 +568,10 @@ impl Values<'_> {
 
     fn proxy(&self) -> Option<Proxy> {
         let (scheme, host, port) = parse_proxy_url(self.non_empty(PROXY_URL)?).ok()?;
-        let credentials = self.non_empty(PROXY_USERNAME).map(|user| {
-            (
-                user.to_owned(),
-                Secret::new(self.text(PROXY_PASSWORD).unwrap_or_default()),
-            )
-        });
-        Some(Proxy {
-            scheme,
-            host,
-            port,
-            credentials,
-        })
+        let credentials = self
+            .non_empty(PROXY_USERNAME)
+            .map(|user| (user.to_owned(), Secret::new(self.text(PROXY_PASSWORD).unwrap_or_default())));
+        Some(Proxy { scheme, host, port, credentials })
     }
 
     fn build(self) -> Result<Config, Vec<ConfigError>> {
@@ -614,10 +579,7 @@ impl Values<'_> {
         let endpoint = Endpoint::parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?;
         let header_text = self.text(HEADERS).unwrap_or_default();
         let headers = parse_headers(header_text).unwrap_or_default();
-        let entries = header_text
-            .split(',')
-            .filter(|entry| !entry.trim().is_empty())
-            .count();
+        let entries = header_text.split(',').filter(|entry| !entry.trim().is_empty()).count();
         Ok(Config {
             name: self.properties.get("name").cloned().unwrap_or_default(),
             topic: self.text(TOPIC).unwrap_or_default().to_owned(),
@@ -625,30 +587,20 @@ impl Values<'_> {
             endpoint,
             subscription_message: self.non_empty(SUBSCRIPTION_MESSAGE).map(Secret::new),
             ignored_headers: entries - headers.len(),
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), Secret::new(value)))
-                .collect(),
+            headers: headers.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect(),
             auth_token: self.non_empty(AUTH_TOKEN).map(Secret::new),
             subprotocols: parse_list(self.text(SUBPROTOCOLS).unwrap_or_default())
                 .iter()
                 .map(|s| s.to_string())
                 .collect(),
             compression: self.text(COMPRESSION) == Some("permessage-deflate"),
-            connection_timeout: self
-                .millis_or_off(CONNECTION_TIMEOUT_MS)
-                .unwrap_or(Duration::from_secs(600)),
+            connection_timeout: self.millis_or_off(CONNECTION_TIMEOUT_MS).unwrap_or(Duration::from_secs(600)),
             reconnect: Reconnect {
-                enabled: self
-                    .text(RECONNECT_ENABLED)
-                    .and_then(parse_boolean)
-                    .unwrap_or(true),
+                enabled: self.text(RECONNECT_ENABLED).and_then(parse_boolean).unwrap_or(true),
                 first_delay: self.millis(RECONNECT_FIRST_DELAY_MS),
                 interval: self.millis(RECONNECT_INTERVAL_MS),
                 backoff_max: self.millis(RECONNECT_BACKOFF_MAX_MS),
-                max_attempts: u32::try_from(self.number(RECONNECT_MAX_ATTEMPTS))
-                    .ok()
-                    .filter(|&n| n > 0),
+                max_attempts: u32::try_from(self.number(RECONNECT_MAX_ATTEMPTS)).ok().filter(|&n| n > 0),
             },
             ping_interval: self.millis_or_off(PING_INTERVAL_MS),
             pong_timeout: self.millis(PONG_TIMEOUT_MS),
@@ -684,12 +636,8 @@ fn check_url(text: &str) -> Result<(), String> {
 
 /// A URL, valid or not, without what may be secret in it: user info and query.
 fn mask_url(text: &str) -> String {
-    let (base, query) = text
-        .split_once('?')
-        .map_or((text, ""), |(base, _)| (base, "?***"));
-    let (scheme, rest) = base
-        .split_once("://")
-        .map_or(("", base), |(scheme, rest)| (scheme, rest));
+    let (base, query) = text.split_once('?').map_or((text, ""), |(base, _)| (base, "?***"));
+    let (scheme, rest) = base.split_once("://").map_or(("", base), |(scheme, rest)| (scheme, rest));
     let separator = if scheme.is_empty() { "" } else { "://" };
     match rest.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}{separator}***@{host}{query}"),
@@ -702,13 +650,9 @@ fn check_topic(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("String must be non-empty".into());
     }
-    let legal = text
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    let legal = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
     if !legal || text.len() > 249 || matches!(text, "." | "..") {
-        return Err(
-            "a topic name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'".into(),
-        );
+        return Err("a topic name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'".into());
     }
     Ok(())
 }
@@ -720,12 +664,9 @@ pub(crate) fn parse_headers(text: &str) -> Result<Vec<(&str, &str)>, String> {
         .map(|(name, value)| {
             let (name, value) = (name.trim(), value.trim());
             if !is_token(name) {
-                return Err(format!(
-                    "the header name '{name}' is not a token (RFC 7230 §3.2.6)"
-                ));
+                return Err(format!("the header name '{name}' is not a token (RFC 7230 §3.2.6)"));
             }
-            check_header_value(value)
-                .map_err(|why| format!("the value of header '{name}': {why}"))?;
+            check_header_value(value).map_err(|why| format!("the value of header '{name}': {why}"))?;
             Ok((name, value))
         })
         .collect()
@@ -733,26 +674,19 @@ pub(crate) fn parse_headers(text: &str) -> Result<Vec<(&str, &str)>, String> {
 
 fn check_header_value(text: &str) -> Result<(), String> {
     if text.chars().any(|c| c.is_ascii_control() && c != '\t') {
-        return Err(
-            "a header's value must not contain line breaks or other control characters".into(),
-        );
+        return Err("a header's value must not contain line breaks or other control characters".into());
     }
     Ok(())
 }
 
 /// RFC 7230 §3.2.6.
 fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 fn check_subprotocols(text: &str) -> Result<(), String> {
     match parse_list(text).into_iter().find(|entry| !is_token(entry)) {
-        Some(entry) => Err(format!(
-            "the subprotocol '{entry}' is not a token (RFC 6455 §4.1)"
-        )),
+        Some(entry) => Err(format!("the subprotocol '{entry}' is not a token (RFC 6455 §4.1)")),
         None => Ok(()),
     }
 }
@@ -762,26 +696,19 @@ fn parse_proxy_url(text: &str) -> Result<(ProxyScheme, String, u16), String> {
     if text.is_empty() {
         return Ok((ProxyScheme::Http, String::new(), 0));
     }
-    let url = url::Url::parse(text)
-        .map_err(|error| format!("the proxy's URL is not valid ({error}); {remedy}"))?;
+    let url = url::Url::parse(text).map_err(|error| format!("the proxy's URL is not valid ({error}); {remedy}"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!(
-            "credentials belong into {PROXY_USERNAME} and {PROXY_PASSWORD}"
-        ));
+        return Err(format!("credentials belong into {PROXY_USERNAME} and {PROXY_PASSWORD}"));
     }
     let (scheme, default_port) = match url.scheme() {
         "http" => (ProxyScheme::Http, 80),
         "socks5" | "socks5h" => (ProxyScheme::Socks5, 1080),
         other => {
-            return Err(format!(
-                "the proxy's scheme {other} is not supported; {remedy}"
-            ));
+            return Err(format!("the proxy's scheme {other} is not supported; {remedy}"));
         }
     };
     match url.host_str() {
-        Some(host) if !host.is_empty() => {
-            Ok((scheme, host.to_owned(), url.port().unwrap_or(default_port)))
-        }
+        Some(host) if !host.is_empty() => Ok((scheme, host.to_owned(), url.port().unwrap_or(default_port))),
         _ => Err(format!("the proxy's URL has no host; {remedy}")),
     }
 }
@@ -790,11 +717,7 @@ fn one_of(text: &str, allowed: &[&str]) -> Result<(), String> {
     if allowed.contains(&text) {
         return Ok(());
     }
-    let named: Vec<&str> = allowed
-        .iter()
-        .copied()
-        .filter(|value| !value.is_empty())
-        .collect();
+    let named: Vec<&str> = allowed.iter().copied().filter(|value| !value.is_empty()).collect();
     Err(format!("String must be one of: {}", named.join(", ")))
 }
 
@@ -820,18 +743,11 @@ mod tests {
 
     fn properties(pairs: &[(&str, &str)]) -> Properties {
         let base = [(URL, "wss://host/feed"), (TOPIC, "trades")];
-        base.iter()
-            .chain(pairs)
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .collect()
+        base.iter().chain(pairs).map(|(k, v)| (k.to_string(), v.to_string())).collect()
     }
 
     fn errors(pairs: &[(&str, &str)]) -> Vec<String> {
-        Config::parse(&properties(pairs))
-            .unwrap_err()
-            .into_iter()
-            .map(|e| e.message)
-            .collect()
+        Config::parse(&properties(pairs)).unwrap_err().into_iter().map(|e| e.message).collect()
     }
 
     #[test]
@@ -841,29 +757,13 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), OPTIONS.len(), "an option stands twice");
         for key in OPTIONS {
-            assert!(
-                !key.documentation.is_empty() && !key.display_name.is_empty(),
-                "{} is not described",
-                key.name
-            );
-            assert!(
-                key.name.starts_with("websocket.") || key.name == TOPIC,
-                "{}",
-                key.name
-            );
+            assert!(!key.documentation.is_empty() && !key.display_name.is_empty(), "{} is not described", key.name);
+            assert!(key.name.starts_with("websocket.") || key.name == TOPIC, "{}", key.name);
             if let Some(default) = key.default_text() {
-                assert!(
-                    key.value(None).is_ok() && key.value(Some(default)).is_ok(),
-                    "default of {}",
-                    key.name
-                );
+                assert!(key.value(None).is_ok() && key.value(Some(default)).is_ok(), "default of {}", key.name);
             }
             for value in key.recommended {
-                assert!(
-                    key.value(Some(value)).is_ok(),
-                    "{} recommends {value} and refuses it",
-                    key.name
-                );
+                assert!(key.value(Some(value)).is_ok(), "{} recommends {value} and refuses it", key.name);
             }
         }
     }
@@ -883,19 +783,10 @@ mod tests {
             (QUEUE_SIZE, Int, Default::Value("10000"), Low),
             (CONNECTION_TIMEOUT_MS, Long, Default::Value("30000"), Low),
             (RECONNECT_MAX_ATTEMPTS, Int, Default::Value("-1"), Medium),
-            (
-                RECONNECT_BACKOFF_MAX_MS,
-                Long,
-                Default::Value("60000"),
-                Medium,
-            ),
+            (RECONNECT_BACKOFF_MAX_MS, Long, Default::Value("60000"), Medium),
         ] {
             let key = OPTIONS.iter().find(|key| key.name == name).expect(name);
-            assert_eq!(
-                (key.kind, key.default, key.importance),
-                (kind, default, importance),
-                "{name}"
-            );
+            assert_eq!((key.kind, key.default, key.importance), (kind, default, importance), "{name}");
         }
     }
 
@@ -906,10 +797,7 @@ mod tests {
         assert_eq!(config.reconnect.max_attempts, None);
         assert_eq!(config.ping_interval, Some(Duration::from_secs(30)));
         assert_eq!(config.idle_timeout, None);
-        assert_eq!(
-            (config.queue.records, config.queue.bytes),
-            (10_000, 64 << 20)
-        );
+        assert_eq!((config.queue.records, config.queue.bytes), (10_000, 64 << 20));
         assert_eq!(config.queue.when_full, WhenFull::Backpressure);
         assert_eq!(config.message_max_bytes, 16 << 20);
         assert_eq!(config.binary, BinaryMessages::Bytes);
@@ -928,19 +816,12 @@ mod tests {
         assert_eq!(all.len(), 5, "{all:?}");
         assert!(all[0].contains("websocket.url") && all[0].contains("must be ws or wss"));
         assert!(all[1].contains("kafka.topic") && all[1].contains("a b"));
-        assert!(
-            all.iter()
-                .any(|e| e.contains("explode")
-                    && e.contains("backpressure, drop.oldest, drop.newest"))
-        );
+        assert!(all.iter().any(|e| e.contains("explode") && e.contains("backpressure, drop.oldest, drop.newest")));
     }
 
     #[test]
     fn headers_are_split_trimmed_and_checked() {
-        assert_eq!(
-            parse_headers(" A : 1:2 ,broken, B:").unwrap(),
-            [("A", "1:2"), ("B", "")]
-        );
+        assert_eq!(parse_headers(" A : 1:2 ,broken, B:").unwrap(), [("A", "1:2"), ("B", "")]);
         assert!(errors(&[(HEADERS, "bad name:1")])[0].contains("'bad name'"));
         assert!(errors(&[(HEADERS, "A:x\ny")])[0].contains("header 'A'"));
     }
@@ -958,11 +839,9 @@ mod tests {
         ]))
         .unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
-        for pair in [
-            (AUTH_TOKEN, "hunter2\r\nX: y"),
-            (HEADERS, "bad name:hunter2"),
-            (URL, "http://u:hunter2@h/?hunter2"),
-        ] {
+        for pair in
+            [(AUTH_TOKEN, "hunter2\r\nX: y"), (HEADERS, "bad name:hunter2"), (URL, "http://u:hunter2@h/?hunter2")]
+        {
             assert!(!errors(&[pair])[0].contains("hunter2"), "{pair:?}");
         }
     }
@@ -979,18 +858,12 @@ mod tests {
     fn zero_attempts_mean_without_end() {
         for text in ["0", "-1", "-7"] {
             assert_eq!(
-                Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, text)]))
-                    .unwrap()
-                    .reconnect
-                    .max_attempts,
+                Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, text)])).unwrap().reconnect.max_attempts,
                 None
             );
         }
         assert_eq!(
-            Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, "3")]))
-                .unwrap()
-                .reconnect
-                .max_attempts,
+            Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, "3")])).unwrap().reconnect.max_attempts,
             Some(3)
         );
     }

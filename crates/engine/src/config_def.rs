@@ -12,6 +12,9 @@ pub const HIDDEN: &str = "[hidden]";
 /// A configuration as Kafka Connect hands it over: option name to text.
 pub type Properties = BTreeMap<String, String>;
 
+/// Sees the trimmed text of an option and answers why it is refused.
+pub type Check = fn(&str) -> Result<(), String>;
+
 /// One option. Everything that is known of it stands here and nowhere else.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigKey {
@@ -25,8 +28,8 @@ pub struct ConfigKey {
     pub documentation: &'static str,
     /// Values to offer in a form; empty where any value goes.
     pub recommended: &'static [&'static str],
-    /// A rule beyond the type. It sees the trimmed text and answers why it is refused.
-    pub check: Option<fn(&str) -> Result<(), String>>,
+    /// A rule beyond the type.
+    pub check: Option<Check>,
     /// How much of a value may be seen, where that is not all of it (a password never is).
     pub mask: Option<fn(&str) -> String>,
 }
@@ -111,10 +114,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub fn new(option: impl Into<String>, message: impl Into<String>) -> Self {
-        ConfigError {
-            option: option.into(),
-            message: message.into(),
-        }
+        ConfigError { option: option.into(), message: message.into() }
     }
 }
 
@@ -140,18 +140,13 @@ impl ConfigKey {
             return match self.default {
                 Default::Required => Err(vec![ConfigError::new(
                     self.name,
-                    format!(
-                        "Missing required configuration \"{}\" which has no default value.",
-                        self.name
-                    ),
+                    format!("Missing required configuration \"{}\" which has no default value.", self.name),
                 )]),
                 Default::Null => Ok(None),
                 Default::Value(text) => Ok(Some(text)),
             };
         };
-        let checked = self
-            .check_type(text)
-            .and_then(|()| self.check.map_or(Ok(()), |check| check(text)));
+        let checked = self.check_type(text).and_then(|()| self.check.map_or(Ok(()), |check| check(text)));
         match checked {
             Ok(()) => Ok(Some(text)),
             Err(why) => Err(vec![self.refuse(text, &why)]),
@@ -160,14 +155,7 @@ impl ConfigKey {
 
     /// The sentence for a value that is refused.
     pub fn refuse(&self, value: &str, why: &str) -> ConfigError {
-        ConfigError::new(
-            self.name,
-            format!(
-                "Invalid value {} for configuration {}: {why}",
-                self.shown(value),
-                self.name
-            ),
-        )
+        ConfigError::invalid(self.name, &self.shown(value), why)
     }
 
     /// The value as errors and REST answers may show it.
@@ -204,11 +192,7 @@ impl ConfigKey {
             Kind::Long => text.parse::<i64>().is_ok(),
             Kind::String | Kind::List | Kind::Class | Kind::Password => true,
         };
-        if fits {
-            Ok(())
-        } else {
-            Err(format!("Not a number of type {}", self.kind.as_str()))
-        }
+        if fits { Ok(()) } else { Err(format!("Not a number of type {}", self.kind.as_str())) }
     }
 }
 
@@ -225,11 +209,7 @@ pub fn parse_boolean(text: &str) -> Option<bool> {
 
 /// A LIST: split at commas, each entry trimmed; the empty text is the empty list.
 pub fn parse_list(text: &str) -> Vec<&str> {
-    if text.is_empty() {
-        Vec::new()
-    } else {
-        text.split(',').map(str::trim).collect()
-    }
+    if text.is_empty() { Vec::new() } else { text.split(',').map(str::trim).collect() }
 }
 
 #[cfg(test)]
@@ -246,13 +226,7 @@ mod tests {
         display_name: "Count",
         documentation: "how many",
         recommended: &[],
-        check: Some(|text| {
-            if text.starts_with('-') {
-                Err("Value must be at least 0".into())
-            } else {
-                Ok(())
-            }
-        }),
+        check: Some(|text| if text.starts_with('-') { Err("Value must be at least 0".into()) } else { Ok(()) }),
         mask: None,
     };
 
@@ -261,23 +235,14 @@ mod tests {
         assert_eq!(COUNT.value(Some(" 7 ")), Ok(Some("7")));
         assert_eq!(COUNT.value(None), Ok(Some("3")));
         let errors = COUNT.value(Some("many")).unwrap_err();
-        assert_eq!(
-            errors[0].message,
-            "Invalid value many for configuration count: Not a number of type INT"
-        );
+        assert_eq!(errors[0].message, "Invalid value many for configuration count: Not a number of type INT");
         let errors = COUNT.value(Some("-1")).unwrap_err();
-        assert_eq!(
-            errors[0].message,
-            "Invalid value -1 for configuration count: Value must be at least 0"
-        );
+        assert_eq!(errors[0].message, "Invalid value -1 for configuration count: Value must be at least 0");
     }
 
     #[test]
     fn a_missing_required_option_has_kafkas_sentence() {
-        let key = ConfigKey {
-            default: Default::Required,
-            ..COUNT
-        };
+        let key = ConfigKey { default: Default::Required, ..COUNT };
         assert_eq!(
             key.value(None).unwrap_err()[0].message,
             "Missing required configuration \"count\" which has no default value."
@@ -286,16 +251,9 @@ mod tests {
 
     #[test]
     fn a_refused_password_is_not_shown() {
-        let key = ConfigKey {
-            kind: Kind::Password,
-            check: Some(|_| Err("too short".into())),
-            ..COUNT
-        };
+        let key = ConfigKey { kind: Kind::Password, check: Some(|_| Err("too short".into())), ..COUNT };
         let message = key.value(Some("hunter2")).unwrap_err()[0].message.clone();
-        assert!(
-            !message.contains("hunter2") && message.contains("[hidden]"),
-            "{message}"
-        );
+        assert!(!message.contains("hunter2") && message.contains("[hidden]"), "{message}");
     }
 
     #[test]

@@ -78,11 +78,7 @@ pub enum OpenErrorKind {
 
 impl OpenError {
     fn new(kind: OpenErrorKind, message: impl Into<String>) -> OpenError {
-        OpenError {
-            kind,
-            message: message.into(),
-            retry_after: None,
-        }
+        OpenError { kind, message: message.into(), retry_after: None }
     }
 }
 
@@ -96,10 +92,7 @@ impl Connection {
         let opened = timeout_at(deadline, Connection::follow(config, tls)).await;
         opened.unwrap_or_else(|_| {
             let ms = config.connection_timeout.as_millis();
-            let message = format!(
-                "{} did not answer within websocket.connection.timeout.ms = {ms}",
-                config.endpoint
-            );
+            let message = format!("{} did not answer within websocket.connection.timeout.ms = {ms}", config.endpoint);
             Err(OpenError::new(OpenErrorKind::TimedOut, message))
         })
     }
@@ -110,68 +103,39 @@ impl Connection {
             match Connection::handshake(config, &endpoint, tls).await? {
                 Handshake::Open(connection) => return Ok(*connection),
                 Handshake::Redirect(location) => {
-                    endpoint = endpoint
-                        .redirect(&location)
-                        .map_err(|why| OpenError::new(OpenErrorKind::Handshake, why))?;
+                    endpoint =
+                        endpoint.redirect(&location).map_err(|why| OpenError::new(OpenErrorKind::Handshake, why))?;
                 }
             }
         }
-        Err(OpenError::new(
-            OpenErrorKind::Handshake,
-            format!("{endpoint} redirects more than {MAX_REDIRECTS} times"),
-        ))
+        Err(OpenError::new(OpenErrorKind::Handshake, format!("{endpoint} redirects more than {MAX_REDIRECTS} times")))
     }
 
-    async fn handshake(
-        config: &Config,
-        endpoint: &Endpoint,
-        tls: &Arc<ClientConfig>,
-    ) -> Result<Handshake, OpenError> {
+    async fn handshake(config: &Config, endpoint: &Endpoint, tls: &Arc<ClientConfig>) -> Result<Handshake, OpenError> {
         let mut transport = Transport::open(endpoint, config.proxy.as_ref(), tls).await?;
         let offer = Offer {
             endpoint,
             subprotocols: &config.subprotocols,
             compression: config.compression,
-            headers: if endpoint.same_origin(&config.endpoint) {
-                headers(config)
-            } else {
-                Vec::new()
-            },
+            headers: if endpoint.same_origin(&config.endpoint) { headers(config) } else { Vec::new() },
             key: handshake::random_key(),
         };
-        let broken = |what: String| {
-            OpenError::new(
-                OpenErrorKind::Tcp,
-                format!("the handshake with {endpoint} failed: {what}"),
-            )
-        };
-        transport
-            .write_all(&offer.request())
-            .await
-            .map_err(|error| broken(error.to_string()))?;
-        transport
-            .flush()
-            .await
-            .map_err(|error| broken(error.to_string()))?;
+        let broken =
+            |what: String| OpenError::new(OpenErrorKind::Tcp, format!("the handshake with {endpoint} failed: {what}"));
+        transport.write_all(&offer.request()).await.map_err(|error| broken(error.to_string()))?;
+        transport.flush().await.map_err(|error| broken(error.to_string()))?;
         let mut input = vec![0; INPUT_BYTES].into_boxed_slice();
         let mut filled = 0;
         loop {
-            let read = transport
-                .read(&mut input[filled..])
-                .await
-                .map_err(|error| broken(error.to_string()))?;
+            let read = transport.read(&mut input[filled..]).await.map_err(|error| broken(error.to_string()))?;
             if read == 0 {
-                return Err(broken(
-                    "the server closed the connection before it answered".into(),
-                ));
+                return Err(broken("the server closed the connection before it answered".into()));
             }
             filled += read;
             match offer.read_answer(&input[..filled]) {
                 Ok(None) => {}
                 Ok(Some((len, agreement))) => {
-                    let inflate = agreement
-                        .deflate
-                        .map(|deflate| Inflate::new(deflate.server_no_context_takeover));
+                    let inflate = agreement.deflate.map(|deflate| Inflate::new(deflate.server_no_context_takeover));
                     return Ok(Handshake::Open(Box::new(Connection {
                         transport,
                         decoder: Decoder::new(config.message_max_bytes, inflate),
@@ -182,21 +146,11 @@ impl Connection {
                         agreement,
                     })));
                 }
-                Err(Refusal::Status {
-                    code: 301 | 302 | 303 | 307 | 308,
-                    location: Some(location),
-                    ..
-                }) => {
+                Err(Refusal::Status { code: 301 | 302 | 303 | 307 | 308, location: Some(location), .. }) => {
                     return Ok(Handshake::Redirect(location));
                 }
-                Err(Refusal::Status {
-                    code,
-                    reason,
-                    retry_after,
-                    ..
-                }) => {
-                    let message =
-                        format!("{endpoint} answered the handshake with status {code} {reason}");
+                Err(Refusal::Status { code, reason, retry_after, .. }) => {
+                    let message = format!("{endpoint} answered the handshake with status {code} {reason}");
                     return Err(OpenError {
                         kind: OpenErrorKind::Status(code),
                         message: message.trim_end().to_owned(),
@@ -226,29 +180,19 @@ impl Connection {
     /// # Errors
     /// The server broke the protocol; the Close that says so is on its way.
     // Named like an iterator's, but it lends.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the event borrows from the connection"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "the event borrows from the connection")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
         // Field by field, since the event borrows the decoder and the input.
         let outgoing = &mut self.outgoing;
-        let (taken, event) = self
-            .decoder
-            .decode(&self.input[self.unread.clone()])
-            .inspect_err(|v| outgoing.refuse(v))?;
+        let (taken, event) =
+            self.decoder.decode(&self.input[self.unread.clone()]).inspect_err(|v| outgoing.refuse(v))?;
         self.unread.start += taken;
         match &event {
             Some(Event::Ping(payload)) => {
-                self.control_frames
-                    .count()
-                    .inspect_err(|v| outgoing.refuse(v))?;
+                self.control_frames.count().inspect_err(|v| outgoing.refuse(v))?;
                 outgoing.pong(payload);
             }
-            Some(Event::Pong(_)) => self
-                .control_frames
-                .count()
-                .inspect_err(|v| outgoing.refuse(v))?,
+            Some(Event::Pong(_)) => self.control_frames.count().inspect_err(|v| outgoing.refuse(v))?,
             Some(Event::Close(close)) => outgoing.close(close.code, ""),
             _ => {}
         }
@@ -298,8 +242,7 @@ impl Connection {
     }
 
     pub fn send_binary(&mut self, payload: &[u8]) {
-        self.outgoing
-            .frame(|out| frame::encode_binary(payload, out));
+        self.outgoing.frame(|out| frame::encode_binary(payload, out));
     }
 
     pub fn send_ping(&mut self, payload: &[u8]) {
@@ -357,11 +300,7 @@ impl Outgoing {
         self.close(Some(violation.code), &violation.message);
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        transport: &mut Transport,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> Poll<io::Result<()>> {
         let mut sent = 0;
         let result = loop {
             if sent == self.bytes.len() {
@@ -400,26 +339,15 @@ struct ControlFrames {
 impl ControlFrames {
     fn count(&mut self) -> Result<(), Violation> {
         let now = Instant::now();
-        if self
-            .second
-            .is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1))
-        {
-            *self = ControlFrames {
-                second: Some(now),
-                count: 0,
-            };
+        if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
+            *self = ControlFrames { second: Some(now), count: 0 };
         }
         self.count += 1;
         if self.count <= MAX_CONTROL_FRAMES_PER_SECOND {
             return Ok(());
         }
-        let message = format!(
-            "the server sends more than {MAX_CONTROL_FRAMES_PER_SECOND} pings and pongs a second"
-        );
-        Err(Violation {
-            code: 1008,
-            message,
-        })
+        let message = format!("the server sends more than {MAX_CONTROL_FRAMES_PER_SECOND} pings and pongs a second");
+        Err(Violation { code: 1008, message })
     }
 }
 
@@ -431,17 +359,11 @@ enum Handshake {
 /// The headers of the options, credentials among them: for the configured origin only.
 fn headers(config: &Config) -> Vec<(&str, Secret)> {
     let is_authorization = |name: &str| name.eq_ignore_ascii_case("authorization");
-    let mut headers: Vec<(&str, Secret)> = config
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
+    let mut headers: Vec<(&str, Secret)> =
+        config.headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     if let Some(token) = &config.auth_token {
         headers.retain(|(name, _)| !is_authorization(name));
-        headers.push((
-            "Authorization",
-            Secret::new(format!("Bearer {}", token.reveal())),
-        ));
+        headers.push(("Authorization", Secret::new(format!("Bearer {}", token.reveal()))));
     } else if let Some(basic) = config.endpoint.basic_credentials()
         && !headers.iter().any(|(name, _)| is_authorization(name))
     {

@@ -34,10 +34,7 @@ impl Endpoint {
             other => format!("the URL is not valid ({other}); {remedy}"),
         })?;
         if !matches!(url.scheme(), "ws" | "wss") {
-            return Err(format!(
-                "the scheme must be ws or wss, not {}; {remedy}",
-                url.scheme()
-            ));
+            return Err(format!("the scheme must be ws or wss, not {}; {remedy}", url.scheme()));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(format!("the URL has no host; {remedy}"));
@@ -63,11 +60,7 @@ impl Endpoint {
 
     /// Host without the brackets of an IPv6 address: what a resolver and a certificate check want.
     pub fn host(&self) -> &str {
-        self.url
-            .host_str()
-            .unwrap_or_default()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
+        self.url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
     }
 
     pub fn port(&self) -> u16 {
@@ -77,9 +70,7 @@ impl Endpoint {
     /// The `Host` header: with the port unless it is the scheme's own (RFC 6455 §4.1).
     pub fn authority(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
-        self.url
-            .port()
-            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     /// Path and query: the resource name of RFC 6455 §3.
@@ -104,9 +95,7 @@ impl Endpoint {
 
     /// Whether credentials meant for `self` may be sent to `other`.
     pub fn same_origin(&self, other: &Endpoint) -> bool {
-        self.url.scheme() == other.url.scheme()
-            && self.host() == other.host()
-            && self.port() == other.port()
+        self.url.scheme() == other.url.scheme() && self.host() == other.host() && self.port() == other.port()
     }
 
     /// Where a redirect's `Location` leads, relative or absolute; `http` and `https` mean `ws` and `wss`.
@@ -114,10 +103,8 @@ impl Endpoint {
     /// # Errors
     /// A location that is no WebSocket URL, or that leaves TLS.
     pub fn redirect(&self, location: &str) -> Result<Endpoint, String> {
-        let mut target = self
-            .url
-            .join(location)
-            .map_err(|error| format!("the redirect's location is not valid ({error})"))?;
+        let mut target =
+            self.url.join(location).map_err(|error| format!("the redirect's location is not valid ({error})"))?;
         let scheme = match target.scheme() {
             "http" => "ws",
             "https" => "wss",
@@ -126,10 +113,7 @@ impl Endpoint {
         .to_owned();
         if target.set_scheme(&scheme).is_err() {
             // `url` does not change between special and other schemes; ws and http are both special, so this is foreign.
-            return Err(format!(
-                "the redirect's scheme {} is not a WebSocket's",
-                target.scheme()
-            ));
+            return Err(format!("the redirect's scheme {} is not a WebSocket's", target.scheme()));
         }
         let target = Endpoint::parse(target.as_str())?;
         if self.is_tls() && !target.is_tls() {
@@ -156,26 +140,11 @@ fn redact(text: &str, url: &Url) -> String {
     if !has_user_info && url.query().is_none_or(str::is_empty) {
         return text.split('#').next().unwrap_or(text).to_owned();
     }
-    let user_info = if has_user_info {
-        format!("{HIDDEN}@")
-    } else {
-        String::new()
-    };
-    let port = url
-        .port()
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
+    let user_info = if has_user_info { format!("{HIDDEN}@") } else { String::new() };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let host = url.host_str().unwrap_or_default();
-    let query = url
-        .query()
-        .filter(|query| !query.is_empty())
-        .map(redact_query)
-        .unwrap_or_default();
-    format!(
-        "{}://{user_info}{host}{port}{}{query}",
-        url.scheme(),
-        url.path()
-    )
+    let query = url.query().filter(|query| !query.is_empty()).map(redact_query).unwrap_or_default();
+    format!("{}://{user_info}{host}{port}{}{query}", url.scheme(), url.path())
 }
 
 /// `a=1&b=2` becomes `?a=***&b=***`. A part without `=` may itself be a token, so it is hidden whole.
@@ -196,23 +165,15 @@ mod tests {
 
     #[test]
     fn a_url_without_secrets_is_shown_as_configured() {
-        for text in [
-            "ws://host",
-            "WSS://Host:443/Path/",
-            "wss://stream.example.com:9443/ws/btcusdt@trade",
-        ] {
+        for text in ["ws://host", "WSS://Host:443/Path/", "wss://stream.example.com:9443/ws/btcusdt@trade"] {
             assert_eq!(Endpoint::parse(text).unwrap().redacted(), text);
         }
     }
 
     #[test]
     fn user_info_and_query_values_are_hidden() {
-        let endpoint =
-            Endpoint::parse("wss://bob:s3cret@host:9443/feed?token=abc&x=1&lonesecret").unwrap();
-        assert_eq!(
-            endpoint.redacted(),
-            "wss://***@host:9443/feed?token=***&x=***&***"
-        );
+        let endpoint = Endpoint::parse("wss://bob:s3cret@host:9443/feed?token=abc&x=1&lonesecret").unwrap();
+        assert_eq!(endpoint.redacted(), "wss://***@host:9443/feed?token=***&x=***&***");
         assert_eq!(endpoint.resource(), "/feed?token=abc&x=1&lonesecret");
         for secret in ["bob", "s3cret", "abc", "lonesecret"] {
             assert!(!format!("{endpoint} {endpoint:?}").contains(secret));
@@ -222,14 +183,8 @@ mod tests {
     #[test]
     fn user_info_is_basic_authentication() {
         let endpoint = Endpoint::parse("ws://Aladdin:open%20sesame@host/").unwrap();
-        assert_eq!(
-            endpoint.basic_credentials().as_deref(),
-            Some("QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
-        );
-        assert_eq!(
-            Endpoint::parse("ws://host/").unwrap().basic_credentials(),
-            None
-        );
+        assert_eq!(endpoint.basic_credentials().as_deref(), Some("QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+        assert_eq!(Endpoint::parse("ws://host/").unwrap().basic_credentials(), None);
     }
 
     #[test]
@@ -254,36 +209,19 @@ mod tests {
         let plain = Endpoint::parse("ws://host/").unwrap();
         assert_eq!((plain.port(), plain.authority()), (80, "host".to_owned()));
         let tls = Endpoint::parse("wss://[::1]:8443/").unwrap();
-        assert_eq!(
-            (tls.port(), tls.host(), tls.authority()),
-            (8443, "::1", "[::1]:8443".to_owned())
-        );
+        assert_eq!((tls.port(), tls.host(), tls.authority()), (8443, "::1", "[::1]:8443".to_owned()));
     }
 
     #[test]
     fn redirects_never_leave_tls() {
         let from = Endpoint::parse("wss://a.example/x").unwrap();
         assert_eq!(from.redirect("/y").unwrap().redacted(), "wss://a.example/y");
-        assert_eq!(
-            from.redirect("https://b.example/y").unwrap().redacted(),
-            "wss://b.example/y"
-        );
-        assert!(
-            from.redirect("ws://a.example/y")
-                .unwrap_err()
-                .contains("leave TLS")
-        );
-        assert!(
-            from.redirect("http://a.example/y")
-                .unwrap_err()
-                .contains("leave TLS")
-        );
+        assert_eq!(from.redirect("https://b.example/y").unwrap().redacted(), "wss://b.example/y");
+        assert!(from.redirect("ws://a.example/y").unwrap_err().contains("leave TLS"));
+        assert!(from.redirect("http://a.example/y").unwrap_err().contains("leave TLS"));
         assert!(from.redirect("ftp://a.example/y").is_err());
         let plain = Endpoint::parse("ws://a.example/x").unwrap();
-        assert_eq!(
-            plain.redirect("wss://a.example/y").unwrap().redacted(),
-            "wss://a.example/y"
-        );
+        assert_eq!(plain.redirect("wss://a.example/y").unwrap().redacted(), "wss://a.example/y");
     }
 
     #[test]

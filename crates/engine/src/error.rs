@@ -21,17 +21,11 @@ pub enum ErrorKind {
 
 impl Error {
     pub fn fatal(message: impl Into<String>) -> Self {
-        Error {
-            kind: ErrorKind::Fatal,
-            message: message.into(),
-        }
+        Error { kind: ErrorKind::Fatal, message: message.into() }
     }
 
     pub fn retriable(message: impl Into<String>) -> Self {
-        Error {
-            kind: ErrorKind::Retriable,
-            message: message.into(),
-        }
+        Error { kind: ErrorKind::Retriable, message: message.into() }
     }
 
     pub fn kind(&self) -> ErrorKind {

@@ -73,15 +73,12 @@ pub struct Gap {
 
 impl Gap {
     pub fn duration(&self) -> Option<Duration> {
-        self.began
-            .and_then(|began| self.ended.duration_since(began).ok())
+        self.began.and_then(|began| self.ended.duration_since(began).ok())
     }
 }
 
 /// Upper bounds of the latency histogram's buckets, in milliseconds; one more bucket has no bound.
-pub const LATENCY_BUCKETS_MS: [u64; 14] = [
-    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000,
-];
+pub const LATENCY_BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000];
 
 /// The latest gaps are kept one by one, all are counted.
 const GAPS_KEPT: usize = 100;
@@ -186,10 +183,7 @@ impl Metrics {
     /// All counters at this moment. Each is exact; they are not read at one instant.
     pub fn snapshot(&self) -> Snapshot {
         let by_cause = |counts: &[AtomicU64]| {
-            let counts = Cause::ALL
-                .iter()
-                .zip(counts)
-                .map(|(&cause, count)| (cause, count.load(Relaxed)));
+            let counts = Cause::ALL.iter().zip(counts).map(|(&cause, count)| (cause, count.load(Relaxed)));
             counts.filter(|&(_, count)| count > 0).collect()
         };
         let moment = |ms: &AtomicI64| Some(ms.load(Relaxed)).filter(|&ms| ms > 0);
@@ -205,24 +199,14 @@ impl Metrics {
             reconnects: by_cause(&self.reconnects),
             gap_counts: by_cause(&self.gap_counts),
             gap_duration: Duration::from_millis(self.gap_ms.load(Relaxed)),
-            gaps: self
-                .gaps
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .cloned()
-                .collect(),
+            gaps: self.gaps.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
             queue_records: self.queue_records.load(Relaxed),
             queue_bytes: self.queue_bytes.load(Relaxed),
             queue_capacity_records: self.queue_capacity_records,
             queue_capacity_bytes: self.queue_capacity_bytes,
             connected_since_ms: moment(&self.connected_since_ms),
             last_message_ms: moment(&self.last_message_ms),
-            latency_counts: self
-                .latency_counts
-                .iter()
-                .map(|count| count.load(Relaxed))
-                .collect(),
+            latency_counts: self.latency_counts.iter().map(|count| count.load(Relaxed)).collect(),
             latency_sum_ms: self.latency_sum_ms.load(Relaxed),
         }
     }
@@ -252,10 +236,7 @@ impl Metrics {
 
     /// Records and bytes in the queue.
     pub(crate) fn queue(&self) -> (usize, usize) {
-        (
-            self.queue_records.load(Relaxed),
-            self.queue_bytes.load(Relaxed),
-        )
+        (self.queue_records.load(Relaxed), self.queue_bytes.load(Relaxed))
     }
 
     pub(crate) fn polled(&self, records: u64) {
@@ -265,10 +246,8 @@ impl Metrics {
     /// `records` were committed, the oldest of them received `latency_ms` ago.
     pub(crate) fn committed(&self, records: u64, latency_ms: u64) {
         self.records_committed.fetch_add(records, Relaxed);
-        let bucket = LATENCY_BUCKETS_MS
-            .iter()
-            .position(|&bound| latency_ms <= bound)
-            .unwrap_or(LATENCY_BUCKETS_MS.len());
+        let bucket =
+            LATENCY_BUCKETS_MS.iter().position(|&bound| latency_ms <= bound).unwrap_or(LATENCY_BUCKETS_MS.len());
         self.latency_counts[bucket].fetch_add(records, Relaxed);
         self.latency_sum_ms.fetch_add(records * latency_ms, Relaxed);
     }
@@ -293,11 +272,7 @@ impl Metrics {
 
     pub(crate) fn gap(&self, gap: Gap) {
         self.gap_counts[gap.cause as usize].fetch_add(1, Relaxed);
-        self.gap_ms.fetch_add(
-            gap.duration()
-                .map_or(0, |duration| duration.as_millis() as u64),
-            Relaxed,
-        );
+        self.gap_ms.fetch_add(gap.duration().map_or(0, |duration| duration.as_millis() as u64), Relaxed);
         let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
         if gaps.len() == GAPS_KEPT {
             gaps.pop_front();

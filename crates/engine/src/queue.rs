@@ -45,13 +45,7 @@ pub(crate) enum Popped {
 
 impl Queue {
     pub(crate) fn new(bounds: QueueBounds, metrics: Arc<Metrics>) -> Queue {
-        Queue {
-            bounds,
-            state: Mutex::default(),
-            metrics,
-            filled: Notify::new(),
-            emptied: Notify::new(),
-        }
+        Queue { bounds, state: Mutex::default(), metrics, filled: Notify::new(), emptied: Notify::new() }
     }
 
     /// Hands over a batch. With [`WhenFull::Backpressure`] a batch that does not fit comes back: wait for
@@ -114,15 +108,11 @@ impl Queue {
 
     /// The most records and bytes that one batch should have, so that bounds hold to the record.
     pub(crate) fn batch_limits(&self) -> (usize, usize) {
-        (
-            self.bounds.records.min(4096),
-            self.bounds.bytes.min(256 << 10),
-        )
+        (self.bounds.records.min(4096), self.bounds.bytes.min(256 << 10))
     }
 
     fn fits(&self, state: &State, batch: &Batch) -> bool {
-        state.records + batch.len() <= self.bounds.records
-            && state.bytes + batch.bytes() <= self.bounds.bytes
+        state.records + batch.len() <= self.bounds.records && state.bytes + batch.bytes() <= self.bounds.bytes
     }
 
     /// Drops from the front of the queue, then of the batch, until all fits; answers how many.
@@ -165,32 +155,19 @@ mod tests {
     use crate::record::ValueKind;
 
     fn queue(records: usize, bytes: usize, when_full: WhenFull) -> Queue {
-        Queue::new(
-            QueueBounds {
-                records,
-                bytes,
-                when_full,
-            },
-            Arc::new(Metrics::new(records, bytes)),
-        )
+        Queue::new(QueueBounds { records, bytes, when_full }, Arc::new(Metrics::new(records, bytes)))
     }
 
     fn batch(values: &[&str]) -> Batch {
         let mut batch = Batch::default();
-        values
-            .iter()
-            .for_each(|value| batch.push(ValueKind::Text, value.as_bytes(), 0));
+        values.iter().for_each(|value| batch.push(ValueKind::Text, value.as_bytes(), 0));
         batch
     }
 
     fn drain(queue: &Queue) -> Vec<String> {
         let mut values = Vec::new();
         while let Popped::Batch(batch) = queue.pop() {
-            values.extend(
-                batch
-                    .iter()
-                    .map(|r| String::from_utf8_lossy(r.value).into_owned()),
-            );
+            values.extend(batch.iter().map(|r| String::from_utf8_lossy(r.value).into_owned()));
         }
         values
     }

@@ -84,9 +84,7 @@ impl Batch {
 
     /// When the oldest record was received, milliseconds since the epoch.
     pub fn oldest_timestamp_ms(&self) -> Option<i64> {
-        self.entries
-            .get(self.dropped)
-            .map(|entry| entry.timestamp_ms)
+        self.entries.get(self.dropped).map(|entry| entry.timestamp_ms)
     }
 
     pub(crate) fn set_first_sequence(&mut self, sequence: i64) {
@@ -99,26 +97,14 @@ impl Batch {
     }
 
     /// Appends a record whose value `write` puts at the end of the buffer.
-    pub(crate) fn push_with(
-        &mut self,
-        kind: ValueKind,
-        timestamp_ms: i64,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    pub(crate) fn push_with(&mut self, kind: ValueKind, timestamp_ms: i64, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.values);
         self.finish(kind, timestamp_ms);
     }
 
     fn finish(&mut self, kind: ValueKind, timestamp_ms: i64) {
-        debug_assert!(
-            self.values.len() <= Self::MAX_VALUES,
-            "batches are cut long before this"
-        );
-        self.entries.push(Entry {
-            end: self.values.len() as u32,
-            kind,
-            timestamp_ms,
-        });
+        debug_assert!(self.values.len() <= Self::MAX_VALUES, "batches are cut long before this");
+        self.entries.push(Entry { end: self.values.len() as u32, kind, timestamp_ms });
     }
 
     /// Whether `other` can follow in the same buffer without it growing beyond `limit` bytes.
@@ -131,10 +117,7 @@ impl Batch {
         let from = other.start_of(other.dropped);
         self.values.extend_from_slice(&other.values[from..]);
         let entries = &other.entries[other.dropped..];
-        self.entries.extend(entries.iter().map(|e| Entry {
-            end: e.end - from as u32 + shift,
-            ..*e
-        }));
+        self.entries.extend(entries.iter().map(|e| Entry { end: e.end - from as u32 + shift, ..*e }));
     }
 
     /// Drops the oldest record; answers what it took, `None` if there is none.
@@ -148,16 +131,13 @@ impl Batch {
     }
 
     fn start_of(&self, position: usize) -> usize {
-        position
-            .checked_sub(1)
-            .map_or(0, |before| self.entries[before].end as usize)
+        position.checked_sub(1).map_or(0, |before| self.entries[before].end as usize)
     }
 }
 
 /// Milliseconds since the epoch, the unit of a record's timestamp.
 pub(crate) fn epoch_ms(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_millis() as i64)
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
 
 #[cfg(test)]
@@ -173,10 +153,7 @@ mod tests {
     }
 
     fn values(batch: &Batch) -> Vec<String> {
-        batch
-            .iter()
-            .map(|r| String::from_utf8_lossy(r.value).into_owned())
-            .collect()
+        batch.iter().map(|r| String::from_utf8_lossy(r.value).into_owned()).collect()
     }
 
     #[test]
@@ -184,15 +161,9 @@ mod tests {
         let mut batch = batch(&["a", "", "ccc"]);
         batch.set_first_sequence(7);
         assert_eq!(values(&batch), ["a", "", "ccc"]);
-        assert_eq!(
-            batch.iter().map(|r| r.sequence).collect::<Vec<_>>(),
-            [7, 8, 9]
-        );
+        assert_eq!(batch.iter().map(|r| r.sequence).collect::<Vec<_>>(), [7, 8, 9]);
         assert_eq!(batch.last_sequence(), 9);
-        assert_eq!(
-            batch.bytes(),
-            Batch::cost(1) + Batch::cost(0) + Batch::cost(3)
-        );
+        assert_eq!(batch.bytes(), Batch::cost(1) + Batch::cost(0) + Batch::cost(3));
     }
 
     #[test]

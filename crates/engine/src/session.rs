@@ -75,9 +75,7 @@ struct EndOnDrop(Arc<Queue>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.end(Err(Error::fatal(
-            "the session ended unexpectedly; this is a bug, its cause stands in the log",
-        )));
+        self.0.end(Err(Error::fatal("the session ended unexpectedly; this is a bug, its cause stands in the log")));
     }
 }
 
@@ -118,18 +116,11 @@ impl Session {
                 End::Stopped => return Ok(()),
                 End::Failed(failure) => failure,
             };
-            warn!(
-                "event=websocket_failure cause={} message=\"{}\"",
-                failure.cause, failure.message
-            );
+            warn!("event=websocket_failure cause={} message=\"{}\"", failure.cause, failure.message);
             let delay = self.next_delay(&failure)?;
             self.metrics.reconnect(failure.cause);
             let attempt = self.backoff.failures();
-            info!(
-                "event=reconnect_scheduled attempt={attempt} delay_ms={} cause={}",
-                delay.as_millis(),
-                failure.cause
-            );
+            info!("event=reconnect_scheduled attempt={attempt} delay_ms={} cause={}", delay.as_millis(), failure.cause);
             let until = Instant::now() + delay;
             tokio::select! {
                 () = stopping(&mut self.stop) => return Ok(()),
@@ -160,21 +151,13 @@ impl Session {
         if let Some(max) = reconnect.max_attempts
             && failures > max
         {
-            let message = format!(
-                "{}; gave up after websocket.reconnect.max.attempts = {max}",
-                failure.message
-            );
+            let message = format!("{}; gave up after websocket.reconnect.max.attempts = {max}", failure.message);
             return Err(Error::fatal(message));
         }
         if failure.hopeless && failures >= HOPELESS_ATTEMPTS {
-            return Err(Error::fatal(format!(
-                "{}; gave up after {failures} attempts",
-                failure.message
-            )));
+            return Err(Error::fatal(format!("{}; gave up after {failures} attempts", failure.message)));
         }
-        Ok(failure
-            .retry_after
-            .map_or(backoff, |wait| wait.max(backoff)))
+        Ok(failure.retry_after.map_or(backoff, |wait| wait.max(backoff)))
     }
 
     async fn connect_and_read(&mut self) -> End {
@@ -197,10 +180,7 @@ impl Session {
                     retry_after: error.retry_after,
                     delivered: None,
                 };
-                self.down.get_or_insert(Down {
-                    began: Some(SystemTime::now()),
-                    cause: Cause::ConnectFailed,
-                });
+                self.down.get_or_insert(Down { began: Some(SystemTime::now()), cause: Cause::ConnectFailed });
                 End::Failed(failure)
             }
         }
@@ -212,26 +192,15 @@ impl Session {
         self.metrics.connected(now);
         info!(
             "event=websocket_opened compression={} subprotocol={}",
-            if connection.compressed() {
-                "permessage-deflate"
-            } else {
-                "none"
-            },
+            if connection.compressed() { "permessage-deflate" } else { "none" },
             connection.subprotocol().unwrap_or("none"),
         );
         // Before the first connection of a feed that was never read there was nothing to miss.
         if let Some(down) = self.down.take()
             && (self.opened_before || down.cause == Cause::Restart)
         {
-            let gap = Gap {
-                began: down.began,
-                ended: now,
-                cause: down.cause,
-                missed: None,
-            };
-            let duration = gap
-                .duration()
-                .map_or_else(|| "unknown".to_owned(), |d| d.as_millis().to_string());
+            let gap = Gap { began: down.began, ended: now, cause: down.cause, missed: None };
+            let duration = gap.duration().map_or_else(|| "unknown".to_owned(), |d| d.as_millis().to_string());
             info!("event=gap cause={} duration_ms={duration}", gap.cause);
             self.metrics.gap(gap);
         }
@@ -245,10 +214,7 @@ impl Session {
             return;
         }
         let now = Instant::now();
-        if self
-            .queue_logged
-            .is_some_and(|at| now.duration_since(at) < QUEUE_LOG_INTERVAL)
-        {
+        if self.queue_logged.is_some_and(|at| now.duration_since(at) < QUEUE_LOG_INTERVAL) {
             return;
         }
         self.queue_logged = Some(now);
@@ -260,9 +226,7 @@ impl Session {
             );
             self.dropped_logged = dropped;
         } else {
-            warn!(
-                "event=queue_high_utilization queue_records={records} queue_bytes={bytes} reading=paused"
-            );
+            warn!("event=queue_high_utilization queue_records={records} queue_bytes={bytes} reading=paused");
         }
     }
 }
@@ -276,9 +240,7 @@ async fn stopping(stop: &mut watch::Receiver<Option<Instant>>) {
 /// Whether an answer will hardly change. A name that worked once will again: that is an outage.
 fn is_hopeless(error: &OpenError, opened_before: bool) -> bool {
     match error.kind {
-        OpenErrorKind::Status(400..=407 | 410)
-        | OpenErrorKind::ProxyRefused
-        | OpenErrorKind::Certificate => true,
+        OpenErrorKind::Status(400..=407 | 410) | OpenErrorKind::ProxyRefused | OpenErrorKind::Certificate => true,
         OpenErrorKind::Name => !opened_before,
         OpenErrorKind::Handshake => true,
         OpenErrorKind::Status(_) | OpenErrorKind::Tcp | OpenErrorKind::TimedOut => false,
@@ -331,19 +293,8 @@ impl<'a> Reader<'a> {
             idle: config.idle_timeout.map(|timeout| opened + timeout),
             read: opened,
         };
-        let received = Received {
-            last_bytes: SystemTime::now(),
-            any_message: false,
-        };
-        Reader {
-            session,
-            connection,
-            batch: Batch::default(),
-            opened,
-            received,
-            timers,
-            stop_by: None,
-        }
+        let received = Received { last_bytes: SystemTime::now(), any_message: false };
+        Reader { session, connection, batch: Batch::default(), opened, received, timers, stop_by: None }
     }
 
     async fn run(mut self) -> End {
@@ -363,20 +314,14 @@ impl<'a> Reader<'a> {
             }),
         };
         self.connection.farewell().await;
-        info!(
-            "event=websocket_closed lived_ms={}",
-            self.opened.elapsed().as_millis()
-        );
+        info!("event=websocket_closed lived_ms={}", self.opened.elapsed().as_millis());
         if self.stop_by.is_some() {
             return End::Stopped;
         }
         match failure {
             None => End::Stopped,
             Some(failure) => {
-                self.session.down = Some(Down {
-                    began: Some(self.received.last_bytes),
-                    cause: failure.cause,
-                });
+                self.session.down = Some(Down { began: Some(self.received.last_bytes), cause: failure.cause });
                 End::Failed(failure)
             }
         }
@@ -400,11 +345,8 @@ impl<'a> Reader<'a> {
                 return Ok(());
             }
             self.check_timers(now)?;
-            let linger = if burst || self.stop_by.is_some() {
-                Duration::ZERO
-            } else {
-                self.session.config.receive_linger
-            };
+            let linger =
+                if burst || self.stop_by.is_some() { Duration::ZERO } else { self.session.config.receive_linger };
             self.timers.read = now + linger;
             if burst {
                 // The host's side of the queue may run on this very thread.
@@ -415,10 +357,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Waits for bytes, for a timer or for the stop, whichever comes first.
-    async fn fill(
-        &mut self,
-        stop: &mut watch::Receiver<Option<Instant>>,
-    ) -> Result<(), (Cause, String)> {
+    async fn fill(&mut self, stop: &mut watch::Receiver<Option<Instant>>) -> Result<(), (Cause, String)> {
         let stopping = self.stop_by.is_some();
         if Instant::now() < self.timers.read {
             // Our own frames do not wait for the linger.
@@ -441,59 +380,34 @@ impl<'a> Reader<'a> {
             () = sleep_until(wake) => return Ok(()),
         };
         if read == 0 {
-            return Err((
-                Cause::EndOfStream,
-                "the server ended the connection without a Close frame".into(),
-            ));
+            return Err((Cause::EndOfStream, "the server ended the connection without a Close frame".into()));
         }
         self.received.last_bytes = SystemTime::now();
         Ok(())
     }
 
     fn next_wake(&self) -> Instant {
-        let unsent = self
-            .connection
-            .unsent_since()
-            .map(|since| since + WRITE_TIMEOUT);
-        let timers = [
-            self.timers.ping,
-            self.timers.pong,
-            self.timers.idle,
-            unsent,
-            self.stop_by,
-        ];
+        let unsent = self.connection.unsent_since().map(|since| since + WRITE_TIMEOUT);
+        let timers = [self.timers.ping, self.timers.pong, self.timers.idle, unsent, self.stop_by];
         let far = Instant::now() + Duration::from_secs(3600);
         timers.into_iter().flatten().min().unwrap_or(far)
     }
 
     fn check_timers(&mut self, now: Instant) -> Result<(), (Cause, String)> {
         let config = &self.session.config;
-        if self
-            .connection
-            .unsent_since()
-            .is_some_and(|since| now >= since + WRITE_TIMEOUT)
-        {
+        if self.connection.unsent_since().is_some_and(|since| now >= since + WRITE_TIMEOUT) {
             let secs = WRITE_TIMEOUT.as_secs();
-            return Err((
-                Cause::ConnectionError,
-                format!("the server has taken nothing we sent for {secs} s"),
-            ));
+            return Err((Cause::ConnectionError, format!("the server has taken nothing we sent for {secs} s")));
         }
         if self.timers.pong.is_some_and(|at| now >= at) {
             let ms = config.pong_timeout.as_millis();
-            return Err((
-                Cause::PongTimeout,
-                format!("no pong came within websocket.pong.timeout.ms = {ms}"),
-            ));
+            return Err((Cause::PongTimeout, format!("no pong came within websocket.pong.timeout.ms = {ms}")));
         }
         if let (Some(at), Some(timeout)) = (self.timers.idle, config.idle_timeout)
             && now >= at
         {
             let ms = timeout.as_millis();
-            return Err((
-                Cause::IdleTimeout,
-                format!("no message came within websocket.idle.timeout.ms = {ms}"),
-            ));
+            return Err((Cause::IdleTimeout, format!("no message came within websocket.idle.timeout.ms = {ms}")));
         }
         if let (Some(at), Some(interval)) = (self.timers.ping, config.ping_interval)
             && now >= at
@@ -521,12 +435,7 @@ impl<'a> Reader<'a> {
                 Ok(Some(Event::Binary(data))) => {
                     messages += 1;
                     bytes += data.len();
-                    skipped += u64::from(!push_binary(
-                        &mut self.batch,
-                        self.session.config.binary,
-                        data,
-                        timestamp_ms,
-                    ));
+                    skipped += u64::from(!push_binary(&mut self.batch, self.session.config.binary, data, timestamp_ms));
                 }
                 Ok(Some(Event::Pong(_))) => self.timers.pong = None,
                 Ok(Some(Event::Ping(_))) => {}
@@ -539,15 +448,9 @@ impl<'a> Reader<'a> {
         };
         if messages > 0 {
             self.received.any_message = true;
-            self.session
-                .metrics
-                .received(messages, bytes as u64, timestamp_ms);
+            self.session.metrics.received(messages, bytes as u64, timestamp_ms);
             self.session.metrics.binary_skipped(skipped);
-            self.timers.idle = self
-                .session
-                .config
-                .idle_timeout
-                .map(|timeout| Instant::now() + timeout);
+            self.timers.idle = self.session.config.idle_timeout.map(|timeout| Instant::now() + timeout);
         }
         if !self.batch.is_empty() {
             self.hand_over().await?;
@@ -577,8 +480,7 @@ impl<'a> Reader<'a> {
                 self.stop_by = stop_by;
                 return Err((Cause::ServerClose, "stopped".into()));
             }
-            if let (Some(at), Some(interval)) =
-                (self.timers.ping, self.session.config.ping_interval)
+            if let (Some(at), Some(interval)) = (self.timers.ping, self.session.config.ping_interval)
                 && now >= at
             {
                 self.connection.send_ping(b"");
@@ -604,15 +506,9 @@ impl<'a> Reader<'a> {
 fn push_binary(batch: &mut Batch, as_what: BinaryMessages, data: &[u8], timestamp_ms: i64) -> bool {
     match as_what {
         BinaryMessages::Bytes => batch.push(ValueKind::Bytes, data, timestamp_ms),
-        BinaryMessages::Text => batch.push(
-            ValueKind::Text,
-            String::from_utf8_lossy(data).as_bytes(),
-            timestamp_ms,
-        ),
+        BinaryMessages::Text => batch.push(ValueKind::Text, String::from_utf8_lossy(data).as_bytes(), timestamp_ms),
         BinaryMessages::Base64 => {
-            batch.push_with(ValueKind::Text, timestamp_ms, |out| {
-                out.extend_from_slice(BASE64.encode(data).as_bytes())
-            });
+            batch.push_with(ValueKind::Text, timestamp_ms, |out| out.extend_from_slice(BASE64.encode(data).as_bytes()));
         }
         BinaryMessages::Skip => return false,
     }
@@ -620,31 +516,15 @@ fn push_binary(batch: &mut Batch, as_what: BinaryMessages, data: &[u8], timestam
 }
 
 fn closed_by_server(close: &Close) -> (Cause, String) {
-    let code = close.code.map_or_else(
-        || "without a code".to_owned(),
-        |code| format!("with code {code}"),
-    );
+    let code = close.code.map_or_else(|| "without a code".to_owned(), |code| format!("with code {code}"));
     let reason: String = close.reason.chars().filter(|c| !c.is_control()).collect();
-    let reason = if reason.is_empty() {
-        String::new()
-    } else {
-        format!(" ({reason})")
-    };
-    info!(
-        "event=websocket_closing by=server code={}",
-        close.code.unwrap_or(1005)
-    );
-    (
-        Cause::ServerClose,
-        format!("the server closed the connection {code}{reason}"),
-    )
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    info!("event=websocket_closing by=server code={}", close.code.unwrap_or(1005));
+    (Cause::ServerClose, format!("the server closed the connection {code}{reason}"))
 }
 
 fn lost(error: std::io::Error) -> (Cause, String) {
-    (
-        Cause::ConnectionError,
-        format!("the connection was lost: {error}"),
-    )
+    (Cause::ConnectionError, format!("the connection was lost: {error}"))
 }
 
 #[cfg(test)]
@@ -652,11 +532,7 @@ mod tests {
     use super::*;
 
     fn error(kind: OpenErrorKind) -> OpenError {
-        OpenError {
-            kind,
-            message: String::new(),
-            retry_after: None,
-        }
+        OpenError { kind, message: String::new(), retry_after: None }
     }
 
     #[test]
@@ -668,10 +544,7 @@ mod tests {
             assert!(!is_hopeless(&error(OpenErrorKind::Status(status)), false));
         }
         assert!(is_hopeless(&error(OpenErrorKind::Name), false));
-        assert!(
-            !is_hopeless(&error(OpenErrorKind::Name), true),
-            "a name that worked once is an outage"
-        );
+        assert!(!is_hopeless(&error(OpenErrorKind::Name), true), "a name that worked once is an outage");
         assert!(!is_hopeless(&error(OpenErrorKind::Tcp), false));
     }
 
@@ -680,22 +553,11 @@ mod tests {
         let become_ = |as_what| {
             let mut batch = Batch::default();
             push_binary(&mut batch, as_what, b"a\xff", 0);
-            batch
-                .get(0)
-                .map(|record| (record.kind, record.value.to_vec()))
+            batch.get(0).map(|record| (record.kind, record.value.to_vec()))
         };
-        assert_eq!(
-            become_(BinaryMessages::Bytes),
-            Some((ValueKind::Bytes, b"a\xff".to_vec()))
-        );
-        assert_eq!(
-            become_(BinaryMessages::Base64),
-            Some((ValueKind::Text, b"Yf8=".to_vec()))
-        );
-        assert_eq!(
-            become_(BinaryMessages::Text),
-            Some((ValueKind::Text, "a\u{fffd}".as_bytes().to_vec()))
-        );
+        assert_eq!(become_(BinaryMessages::Bytes), Some((ValueKind::Bytes, b"a\xff".to_vec())));
+        assert_eq!(become_(BinaryMessages::Base64), Some((ValueKind::Text, b"Yf8=".to_vec())));
+        assert_eq!(become_(BinaryMessages::Text), Some((ValueKind::Text, "a\u{fffd}".as_bytes().to_vec())));
         assert_eq!(become_(BinaryMessages::Skip), None);
     }
 }

@@ -47,29 +47,15 @@ impl SourceTask {
     ///
     /// # Errors
     /// TLS files that cannot be used; everything else was refused by [`Config::parse`].
-    pub fn start(
-        config: Config,
-        stored: Option<StoredOffset>,
-        runtime: &Handle,
-    ) -> Result<SourceTask, Error> {
+    pub fn start(config: Config, stored: Option<StoredOffset>, runtime: &Handle) -> Result<SourceTask, Error> {
         let config = Arc::new(config);
         let tls = config.tls.client_config().map_err(Error::fatal)?;
         let metrics = Arc::new(Metrics::new(config.queue.records, config.queue.bytes));
         let queue = Arc::new(Queue::new(config.queue, metrics.clone()));
         let session_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
         let (stop, stopped) = watch::channel(None);
-        let down = stored.map(|stored| Down {
-            began: stored.written_at,
-            cause: Cause::Restart,
-        });
-        let session = Session::new(
-            config.clone(),
-            tls,
-            queue.clone(),
-            metrics.clone(),
-            stopped,
-            down,
-        );
+        let down = stored.map(|stored| Down { began: stored.written_at, cause: Cause::Restart });
+        let session = Session::new(config.clone(), tls, queue.clone(), metrics.clone(), stopped, down);
         let span = info_span!(
             "session",
             connector_name = %config.name,
@@ -80,16 +66,10 @@ impl SourceTask {
         let next_sequence = stored.map_or(1, |stored| stored.sequence.saturating_add(1));
         {
             let _in_span = span.enter();
-            info!(
-                "event=task_starting url={} topic={}",
-                config.endpoint, config.topic
-            );
+            info!("event=task_starting url={} topic={}", config.endpoint, config.topic);
             info!("event=session_initialized session_id={session_id} sequence={next_sequence}");
             if config.ignored_headers > 0 {
-                warn!(
-                    "event=headers_ignored count={} reason=\"a pair without a colon\"",
-                    config.ignored_headers
-                );
+                warn!("event=headers_ignored count={} reason=\"a pair without a colon\"", config.ignored_headers);
             }
         }
         Ok(SourceTask {
@@ -133,8 +113,7 @@ impl SourceTask {
         while let Some(batch) = self.uncommitted.front_mut() {
             let open = (batch.last_sequence - sequence).max(0) as u64;
             let done = batch.records.saturating_sub(open);
-            self.metrics
-                .committed(done, now_ms.saturating_sub(batch.received_ms).max(0) as u64);
+            self.metrics.committed(done, now_ms.saturating_sub(batch.received_ms).max(0) as u64);
             batch.records -= done;
             if batch.records > 0 {
                 break;
@@ -159,10 +138,7 @@ impl SourceTask {
     }
 
     pub fn offset(&self, sequence: i64) -> SourceOffset {
-        SourceOffset {
-            session_id: self.session_id.clone(),
-            sequence,
-        }
+        SourceOffset { session_id: self.session_id.clone(), sequence }
     }
 
     pub fn config(&self) -> &Config {

@@ -7,9 +7,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// What the options say about TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,21 +29,13 @@ pub(crate) enum Part {
 impl Settings {
     /// Every file that cannot be used, and why.
     pub(crate) fn problems(&self) -> Vec<(Part, &Path, String)> {
-        let files = [
-            (Part::Ca, &self.ca),
-            (Part::Certificate, &self.certificate),
-            (Part::Key, &self.key),
-        ];
+        let files = [(Part::Ca, &self.ca), (Part::Certificate, &self.certificate), (Part::Key, &self.key)];
         let mut problems = Vec::new();
         for (part, file) in files {
             let Some(file) = file.as_deref() else {
                 continue;
             };
-            let read = if part == Part::Key {
-                private_key(file).map(drop)
-            } else {
-                certificates(file).map(drop)
-            };
+            let read = if part == Part::Key { private_key(file).map(drop) } else { certificates(file).map(drop) };
             if let Err(why) = read {
                 problems.push((part, file, why));
             }
@@ -63,9 +53,9 @@ impl Settings {
         roots.add_parsable_certificates(platform.certs);
         if let Some(file) = &self.ca {
             for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| {
-                    format!("{}: not a certificate authority: {error}", file.display())
-                })?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("{}: not a certificate authority: {error}", file.display()))?;
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -79,20 +69,14 @@ impl Settings {
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
                 .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyHost(verifier)))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyHost(verifier)))
         };
         let config = match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => builder
-                .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
-                .map_err(|error| {
-                    format!(
-                        "{} and {} do not fit together: {error}",
-                        certificate.display(),
-                        key.display()
-                    )
-                })?,
+            (Some(certificate), Some(key)) => {
+                builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?).map_err(|error| {
+                    format!("{} and {} do not fit together: {error}", certificate.display(), key.display())
+                })?
+            }
             _ => builder.with_no_client_auth(),
         };
         Ok(Arc::new(config))
@@ -104,18 +88,14 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => {
-            Err("the file holds no certificate; give a PEM file with BEGIN CERTIFICATE".into())
-        }
+        Ok(_) => Err("the file holds no certificate; give a PEM file with BEGIN CERTIFICATE".into()),
         Err(error) => Err(format!("the file is not valid PEM ({error})")),
     }
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(&read(file)?).map_err(|_| {
-        "the file holds no private key; give a PEM file with an unencrypted BEGIN PRIVATE KEY"
-            .into()
-    })
+    PrivateKeyDer::from_pem_slice(&read(file)?)
+        .map_err(|_| "the file holds no private key; give a PEM file with an unencrypted BEGIN PRIVATE KEY".into())
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
@@ -135,10 +115,7 @@ impl ServerCertVerifier for AnyHost {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self
-            .0
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-        {
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -152,8 +129,7 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
+        self.0.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -162,8 +138,7 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
+        self.0.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -48,10 +48,7 @@ impl Task {
     pub fn resume(&self) {}
 
     pub fn status(&self) -> TaskStatus {
-        TaskStatus {
-            state: TaskState::Running,
-            trace: None,
-        }
+        TaskStatus { state: TaskState::Running, trace: None }
     }
 
     /// Closes the connection, brings all that was received to Kafka and commits offsets, by the deadline at the latest.

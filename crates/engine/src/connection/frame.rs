@@ -45,24 +45,15 @@ pub struct Violation {
 
 impl Violation {
     fn protocol(message: impl Into<String>) -> Self {
-        Violation {
-            code: 1002,
-            message: message.into(),
-        }
+        Violation { code: 1002, message: message.into() }
     }
 
     fn too_big(limit: usize) -> Self {
-        Violation {
-            code: 1009,
-            message: format!("a message is larger than websocket.message.max.bytes = {limit}"),
-        }
+        Violation { code: 1009, message: format!("a message is larger than websocket.message.max.bytes = {limit}") }
     }
 
     fn not_utf8() -> Self {
-        Violation {
-            code: 1007,
-            message: "a text message is not valid UTF-8".into(),
-        }
+        Violation { code: 1007, message: "a text message is not valid UTF-8".into() }
     }
 }
 
@@ -134,10 +125,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The connection is beyond repair: answer with the violation's code and close.
-    pub fn decode<'a>(
-        &'a mut self,
-        input: &'a [u8],
-    ) -> Result<(usize, Option<Event<'a>>), Violation> {
+    pub fn decode<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Option<Event<'a>>), Violation> {
         if self.message_done {
             self.message_done = false;
             self.message.clear();
@@ -190,11 +178,7 @@ impl Decoder {
             if frame.fin {
                 let text = self.finish_message()?;
                 self.message_done = true;
-                let event = if text {
-                    Event::Text(&self.message)
-                } else {
-                    Event::Binary(&self.message)
-                };
+                let event = if text { Event::Text(&self.message) } else { Event::Binary(&self.message) };
                 return Ok((taken, Some(event)));
             }
         }
@@ -202,37 +186,23 @@ impl Decoder {
 
     /// The rules that depend on what came before and on what was agreed on.
     fn check(&self, header: &Header) -> Result<(), Violation> {
-        if header.rsv1
-            && (self.inflate.is_none() || !matches!(header.opcode, opcode::TEXT | opcode::BINARY))
-        {
-            return Err(Violation::protocol(
-                "a frame has the reserved bit RSV1, which no extension explains",
-            ));
+        if header.rsv1 && (self.inflate.is_none() || !matches!(header.opcode, opcode::TEXT | opcode::BINARY)) {
+            return Err(Violation::protocol("a frame has the reserved bit RSV1, which no extension explains"));
         }
         match (header.opcode, self.assembly) {
-            (opcode::CONTINUATION, None) => Err(Violation::protocol(
-                "a continuation frame continues no message",
-            )),
-            (opcode::TEXT | opcode::BINARY, Some(_)) => Err(Violation::protocol(
-                "a message begins before the fragmented one has ended",
-            )),
-            (opcode::CONTINUATION, Some(assembly))
-                if assembly.empty_fragments >= MAX_EMPTY_FRAGMENTS =>
-            {
+            (opcode::CONTINUATION, None) => Err(Violation::protocol("a continuation frame continues no message")),
+            (opcode::TEXT | opcode::BINARY, Some(_)) => {
+                Err(Violation::protocol("a message begins before the fragmented one has ended"))
+            }
+            (opcode::CONTINUATION, Some(assembly)) if assembly.empty_fragments >= MAX_EMPTY_FRAGMENTS => {
                 Err(Violation {
                     code: 1008,
-                    message: format!(
-                        "a message has more than {MAX_EMPTY_FRAGMENTS} empty fragments"
-                    ),
+                    message: format!("a message has more than {MAX_EMPTY_FRAGMENTS} empty fragments"),
                 })
             }
             (opcode::CONTINUATION | opcode::TEXT | opcode::BINARY, _) => {
                 let room = self.limit.saturating_sub(self.message.len()) as u64;
-                if header.payload_len > room {
-                    Err(Violation::too_big(self.limit))
-                } else {
-                    Ok(())
-                }
+                if header.payload_len > room { Err(Violation::too_big(self.limit)) } else { Ok(()) }
             }
             _ => Ok(()),
         }
@@ -267,24 +237,13 @@ impl Decoder {
             assembly.empty_fragments += 1;
         }
         // `check` has bounded the length by the message limit.
-        Frame {
-            opcode: header.opcode,
-            fin: header.fin,
-            remaining: header.payload_len as usize,
-        }
+        Frame { opcode: header.opcode, fin: header.fin, remaining: header.payload_len as usize }
     }
 
     fn extend_message(&mut self, chunk: &[u8]) -> Result<(), Violation> {
         match (self.assembly, &mut self.inflate) {
-            (
-                Some(Assembly {
-                    compressed: true, ..
-                }),
-                Some(inflate),
-            ) => {
-                inflate
-                    .extend(chunk, &mut self.message, self.limit)
-                    .map_err(|error| error.violation(self.limit))?;
+            (Some(Assembly { compressed: true, .. }), Some(inflate)) => {
+                inflate.extend(chunk, &mut self.message, self.limit).map_err(|error| error.violation(self.limit))?;
             }
             _ => self.message.extend_from_slice(chunk),
         }
@@ -295,9 +254,7 @@ impl Decoder {
     fn finish_message(&mut self) -> Result<bool, Violation> {
         let compressed = self.assembly.is_some_and(|assembly| assembly.compressed);
         if let (true, Some(inflate)) = (compressed, &mut self.inflate) {
-            inflate
-                .finish(&mut self.message, self.limit)
-                .map_err(|error| error.violation(self.limit))?;
+            inflate.finish(&mut self.message, self.limit).map_err(|error| error.violation(self.limit))?;
         }
         self.check_utf8(true)?;
         Ok(self.assembly.take().is_some_and(|assembly| assembly.text))
@@ -310,9 +267,7 @@ impl Decoder {
         };
         match std::str::from_utf8(&self.message[assembly.utf8_until..]) {
             Ok(_) => assembly.utf8_until = self.message.len(),
-            Err(error) if error.error_len().is_none() && !complete => {
-                assembly.utf8_until += error.valid_up_to()
-            }
+            Err(error) if error.error_len().is_none() && !complete => assembly.utf8_until += error.valid_up_to(),
             Err(_) => return Err(Violation::not_utf8()),
         }
         Ok(())
@@ -327,48 +282,30 @@ impl Header {
         };
         let (fin, rsv1, opcode) = (first & 0x80 != 0, first & 0x40 != 0, first & 0x0F);
         if first & 0x30 != 0 {
-            return Err(Violation::protocol(
-                "a frame has a reserved bit that no extension explains",
-            ));
+            return Err(Violation::protocol("a frame has a reserved bit that no extension explains"));
         }
         if matches!(opcode, 0x3..=0x7 | 0xB..=0xF) {
-            return Err(Violation::protocol(format!(
-                "a frame has the reserved opcode {opcode:#x}"
-            )));
+            return Err(Violation::protocol(format!("a frame has the reserved opcode {opcode:#x}")));
         }
         if second & 0x80 != 0 {
             return Err(Violation::protocol("a frame of the server is masked"));
         }
         let (payload_len, header_len) = match (second & 0x7F, rest) {
             (126, &[a, b, ..]) => (u64::from(u16::from_be_bytes([a, b])), 4),
-            (127, &[a, b, c, d, e, f, g, h, ..]) => {
-                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 10)
-            }
+            (127, &[a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 10),
             (126 | 127, _) => return Ok(None),
             (short, _) => (u64::from(short), 2),
         };
         if header_len == 4 && payload_len < 126 || header_len == 10 && payload_len <= 0xFFFF {
-            return Err(Violation::protocol(
-                "a frame's length is not in its shortest form",
-            ));
+            return Err(Violation::protocol("a frame's length is not in its shortest form"));
         }
         if payload_len > i64::MAX as u64 {
-            return Err(Violation::protocol(
-                "a frame's length has its highest bit set",
-            ));
+            return Err(Violation::protocol("a frame's length has its highest bit set"));
         }
         if opcode >= opcode::CLOSE && (!fin || payload_len > MAX_CONTROL_PAYLOAD as u64) {
-            return Err(Violation::protocol(
-                "a control frame is fragmented or longer than 125 bytes",
-            ));
+            return Err(Violation::protocol("a control frame is fragmented or longer than 125 bytes"));
         }
-        Ok(Some(Header {
-            fin,
-            rsv1,
-            opcode,
-            payload_len,
-            header_len,
-        }))
+        Ok(Some(Header { fin, rsv1, opcode, payload_len, header_len }))
     }
 }
 
@@ -383,32 +320,20 @@ fn control_event(opcode: u8, payload: &[u8]) -> Result<Event<'_>, Violation> {
 fn read_close(payload: &[u8]) -> Result<Close, Violation> {
     let (code, reason) = match payload {
         [] => {
-            return Ok(Close {
-                code: None,
-                reason: String::new(),
-            });
+            return Ok(Close { code: None, reason: String::new() });
         }
         [_] => {
-            return Err(Violation::protocol(
-                "a Close frame has a payload of one byte",
-            ));
+            return Err(Violation::protocol("a Close frame has a payload of one byte"));
         }
         &[a, b, ref reason @ ..] => (u16::from_be_bytes([a, b]), reason),
     };
     // RFC 6455 §7.4 and the IANA registry of close codes.
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(Violation::protocol(format!(
-            "a Close frame has the code {code}, which must not be sent"
-        )));
+        return Err(Violation::protocol(format!("a Close frame has the code {code}, which must not be sent")));
     }
-    let reason = std::str::from_utf8(reason).map_err(|_| Violation {
-        code: 1007,
-        message: "the reason of a Close frame is not valid UTF-8".into(),
-    })?;
-    Ok(Close {
-        code: Some(code),
-        reason: reason.to_owned(),
-    })
+    let reason = std::str::from_utf8(reason)
+        .map_err(|_| Violation { code: 1007, message: "the reason of a Close frame is not valid UTF-8".into() })?;
+    Ok(Close { code: Some(code), reason: reason.to_owned() })
 }
 
 /// A frame of ours: final, masked (RFC 6455 §5.3), never compressed.
@@ -426,12 +351,7 @@ fn encode(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&mask);
-    out.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
 pub(super) fn encode_text(payload: &[u8], out: &mut Vec<u8>) {
@@ -455,9 +375,7 @@ pub(super) fn encode_close(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
     let mut payload = Vec::new();
     if let Some(code) = code {
         payload.extend_from_slice(&code.to_be_bytes());
-        payload.extend_from_slice(
-            &reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)],
-        );
+        payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)]);
     }
     encode(opcode::CLOSE, &payload, rand::random(), out);
 }
@@ -504,9 +422,7 @@ mod tests {
         let mut bytes = vec![first];
         match payload.len() {
             len @ 0..=125 => bytes.push(len as u8),
-            len @ 126..=0xFFFF => {
-                bytes.extend([&[126u8][..], &(len as u16).to_be_bytes()].concat())
-            }
+            len @ 126..=0xFFFF => bytes.extend([&[126u8][..], &(len as u16).to_be_bytes()].concat()),
             len => bytes.extend([&[127u8][..], &(len as u64).to_be_bytes()].concat()),
         }
         bytes.extend_from_slice(payload);
@@ -544,17 +460,10 @@ mod tests {
             Seen::Text(big),
             Seen::Text(String::new()),
             Seen::Pong(vec![]),
-            Seen::Close(Close {
-                code: Some(1000),
-                reason: "bye".into(),
-            }),
+            Seen::Close(Close { code: Some(1000), reason: "bye".into() }),
         ];
         for piece in [1, 2, 3, 7, 64, 4096, usize::MAX] {
-            assert_eq!(
-                decode(&mut plain(), &bytes, piece).unwrap(),
-                expected,
-                "in pieces of {piece}"
-            );
+            assert_eq!(decode(&mut plain(), &bytes, piece).unwrap(), expected, "in pieces of {piece}");
         }
     }
 
@@ -566,10 +475,7 @@ mod tests {
             (frame(0x83, b""), "reserved opcode 0x3"),
             (vec![0x81, 0x80, 1, 2, 3, 4], "masked"),
             (frame(0x80, b"x"), "continues no message"),
-            (
-                [frame(0x01, b"x"), frame(0x81, b"y")].concat(),
-                "before the fragmented one",
-            ),
+            ([frame(0x01, b"x"), frame(0x81, b"y")].concat(), "before the fragmented one"),
             (frame(0x09, b""), "control frame is fragmented"),
             (frame(0x89, &[0; 126]), "longer than 125"),
             (vec![0x81, 126, 0, 5], "shortest form"),
@@ -588,35 +494,20 @@ mod tests {
     fn text_that_is_not_utf8_is_refused_as_soon_as_it_is_seen() {
         assert_eq!(violation(&frame(0x81, b"\xff")).code, 1007);
         assert_eq!(violation(&frame(0x81, b"\xc3")).code, 1007);
-        assert_eq!(
-            violation(&frame(0x01, b"ok\xff")).code,
-            1007,
-            "before the message is complete"
-        );
+        assert_eq!(violation(&frame(0x01, b"ok\xff")).code, 1007, "before the message is complete");
         assert_eq!(violation(&frame(0x88, b"\x03\xe8\xff")).code, 1007);
         // Half a character at the end of what is there so far is no error.
-        assert_eq!(
-            decode(&mut plain(), &frame(0x01, b"\xc3"), usize::MAX),
-            Ok(vec![])
-        );
+        assert_eq!(decode(&mut plain(), &frame(0x01, b"\xc3"), usize::MAX), Ok(vec![]));
     }
 
     #[test]
     fn announced_lengths_cost_no_memory_and_are_bounded() {
         let mut decoder = Decoder::new(1000, None);
         let header = [0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0];
-        assert_eq!(
-            decode(&mut decoder, &header, usize::MAX).unwrap_err().code,
-            1009
-        );
+        assert_eq!(decode(&mut decoder, &header, usize::MAX).unwrap_err().code, 1009);
         let mut decoder = Decoder::new(1000, None);
         let fragments = [frame(0x02, &[0; 600]), frame(0x00, &[0; 600])].concat();
-        assert_eq!(
-            decode(&mut decoder, &fragments, usize::MAX)
-                .unwrap_err()
-                .code,
-            1009
-        );
+        assert_eq!(decode(&mut decoder, &fragments, usize::MAX).unwrap_err().code, 1009);
         assert!(decoder.message.capacity() <= 4096);
     }
 
@@ -624,13 +515,8 @@ mod tests {
     fn endless_empty_fragments_end() {
         let mut decoder = plain();
         decode(&mut decoder, &frame(0x01, b"x"), usize::MAX).unwrap();
-        let endless: Vec<u8> = (0..MAX_EMPTY_FRAGMENTS + 1)
-            .flat_map(|_| frame(0x00, b""))
-            .collect();
-        assert_eq!(
-            decode(&mut decoder, &endless, usize::MAX).unwrap_err().code,
-            1008
-        );
+        let endless: Vec<u8> = (0..MAX_EMPTY_FRAGMENTS + 1).flat_map(|_| frame(0x00, b"")).collect();
+        assert_eq!(decode(&mut decoder, &endless, usize::MAX).unwrap_err().code, 1008);
     }
 
     #[test]
@@ -650,11 +536,7 @@ mod tests {
             encode(opcode::BINARY, &payload, [1, 2, 3, 4], &mut out);
             assert_eq!(out[1] & 0x80, 0x80);
             let body = &out[out.len() - len..];
-            let unmasked: Vec<u8> = body
-                .iter()
-                .zip([1, 2, 3, 4].iter().cycle())
-                .map(|(b, m)| b ^ m)
-                .collect();
+            let unmasked: Vec<u8> = body.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(b, m)| b ^ m).collect();
             assert_eq!(unmasked, payload);
         }
     }

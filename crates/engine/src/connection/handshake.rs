@@ -44,12 +44,7 @@ pub(super) struct Deflate {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// A status other than 101.
-    Status {
-        code: u16,
-        reason: String,
-        retry_after: Option<Duration>,
-        location: Option<String>,
-    },
+    Status { code: u16, reason: String, retry_after: Option<Duration>, location: Option<String> },
     /// The answer breaks the protocol.
     Invalid(String),
 }
@@ -69,15 +64,10 @@ impl Offer<'_> {
         );
         if self.compression {
             // `client_max_window_bits` invites any value: we do not compress, so whatever the server answers holds.
-            request.push_str(
-                "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
-            );
+            request.push_str("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
         }
         if !self.subprotocols.is_empty() {
-            request.push_str(&format!(
-                "Sec-WebSocket-Protocol: {}\r\n",
-                self.subprotocols.join(", ")
-            ));
+            request.push_str(&format!("Sec-WebSocket-Protocol: {}\r\n", self.subprotocols.join(", ")));
         }
         for (name, value) in &self.headers {
             request.push_str(&format!("{name}: {}\r\n", value.reveal()));
@@ -94,43 +84,26 @@ impl Offer<'_> {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) if bytes.len() < MAX_ANSWER_BYTES => return Ok(None),
             Ok(httparse::Status::Partial) => {
-                return Err(Refusal::Invalid(format!(
-                    "the answer has more than {MAX_ANSWER_BYTES} bytes of headers"
-                )));
+                return Err(Refusal::Invalid(format!("the answer has more than {MAX_ANSWER_BYTES} bytes of headers")));
             }
             Err(httparse::Error::TooManyHeaders) => {
-                return Err(Refusal::Invalid(format!(
-                    "the answer has more than {MAX_ANSWER_HEADERS} headers"
-                )));
+                return Err(Refusal::Invalid(format!("the answer has more than {MAX_ANSWER_HEADERS} headers")));
             }
             Err(error) => {
-                return Err(Refusal::Invalid(format!(
-                    "the answer is not HTTP ({error})"
-                )));
+                return Err(Refusal::Invalid(format!("the answer is not HTTP ({error})")));
             }
         };
         let header = |name: &str| {
-            let found = answer
-                .headers
-                .iter()
-                .filter(move |header| header.name.eq_ignore_ascii_case(name));
-            let values: Vec<&str> = found
-                .filter_map(|header| std::str::from_utf8(header.value).ok())
-                .map(str::trim)
-                .collect();
+            let found = answer.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+            let values: Vec<&str> =
+                found.filter_map(|header| std::str::from_utf8(header.value).ok()).map(str::trim).collect();
             (!values.is_empty()).then(|| values.join(", "))
         };
         let code = answer.code.unwrap_or_default();
         if code != 101 {
             return Err(Refusal::Status {
                 code,
-                reason: answer
-                    .reason
-                    .unwrap_or_default()
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .take(80)
-                    .collect(),
+                reason: answer.reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect(),
                 retry_after: header("retry-after").and_then(|value| retry_after(&value)),
                 location: header("location"),
             });
@@ -139,67 +112,39 @@ impl Offer<'_> {
         if !header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
             return Err(invalid("does not upgrade to websocket"));
         }
-        if !header("connection").is_some_and(|value| {
-            value
-                .split(',')
-                .any(|t| t.trim().eq_ignore_ascii_case("upgrade"))
-        }) {
+        if !header("connection").is_some_and(|value| value.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
+        {
             return Err(invalid("has no `Connection: Upgrade`"));
         }
         if header("sec-websocket-accept").as_deref() != Some(accept(&self.key).as_str()) {
-            return Err(invalid(
-                "has a wrong Sec-WebSocket-Accept: it was not made for this request",
-            ));
+            return Err(invalid("has a wrong Sec-WebSocket-Accept: it was not made for this request"));
         }
         let subprotocol = header("sec-websocket-protocol");
         if let Some(chosen) = &subprotocol
             && !self.subprotocols.contains(chosen)
         {
-            return Err(invalid(
-                "chooses a subprotocol that was not offered; see websocket.subprotocols",
-            ));
+            return Err(invalid("chooses a subprotocol that was not offered; see websocket.subprotocols"));
         }
-        let deflate = header("sec-websocket-extensions")
-            .map(|value| self.read_extensions(&value))
-            .transpose()?
-            .flatten();
-        Ok(Some((
-            len,
-            Agreement {
-                subprotocol,
-                deflate,
-            },
-        )))
+        let deflate =
+            header("sec-websocket-extensions").map(|value| self.read_extensions(&value)).transpose()?.flatten();
+        Ok(Some((len, Agreement { subprotocol, deflate })))
     }
 
     fn read_extensions(&self, value: &str) -> Result<Option<Deflate>, Refusal> {
         let invalid = |what: String| Refusal::Invalid(format!("the answer {what}"));
         let mut agreed = None;
-        for extension in value
-            .split(',')
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        {
+        for extension in value.split(',').map(str::trim).filter(|text| !text.is_empty()) {
             let mut parts = extension.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            if !self.compression
-                || !name.eq_ignore_ascii_case("permessage-deflate")
-                || agreed.is_some()
-            {
-                return Err(invalid(format!(
-                    "uses an extension that was not offered: {}",
-                    shown(name)
-                )));
+            if !self.compression || !name.eq_ignore_ascii_case("permessage-deflate") || agreed.is_some() {
+                return Err(invalid(format!("uses an extension that was not offered: {}", shown(name))));
             }
             let mut seen = Vec::new();
             for parameter in parts {
-                let (name, value) = parameter
-                    .split_once('=')
-                    .map_or((parameter, None), |(n, v)| (n.trim(), Some(v.trim())));
+                let (name, value) =
+                    parameter.split_once('=').map_or((parameter, None), |(n, v)| (n.trim(), Some(v.trim())));
                 let value = value.map(|value| value.trim_matches('"'));
-                let bits = value
-                    .and_then(|value| value.parse::<u8>().ok())
-                    .filter(|bits| (8..=15).contains(bits));
+                let bits = value.and_then(|value| value.parse::<u8>().ok()).filter(|bits| (8..=15).contains(bits));
                 let name = name.to_ascii_lowercase();
                 let legal = match name.as_str() {
                     "server_no_context_takeover" | "client_no_context_takeover" => value.is_none(),
@@ -214,9 +159,8 @@ impl Offer<'_> {
                 }
                 seen.push(name);
             }
-            agreed = Some(Deflate {
-                server_no_context_takeover: seen.iter().any(|n| n == "server_no_context_takeover"),
-            });
+            agreed =
+                Some(Deflate { server_no_context_takeover: seen.iter().any(|n| n == "server_no_context_takeover") });
         }
         Ok(agreed)
     }
@@ -224,10 +168,7 @@ impl Offer<'_> {
 
 /// Foreign text in an error: short, printable.
 fn shown(text: &str) -> String {
-    text.chars()
-        .filter(|c| c.is_ascii_graphic() || *c == ' ')
-        .take(60)
-        .collect()
+    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(60).collect()
 }
 
 /// `Sec-WebSocket-Accept` for a key (RFC 6455 §4.2.2).
@@ -239,10 +180,9 @@ fn accept(key: &str) -> String {
 fn retry_after(value: &str) -> Option<Duration> {
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value)
-            .ok()?
-            .duration_since(std::time::SystemTime::now())
-            .unwrap_or_default(),
+        Err(_) => {
+            httpdate::parse_http_date(value).ok()?.duration_since(std::time::SystemTime::now()).unwrap_or_default()
+        }
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
@@ -314,43 +254,18 @@ mod tests {
         let text = answer("");
         assert_eq!(read(&text[..text.len() - 1]), Ok(None));
         let (len, agreement) = read(&format!("{text}frames")).unwrap().unwrap();
-        assert_eq!(
-            (len, agreement),
-            (
-                text.len(),
-                Agreement {
-                    subprotocol: None,
-                    deflate: None
-                }
-            )
-        );
+        assert_eq!((len, agreement), (text.len(), Agreement { subprotocol: None, deflate: None }));
     }
 
     #[test]
     fn deflate_is_agreed_on_with_any_legal_parameters() {
         for (extension, forget) in [
             ("permessage-deflate", false),
-            (
-                "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-                true,
-            ),
-            (
-                "permessage-deflate; server_max_window_bits=9; client_max_window_bits=\"15\"",
-                false,
-            ),
+            ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", true),
+            ("permessage-deflate; server_max_window_bits=9; client_max_window_bits=\"15\"", false),
         ] {
-            let (_, agreement) = read(&answer(&format!(
-                "Sec-WebSocket-Extensions: {extension}\r\n"
-            )))
-            .unwrap()
-            .unwrap();
-            assert_eq!(
-                agreement.deflate,
-                Some(Deflate {
-                    server_no_context_takeover: forget
-                }),
-                "{extension}"
-            );
+            let (_, agreement) = read(&answer(&format!("Sec-WebSocket-Extensions: {extension}\r\n"))).unwrap().unwrap();
+            assert_eq!(agreement.deflate, Some(Deflate { server_no_context_takeover: forget }), "{extension}");
         }
     }
 
@@ -365,13 +280,9 @@ mod tests {
             "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
             "permessage-deflate; surprise",
         ] {
-            invalid(&answer(&format!(
-                "Sec-WebSocket-Extensions: {extension}\r\n"
-            )));
+            invalid(&answer(&format!("Sec-WebSocket-Extensions: {extension}\r\n")));
         }
-        assert!(
-            invalid(&answer("Sec-WebSocket-Protocol: v1\r\n")).contains("websocket.subprotocols")
-        );
+        assert!(invalid(&answer("Sec-WebSocket-Protocol: v1\r\n")).contains("websocket.subprotocols"));
         assert!(read(&answer("Sec-WebSocket-Protocol: v2.json\r\n")).is_ok());
     }
 
@@ -382,10 +293,7 @@ mod tests {
         assert!(invalid(&answer("").replace("Upgrade: WebSocket\r\n", "")).contains("upgrade"));
         let endless = format!("HTTP/1.1 101 x\r\nA: {}", "x".repeat(MAX_ANSWER_BYTES));
         assert!(invalid(&endless).contains("65536 bytes"));
-        let many = format!(
-            "HTTP/1.1 101 x\r\n{}\r\n",
-            "A: b\r\n".repeat(MAX_ANSWER_HEADERS + 1)
-        );
+        let many = format!("HTTP/1.1 101 x\r\n{}\r\n", "A: b\r\n".repeat(MAX_ANSWER_HEADERS + 1));
         assert!(invalid(&many).contains("128 headers"));
     }
 
@@ -407,10 +315,7 @@ mod tests {
     fn patience_is_seconds_or_a_date_and_bounded() {
         assert_eq!(retry_after("5"), Some(Duration::from_secs(5)));
         assert_eq!(retry_after("99999999"), Some(MAX_RETRY_AFTER));
-        assert_eq!(
-            retry_after("Wed, 21 Oct 2015 07:28:00 GMT"),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
         assert_eq!(retry_after("soon"), None);
     }
 }

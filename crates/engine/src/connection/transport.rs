@@ -42,20 +42,13 @@ impl Transport {
                 ProxyScheme::Socks5 => connect_through_socks5(proxy, endpoint).await?,
             },
         };
-        prepare(&tcp).map_err(|error| {
-            OpenError::new(
-                OpenErrorKind::Tcp,
-                format!("the socket cannot be set up: {error}"),
-            )
-        })?;
+        prepare(&tcp)
+            .map_err(|error| OpenError::new(OpenErrorKind::Tcp, format!("the socket cannot be set up: {error}")))?;
         if !endpoint.is_tls() {
             return Ok(Transport::Plain(tcp));
         }
         let name = ServerName::try_from(endpoint.host().to_owned()).map_err(|_| {
-            OpenError::new(
-                OpenErrorKind::Certificate,
-                format!("{} is not a name that TLS can check", endpoint.host()),
-            )
+            OpenError::new(OpenErrorKind::Certificate, format!("{} is not a name that TLS can check", endpoint.host()))
         })?;
         match TlsConnector::from(tls.clone()).connect(name, tcp).await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
@@ -67,19 +60,15 @@ impl Transport {
 /// Small frames go out at once, and a peer that vanished is noticed even without pings.
 fn prepare(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15));
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive)
 }
 
 async fn dial(host: &str, port: u16) -> Result<TcpStream, OpenError> {
-    let addresses = lookup_host((host, port)).await.map_err(|error| {
-        OpenError::new(
-            OpenErrorKind::Name,
-            format!("the name {host} cannot be resolved: {error}"),
-        )
-    })?;
+    let addresses = lookup_host((host, port))
+        .await
+        .map_err(|error| OpenError::new(OpenErrorKind::Name, format!("the name {host} cannot be resolved: {error}")))?;
     let mut last = None;
     for address in addresses {
         match TcpStream::connect(address).await {
@@ -104,24 +93,12 @@ async fn connect_through_http(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpS
         request.push_str(&format!("Proxy-Authorization: Basic {pair}\r\n"));
     }
     request.push_str("\r\n");
-    let broken = |what: String| {
-        OpenError::new(
-            OpenErrorKind::Tcp,
-            format!("the proxy {}: {what}", proxy.host),
-        )
-    };
-    tcp.write_all(request.as_bytes())
-        .await
-        .map_err(|error| broken(error.to_string()))?;
+    let broken = |what: String| OpenError::new(OpenErrorKind::Tcp, format!("the proxy {}: {what}", proxy.host));
+    tcp.write_all(request.as_bytes()).await.map_err(|error| broken(error.to_string()))?;
     let mut answer = Vec::new();
     loop {
         // Neither TLS nor WebSocket lets the server speak first, so nothing beyond the answer can be read here.
-        if tcp
-            .read_buf(&mut answer)
-            .await
-            .map_err(|error| broken(error.to_string()))?
-            == 0
-        {
+        if tcp.read_buf(&mut answer).await.map_err(|error| broken(error.to_string()))? == 0 {
             return Err(broken("it closed the connection".into()));
         }
         let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -132,11 +109,7 @@ async fn connect_through_http(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpS
                     Some(200..=299) => Ok(tcp),
                     code => Err(OpenError::new(
                         OpenErrorKind::ProxyRefused,
-                        format!(
-                            "the proxy {} answered CONNECT with status {}",
-                            proxy.host,
-                            code.unwrap_or_default()
-                        ),
+                        format!("the proxy {} answered CONNECT with status {}", proxy.host, code.unwrap_or_default()),
                     )),
                 };
             }
@@ -147,25 +120,21 @@ async fn connect_through_http(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpS
 }
 
 /// SOCKS5 (RFC 1928) with a user name and password if there are some (RFC 1929); the proxy resolves the name.
-async fn connect_through_socks5(
-    proxy: &Proxy,
-    endpoint: &Endpoint,
-) -> Result<TcpStream, OpenError> {
+async fn connect_through_socks5(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
     let tcp = dial(&proxy.host, proxy.port).await?;
     let target = (endpoint.host(), endpoint.port());
     let opened = match &proxy.credentials {
         Some((user, password)) => {
-            Socks5Stream::connect_with_password_and_socket(tcp, target, user, password.reveal())
-                .await
+            Socks5Stream::connect_with_password_and_socket(tcp, target, user, password.reveal()).await
         }
         None => Socks5Stream::connect_with_socket(tcp, target).await,
     };
     opened.map(Socks5Stream::into_inner).map_err(|error| {
         use tokio_socks::Error;
         let kind = match error {
-            Error::PasswordAuthFailure(_)
-            | Error::NoAcceptableAuthMethods
-            | Error::AuthorizationRequired => OpenErrorKind::ProxyRefused,
+            Error::PasswordAuthFailure(_) | Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
+                OpenErrorKind::ProxyRefused
+            }
             _ => OpenErrorKind::Tcp,
         };
         OpenError::new(kind, format!("the proxy {}: {error}", proxy.host))
@@ -173,36 +142,23 @@ async fn connect_through_socks5(
 }
 
 fn tls_error(endpoint: &Endpoint, error: &io::Error) -> OpenError {
-    let cause = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let kind = match cause {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) => {
-            OpenErrorKind::Certificate
-        }
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) => OpenErrorKind::Certificate,
         _ => OpenErrorKind::Tcp,
     };
     let remedy = match cause {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
             "; to trust its authority, name it in websocket.ssl.ca.location"
         }
-        Some(rustls::Error::AlertReceived(_)) => {
-            "; it may want a certificate: see websocket.ssl.certificate.location"
-        }
+        Some(rustls::Error::AlertReceived(_)) => "; it may want a certificate: see websocket.ssl.certificate.location",
         _ => "",
     };
-    OpenError::new(
-        kind,
-        format!("TLS with {} failed: {error}{remedy}", endpoint.host()),
-    )
+    OpenError::new(kind, format!("TLS with {} failed: {error}{remedy}", endpoint.host()))
 }
 
 impl AsyncRead for Transport {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
@@ -211,11 +167,7 @@ impl AsyncRead for Transport {
 }
 
 impl AsyncWrite for Transport {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
