@@ -3,14 +3,15 @@
 //! The connector's own table is [`crate::config::OPTIONS`]; the worker keeps the framework's keys (`name`, `tasks.max`, …)
 //! in a table of the same type. Error texts are Kafka's, since clients and people match on them.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use indexmap::IndexMap;
 
 /// Stands for a secret value, as in Kafka's `Password`.
 pub const HIDDEN: &str = "[hidden]";
 
-/// A configuration as Kafka Connect hands it over: option name to text.
-pub type Properties = BTreeMap<String, String>;
+/// A configuration as Kafka Connect hands it over: option name to text, in the order in which it was written.
+pub type Properties = IndexMap<String, String>;
 
 /// Sees the trimmed text of an option and answers why it is refused.
 pub type Check = fn(&str) -> Result<(), String>;
@@ -116,6 +117,21 @@ impl ConfigError {
     pub fn new(option: impl Into<String>, message: impl Into<String>) -> Self {
         ConfigError { option: option.into(), message: message.into() }
     }
+
+    /// Kafka's `Invalid value {value} for configuration {option}: {why}`.
+    pub fn invalid(option: &str, value: &str, why: impl fmt::Display) -> Self {
+        ConfigError::new(option, format!("Invalid value {value} for configuration {option}: {why}"))
+    }
+
+    /// The same for a value that must not be shown.
+    pub fn invalid_secret(option: &str, why: impl fmt::Display) -> Self {
+        ConfigError::invalid(option, HIDDEN, why)
+    }
+
+    /// An option without a default that was not given.
+    pub fn missing(option: &str) -> Self {
+        ConfigError::new(option, format!("Missing required configuration \"{option}\" which has no default value."))
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -138,10 +154,7 @@ impl ConfigKey {
     {
         let Some(text) = given.map(str::trim) else {
             return match self.default {
-                Default::Required => Err(vec![ConfigError::new(
-                    self.name,
-                    format!("Missing required configuration \"{}\" which has no default value.", self.name),
-                )]),
+                Default::Required => Err(vec![ConfigError::missing(self.name)]),
                 Default::Null => Ok(None),
                 Default::Value(text) => Ok(Some(text)),
             };
