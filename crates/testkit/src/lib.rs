@@ -13,7 +13,8 @@ mod tls;
 mod trades;
 
 pub use script::{
-    Accept, Close, Content, Deflate, Handshake, Kind, Messages, OnClose, Play, Reject, Script, Step, Violation,
+    Accept, Close, Content, Deflate, Handshake, Kind, Messages, OnClose, Play, Reject, Script,
+    Step, Violation,
 };
 pub use server::{Server, TimedOut};
 pub use stats::{CloseFrame, ConnectionStats, Ended, Request, Stats};

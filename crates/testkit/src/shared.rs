@@ -32,7 +32,12 @@ struct State {
 
 impl Shared {
     pub(crate) fn new(script: Script) -> Arc<Shared> {
-        let state = State { script, next_play: 0, numbers: Numbers::default(), stats: Stats::default() };
+        let state = State {
+            script,
+            next_play: 0,
+            numbers: Numbers::default(),
+            stats: Stats::default(),
+        };
         Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -69,7 +74,11 @@ impl Shared {
     }
 
     /// Blocks until the condition holds or the time is over; returns whether it holds.
-    pub(crate) fn wait_until(&self, mut condition: impl FnMut(&Stats) -> bool, limit: Duration) -> bool {
+    pub(crate) fn wait_until(
+        &self,
+        mut condition: impl FnMut(&Stats) -> bool,
+        limit: Duration,
+    ) -> bool {
         let deadline = Instant::now() + limit;
         let mut state = self.lock();
         loop {
@@ -81,7 +90,11 @@ impl Shared {
             if left.is_zero() {
                 return false;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -137,7 +150,11 @@ impl Shared {
     pub(crate) fn mark_stopped(&self) {
         self.stats(|stats| {
             stats.open = 0;
-            for connection in stats.connections.iter_mut().filter(|connection| connection.ended.is_none()) {
+            for connection in stats
+                .connections
+                .iter_mut()
+                .filter(|connection| connection.ended.is_none())
+            {
                 connection.ended = Some(Ended::Stopped);
                 connection.closed_ms = Some(now_ms());
             }
@@ -158,11 +175,15 @@ impl Record {
             stats.connections.push(first);
             stats.connections.len() - 1
         });
-        Record { shared: shared.clone(), index }
+        Record {
+            shared: shared.clone(),
+            index,
+        }
     }
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut ConnectionStats) -> T) -> T {
-        self.shared.stats(|stats| change(&mut stats.connections[self.index]))
+        self.shared
+            .stats(|stats| change(&mut stats.connections[self.index]))
     }
 
     pub(crate) fn end(&self, ended: Ended) {
@@ -192,7 +213,10 @@ impl Numbers {
             return range.start..end;
         }
         let start = self.next;
-        let end = start.saturating_add(max).min(until.unwrap_or(u64::MAX)).max(start);
+        let end = start
+            .saturating_add(max)
+            .min(until.unwrap_or(u64::MAX))
+            .max(start);
         self.next = end;
         start..end
     }
