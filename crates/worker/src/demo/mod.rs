@@ -1,0 +1,3 @@
+//! What `connect-websocket demo` needs beside the worker: nothing here serves production.
+
+pub mod broker;
