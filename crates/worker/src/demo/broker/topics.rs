@@ -250,7 +250,6 @@ impl Node {
                     .with_error_code(error)
                     .with_timestamp(timestamp)
                     .with_offset(offset)
-                    .with_leader_epoch(0)
             });
             let partitions = partitions.collect();
             ListOffsetsTopicResponse::default()
