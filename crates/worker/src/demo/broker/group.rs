@@ -380,3 +380,181 @@ impl Member {
             .unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A consumer that knows `protocols`; silent for 10 s it is gone, and a rebalance waits 60 s for it.
+    fn member(now: Instant, protocols: &[&str]) -> Member {
+        let protocols = protocols
+            .iter()
+            .map(|name| (name.to_string(), Bytes::from(format!("by {name}"))));
+        Member::new(now, 10 * SECOND, 60 * SECOND, protocols.collect())
+    }
+
+    fn assignments(ids: &[&str]) -> Vec<(String, Bytes)> {
+        ids.iter()
+            .map(|id| (id.to_string(), Bytes::from(format!("for {id}"))))
+            .collect()
+    }
+
+    /// Members a (the leader) and b, stable in the generation that is returned.
+    fn pair(now: Instant) -> (Group, i32) {
+        let mut group = Group::new(now);
+        group.join(now, "a", member(now, &["range"])).unwrap();
+        group.join(now, "b", member(now, &["range"])).unwrap();
+        group.join(now, "a", member(now, &["range"])).unwrap();
+        let generation = group.joined("a").unwrap().unwrap().generation;
+        group.sync(now, "b", generation, Vec::new()).unwrap();
+        group
+            .sync(now, "a", generation, assignments(&["a", "b"]))
+            .unwrap();
+        (group, generation)
+    }
+
+    #[test]
+    fn one_member_leads_itself() {
+        let now = Instant::now();
+        let mut group = Group::new(now);
+        group.join(now, "a", member(now, &["range"])).unwrap();
+        let joined = group.joined("a").unwrap().unwrap();
+        assert_eq!((joined.generation, joined.leader.as_str()), (1, "a"));
+        assert_eq!(joined.members, [("a".to_owned(), Bytes::from("by range"))]);
+        group.sync(now, "a", 1, assignments(&["a"])).unwrap();
+        assert_eq!(group.synced("a", 1), Some(Ok(Bytes::from("for a"))));
+    }
+
+    #[test]
+    fn a_second_member_waits_until_the_first_has_joined_again() {
+        let now = Instant::now();
+        let mut group = Group::new(now);
+        group.join(now, "a", member(now, &["range"])).unwrap();
+        group.sync(now, "a", 1, assignments(&["a"])).unwrap();
+        group.join(now, "b", member(now, &["range"])).unwrap();
+        assert!(group.joined("b").is_none());
+        assert_eq!(
+            group.heartbeat(now, "a", 1),
+            Err(ResponseError::RebalanceInProgress)
+        );
+        group.join(now, "a", member(now, &["range"])).unwrap();
+        let (a, b) = (
+            group.joined("a").unwrap().unwrap(),
+            group.joined("b").unwrap().unwrap(),
+        );
+        assert_eq!(
+            (a.generation, b.generation, a.members.len(), b.members.len()),
+            (2, 2, 2, 0)
+        );
+        group.sync(now, "b", 2, Vec::new()).unwrap();
+        assert!(group.synced("b", 2).is_none());
+        group.sync(now, "a", 2, assignments(&["a", "b"])).unwrap();
+        assert_eq!(group.synced("b", 2), Some(Ok(Bytes::from("for b"))));
+        assert_eq!(
+            group.heartbeat(now, "b", 1),
+            Err(ResponseError::IllegalGeneration)
+        );
+    }
+
+    #[test]
+    fn a_silent_member_is_dropped_and_the_other_asked_to_join_again() {
+        let now = Instant::now();
+        let (mut group, generation) = pair(now);
+        group.advance(now + 9 * SECOND);
+        group.heartbeat(now + 9 * SECOND, "b", generation).unwrap();
+        assert_eq!(group.next_deadline(now), now + 10 * SECOND);
+        group.advance(now + 10 * SECOND);
+        assert!(!group.has("a"));
+        assert_eq!(
+            group.heartbeat(now, "b", generation),
+            Err(ResponseError::RebalanceInProgress)
+        );
+        group.join(now, "b", member(now, &["range"])).unwrap();
+        assert_eq!(group.joined("b").unwrap().unwrap().leader, "b");
+    }
+
+    #[test]
+    fn a_rebalance_leaves_behind_who_does_not_join_in_time() {
+        let now = Instant::now();
+        let (mut group, generation) = pair(now);
+        group.join(now, "b", member(now, &["range"])).unwrap();
+        for second in 1..60 {
+            group.advance(now + second * SECOND);
+            // Alive, but busy with its last batch.
+            assert_eq!(
+                group.heartbeat(now + second * SECOND, "a", generation),
+                Err(ResponseError::RebalanceInProgress)
+            );
+            assert!(group.joined("b").is_none());
+        }
+        group.advance(now + 60 * SECOND);
+        assert_eq!(group.joined("b").unwrap().unwrap().members.len(), 1);
+        assert!(!group.has("a"));
+    }
+
+    #[test]
+    fn a_follower_does_not_wait_forever_for_a_lost_leader() {
+        let now = Instant::now();
+        let (mut group, _) = pair(now);
+        group.join(now, "b", member(now, &["range"])).unwrap();
+        group.join(now, "a", member(now, &["range"])).unwrap();
+        let generation = group.joined("b").unwrap().unwrap().generation;
+        group.sync(now, "b", generation, Vec::new()).unwrap();
+        assert!(group.synced("b", generation).is_none());
+        group.advance(now + 10 * SECOND);
+        assert_eq!(
+            group.synced("b", generation),
+            Some(Err(ResponseError::RebalanceInProgress))
+        );
+    }
+
+    #[test]
+    fn leaving_gives_the_partitions_to_the_others() {
+        let now = Instant::now();
+        let (mut group, generation) = pair(now);
+        group.leave(now, "a").unwrap();
+        assert_eq!(group.leave(now, "a"), Err(ResponseError::UnknownMemberId));
+        assert_eq!(
+            group.heartbeat(now, "b", generation),
+            Err(ResponseError::RebalanceInProgress)
+        );
+        group.leave(now, "b").unwrap();
+        assert_eq!(group.idle_since(), Some(now));
+    }
+
+    #[test]
+    fn members_agree_on_a_protocol_or_stay_out() {
+        let now = Instant::now();
+        let mut group = Group::new(now);
+        group
+            .join(now, "a", member(now, &["sticky", "range"]))
+            .unwrap();
+        let refused = group.join(now, "b", member(now, &["own"]));
+        assert_eq!(refused, Err(ResponseError::InconsistentGroupProtocol));
+        group.join(now, "b", member(now, &["range"])).unwrap();
+        group
+            .join(now, "a", member(now, &["sticky", "range"]))
+            .unwrap();
+        assert_eq!(group.joined("a").unwrap().unwrap().protocol, "range");
+    }
+
+    #[test]
+    fn only_members_commit_while_there_are_any() {
+        let now = Instant::now();
+        assert_eq!(Group::new(now).may_commit(now, "", -1), Ok(()));
+        let (mut group, generation) = pair(now);
+        assert_eq!(group.may_commit(now, "a", generation), Ok(()));
+        assert_eq!(
+            group.may_commit(now, "", -1),
+            Err(ResponseError::UnknownMemberId)
+        );
+        assert_eq!(
+            group.may_commit(now, "a", generation - 1),
+            Err(ResponseError::IllegalGeneration)
+        );
+        group.leave(now, "b").unwrap();
+        assert_eq!(group.may_commit(now, "a", generation), Ok(()));
+    }
+}

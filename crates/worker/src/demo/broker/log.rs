@@ -134,10 +134,16 @@ impl Log {
             .collect())
     }
 
-    /// Wakes `reader` at the next append.
+    /// Wakes `reader` once, at the next append.
     pub(super) fn wake(&mut self, reader: &Arc<Notify>) {
         self.waiting.retain(|waiting| waiting.strong_count() > 0);
-        self.waiting.push(Arc::downgrade(reader));
+        if !self
+            .waiting
+            .iter()
+            .any(|waiting| waiting.as_ptr() == Arc::as_ptr(reader))
+        {
+            self.waiting.push(Arc::downgrade(reader));
+        }
     }
 
     /// Timestamp and offset where records as young as `timestamp` begin, to the batch: batches are not unpacked.
@@ -266,4 +272,169 @@ impl Header {
 /// `by` sequence numbers on; after the highest comes zero.
 fn advance(sequence: i32, by: i32) -> i32 {
     sequence.wrapping_add(by) & i32::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    /// A batch of `records` records, 100 bytes long, from producer 7.
+    fn batch(epoch: i16, sequence: i32, records: i32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_i64(0);
+        bytes.put_i32(88);
+        bytes.put_i32(-1);
+        bytes.put_i8(2);
+        bytes.put_u32(0);
+        bytes.put_i16(0);
+        bytes.put_i32(records - 1);
+        bytes.put_i64(1_000 + i64::from(sequence));
+        bytes.put_i64(1_000 + i64::from(sequence) + i64::from(records - 1));
+        bytes.put_i64(7);
+        bytes.put_i16(epoch);
+        bytes.put_i32(sequence);
+        bytes.put_i32(records);
+        bytes.resize(100, 0);
+        bytes
+    }
+
+    fn append(
+        log: &mut Log,
+        epoch: i16,
+        sequence: i32,
+        records: i32,
+    ) -> Result<i64, ResponseError> {
+        log.append(&batch(epoch, sequence, records).into())
+    }
+
+    #[test]
+    fn a_retry_is_answered_with_the_first_offset_and_not_stored_again() {
+        let mut log = Log::new(10_000);
+        assert_eq!(append(&mut log, 0, 0, 10), Ok(0));
+        assert_eq!(append(&mut log, 0, 10, 5), Ok(10));
+        assert_eq!(append(&mut log, 0, 0, 10), Ok(0));
+        assert_eq!(append(&mut log, 0, 10, 5), Ok(10));
+        assert_eq!(log.end(), 15);
+    }
+
+    #[test]
+    fn a_gap_in_the_sequence_is_refused() {
+        let mut log = Log::new(10_000);
+        assert_eq!(append(&mut log, 0, 0, 10), Ok(0));
+        assert_eq!(
+            append(&mut log, 0, 11, 1),
+            Err(ResponseError::OutOfOrderSequenceNumber)
+        );
+        assert_eq!(
+            append(&mut log, 0, 3, 2),
+            Err(ResponseError::DuplicateSequenceNumber)
+        );
+        assert_eq!(log.end(), 10);
+    }
+
+    #[test]
+    fn a_new_epoch_starts_at_zero_and_shuts_out_the_old_one() {
+        let mut log = Log::new(10_000);
+        assert_eq!(append(&mut log, 1, 0, 1), Ok(0));
+        assert_eq!(
+            append(&mut log, 2, 1, 1),
+            Err(ResponseError::OutOfOrderSequenceNumber)
+        );
+        assert_eq!(append(&mut log, 2, 0, 1), Ok(1));
+        assert_eq!(
+            append(&mut log, 1, 1, 1),
+            Err(ResponseError::InvalidProducerEpoch)
+        );
+    }
+
+    #[test]
+    fn the_sequence_goes_on_at_zero_after_the_highest() {
+        let mut log = Log::new(10_000);
+        assert_eq!(append(&mut log, 0, i32::MAX - 1, 2), Ok(0));
+        assert_eq!(append(&mut log, 0, 0, 1), Ok(2));
+        assert_eq!(advance(i32::MAX, 1), 0);
+    }
+
+    #[test]
+    fn what_is_not_one_plain_batch_is_refused() {
+        let mut log = Log::new(10_000);
+        let mut refused = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = batch(0, 0, 3);
+            change(&mut bytes);
+            log.append(&bytes.into())
+        };
+        assert_eq!(
+            refused(&|bytes| bytes.truncate(60)),
+            Err(ResponseError::CorruptMessage)
+        );
+        assert_eq!(
+            refused(&|bytes| bytes[16] = 1),
+            Err(ResponseError::UnsupportedForMessageFormat)
+        );
+        assert_eq!(
+            refused(&|bytes| bytes.push(0)),
+            Err(ResponseError::InvalidRecord)
+        );
+        assert_eq!(
+            refused(&|bytes| bytes[60] = 2),
+            Err(ResponseError::InvalidRecord)
+        );
+        assert_eq!(
+            refused(&|bytes| bytes[22] = 0x10),
+            Err(ResponseError::InvalidTxnState)
+        );
+        assert_eq!(
+            refused(&|bytes| bytes[22] = 0x20),
+            Err(ResponseError::InvalidTxnState)
+        );
+        assert_eq!(
+            refused(&|bytes| bytes[53] = 0x80),
+            Err(ResponseError::InvalidRecord)
+        );
+        assert_eq!(log.end(), 0);
+        assert_eq!(
+            Log::new(99).append(&batch(0, 0, 1).into()),
+            Err(ResponseError::MessageTooLarge)
+        );
+    }
+
+    #[test]
+    fn only_the_base_offset_is_changed() {
+        let mut log = Log::new(10_000);
+        append(&mut log, 0, 0, 10).unwrap();
+        append(&mut log, 0, 10, 10).unwrap();
+        let read = log.read(10, 1).unwrap();
+        assert_eq!(read[0][..8], 10_i64.to_be_bytes());
+        assert_eq!(read[0][8..], batch(0, 10, 10)[8..]);
+    }
+
+    #[test]
+    fn reading_starts_at_the_batch_of_the_offset_and_keeps_to_the_limit() {
+        let mut log = Log::new(10_000);
+        for n in 0..10 {
+            append(&mut log, 0, n * 10, 10).unwrap();
+        }
+        let bases = |read: Vec<Bytes>| read.iter().map(|batch| batch[7]).collect::<Vec<_>>();
+        assert_eq!(bases(log.read(25, 300).unwrap()), [20, 30, 40]);
+        assert_eq!(bases(log.read(25, 1).unwrap()), [20]);
+        assert!(log.read(25, 0).unwrap().is_empty());
+        assert!(log.read(100, 300).unwrap().is_empty());
+        assert_eq!(log.read(101, 300), Err(ResponseError::OffsetOutOfRange));
+        assert_eq!(log.read(-1, 300), Err(ResponseError::OffsetOutOfRange));
+        assert_eq!(log.offset_of(1_015), Some((1_010, 10)));
+        assert_eq!(log.offset_of(1_100), None);
+    }
+
+    #[test]
+    fn the_cap_drops_the_oldest_batches() {
+        let mut log = Log::new(3 * (100 + size_of::<Batch>()));
+        for n in 0..10 {
+            append(&mut log, 0, n * 10, 10).unwrap();
+        }
+        assert_eq!((log.start(), log.end()), (70, 100));
+        assert_eq!(log.read(69, 1000), Err(ResponseError::OffsetOutOfRange));
+        assert_eq!(log.read(70, 1000).unwrap().len(), 3);
+    }
 }
