@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::kafka::java;
@@ -13,18 +13,15 @@ use crate::properties;
 use crate::rest::Rest;
 use crate::worker::{standalone_properties, temporary_directory, write_files};
 
-/// A source connector that Connect brings itself. Any connector name may be given to it, so that the offsets stored
-/// under that name by another worker can be read and altered through Connect's REST API.
-pub const VERIFIABLE_SOURCE: &str = "org.apache.kafka.connect.tools.VerifiableSourceConnector";
-
 const START_WITHIN: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running `connect-standalone`.
 pub struct ConnectStandalone {
+    // Dropped before the directory that holds its log.
+    process: Option<Process>,
     dir: TempDir,
     arguments: Vec<PathBuf>,
-    process: Option<Process>,
     rest: Rest,
 }
 
@@ -43,14 +40,20 @@ impl ConnectStandalone {
         let port = free_port();
         let mut properties = standalone_properties(bootstrap);
         properties::set(&mut properties, "listeners", &format!("http://127.0.0.1:{port}"));
-        // The sources that Connect brings have no service manifest, only a scan of the class path finds them.
-        properties::set(&mut properties, "plugin.discovery", "only_scan");
+        // No reflective scan of the whole class path, which takes seconds.
+        properties::set(&mut properties, "plugin.discovery", "service_load");
         ConnectStandaloneBuilder {
             properties,
             connectors: Vec::new(),
             dir: temporary_directory("connect-"),
             port,
         }
+    }
+
+    /// Configuration of a source connector from Connect's own tests that never runs a task. Any connector name may be
+    /// given to it, so that the offsets which another worker stored under that name can be read and altered.
+    pub fn sample_source() -> Value {
+        json!({"connector.class": "org.apache.kafka.connect.runtime.SampleSourceConnector", "required": "by it"})
     }
 
     /// The REST API.

@@ -23,10 +23,11 @@ const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// A broker on ports of its own. It is killed when dropped, and its data removed.
 pub struct Kafka {
+    // Dropped before the directory that holds its data and log.
+    process: Option<Process>,
     dir: TempDir,
     port: u16,
     secured: Option<Secured>,
-    process: Option<Process>,
 }
 
 /// Extra settings for a broker.
@@ -270,7 +271,7 @@ fn java_command(heap: &str, main: &str, arguments: &[&Path], dir: &Path) -> Comm
         .args(["-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto"])
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
         .arg("-cp")
-        .arg(home.join("libs/*"))
+        .arg(format!("{home}/libs/*:{home}/sample", home = home.display()))
         .arg(main)
         .args(arguments)
         .current_dir(dir);

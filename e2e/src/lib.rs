@@ -15,7 +15,7 @@ mod rest;
 //SCEN
 mod worker;
 
-pub use connect::{ConnectStandalone, ConnectStandaloneBuilder, VERIFIABLE_SOURCE};
+pub use connect::{ConnectStandalone, ConnectStandaloneBuilder};
 pub use consumer::{Consumer, Record};
 pub use kafka::{Kafka, KafkaBuilder, Secured};
 pub use numbers::{Numbers, Report};

@@ -18,10 +18,11 @@ const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running worker with a directory of its own.
 pub struct Worker {
+    // Dropped before the directory that holds its log.
+    process: Option<Process>,
     dir: TempDir,
     arguments: Vec<PathBuf>,
     environment: Vec<(String, String)>,
-    process: Option<Process>,
     rest: Option<Rest>,
 }
 

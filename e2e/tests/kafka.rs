@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connect_websocket_e2e::{ConnectStandalone, Consumer, Kafka, Numbers, Secured, VERIFIABLE_SOURCE};
+use connect_websocket_e2e::{ConnectStandalone, Consumer, Kafka, Numbers, Secured};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
@@ -204,7 +204,7 @@ fn apache_connect_starts_and_lists_its_connectors() {
     assert_eq!(connect.rest().get("/").json()["version"], "4.3.1");
     let created = connect.rest().post_json(
         "/connectors",
-        &json!({"name": "v", "initial_state": "STOPPED", "config": {"connector.class": VERIFIABLE_SOURCE, "topic": "v", "throughput": "1"}}),
+        &json!({"name": "v", "initial_state": "STOPPED", "config": ConnectStandalone::sample_source()}),
     );
     assert_eq!(created.status, 201, "{}", created.text);
     connect.wait_state("v", "STOPPED");
