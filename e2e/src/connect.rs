@@ -39,7 +39,11 @@ impl ConnectStandalone {
     pub fn builder(bootstrap: &str) -> ConnectStandaloneBuilder {
         let port = free_port();
         let mut properties = standalone_properties(bootstrap);
-        properties::set(&mut properties, "listeners", &format!("http://127.0.0.1:{port}"));
+        properties::set(
+            &mut properties,
+            "listeners",
+            &format!("http://127.0.0.1:{port}"),
+        );
         // No reflective scan of the whole class path, which takes seconds.
         properties::set(&mut properties, "plugin.discovery", "service_load");
         ConnectStandaloneBuilder {
@@ -71,7 +75,8 @@ impl ConnectStandalone {
     /// # Panics
     /// If they aren't within half a minute.
     pub fn wait_state(&self, connector: &str, state: &str) {
-        self.rest.wait_state(connector, state, Duration::from_secs(30));
+        self.rest
+            .wait_state(connector, state, Duration::from_secs(30));
     }
 
     /// Sends SIGTERM, waits for the end and returns the exit code (143 for a JVM).
@@ -89,7 +94,9 @@ impl ConnectStandalone {
 
     /// The process, for memory and processor time.
     pub fn process(&self) -> &Process {
-        self.process.as_ref().unwrap_or_else(|| panic!("Connect does not run"))
+        self.process
+            .as_ref()
+            .unwrap_or_else(|| panic!("Connect does not run"))
     }
 
     /// Everything logged since the first start.

@@ -45,7 +45,11 @@ impl Record {
 impl Consumer {
     /// Reads from the cluster behind `bootstrap` (`host:port`), without TLS or SASL.
     pub fn new(bootstrap: &str) -> Consumer {
-        Consumer::with_config(ClientConfig::new().set("bootstrap.servers", bootstrap).clone())
+        Consumer::with_config(
+            ClientConfig::new()
+                .set("bootstrap.servers", bootstrap)
+                .clone(),
+        )
     }
 
     /// Reads with librdkafka settings of your own; `bootstrap.servers` must be among them.
@@ -209,7 +213,9 @@ impl Consumer {
         for &partition in &partitions {
             assignment
                 .add_partition_offset(topic, partition, Offset::Beginning)
-                .unwrap_or_else(|e| panic!("{topic}-{partition} cannot be read from its beginning: {e}"));
+                .unwrap_or_else(|e| {
+                    panic!("{topic}-{partition} cannot be read from its beginning: {e}")
+                });
         }
         consumer
             .assign(&assignment)
@@ -248,7 +254,13 @@ impl Consumer {
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Option<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), REQUEST_WITHIN).ok()?;
-    let partitions: Vec<i32> = metadata.topics().first()?.partitions().iter().map(|p| p.id()).collect();
+    let partitions: Vec<i32> = metadata
+        .topics()
+        .first()?
+        .partitions()
+        .iter()
+        .map(|p| p.id())
+        .collect();
     (!partitions.is_empty()).then_some(partitions)
 }
 

@@ -36,12 +36,14 @@ pub fn sequence(path: &Path, connector: &str) -> Option<u64> {
         return None;
     }
     let stored = read(path).unwrap_or_else(|e| panic!("{e}"));
-    let own = stored.into_iter().find(|entry| entry.connector == connector)?;
+    let own = stored
+        .into_iter()
+        .find(|entry| entry.connector == connector)?;
     let offset = own.offset?;
     Some(
-        offset["sequence"]
-            .as_u64()
-            .unwrap_or_else(|| panic!("connector {connector} has no sequence in its offset {offset}")),
+        offset["sequence"].as_u64().unwrap_or_else(|| {
+            panic!("connector {connector} has no sequence in its offset {offset}")
+        }),
     )
 }
 
@@ -70,11 +72,13 @@ fn parse(bytes: &[u8]) -> Result<Vec<StoredOffset>, String> {
     let mut entries = Vec::new();
     for _ in 0..size {
         let key = reader.element()?.ok_or("a key is null")?;
-        let key: (String, Value) =
-            serde_json::from_slice(&key).map_err(|e| format!("a key is not [connector, partition]: {e}"))?;
+        let key: (String, Value) = serde_json::from_slice(&key)
+            .map_err(|e| format!("a key is not [connector, partition]: {e}"))?;
         let offset = reader
             .element()?
-            .map(|value| serde_json::from_slice(&value).map_err(|e| format!("an offset is not JSON: {e}")))
+            .map(|value| {
+                serde_json::from_slice(&value).map_err(|e| format!("an offset is not JSON: {e}"))
+            })
             .transpose()?;
         entries.push(StoredOffset {
             connector: key.0,
@@ -97,7 +101,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or("it ends too early")?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or("it ends too early")?;
         self.rest = rest;
         Ok(taken)
     }
@@ -163,7 +170,11 @@ mod tests {
     fn file(elements: &[Option<&str>]) -> Vec<u8> {
         let mut bytes = HASH_MAP.to_vec();
         bytes.extend(b"\x3f\x40\x00\x00\x00\x00\x00\x0c\x77\x08\x00\x00\x00\x10");
-        bytes.extend(u32::try_from(elements.len() / 2).unwrap_or_default().to_be_bytes());
+        bytes.extend(
+            u32::try_from(elements.len() / 2)
+                .unwrap_or_default()
+                .to_be_bytes(),
+        );
         let mut first = true;
         for element in elements {
             match element {

@@ -59,8 +59,9 @@ impl Process {
         }
         wrapped.stdin(Stdio::null()).stdout(output).stderr(errors);
 
-        let child =
-            launch(wrapped).unwrap_or_else(|e| panic!("{name}: setpriv (package util-linux) cannot be started: {e}"));
+        let child = launch(wrapped).unwrap_or_else(|e| {
+            panic!("{name}: setpriv (package util-linux) cannot be started: {e}")
+        });
         Process {
             name: name.to_owned(),
             child,
@@ -147,9 +148,15 @@ impl Process {
     /// Processor time spent so far, user and system, in seconds.
     pub fn cpu_seconds(&self) -> f64 {
         let path = format!("/proc/{}/stat", self.id());
-        let stat = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {path} cannot be read: {e}", self.name));
+        let stat = fs::read_to_string(&path)
+            .unwrap_or_else(|e| panic!("{}: {path} cannot be read: {e}", self.name));
         // proc(5): fields 14 and 15, utime and stime; the second field is in parentheses and may hold spaces.
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let fields: Vec<&str> = stat
+            .rsplit(") ")
+            .next()
+            .unwrap_or_default()
+            .split(' ')
+            .collect();
         let ticks: f64 = [11, 12]
             .iter()
             .filter_map(|&i| fields.get(i)?.parse::<f64>().ok())
@@ -160,15 +167,18 @@ impl Process {
 
     fn status_bytes(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.id());
-        let status = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {path} cannot be read: {e}", self.name));
+        let status = fs::read_to_string(&path)
+            .unwrap_or_else(|e| panic!("{}: {path} cannot be read: {e}", self.name));
         let line = status.lines().find(|line| line.starts_with(field));
         let kib: Option<u64> = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
         kib.unwrap_or_else(|| panic!("{}: has ended, there is no {field}", self.name)) * 1024
     }
 
     fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.id()).unwrap_or_else(|_| panic!("{}: process id out of range", self.name));
-        kill(Pid::from_raw(id), signal).unwrap_or_else(|e| panic!("{}: {signal} cannot be sent: {e}", self.name));
+        let id = i32::try_from(self.id())
+            .unwrap_or_else(|_| panic!("{}: process id out of range", self.name));
+        kill(Pid::from_raw(id), signal)
+            .unwrap_or_else(|e| panic!("{}: {signal} cannot be sent: {e}", self.name));
     }
 }
 
@@ -195,7 +205,10 @@ pub fn wait_until<T>(what: &str, within: Duration, mut condition: impl FnMut() -
         if let Some(value) = condition() {
             return value;
         }
-        assert!(start.elapsed() < within, "waited {within:?} in vain for {what}");
+        assert!(
+            start.elapsed() < within,
+            "waited {within:?} in vain for {what}"
+        );
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -216,7 +229,10 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
-    panic!("no TCP port of 127.0.0.1 is free between {FIRST} and {}", FIRST + COUNT);
+    panic!(
+        "no TCP port of 127.0.0.1 is free between {FIRST} and {}",
+        FIRST + COUNT
+    );
 }
 
 /// Starts a process from a thread that lives as long as the program.

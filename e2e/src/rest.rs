@@ -111,7 +111,13 @@ impl Rest {
     }
 
     /// Any request; the body goes out byte for byte.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Answer {
         self.try_send(method, path, headers, body)
             .unwrap_or_else(|e| panic!("{method} {}{path}: no answer: {e}", self.base))
     }
@@ -127,9 +133,11 @@ impl Rest {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Answer, ureq::Error> {
-        let method =
-            Method::from_bytes(method.as_bytes()).unwrap_or_else(|e| panic!("{method} is no HTTP method: {e}"));
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let method = Method::from_bytes(method.as_bytes())
+            .unwrap_or_else(|e| panic!("{method} is no HTTP method: {e}"));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -137,7 +145,9 @@ impl Rest {
             Some(body) => self
                 .agent
                 .run(request.body(body.to_owned()).map_err(ureq::Error::Http)?)?,
-            None => self.agent.run(request.body(()).map_err(ureq::Error::Http)?)?,
+            None => self
+                .agent
+                .run(request.body(()).map_err(ureq::Error::Http)?)?,
         };
         let (parts, mut body) = response.into_parts();
         let headers = parts.headers.iter().map(|(name, value)| {
@@ -161,14 +171,20 @@ impl Rest {
         let path = format!("/connectors/{connector}/status");
         let mut last = String::from("no answer");
         let reached = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_until(&format!("connector {connector} to be {state}"), within, || {
-                let answer = self.try_send("GET", &path, &[], None).ok()?;
-                last.clone_from(&answer.text);
-                (answer.status == 200 && is_in_state(&answer.json(), state)).then_some(())
-            });
+            wait_until(
+                &format!("connector {connector} to be {state}"),
+                within,
+                || {
+                    let answer = self.try_send("GET", &path, &[], None).ok()?;
+                    last.clone_from(&answer.text);
+                    (answer.status == 200 && is_in_state(&answer.json(), state)).then_some(())
+                },
+            );
         }));
         if reached.is_err() {
-            panic!("connector {connector} was not {state} within {within:?}; its status was {last}");
+            panic!(
+                "connector {connector} was not {state} within {within:?}; its status was {last}"
+            );
         }
     }
 
@@ -191,7 +207,10 @@ impl Rest {
 }
 
 fn is_in_state(status: &Value, state: &str) -> bool {
-    let tasks = status["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let tasks = status["tasks"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let tasks_agree = if state == "STOPPED" {
         tasks.is_empty()
     } else {
@@ -224,7 +243,10 @@ mod tests {
     #[test]
     fn sample_is_found_by_name_and_labels() {
         let line = r#"gaps_total{connector="a",cause="restart"} 2"#;
-        assert_eq!(sample(line, "gaps_total", &[("cause", "restart")]), Some(2.0));
+        assert_eq!(
+            sample(line, "gaps_total", &[("cause", "restart")]),
+            Some(2.0)
+        );
         assert_eq!(sample(line, "gaps_total", &[("cause", "close")]), None);
         assert_eq!(sample(line, "gaps", &[]), None);
         assert_eq!(sample("up 1 1700000000000", "up", &[]), Some(1.0));

@@ -61,7 +61,9 @@ impl Worker {
     /// # Panics
     /// If it is refused or doesn't get there.
     pub fn put_connector(&self, name: &str, config: &Value) {
-        let answer = self.rest().put_json(&format!("/connectors/{name}/config"), config);
+        let answer = self
+            .rest()
+            .put_json(&format!("/connectors/{name}/config"), config);
         assert!(
             matches!(answer.status, 200 | 201),
             "connector {name} was refused with {}: {}",
@@ -76,7 +78,8 @@ impl Worker {
     /// # Panics
     /// If they aren't within half a minute.
     pub fn wait_state(&self, connector: &str, state: &str) {
-        self.rest().wait_state(connector, state, Duration::from_secs(30));
+        self.rest()
+            .wait_state(connector, state, Duration::from_secs(30));
     }
 
     /// The sum of a Prometheus metric's samples with these labels, see [`Rest::metric`].
@@ -225,7 +228,8 @@ impl WorkerBuilder {
     /// If it cannot be written.
     pub fn file(self, name: &str, content: &[u8]) -> WorkerBuilder {
         let path = self.dir.path().join(name);
-        fs::write(&path, content).unwrap_or_else(|e| panic!("{} cannot be written: {e}", path.display()));
+        fs::write(&path, content)
+            .unwrap_or_else(|e| panic!("{} cannot be written: {e}", path.display()));
         self
     }
 
@@ -265,8 +269,14 @@ impl WorkerBuilder {
 pub(crate) fn standalone_properties(bootstrap: &str) -> Vec<(String, String)> {
     [
         ("bootstrap.servers", bootstrap),
-        ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
-        ("value.converter", "org.apache.kafka.connect.storage.StringConverter"),
+        (
+            "key.converter",
+            "org.apache.kafka.connect.storage.StringConverter",
+        ),
+        (
+            "value.converter",
+            "org.apache.kafka.connect.storage.StringConverter",
+        ),
         ("offset.storage.file.filename", "connect.offsets"),
         ("offset.flush.interval.ms", "200"),
         ("listeners", "http://127.0.0.1:0"),
@@ -277,7 +287,11 @@ pub(crate) fn standalone_properties(bootstrap: &str) -> Vec<(String, String)> {
 }
 
 /// Writes the files of a standalone worker into `dir` and returns its arguments.
-pub(crate) fn write_files(dir: &Path, properties: &[(String, String)], connectors: &[(String, Value)]) -> Vec<PathBuf> {
+pub(crate) fn write_files(
+    dir: &Path,
+    properties: &[(String, String)],
+    connectors: &[(String, Value)],
+) -> Vec<PathBuf> {
     let worker = dir.join("worker.properties");
     properties::write(&worker, properties);
     let mut arguments = vec![worker];
@@ -306,13 +320,16 @@ fn started_url(log: &str) -> Option<String> {
     let line = log
         .split_inclusive('\n')
         .find(|line| line.ends_with('\n') && line.contains("event=rest_started"))?;
-    let url = line.split_whitespace().find_map(|word| word.strip_prefix("url="))?;
+    let url = line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("url="))?;
     Some(url.trim_matches('"').to_owned())
 }
 
 /// The path of a binary of this workspace, beside the running test.
 fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap_or_else(|e| panic!("the test's own path is not known: {e}"));
+    let test =
+        std::env::current_exe().unwrap_or_else(|e| panic!("the test's own path is not known: {e}"));
     // target/<profile>/deps/<test>
     let path = test
         .parent()

@@ -19,17 +19,26 @@ fn producer(config: &ClientConfig) -> BaseProducer {
 }
 
 fn plain(kafka: &Kafka) -> ClientConfig {
-    ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).clone()
+    ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .clone()
 }
 
 /// Produces the messages `{"n":…}` in order and waits until all are acknowledged.
-fn produce(producer: &BaseProducer<DefaultProducerContext>, topic: &str, numbers: impl Iterator<Item = u64>) {
+fn produce(
+    producer: &BaseProducer<DefaultProducerContext>,
+    topic: &str,
+    numbers: impl Iterator<Item = u64>,
+) {
     for n in numbers {
         let value = format!(r#"{{"n":{n}}}"#);
         let key = n.to_string();
         let mut record = BaseRecord::to(topic).key(&key).payload(&value);
         while let Err((error, again)) = producer.send(record) {
-            assert_eq!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
+            assert_eq!(
+                error,
+                KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)
+            );
             producer.poll(Duration::from_millis(10));
             record = again;
         }
@@ -48,14 +57,19 @@ fn ten_thousand_messages_go_in_and_out() {
     consumer
         .numbers_until("in-and-out", 10_000, WITHIN)
         .assert_complete(0..=9_999);
-    consumer.numbers_now("in-and-out", WITHIN).assert_complete(0..=9_999);
+    consumer
+        .numbers_now("in-and-out", WITHIN)
+        .assert_complete(0..=9_999);
     assert_eq!(consumer.count("in-and-out"), 10_000);
     let first = &consumer.read_until("in-and-out", 1, WITHIN)[0];
     assert_eq!(
         (first.key.as_deref(), first.text().as_str()),
         (Some(b"0".as_slice()), r#"{"n":0}"#)
     );
-    assert_eq!((first.partition, first.offset, first.timestamp.is_some()), (0, 0, true));
+    assert_eq!(
+        (first.partition, first.offset, first.timestamp.is_some()),
+        (0, 0, true)
+    );
 }
 
 #[test]
@@ -67,7 +81,12 @@ fn lost_doubled_and_late_messages_are_found_in_a_topic() {
     let numbers: Numbers = Consumer::new(&kafka.bootstrap()).numbers_now("faulty", WITHIN);
     let report = numbers.check(0..=7);
     assert_eq!(
-        (report.missing, report.duplicated, report.out_of_order, report.received),
+        (
+            report.missing,
+            report.duplicated,
+            report.out_of_order,
+            report.received
+        ),
         (1, 1, 1, 8),
         "{report}"
     );
@@ -105,7 +124,10 @@ fn suspended_broker_acknowledges_nothing_until_it_resumes() {
     let flushed = producer.flush(Duration::from_secs(1));
     kafka.resume();
 
-    assert!(flushed.is_err(), "a suspended broker acknowledged a message");
+    assert!(
+        flushed.is_err(),
+        "a suspended broker acknowledged a message"
+    );
     producer
         .flush(WITHIN)
         .unwrap_or_else(|e| panic!("the resumed broker acknowledges nothing: {e}"));
@@ -165,14 +187,21 @@ fn secured_listeners_admit_those_who_know_the_secrets() {
         config
     };
     let mut mutual = tls(&security.ssl, "ssl");
-    mutual.set("ssl.certificate.location", security.client.display().to_string());
+    mutual.set(
+        "ssl.certificate.location",
+        security.client.display().to_string(),
+    );
     mutual.set("ssl.key.location", security.client.display().to_string());
 
     produce(&producer(&tls(&security.ssl, "ssl")), "secured", 0..1);
     produce(&producer(&mutual), "secured", 1..2);
     for (n, mechanism) in (2..).zip(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]) {
         produce(
-            &producer(&sasl(tls(&security.sasl_ssl, "sasl_ssl"), mechanism, Secured::PASSWORD)),
+            &producer(&sasl(
+                tls(&security.sasl_ssl, "sasl_ssl"),
+                mechanism,
+                Secured::PASSWORD,
+            )),
             "secured",
             n..n + 1,
         );
@@ -187,8 +216,16 @@ fn secured_listeners_admit_those_who_know_the_secrets() {
         5..6,
     );
 
-    let mut wrong = sasl(tls(&security.sasl_ssl, "sasl_ssl"), "SCRAM-SHA-256", "guess");
-    let wrong = producer(wrong.set("message.timeout.ms", "2000").set("log_level", "0"));
+    let mut wrong = sasl(
+        tls(&security.sasl_ssl, "sasl_ssl"),
+        "SCRAM-SHA-256",
+        "guess",
+    );
+    let wrong = producer(
+        wrong
+            .set("message.timeout.ms", "2000")
+            .set("log_level", "0"),
+    );
     wrong
         .send(BaseRecord::<(), _>::to("secured").payload(r#"{"n":6}"#))
         .unwrap_or_else(|(e, _)| panic!("{e}"));
