@@ -1,0 +1,5 @@
+//! The testkit against a raw client: what is announced must be on the wire, and the books must be right.
+
+mod client;
+mod handshake;
+mod steps;
