@@ -23,7 +23,7 @@ met() {
   command -v "$1" >/dev/null || return 1
   case $1 in
     cargo) at_least "$1" "$RUST" "$(cargo --version | awk '{print $2}')" ;;
-    java) at_least "$1" "$JAVA" "$(java -version 2>&1 | sed -n '1s/.*"\([0-9]*\).*/\1/p')" ;;
+    java) at_least "$1" "$JAVA" "$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')" ;;
   esac
 }
 
