@@ -135,6 +135,21 @@ impl Numbers {
             expected.end()
         );
     }
+
+    /// Checks that each number of `expected` came; others may have come, too.
+    ///
+    /// # Panics
+    /// If not, with the first missing ones.
+    pub fn assert_contains_all(&self, expected: RangeInclusive<u64>) {
+        let report = self.check(expected.clone());
+        assert_eq!(
+            report.missing,
+            0,
+            "numbers {} to {}: {report}",
+            expected.start(),
+            expected.end()
+        );
+    }
 }
 
 impl Report {
