@@ -1,0 +1,82 @@
+//! How long to wait before the next attempt to connect.
+
+use std::time::Duration;
+
+use crate::config::Reconnect;
+
+/// Even with an interval of 0, failures never come closer together than this: no tight loop.
+const FLOOR: Duration = Duration::from_millis(100);
+
+/// Counts failures in a row. Set back by received data, not by an accepted handshake: a server that accepts and closes
+/// at once must not be hammered.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Failures in a row so far.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Counts one more failure and answers `min(interval × 2^(n-1), cap)` plus `jitter` (0 to 1) times a quarter of it.
+    pub(crate) fn after_failure(&mut self, reconnect: &Reconnect, jitter: f64) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let doubled = reconnect.interval.checked_mul(1u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX));
+        let base = doubled.unwrap_or(Duration::MAX).min(reconnect.backoff_max).max(FLOOR);
+        base + base.mul_f64(0.25 * jitter.clamp(0.0, 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reconnect(interval_ms: u64, max_ms: u64) -> Reconnect {
+        Reconnect {
+            enabled: true,
+            first_delay: Duration::ZERO,
+            interval: Duration::from_millis(interval_ms),
+            backoff_max: Duration::from_millis(max_ms),
+            max_attempts: None,
+        }
+    }
+
+    #[test]
+    fn doubles_up_to_the_cap_and_never_overflows() {
+        let reconnect = reconnect(5000, 60_000);
+        let mut backoff = Backoff::default();
+        let delays: Vec<u64> = (0..1000).map(|_| backoff.after_failure(&reconnect, 0.0).as_millis() as u64).collect();
+        assert_eq!(delays[..5], [5000, 10_000, 20_000, 40_000, 60_000]);
+        assert!(delays[4..].iter().all(|&ms| ms == 60_000));
+    }
+
+    #[test]
+    fn jitter_adds_at_most_a_quarter() {
+        let reconnect = reconnect(1000, 60_000);
+        assert_eq!(Backoff::default().after_failure(&reconnect, 1.0), Duration::from_millis(1250));
+        assert_eq!(Backoff::default().after_failure(&reconnect, 7.0), Duration::from_millis(1250));
+    }
+
+    #[test]
+    fn is_never_shorter_than_the_floor() {
+        for (interval, max) in [(0, 0), (0, 60_000), (5000, 0)] {
+            assert_eq!(Backoff::default().after_failure(&reconnect(interval, max), 0.0), FLOOR);
+        }
+    }
+
+    #[test]
+    fn a_reset_begins_again() {
+        let reconnect = reconnect(1000, 60_000);
+        let mut backoff = Backoff::default();
+        backoff.after_failure(&reconnect, 0.0);
+        backoff.after_failure(&reconnect, 0.0);
+        backoff.reset();
+        assert_eq!(backoff.after_failure(&reconnect, 0.0), Duration::from_secs(1));
+    }
+}

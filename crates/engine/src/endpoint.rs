@@ -1,0 +1,234 @@
+//! The URL of a feed, and how much of it may be seen.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+/// Shown in place of a secret.
+const HIDDEN: &str = "***";
+
+/// A `ws://` or `wss://` URL as configured. Its `Display` and `Debug` hide user info and query values; the full text
+/// goes to the socket alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    url: Url,
+    redacted: String,
+}
+
+impl Endpoint {
+    /// Reads a URL; the scheme may be in any case, a fragment is dropped (RFC 6455 §3).
+    ///
+    /// # Errors
+    /// A sentence that says what is missing; it never repeats the text.
+    pub fn parse(text: &str) -> Result<Endpoint, String> {
+        let remedy = "give a URL such as wss://host[:port]/path";
+        if text.is_empty() {
+            return Err(format!("the URL is empty; {remedy}"));
+        }
+        let mut url = Url::parse(text).map_err(|error| match error {
+            url::ParseError::RelativeUrlWithoutBase => format!("the URL has no scheme; {remedy}"),
+            url::ParseError::EmptyHost => format!("the URL has no host; {remedy}"),
+            other => format!("the URL is not valid ({other}); {remedy}"),
+        })?;
+        if !matches!(url.scheme(), "ws" | "wss") {
+            return Err(format!("the scheme must be ws or wss, not {}; {remedy}", url.scheme()));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(format!("the URL has no host; {remedy}"));
+        }
+        url.set_fragment(None);
+        let redacted = redact(text, &url);
+        Ok(Endpoint { url, redacted })
+    }
+
+    /// The URL without secrets: as configured where it holds none, else user info and query values replaced. It is the
+    /// source partition, and the only form that logs, metrics and errors may show.
+    pub fn redacted(&self) -> &str {
+        &self.redacted
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.url.scheme() == "wss"
+    }
+
+    /// Host without the brackets of an IPv6 address: what a resolver and a certificate check want.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or(80)
+    }
+
+    /// The `Host` header: with the port unless it is the scheme's own (RFC 6455 §4.1).
+    pub fn authority(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// Path and query: the resource name of RFC 6455 §3.
+    pub fn resource(&self) -> String {
+        match self.url.query() {
+            Some(query) => format!("{}?{query}", self.url.path()),
+            None => self.url.path().to_owned(),
+        }
+    }
+
+    /// User info as the credentials of basic authentication (RFC 7617), base64.
+    pub(crate) fn basic_credentials(&self) -> Option<String> {
+        if self.url.username().is_empty() && self.url.password().is_none() {
+            return None;
+        }
+        let decode = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+        let mut pair = decode(self.url.username());
+        pair.push(b':');
+        pair.extend(decode(self.url.password().unwrap_or_default()));
+        Some(BASE64.encode(pair))
+    }
+
+    /// Whether credentials meant for `self` may be sent to `other`.
+    pub fn same_origin(&self, other: &Endpoint) -> bool {
+        self.url.scheme() == other.url.scheme() && self.host() == other.host() && self.port() == other.port()
+    }
+
+    /// Where a redirect's `Location` leads, relative or absolute; `http` and `https` mean `ws` and `wss`.
+    ///
+    /// # Errors
+    /// A location that is no WebSocket URL, or that leaves TLS.
+    pub fn redirect(&self, location: &str) -> Result<Endpoint, String> {
+        let mut target =
+            self.url.join(location).map_err(|error| format!("the redirect's location is not valid ({error})"))?;
+        let scheme = match target.scheme() {
+            "http" => "ws",
+            "https" => "wss",
+            other => other,
+        }
+        .to_owned();
+        if target.set_scheme(&scheme).is_err() {
+            // `url` does not change between special and other schemes; ws and http are both special, so this is foreign.
+            return Err(format!("the redirect's scheme {} is not a WebSocket's", target.scheme()));
+        }
+        let target = Endpoint::parse(target.as_str())?;
+        if self.is_tls() && !target.is_tls() {
+            return Err(format!("the redirect to {target} would leave TLS"));
+        }
+        Ok(target)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({})", self.redacted)
+    }
+}
+
+fn redact(text: &str, url: &Url) -> String {
+    let has_user_info = !url.username().is_empty() || url.password().is_some();
+    if !has_user_info && url.query().is_none_or(str::is_empty) {
+        return text.split('#').next().unwrap_or(text).to_owned();
+    }
+    let user_info = if has_user_info { format!("{HIDDEN}@") } else { String::new() };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = url.host_str().unwrap_or_default();
+    let query = url.query().filter(|query| !query.is_empty()).map(redact_query).unwrap_or_default();
+    format!("{}://{user_info}{host}{port}{}{query}", url.scheme(), url.path())
+}
+
+/// `a=1&b=2` becomes `?a=***&b=***`. A part without `=` may itself be a token, so it is hidden whole.
+fn redact_query(query: &str) -> String {
+    let parts: Vec<String> = query
+        .split('&')
+        .map(|part| match part.split_once('=') {
+            Some((name, _)) => format!("{name}={HIDDEN}"),
+            None => HIDDEN.to_owned(),
+        })
+        .collect();
+    format!("?{}", parts.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_without_secrets_is_shown_as_configured() {
+        for text in ["ws://host", "WSS://Host:443/Path/", "wss://stream.example.com:9443/ws/btcusdt@trade"] {
+            assert_eq!(Endpoint::parse(text).unwrap().redacted(), text);
+        }
+    }
+
+    #[test]
+    fn user_info_and_query_values_are_hidden() {
+        let endpoint = Endpoint::parse("wss://bob:s3cret@host:9443/feed?token=abc&x=1&lonesecret").unwrap();
+        assert_eq!(endpoint.redacted(), "wss://***@host:9443/feed?token=***&x=***&***");
+        assert_eq!(endpoint.resource(), "/feed?token=abc&x=1&lonesecret");
+        for secret in ["bob", "s3cret", "abc", "lonesecret"] {
+            assert!(!format!("{endpoint} {endpoint:?}").contains(secret));
+        }
+    }
+
+    #[test]
+    fn user_info_is_basic_authentication() {
+        let endpoint = Endpoint::parse("ws://Aladdin:open%20sesame@host/").unwrap();
+        assert_eq!(endpoint.basic_credentials().as_deref(), Some("QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+        assert_eq!(Endpoint::parse("ws://host/").unwrap().basic_credentials(), None);
+    }
+
+    #[test]
+    fn errors_name_what_is_missing_and_repeat_nothing() {
+        for (text, why) in [
+            ("", "is empty"),
+            ("host/path", "no scheme"),
+            ("http://host", "must be ws or wss"),
+            ("ws://", "no host"),
+            ("ws://user:hunter2@ho st/", "not valid"),
+        ] {
+            let error = Endpoint::parse(text).unwrap_err();
+            assert!(
+                error.contains(why) && error.contains("give a URL") && !error.contains("hunter2"),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn default_ports_and_host_header_follow_the_scheme() {
+        let plain = Endpoint::parse("ws://host/").unwrap();
+        assert_eq!((plain.port(), plain.authority()), (80, "host".to_owned()));
+        let tls = Endpoint::parse("wss://[::1]:8443/").unwrap();
+        assert_eq!((tls.port(), tls.host(), tls.authority()), (8443, "::1", "[::1]:8443".to_owned()));
+    }
+
+    #[test]
+    fn redirects_never_leave_tls() {
+        let from = Endpoint::parse("wss://a.example/x").unwrap();
+        assert_eq!(from.redirect("/y").unwrap().redacted(), "wss://a.example/y");
+        assert_eq!(from.redirect("https://b.example/y").unwrap().redacted(), "wss://b.example/y");
+        assert!(from.redirect("ws://a.example/y").unwrap_err().contains("leave TLS"));
+        assert!(from.redirect("http://a.example/y").unwrap_err().contains("leave TLS"));
+        assert!(from.redirect("ftp://a.example/y").is_err());
+        let plain = Endpoint::parse("ws://a.example/x").unwrap();
+        assert_eq!(plain.redirect("wss://a.example/y").unwrap().redacted(), "wss://a.example/y");
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let a = Endpoint::parse("wss://a.example/x").unwrap();
+        assert!(a.same_origin(&Endpoint::parse("wss://A.example:443/y").unwrap()));
+        assert!(!a.same_origin(&Endpoint::parse("wss://a.example:444/y").unwrap()));
+        assert!(!a.same_origin(&Endpoint::parse("wss://b.example/y").unwrap()));
+    }
+}

@@ -1,0 +1,29 @@
+//! Source partition and source offset: the two maps that Kafka Connect stores for a source.
+//!
+//! Partition `{"websocket_url": <URL without secrets>}`, offset `{"session_id": <UUID per task start>, "sequence": <i64>}`:
+//! the form of the existing connector, so its stored offsets are continued and ours can be read by it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The one key of the source partition.
+pub const PARTITION_KEY: &str = "websocket_url";
+pub const SESSION_ID: &str = "session_id";
+pub const SEQUENCE: &str = "sequence";
+
+/// How far a task has come: every record up to and including `sequence`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceOffset {
+    /// A random UUID per task start.
+    pub session_id: Arc<str>,
+    /// Grows by one per record, over restarts too.
+    pub sequence: i64,
+}
+
+/// What the host found in its offset storage when the task starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredOffset {
+    pub sequence: i64,
+    /// When the host last wrote its offsets, if it knows: the begin of the gap that the restart makes.
+    pub written_at: Option<SystemTime>,
+}

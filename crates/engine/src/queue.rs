@@ -1,0 +1,228 @@
+//! The bounded hand-over from a session to `poll`: in records and in bytes.
+//!
+//! Full means what `websocket.message.queue.full` says: the session waits (and so stops reading the socket), or messages
+//! are dropped and counted.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::config::{QueueBounds, WhenFull};
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::record::Batch;
+
+/// Batches are joined while they stay below this, so that a trickle does not become a batch per message.
+const JOIN_BYTES: usize = 64 << 10;
+
+/// One producer (the session), one consumer (the task).
+pub(crate) struct Queue {
+    bounds: QueueBounds,
+    state: Mutex<State>,
+    metrics: Arc<Metrics>,
+    /// Something to pop, or the end.
+    filled: Notify,
+    /// Something was popped.
+    emptied: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    batches: VecDeque<Batch>,
+    records: usize,
+    bytes: usize,
+    end: Option<Result<(), Error>>,
+}
+
+/// What the consumer finds.
+pub(crate) enum Popped {
+    Batch(Batch),
+    Empty,
+    /// The session is over and all it received was popped.
+    End(Result<(), Error>),
+}
+
+impl Queue {
+    pub(crate) fn new(bounds: QueueBounds, metrics: Arc<Metrics>) -> Queue {
+        Queue { bounds, state: Mutex::default(), metrics, filled: Notify::new(), emptied: Notify::new() }
+    }
+
+    /// Hands over a batch. With [`WhenFull::Backpressure`] a batch that does not fit comes back: wait for
+    /// [`Queue::emptied`] and try again. A batch larger than the bounds fits an empty queue.
+    pub(crate) fn push(&self, mut batch: Batch) -> Result<(), Batch> {
+        let mut state = self.state();
+        match self.bounds.when_full {
+            WhenFull::Backpressure if !state.batches.is_empty() && !self.fits(&state, &batch) => {
+                return Err(batch);
+            }
+            WhenFull::Backpressure => {}
+            WhenFull::DropNewest if !state.batches.is_empty() && !self.fits(&state, &batch) => {
+                self.metrics.dropped_newest(batch.len() as u64);
+                return Ok(());
+            }
+            WhenFull::DropNewest => {}
+            WhenFull::DropOldest => {
+                let dropped = self.make_room(&mut state, &mut batch);
+                self.metrics.dropped_oldest(dropped);
+            }
+        }
+        state.records += batch.len();
+        state.bytes += batch.bytes();
+        match state.batches.back_mut() {
+            Some(last) if last.has_room_for(&batch, JOIN_BYTES) => last.append(&batch),
+            _ => state.batches.push_back(batch),
+        }
+        self.metrics.set_queue(state.records, state.bytes);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    pub(crate) fn pop(&self) -> Popped {
+        let mut state = self.state();
+        let Some(batch) = state.batches.pop_front() else {
+            return state.end.clone().map_or(Popped::Empty, Popped::End);
+        };
+        state.records -= batch.len();
+        state.bytes -= batch.bytes();
+        self.metrics.set_queue(state.records, state.bytes);
+        drop(state);
+        self.emptied.notify_one();
+        Popped::Batch(batch)
+    }
+
+    /// The session is over; what is queued can still be popped.
+    pub(crate) fn end(&self, result: Result<(), Error>) {
+        self.state().end.get_or_insert(result);
+        self.filled.notify_one();
+    }
+
+    pub(crate) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    pub(crate) async fn emptied(&self) {
+        self.emptied.notified().await;
+    }
+
+    /// The most records and bytes that one batch should have, so that bounds hold to the record.
+    pub(crate) fn batch_limits(&self) -> (usize, usize) {
+        (self.bounds.records.min(4096), self.bounds.bytes.min(256 << 10))
+    }
+
+    fn fits(&self, state: &State, batch: &Batch) -> bool {
+        state.records + batch.len() <= self.bounds.records && state.bytes + batch.bytes() <= self.bounds.bytes
+    }
+
+    /// Drops from the front of the queue, then of the batch, until all fits; answers how many.
+    fn make_room(&self, state: &mut State, batch: &mut Batch) -> u64 {
+        let mut dropped = 0;
+        while !self.fits(state, batch) {
+            let Some(front) = state.batches.front_mut() else {
+                break;
+            };
+            match front.drop_oldest() {
+                Some(bytes) => {
+                    state.records -= 1;
+                    state.bytes -= bytes;
+                    dropped += 1;
+                }
+                None => {
+                    state.batches.pop_front();
+                }
+            }
+        }
+        while state.batches.front().is_some_and(Batch::is_empty) {
+            state.batches.pop_front();
+        }
+        while batch.len() > 1 && !self.fits(state, batch) {
+            batch.drop_oldest();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves counters that are still consistent: nothing here panics between two writes.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ValueKind;
+
+    fn queue(records: usize, bytes: usize, when_full: WhenFull) -> Queue {
+        Queue::new(QueueBounds { records, bytes, when_full }, Arc::new(Metrics::new(records, bytes)))
+    }
+
+    fn batch(values: &[&str]) -> Batch {
+        let mut batch = Batch::default();
+        values.iter().for_each(|value| batch.push(ValueKind::Text, value.as_bytes(), 0));
+        batch
+    }
+
+    fn drain(queue: &Queue) -> Vec<String> {
+        let mut values = Vec::new();
+        while let Popped::Batch(batch) = queue.pop() {
+            values.extend(batch.iter().map(|r| String::from_utf8_lossy(r.value).into_owned()));
+        }
+        values
+    }
+
+    #[test]
+    fn backpressure_gives_the_batch_back_until_there_is_room() {
+        let queue = queue(3, 1 << 20, WhenFull::Backpressure);
+        assert!(queue.push(batch(&["1", "2"])).is_ok());
+        let refused = queue.push(batch(&["3", "4"])).unwrap_err();
+        assert_eq!(drain(&queue), ["1", "2"]);
+        assert!(queue.push(refused).is_ok());
+        assert_eq!(drain(&queue), ["3", "4"]);
+    }
+
+    #[test]
+    fn bytes_are_a_bound_too() {
+        let queue = queue(100, 100, WhenFull::Backpressure);
+        assert!(queue.push(batch(&["x".repeat(60).as_str()])).is_ok());
+        assert!(queue.push(batch(&["y".repeat(60).as_str()])).is_err());
+    }
+
+    #[test]
+    fn drop_newest_keeps_what_is_queued_and_counts() {
+        let queue = queue(2, 1 << 20, WhenFull::DropNewest);
+        assert!(queue.push(batch(&["1", "2"])).is_ok());
+        assert!(queue.push(batch(&["3"])).is_ok());
+        assert_eq!(queue.metrics.snapshot().dropped_newest, 1);
+        assert_eq!(drain(&queue), ["1", "2"]);
+    }
+
+    #[test]
+    fn drop_oldest_makes_room_record_by_record_and_counts() {
+        let queue = queue(3, 1 << 20, WhenFull::DropOldest);
+        assert!(queue.push(batch(&["1", "2"])).is_ok());
+        assert!(queue.push(batch(&["3", "4"])).is_ok());
+        assert!(queue.push(batch(&["5", "6", "7", "8"])).is_ok());
+        assert_eq!(drain(&queue), ["6", "7", "8"]);
+        assert_eq!(queue.metrics.snapshot().dropped_oldest, 5);
+    }
+
+    #[test]
+    fn the_end_comes_after_what_was_received() {
+        let queue = queue(3, 1 << 20, WhenFull::Backpressure);
+        assert!(queue.push(batch(&["1"])).is_ok());
+        queue.end(Err(Error::fatal("gone")));
+        assert_eq!(drain(&queue), ["1"]);
+        assert!(matches!(queue.pop(), Popped::End(Err(error)) if error.to_string() == "gone"));
+    }
+
+    #[test]
+    fn a_trickle_is_joined_into_one_batch() {
+        let queue = queue(100, 1 << 20, WhenFull::Backpressure);
+        for _ in 0..5 {
+            assert!(queue.push(batch(&["x"])).is_ok());
+        }
+        assert!(matches!(queue.pop(), Popped::Batch(batch) if batch.len() == 5));
+    }
+}

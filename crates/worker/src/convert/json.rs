@@ -1,0 +1,179 @@
+//! JSON as Jackson writes it into bytes: no blanks, upper-case hexadecimal digits, and characters outside the Basic
+//! Multilingual Plane as two `\u` escapes (`JsonWriteFeature.COMBINE_UNICODE_SURROGATES_IN_UTF8` is off by default).
+
+use serde_json::{Map, Value};
+
+fn write_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::String(text) => write_json_string(out, text),
+        Value::Array(items) => {
+            out.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_value(out, item);
+            }
+            out.push(b']');
+        }
+        Value::Object(fields) => write_object(out, fields),
+    }
+}
+
+/// Appends a JSON object in the order of its fields.
+pub(crate) fn write_object(out: &mut Vec<u8>, fields: &Map<String, Value>) {
+    out.push(b'{');
+    for (at, (name, field)) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_json_string(out, name);
+        out.push(b':');
+        write_value(out, field);
+    }
+    out.push(b'}');
+}
+
+/// Appends a JSON string with its quotes.
+pub(crate) fn write_json_string(out: &mut Vec<u8>, text: &str) {
+    write_text(out, text.as_bytes());
+}
+
+/// Appends a JSON string with its quotes; `text` is UTF-8.
+pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + text.len() / 8 + 2);
+    out.push(b'"');
+    let mut rest = text;
+    loop {
+        let plain = plain_prefix(rest);
+        out.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        let Some(&byte) = rest.first() else { break };
+        rest = &rest[write_escape(out, byte, rest)..];
+    }
+    out.push(b'"');
+}
+
+/// Length of the run at the start of `text` that needs no escape. Looks at eight bytes at a time; bytes that are a hit
+/// get their highest bit set in `hits`, and the lowest such byte is exact.
+fn plain_prefix(text: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let zero_bytes = |x: u64| x.wrapping_sub(ONES) & !x;
+    let (words, tail) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let x = u64::from_le_bytes(*word);
+        let control = x.wrapping_sub(ONES * 0x20) & !x;
+        let quote = zero_bytes(x ^ (ONES * u64::from(b'"')));
+        let backslash = zero_bytes(x ^ (ONES * u64::from(b'\\')));
+        let four_byte_lead = x & x << 1 & x << 2 & x << 3;
+        let hits = (control | quote | backslash | four_byte_lead) & HIGH;
+        if hits != 0 {
+            return at * 8 + hits.trailing_zeros() as usize / 8;
+        }
+    }
+    let needs_escape = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\' || *byte >= 0xf0;
+    text.len() - tail.len() + tail.iter().position(needs_escape).unwrap_or(tail.len())
+}
+
+/// Writes the escape of the character that begins with `byte`, which is the first of `rest`; returns its length in `rest`.
+fn write_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        0x0c => b'f',
+        b'\r' => b'r',
+        0..0x20 => {
+            write_unit(out, u16::from(byte));
+            return 1;
+        }
+        _ => {
+            let character = rest.get(..4).and_then(|bytes| std::str::from_utf8(bytes).ok()?.chars().next());
+            let Some(character) = character else {
+                out.push(byte);
+                return 1;
+            };
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(out, *unit));
+            return 4;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+    1
+}
+
+fn write_unit(out: &mut Vec<u8>, unit: u16) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |shift: u16| DIGITS[usize::from(unit >> shift & 0xf)];
+    out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str) -> String {
+        let mut out = Vec::new();
+        write_json_string(&mut out, text);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// The answer of Jackson 2.21 to the same text.
+    #[test]
+    fn escapes_as_jackson_does() {
+        let text: String =
+            (0..0x20u8).map(char::from).chain("\"\\/\u{7f}\u{80}é\u{2028}€\u{ffff}😀z".chars()).collect();
+        assert_eq!(
+            written(&text),
+            "\"\\u0000\\u0001\\u0002\\u0003\\u0004\\u0005\\u0006\\u0007\\b\\t\\n\\u000B\\f\\r\\u000E\\u000F\
+             \\u0010\\u0011\\u0012\\u0013\\u0014\\u0015\\u0016\\u0017\\u0018\\u0019\\u001A\\u001B\\u001C\\u001D\\u001E\\u001F\
+             \\\"\\\\/\u{7f}\u{80}é\u{2028}€\u{ffff}\\uD83D\\uDE00z\""
+        );
+    }
+
+    #[test]
+    fn finds_every_special_byte_at_every_position() {
+        for special in (0..0x20u8).chain([b'"', b'\\']) {
+            for before in 0..20 {
+                for after in [0, 1, 7, 9] {
+                    let plain = |count| "~\u{7f} !#[]\u{c3}".chars().cycle().take(count).collect::<String>();
+                    let text = format!("{}{}{}", plain(before), char::from(special), plain(after));
+                    let mut expected = serde_json::to_string(&text).unwrap();
+                    if let Some(at) = expected.find("\\u00") {
+                        let upper = expected[at + 2..at + 6].to_uppercase();
+                        expected.replace_range(at + 2..at + 6, &upper);
+                    }
+                    assert_eq!(written(&text), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_become_two_escapes_at_every_position() {
+        for before in 0..20 {
+            let plain = "\u{ffff}".repeat(before);
+            assert_eq!(written(&format!("{plain}\u{10ffff}x")), format!("\"{plain}\\uDBFF\\uDFFFx\""));
+        }
+    }
+
+    #[test]
+    fn broken_utf_8_does_not_panic() {
+        let mut out = Vec::new();
+        write_text(&mut out, &[0xf0, 0x9f, b'"', 0xff]);
+        assert_eq!(out, [b'"', 0xf0, 0x9f, b'\\', b'"', 0xff, b'"']);
+    }
+
+    #[test]
+    fn writes_values_compactly_and_keeps_the_text_of_numbers() {
+        let text = r#"{"b":1.50,"a":[true,null,9007199254740993,"x\u001f"],"c":{}}"#;
+        let mut out = Vec::new();
+        write_value(&mut out, &serde_json::from_str(text).unwrap());
+        assert_eq!(String::from_utf8(out).unwrap(), text.replace("\\u001f", "\\u001F"));
+    }
+}

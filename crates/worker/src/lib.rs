@@ -1,0 +1,11 @@
+//! The native worker: a drop-in for `connect-standalone` for the WebSocket source connector.
+
+pub mod client_properties;
+pub mod config;
+pub mod config_error;
+pub mod convert;
+pub mod properties;
+pub mod provider;
+pub mod store;
+pub mod task;
+pub mod topic_creation;
