@@ -39,19 +39,10 @@ impl ConnectStandalone {
     pub fn builder(bootstrap: &str) -> ConnectStandaloneBuilder {
         let port = free_port();
         let mut properties = standalone_properties(bootstrap);
-        properties::set(
-            &mut properties,
-            "listeners",
-            &format!("http://127.0.0.1:{port}"),
-        );
+        properties::set(&mut properties, "listeners", &format!("http://127.0.0.1:{port}"));
         // No reflective scan of the whole class path, which takes seconds.
         properties::set(&mut properties, "plugin.discovery", "service_load");
-        ConnectStandaloneBuilder {
-            properties,
-            connectors: Vec::new(),
-            dir: temporary_directory("connect-"),
-            port,
-        }
+        ConnectStandaloneBuilder { properties, connectors: Vec::new(), dir: temporary_directory("connect-"), port }
     }
 
     /// Configuration of a source connector from Connect's own tests that never runs a task. Any connector name may be
@@ -75,16 +66,12 @@ impl ConnectStandalone {
     /// # Panics
     /// If they aren't within half a minute.
     pub fn wait_state(&self, connector: &str, state: &str) {
-        self.rest
-            .wait_state(connector, state, Duration::from_secs(30));
+        self.rest.wait_state(connector, state, Duration::from_secs(30));
     }
 
     /// Sends SIGTERM, waits for the end and returns the exit code (143 for a JVM).
     pub fn terminate(&mut self) -> i32 {
-        self.process.take().map_or_else(
-            || panic!("Connect does not run"),
-            |mut process| process.terminate(STOP_WITHIN),
-        )
+        self.process.take().map_or_else(|| panic!("Connect does not run"), |mut process| process.terminate(STOP_WITHIN))
     }
 
     /// Sends SIGKILL and waits for the end.
@@ -94,9 +81,7 @@ impl ConnectStandalone {
 
     /// The process, for memory and processor time.
     pub fn process(&self) -> &Process {
-        self.process
-            .as_ref()
-            .unwrap_or_else(|| panic!("Connect does not run"))
+        self.process.as_ref().unwrap_or_else(|| panic!("Connect does not run"))
     }
 
     /// Everything logged since the first start.
@@ -111,21 +96,13 @@ impl ConnectStandalone {
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "Connect still runs");
         let arguments: Vec<&Path> = self.arguments.iter().map(PathBuf::as_path).collect();
-        let mut process = java(
-            "connect",
-            "512m",
-            "org.apache.kafka.connect.cli.ConnectStandalone",
-            &arguments,
-            self.dir.path(),
-        );
+        let mut process =
+            java("connect", "512m", "org.apache.kafka.connect.cli.ConnectStandalone", &arguments, self.dir.path());
         wait_until("Apache Connect to be healthy", START_WITHIN, || {
             if let Some(code) = process.exit_code() {
                 panic!("Apache Connect ended with exit code {code} while starting");
             }
-            self.rest
-                .try_send("GET", "/health", &[], None)
-                .ok()
-                .filter(|answer| answer.status == 200)
+            self.rest.try_send("GET", "/health", &[], None).ok().filter(|answer| answer.status == 200)
         });
         self.process = Some(process);
     }
@@ -151,12 +128,7 @@ impl ConnectStandaloneBuilder {
     pub fn start(self) -> ConnectStandalone {
         let arguments = write_files(self.dir.path(), &self.properties, &self.connectors);
         let rest = Rest::new(&format!("http://127.0.0.1:{}", self.port));
-        let mut connect = ConnectStandalone {
-            dir: self.dir,
-            arguments,
-            process: None,
-            rest,
-        };
+        let mut connect = ConnectStandalone { dir: self.dir, arguments, process: None, rest };
         connect.start_again();
         connect
     }

@@ -45,11 +45,7 @@ impl Record {
 impl Consumer {
     /// Reads from the cluster behind `bootstrap` (`host:port`), without TLS or SASL.
     pub fn new(bootstrap: &str) -> Consumer {
-        Consumer::with_config(
-            ClientConfig::new()
-                .set("bootstrap.servers", bootstrap)
-                .clone(),
-        )
+        Consumer::with_config(ClientConfig::new().set("bootstrap.servers", bootstrap).clone())
     }
 
     /// Reads with librdkafka settings of your own; `bootstrap.servers` must be among them.
@@ -76,17 +72,9 @@ impl Consumer {
         let mut records = Vec::new();
         let end = self.read(topic, within, false, |message| {
             records.push(record(message));
-            if records.len() >= count {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if records.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        assert!(
-            end,
-            "{} of {count} records came to topic {topic} within {within:?}",
-            records.len()
-        );
+        assert!(end, "{} of {count} records came to topic {topic} within {within:?}", records.len());
         records
     }
 
@@ -100,11 +88,7 @@ impl Consumer {
             records.push(record(message));
             ControlFlow::Continue(())
         });
-        assert!(
-            end,
-            "the end of topic {topic} was not reached within {within:?}, {} records came",
-            records.len()
-        );
+        assert!(end, "the end of topic {topic} was not reached within {within:?}, {} records came", records.len());
         records
     }
 
@@ -116,17 +100,9 @@ impl Consumer {
         let mut numbers = Numbers::default();
         let end = self.read(topic, within, false, |message| {
             numbers.add_json(message.payload().unwrap_or_default());
-            if numbers.received() >= count {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if numbers.received() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        assert!(
-            end,
-            "{} of {count} numbered messages came to topic {topic} within {within:?}",
-            numbers.received()
-        );
+        assert!(end, "{} of {count} numbered messages came to topic {topic} within {within:?}", numbers.received());
         numbers
     }
 
@@ -138,17 +114,9 @@ impl Consumer {
         let mut numbers = Numbers::default();
         let end = self.read(topic, within, false, |message| {
             numbers.add_json(message.payload().unwrap_or_default());
-            if numbers.contains(n) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if numbers.contains(n) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        assert!(
-            end,
-            "number {n} did not come to topic {topic} within {within:?}; {}",
-            numbers.check(0..=n)
-        );
+        assert!(end, "number {n} did not come to topic {topic} within {within:?}; {}", numbers.check(0..=n));
         numbers
     }
 
@@ -190,9 +158,7 @@ impl Consumer {
     /// # Panics
     /// If it doesn't after `within`.
     pub fn wait_count(&self, topic: &str, count: u64, within: Duration) {
-        wait_until(&format!("{count} records in topic {topic}"), within, || {
-            (self.count(topic) >= count).then_some(())
-        });
+        wait_until(&format!("{count} records in topic {topic}"), within, || (self.count(topic) >= count).then_some(()));
     }
 
     /// Hands each record to `each` until that breaks off or, if `to_end`, until the present end of every partition.
@@ -206,20 +172,14 @@ impl Consumer {
     ) -> bool {
         let start = Instant::now();
         let consumer = self.client();
-        let partitions = wait_until(&format!("topic {topic} to exist"), within, || {
-            partitions(&consumer, topic)
-        });
+        let partitions = wait_until(&format!("topic {topic} to exist"), within, || partitions(&consumer, topic));
         let mut assignment = TopicPartitionList::new();
         for &partition in &partitions {
             assignment
                 .add_partition_offset(topic, partition, Offset::Beginning)
-                .unwrap_or_else(|e| {
-                    panic!("{topic}-{partition} cannot be read from its beginning: {e}")
-                });
+                .unwrap_or_else(|e| panic!("{topic}-{partition} cannot be read from its beginning: {e}"));
         }
-        consumer
-            .assign(&assignment)
-            .unwrap_or_else(|e| panic!("topic {topic} cannot be assigned: {e}"));
+        consumer.assign(&assignment).unwrap_or_else(|e| panic!("topic {topic} cannot be assigned: {e}"));
 
         let mut open = partitions;
         while start.elapsed() < within {
@@ -246,21 +206,13 @@ impl Consumer {
     }
 
     fn client(&self) -> BaseConsumer {
-        self.config
-            .create()
-            .unwrap_or_else(|e| panic!("no Kafka consumer: {e}"))
+        self.config.create().unwrap_or_else(|e| panic!("no Kafka consumer: {e}"))
     }
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Option<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), REQUEST_WITHIN).ok()?;
-    let partitions: Vec<i32> = metadata
-        .topics()
-        .first()?
-        .partitions()
-        .iter()
-        .map(|p| p.id())
-        .collect();
+    let partitions: Vec<i32> = metadata.topics().first()?.partitions().iter().map(|p| p.id()).collect();
     (!partitions.is_empty()).then_some(partitions)
 }
 
@@ -271,12 +223,7 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
         timestamp: message.timestamp().to_millis(),
         headers: message
             .headers()
-            .map(|headers| {
-                headers
-                    .iter()
-                    .map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)))
-                    .collect()
-            })
+            .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect())
             .unwrap_or_default(),
         partition: message.partition(),
         offset: message.offset(),

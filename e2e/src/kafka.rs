@@ -81,10 +81,7 @@ impl Kafka {
 
     /// A broker that has listeners with TLS and SASL besides its plain one, see [`Kafka::security`].
     pub fn secured() -> KafkaBuilder {
-        KafkaBuilder {
-            secured: true,
-            ..KafkaBuilder::default()
-        }
+        KafkaBuilder { secured: true, ..KafkaBuilder::default() }
     }
 
     /// `host:port` of the plain listener.
@@ -97,9 +94,9 @@ impl Kafka {
     /// # Panics
     /// If the broker was not built by [`Kafka::secured`].
     pub fn security(&self) -> &Secured {
-        self.secured.as_ref().unwrap_or_else(|| {
-            panic!("this broker has no secured listeners, start it with Kafka::secured()")
-        })
+        self.secured
+            .as_ref()
+            .unwrap_or_else(|| panic!("this broker has no secured listeners, start it with Kafka::secured()"))
     }
 
     /// Creates a topic and waits until the broker knows it.
@@ -135,13 +132,8 @@ impl Kafka {
     /// Starts a stopped or killed broker on the same ports and data.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the broker still runs");
-        let mut process = java(
-            "kafka",
-            "512m",
-            "kafka.Kafka",
-            &[&self.dir.path().join("server.properties")],
-            self.dir.path(),
-        );
+        let mut process =
+            java("kafka", "512m", "kafka.Kafka", &[&self.dir.path().join("server.properties")], self.dir.path());
         let probe: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap())
             // Attempts fail until the broker listens: that is no news.
@@ -177,9 +169,7 @@ impl Kafka {
     }
 
     fn running(&self) -> &Process {
-        self.process
-            .as_ref()
-            .unwrap_or_else(|| panic!("the broker does not run"))
+        self.process.as_ref().unwrap_or_else(|| panic!("the broker does not run"))
     }
 }
 
@@ -203,20 +193,12 @@ impl KafkaBuilder {
         let controller = free_port();
         let mut lines = Vec::new();
         let mut listeners = format!("PLAINTEXT://127.0.0.1:{port}");
-        let secured = self
-            .secured
-            .then(|| secure(dir.path(), &mut lines, &mut listeners));
+        let secured = self.secured.then(|| secure(dir.path(), &mut lines, &mut listeners));
         for (key, value) in [
             ("process.roles", "broker,controller"),
             ("node.id", "1"),
-            (
-                "controller.quorum.voters",
-                &format!("1@127.0.0.1:{controller}"),
-            ),
-            (
-                "listeners",
-                &format!("{listeners},CONTROLLER://127.0.0.1:{controller}"),
-            ),
+            ("controller.quorum.voters", &format!("1@127.0.0.1:{controller}")),
+            ("listeners", &format!("{listeners},CONTROLLER://127.0.0.1:{controller}")),
             ("advertised.listeners", &listeners),
             ("controller.listener.names", "CONTROLLER"),
             (
@@ -243,12 +225,7 @@ impl KafkaBuilder {
         properties::write(&dir.path().join("server.properties"), &lines);
         format_storage(dir.path(), secured.is_some());
 
-        let mut kafka = Kafka {
-            dir,
-            port,
-            secured,
-            process: None,
-        };
+        let mut kafka = Kafka { dir, port, secured, process: None };
         kafka.start_again();
         kafka
     }
@@ -259,11 +236,7 @@ impl KafkaBuilder {
 /// # Panics
 /// If the jars are missing.
 pub(crate) fn java(name: &str, heap: &str, main: &str, arguments: &[&Path], dir: &Path) -> Process {
-    Process::start(
-        name,
-        &java_command(heap, main, arguments, dir),
-        &dir.join(format!("{name}.log")),
-    )
+    Process::start(name, &java_command(heap, main, arguments, dir), &dir.join(format!("{name}.log")))
 }
 
 fn java_command(heap: &str, main: &str, arguments: &[&Path], dir: &Path) -> Command {
@@ -276,18 +249,10 @@ fn java_command(heap: &str, main: &str, arguments: &[&Path], dir: &Path) -> Comm
     let mut command = Command::new("java");
     command
         .arg(format!("-Xmx{heap}"))
-        .args([
-            "-Xms64m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=4",
-            "-Xshare:auto",
-        ])
+        .args(["-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto"])
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
         .arg("-cp")
-        .arg(format!(
-            "{home}/libs/*:{home}/sample",
-            home = home.display()
-        ))
+        .arg(format!("{home}/libs/*:{home}/sample", home = home.display()))
         .arg(main)
         .args(arguments)
         .current_dir(dir);
@@ -297,28 +262,17 @@ fn java_command(heap: &str, main: &str, arguments: &[&Path], dir: &Path) -> Comm
 fn format_storage(dir: &Path, users: bool) {
     let mut command = java_command("128m", "kafka.tools.StorageTool", &[], dir);
     // Any 16 bytes in URL-safe base64 are a cluster id.
-    command.args([
-        "format",
-        "-t",
-        "Y29ubmVjdC1lMmUtdGVzdA",
-        "-c",
-        "server.properties",
-    ]);
+    command.args(["format", "-t", "Y29ubmVjdC1lMmUtdGVzdA", "-c", "server.properties"]);
     if users {
         for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-            command.args([
-                "--add-scram",
-                &format!(
-                    "{mechanism}=[name={},password={}]",
-                    Secured::USER,
-                    Secured::PASSWORD
-                ),
-            ]);
+            command
+                .args(["--add-scram", &format!("{mechanism}=[name={},password={}]", Secured::USER, Secured::PASSWORD)]);
         }
     }
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| {
-        panic!("java cannot be started: {e}; install a JDK of version 17 or newer")
-    });
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|e| panic!("java cannot be started: {e}; install a JDK of version 17 or newer"));
     assert!(
         output.status.success(),
         "Kafka's storage cannot be formatted: {}{}",
@@ -341,22 +295,15 @@ fn secure(dir: &Path, lines: &mut Vec<(String, String)>, listeners: &mut String)
         ca: dir.join("ca.pem"),
         client: dir.join("client.pem"),
     };
-    write_certificates(dir, &secured)
-        .unwrap_or_else(|e| panic!("certificates for the broker cannot be made: {e}"));
+    write_certificates(dir, &secured).unwrap_or_else(|e| panic!("certificates for the broker cannot be made: {e}"));
 
     for (key, value) in [
         ("ssl.keystore.type", "PEM"),
-        (
-            "ssl.keystore.location",
-            &dir.join("broker.pem").display().to_string(),
-        ),
+        ("ssl.keystore.location", &dir.join("broker.pem").display().to_string()),
         ("ssl.truststore.type", "PEM"),
         ("ssl.truststore.location", &secured.ca.display().to_string()),
         ("ssl.client.auth", "requested"),
-        (
-            "sasl.enabled.mechanisms",
-            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
-        ),
+        ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
     ] {
         lines.push((key.to_owned(), value.to_owned()));
     }
@@ -365,17 +312,11 @@ fn secure(dir: &Path, lines: &mut Vec<(String, String)>, listeners: &mut String)
         let scram = "org.apache.kafka.common.security.scram.ScramLoginModule";
         let (user, password) = (Secured::USER, Secured::PASSWORD);
         for (mechanism, jaas) in [
-            (
-                "plain",
-                format!("{plain} required user_{user}=\"{password}\";"),
-            ),
+            ("plain", format!("{plain} required user_{user}=\"{password}\";")),
             ("scram-sha-256", format!("{scram} required;")),
             ("scram-sha-512", format!("{scram} required;")),
         ] {
-            lines.push((
-                format!("listener.name.{listener}.{mechanism}.sasl.jaas.config"),
-                jaas,
-            ));
+            lines.push((format!("listener.name.{listener}.{mechanism}.sasl.jaas.config"), jaas));
         }
     }
     secured
@@ -384,31 +325,17 @@ fn secure(dir: &Path, lines: &mut Vec<(String, String)>, listeners: &mut String)
 /// Writes `ca.pem`, and key and certificate of broker and client as Kafka's PEM key stores want them.
 fn write_certificates(dir: &Path, secured: &Secured) -> Result<(), Box<dyn std::error::Error>> {
     let mut authority = CertificateParams::default();
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "test authority");
+    authority.distinguished_name.push(DnType::CommonName, "test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
     fs::write(&secured.ca, authority.pem())?;
 
-    for (path, common_name) in [
-        (dir.join("broker.pem"), "broker"),
-        (secured.client.clone(), "client"),
-    ] {
+    for (path, common_name) in [(dir.join("broker.pem"), "broker"), (secured.client.clone(), "client")] {
         let mut leaf = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-        leaf.distinguished_name
-            .push(DnType::CommonName, common_name);
+        leaf.distinguished_name.push(DnType::CommonName, common_name);
         let key = KeyPair::generate()?;
         let certificate = leaf.signed_by(&key, &authority)?;
-        fs::write(
-            path,
-            format!(
-                "{}{}{}",
-                key.serialize_pem(),
-                certificate.pem(),
-                authority.pem()
-            ),
-        )?;
+        fs::write(path, format!("{}{}{}", key.serialize_pem(), certificate.pem(), authority.pem()))?;
     }
     Ok(())
 }

@@ -48,8 +48,7 @@ struct Numbered {
 impl Numbers {
     /// Notes the next number, in the order of arrival.
     pub fn add(&mut self, n: u64) {
-        let word = usize::try_from(n / 64)
-            .unwrap_or_else(|_| panic!("the number {n} is too large to be checked"));
+        let word = usize::try_from(n / 64).unwrap_or_else(|_| panic!("the number {n} is too large to be checked"));
         if word >= self.seen.len() {
             self.seen.resize(word + 1, 0);
         }
@@ -71,10 +70,7 @@ impl Numbers {
     pub fn add_json(&mut self, message: &[u8]) {
         match serde_json::from_slice::<Numbered>(message) {
             Ok(message) => self.add(message.n),
-            Err(e) => panic!(
-                "not a numbered message ({e}): {}",
-                String::from_utf8_lossy(message)
-            ),
+            Err(e) => panic!("not a numbered message ({e}): {}", String::from_utf8_lossy(message)),
         }
     }
 
@@ -90,11 +86,7 @@ impl Numbers {
 
     /// Whether `n` has come.
     pub fn contains(&self, n: u64) -> bool {
-        usize::try_from(n / 64).is_ok_and(|word| {
-            self.seen
-                .get(word)
-                .is_some_and(|bits| bits & (1 << (n % 64)) != 0)
-        })
+        usize::try_from(n / 64).is_ok_and(|word| self.seen.get(word).is_some_and(|bits| bits & (1 << (n % 64)) != 0))
     }
 
     /// Compares what came with what should have come: each number of `expected` once, ascending.
@@ -103,11 +95,7 @@ impl Numbers {
         for n in expected.clone().filter(|&n| !self.contains(n)) {
             missing.add(n);
         }
-        let distinct: u64 = self
-            .seen
-            .iter()
-            .map(|bits| u64::from(bits.count_ones()))
-            .sum();
+        let distinct: u64 = self.seen.iter().map(|bits| u64::from(bits.count_ones())).sum();
         let within = (expected.end() + 1).saturating_sub(*expected.start()) - missing.count;
         Report {
             received: self.received,
@@ -115,10 +103,7 @@ impl Numbers {
             duplicated: self.duplicated.count,
             out_of_order: self.out_of_order.count,
             unexpected: distinct - within,
-            examples: format!(
-                "missing {missing}; duplicated {}; out of order {}",
-                self.duplicated, self.out_of_order
-            ),
+            examples: format!("missing {missing}; duplicated {}; out of order {}", self.duplicated, self.out_of_order),
         }
     }
 
@@ -128,12 +113,7 @@ impl Numbers {
     /// If not, with counts and the first numbers of each fault.
     pub fn assert_complete(&self, expected: RangeInclusive<u64>) {
         let report = self.check(expected.clone());
-        assert!(
-            report.is_complete(),
-            "numbers {} to {}: {report}",
-            expected.start(),
-            expected.end()
-        );
+        assert!(report.is_complete(), "numbers {} to {}: {report}", expected.start(), expected.end());
     }
 
     /// Checks that each number of `expected` came; others may have come, too.
@@ -142,13 +122,7 @@ impl Numbers {
     /// If not, with the first missing ones.
     pub fn assert_contains_all(&self, expected: RangeInclusive<u64>) {
         let report = self.check(expected.clone());
-        assert_eq!(
-            report.missing,
-            0,
-            "numbers {} to {}: {report}",
-            expected.start(),
-            expected.end()
-        );
+        assert_eq!(report.missing, 0, "numbers {} to {}: {report}", expected.start(), expected.end());
     }
 }
 
@@ -161,11 +135,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} received, {} outside the range; {}",
-            self.received, self.unexpected, self.examples
-        )
+        write!(f, "{} received, {} outside the range; {}", self.received, self.unexpected, self.examples)
     }
 }
 
@@ -212,19 +182,13 @@ mod tests {
     #[test]
     fn duplicate_is_not_taken_for_disorder() {
         let report = of(&[0, 1, 2, 1]).check(0..=2);
-        assert_eq!(
-            (report.duplicated, report.out_of_order, report.missing),
-            (1, 0, 0)
-        );
+        assert_eq!((report.duplicated, report.out_of_order, report.missing), (1, 0, 0));
     }
 
     #[test]
     fn late_number_is_out_of_order_not_missing() {
         let report = of(&[0, 2, 1]).check(0..=2);
-        assert_eq!(
-            (report.duplicated, report.out_of_order, report.missing),
-            (0, 1, 0)
-        );
+        assert_eq!((report.duplicated, report.out_of_order, report.missing), (0, 1, 0));
     }
 
     #[test]

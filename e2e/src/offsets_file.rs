@@ -36,14 +36,12 @@ pub fn sequence(path: &Path, connector: &str) -> Option<u64> {
         return None;
     }
     let stored = read(path).unwrap_or_else(|e| panic!("{e}"));
-    let own = stored
-        .into_iter()
-        .find(|entry| entry.connector == connector)?;
+    let own = stored.into_iter().find(|entry| entry.connector == connector)?;
     let offset = own.offset?;
     Some(
-        offset["sequence"].as_u64().unwrap_or_else(|| {
-            panic!("connector {connector} has no sequence in its offset {offset}")
-        }),
+        offset["sequence"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("connector {connector} has no sequence in its offset {offset}")),
     )
 }
 
@@ -60,10 +58,7 @@ const BYTE_ARRAY_AGAIN: &[u8] = b"\x71\x00\x7e\x00\x02";
 const FIRST_ARRAY: u32 = 0x7e_0003;
 
 fn parse(bytes: &[u8]) -> Result<Vec<StoredOffset>, String> {
-    let mut reader = Reader {
-        rest: bytes,
-        arrays: Vec::new(),
-    };
+    let mut reader = Reader { rest: bytes, arrays: Vec::new() };
     reader.expect(HASH_MAP, "the header of a java.util.HashMap")?;
     reader.take(8)?; // loadFactor and threshold
     reader.expect(&[0x77, 8], "the block with capacity and size")?;
@@ -72,26 +67,16 @@ fn parse(bytes: &[u8]) -> Result<Vec<StoredOffset>, String> {
     let mut entries = Vec::new();
     for _ in 0..size {
         let key = reader.element()?.ok_or("a key is null")?;
-        let key: (String, Value) = serde_json::from_slice(&key)
-            .map_err(|e| format!("a key is not [connector, partition]: {e}"))?;
+        let key: (String, Value) =
+            serde_json::from_slice(&key).map_err(|e| format!("a key is not [connector, partition]: {e}"))?;
         let offset = reader
             .element()?
-            .map(|value| {
-                serde_json::from_slice(&value).map_err(|e| format!("an offset is not JSON: {e}"))
-            })
+            .map(|value| serde_json::from_slice(&value).map_err(|e| format!("an offset is not JSON: {e}")))
             .transpose()?;
-        entries.push(StoredOffset {
-            connector: key.0,
-            partition: key.1,
-            offset,
-        });
+        entries.push(StoredOffset { connector: key.0, partition: key.1, offset });
     }
     reader.expect(&[0x78], "the end of the map")?;
-    if reader.rest.is_empty() {
-        Ok(entries)
-    } else {
-        Err(format!("{} bytes follow the map", reader.rest.len()))
-    }
+    if reader.rest.is_empty() { Ok(entries) } else { Err(format!("{} bytes follow the map", reader.rest.len())) }
 }
 
 struct Reader<'a> {
@@ -101,10 +86,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or("it ends too early")?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or("it ends too early")?;
         self.rest = rest;
         Ok(taken)
     }
@@ -119,10 +101,7 @@ impl<'a> Reader<'a> {
 
     fn int(&mut self) -> Result<u32, String> {
         let bytes = self.take(4)?;
-        bytes
-            .try_into()
-            .map(u32::from_be_bytes)
-            .map_err(|_| "an integer is cut off".to_owned())
+        bytes.try_into().map(u32::from_be_bytes).map_err(|_| "an integer is cut off".to_owned())
     }
 
     /// The next array, or null.
@@ -131,32 +110,21 @@ impl<'a> Reader<'a> {
             [0x70] => Ok(None),
             [0x71] => {
                 let handle = self.int()?;
-                let index = handle
-                    .checked_sub(FIRST_ARRAY)
-                    .and_then(|index| usize::try_from(index).ok());
+                let index = handle.checked_sub(FIRST_ARRAY).and_then(|index| usize::try_from(index).ok());
                 let array = index
                     .and_then(|index| self.arrays.get(index))
                     .ok_or_else(|| format!("handle {handle:#x} is unknown"))?;
                 Ok(Some(array.clone()))
             }
             [0x75] => {
-                let class = if self.arrays.is_empty() {
-                    BYTE_ARRAY
-                } else {
-                    BYTE_ARRAY_AGAIN
-                };
+                let class = if self.arrays.is_empty() { BYTE_ARRAY } else { BYTE_ARRAY_AGAIN };
                 self.expect(class, "the class of a byte array")?;
                 let length = self.int()?;
-                let array = self
-                    .take(usize::try_from(length).map_err(|_| "an array is too long")?)?
-                    .to_vec();
+                let array = self.take(usize::try_from(length).map_err(|_| "an array is too long")?)?.to_vec();
                 self.arrays.push(array.clone());
                 Ok(Some(array))
             }
-            other => Err(format!(
-                "unknown type code {other:?} with {} bytes left",
-                self.rest.len()
-            )),
+            other => Err(format!("unknown type code {other:?} with {} bytes left", self.rest.len())),
         }
     }
 }
@@ -170,21 +138,13 @@ mod tests {
     fn file(elements: &[Option<&str>]) -> Vec<u8> {
         let mut bytes = HASH_MAP.to_vec();
         bytes.extend(b"\x3f\x40\x00\x00\x00\x00\x00\x0c\x77\x08\x00\x00\x00\x10");
-        bytes.extend(
-            u32::try_from(elements.len() / 2)
-                .unwrap_or_default()
-                .to_be_bytes(),
-        );
+        bytes.extend(u32::try_from(elements.len() / 2).unwrap_or_default().to_be_bytes());
         let mut first = true;
         for element in elements {
             match element {
                 Some(text) => {
                     bytes.push(0x75);
-                    bytes.extend(if std::mem::take(&mut first) {
-                        BYTE_ARRAY
-                    } else {
-                        BYTE_ARRAY_AGAIN
-                    });
+                    bytes.extend(if std::mem::take(&mut first) { BYTE_ARRAY } else { BYTE_ARRAY_AGAIN });
                     bytes.extend(u32::try_from(text.len()).unwrap_or_default().to_be_bytes());
                     bytes.extend(text.as_bytes());
                 }
@@ -197,17 +157,10 @@ mod tests {
 
     #[test]
     fn entries_and_tombstones_are_read() {
-        let bytes = file(&[
-            Some(r#"["a",{"websocket_url":"ws://h"}]"#),
-            Some(r#"{"sequence":7}"#),
-            Some(r#"["b",{}]"#),
-            None,
-        ]);
+        let bytes =
+            file(&[Some(r#"["a",{"websocket_url":"ws://h"}]"#), Some(r#"{"sequence":7}"#), Some(r#"["b",{}]"#), None]);
         let entries = parse(&bytes).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(
-            (entries[0].connector.as_str(), &entries[0].partition),
-            ("a", &json!({"websocket_url": "ws://h"}))
-        );
+        assert_eq!((entries[0].connector.as_str(), &entries[0].partition), ("a", &json!({"websocket_url": "ws://h"})));
         assert_eq!(entries[0].offset, Some(json!({"sequence": 7})));
         assert_eq!(entries[1].offset, None);
     }

@@ -37,17 +37,13 @@ impl Process {
             .append(true)
             .open(log)
             .unwrap_or_else(|e| panic!("{name}: the log {} cannot be opened: {e}", log.display()));
-        let errors = output
-            .try_clone()
-            .unwrap_or_else(|e| panic!("{name}: the log {} cannot be shared: {e}", log.display()));
+        let errors =
+            output.try_clone().unwrap_or_else(|e| panic!("{name}: the log {} cannot be shared: {e}", log.display()));
 
         // The kernel ends the child with us (PR_SET_PDEATHSIG); setpriv sets that without unsafe code here and then
         // becomes the program, so that the process id is the program's.
         let mut wrapped = Command::new("setpriv");
-        wrapped
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(command.get_program())
-            .args(command.get_args());
+        wrapped.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => wrapped.env(key, value),
@@ -59,14 +55,9 @@ impl Process {
         }
         wrapped.stdin(Stdio::null()).stdout(output).stderr(errors);
 
-        let child = launch(wrapped).unwrap_or_else(|e| {
-            panic!("{name}: setpriv (package util-linux) cannot be started: {e}")
-        });
-        Process {
-            name: name.to_owned(),
-            child,
-            log: log.to_owned(),
-        }
+        let child =
+            launch(wrapped).unwrap_or_else(|e| panic!("{name}: setpriv (package util-linux) cannot be started: {e}"));
+        Process { name: name.to_owned(), child, log: log.to_owned() }
     }
 
     /// The process id.
@@ -76,9 +67,7 @@ impl Process {
 
     /// Everything the process has written so far.
     pub fn log(&self) -> String {
-        fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The last lines of [`Process::log`].
@@ -90,10 +79,7 @@ impl Process {
 
     /// The exit code, or 128 + the signal, once the process has ended.
     pub fn exit_code(&mut self) -> Option<i32> {
-        let status = self
-            .child
-            .try_wait()
-            .unwrap_or_else(|e| panic!("{}: cannot be waited for: {e}", self.name))?;
+        let status = self.child.try_wait().unwrap_or_else(|e| panic!("{}: cannot be waited for: {e}", self.name))?;
         Some(status.code().unwrap_or_else(|| {
             use std::os::unix::process::ExitStatusExt;
             128 + status.signal().unwrap_or_default()
@@ -148,37 +134,25 @@ impl Process {
     /// Processor time spent so far, user and system, in seconds.
     pub fn cpu_seconds(&self) -> f64 {
         let path = format!("/proc/{}/stat", self.id());
-        let stat = fs::read_to_string(&path)
-            .unwrap_or_else(|e| panic!("{}: {path} cannot be read: {e}", self.name));
+        let stat = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {path} cannot be read: {e}", self.name));
         // proc(5): fields 14 and 15, utime and stime; the second field is in parentheses and may hold spaces.
-        let fields: Vec<&str> = stat
-            .rsplit(") ")
-            .next()
-            .unwrap_or_default()
-            .split(' ')
-            .collect();
-        let ticks: f64 = [11, 12]
-            .iter()
-            .filter_map(|&i| fields.get(i)?.parse::<f64>().ok())
-            .sum();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks: f64 = [11, 12].iter().filter_map(|&i| fields.get(i)?.parse::<f64>().ok()).sum();
         // USER_HZ is 100 on every Linux that Rust supports.
         ticks / 100.0
     }
 
     fn status_bytes(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.id());
-        let status = fs::read_to_string(&path)
-            .unwrap_or_else(|e| panic!("{}: {path} cannot be read: {e}", self.name));
+        let status = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {path} cannot be read: {e}", self.name));
         let line = status.lines().find(|line| line.starts_with(field));
         let kib: Option<u64> = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
         kib.unwrap_or_else(|| panic!("{}: has ended, there is no {field}", self.name)) * 1024
     }
 
     fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.id())
-            .unwrap_or_else(|_| panic!("{}: process id out of range", self.name));
-        kill(Pid::from_raw(id), signal)
-            .unwrap_or_else(|e| panic!("{}: {signal} cannot be sent: {e}", self.name));
+        let id = i32::try_from(self.id()).unwrap_or_else(|_| panic!("{}: process id out of range", self.name));
+        kill(Pid::from_raw(id), signal).unwrap_or_else(|e| panic!("{}: {signal} cannot be sent: {e}", self.name));
     }
 }
 
@@ -186,11 +160,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         if thread::panicking() {
-            eprintln!(
-                "---- the end of the log of {} ----\n{}\n----",
-                self.name,
-                self.log_tail()
-            );
+            eprintln!("---- the end of the log of {} ----\n{}\n----", self.name, self.log_tail());
         }
     }
 }
@@ -205,10 +175,7 @@ pub fn wait_until<T>(what: &str, within: Duration, mut condition: impl FnMut() -
         if let Some(value) = condition() {
             return value;
         }
-        assert!(
-            start.elapsed() < within,
-            "waited {within:?} in vain for {what}"
-        );
+        assert!(start.elapsed() < within, "waited {within:?} in vain for {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -229,10 +196,7 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
-    panic!(
-        "no TCP port of 127.0.0.1 is free between {FIRST} and {}",
-        FIRST + COUNT
-    );
+    panic!("no TCP port of 127.0.0.1 is free between {FIRST} and {}", FIRST + COUNT);
 }
 
 /// Starts a process from a thread that lives as long as the program.

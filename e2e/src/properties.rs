@@ -8,10 +8,8 @@ use std::path::Path;
 /// # Panics
 /// If the file cannot be written.
 pub(crate) fn write(path: &Path, entries: &[(String, String)]) {
-    let text: String = entries
-        .iter()
-        .map(|(key, value)| format!("{}={}\n", escape(key, true), escape(value, false)))
-        .collect();
+    let text: String =
+        entries.iter().map(|(key, value)| format!("{}={}\n", escape(key, true), escape(value, false))).collect();
     fs::write(path, text).unwrap_or_else(|e| panic!("{} cannot be written: {e}", path.display()));
 }
 

@@ -33,20 +33,13 @@ impl Answer {
     /// # Panics
     /// If it isn't JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|e| {
-            panic!(
-                "the answer with status {} is not JSON ({e}): {}",
-                self.status, self.text
-            )
-        })
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|e| panic!("the answer with status {} is not JSON ({e}): {}", self.status, self.text))
     }
 
     /// The first header of this name, in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -61,10 +54,7 @@ impl Rest {
             .max_idle_connections(0)
             .build()
             .new_agent();
-        Rest {
-            agent,
-            base: base.trim_end_matches('/').to_owned(),
-        }
+        Rest { agent, base: base.trim_end_matches('/').to_owned() }
     }
 
     /// The address this client was made for.
@@ -111,13 +101,7 @@ impl Rest {
     }
 
     /// Any request; the body goes out byte for byte.
-    pub fn send(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<&str>,
-    ) -> Answer {
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
         self.try_send(method, path, headers, body)
             .unwrap_or_else(|e| panic!("{method} {}{path}: no answer: {e}", self.base))
     }
@@ -133,34 +117,22 @@ impl Rest {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Answer, ureq::Error> {
-        let method = Method::from_bytes(method.as_bytes())
-            .unwrap_or_else(|e| panic!("{method} is no HTTP method: {e}"));
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base));
+        let method =
+            Method::from_bytes(method.as_bytes()).unwrap_or_else(|e| panic!("{method} is no HTTP method: {e}"));
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let response = match body {
-            Some(body) => self
-                .agent
-                .run(request.body(body.to_owned()).map_err(ureq::Error::Http)?)?,
-            None => self
-                .agent
-                .run(request.body(()).map_err(ureq::Error::Http)?)?,
+            Some(body) => self.agent.run(request.body(body.to_owned()).map_err(ureq::Error::Http)?)?,
+            None => self.agent.run(request.body(()).map_err(ureq::Error::Http)?)?,
         };
         let (parts, mut body) = response.into_parts();
-        let headers = parts.headers.iter().map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        });
-        Ok(Answer {
-            status: parts.status.as_u16(),
-            headers: headers.collect(),
-            text: body.read_to_string()?,
-        })
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        Ok(Answer { status: parts.status.as_u16(), headers: headers.collect(), text: body.read_to_string()? })
     }
 
     /// Waits until the connector and all its tasks (at least one, except when STOPPED) are in `state`.
@@ -171,20 +143,14 @@ impl Rest {
         let path = format!("/connectors/{connector}/status");
         let mut last = String::from("no answer");
         let reached = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_until(
-                &format!("connector {connector} to be {state}"),
-                within,
-                || {
-                    let answer = self.try_send("GET", &path, &[], None).ok()?;
-                    last.clone_from(&answer.text);
-                    (answer.status == 200 && is_in_state(&answer.json(), state)).then_some(())
-                },
-            );
+            wait_until(&format!("connector {connector} to be {state}"), within, || {
+                let answer = self.try_send("GET", &path, &[], None).ok()?;
+                last.clone_from(&answer.text);
+                (answer.status == 200 && is_in_state(&answer.json(), state)).then_some(())
+            });
         }));
         if reached.is_err() {
-            panic!(
-                "connector {connector} was not {state} within {within:?}; its status was {last}"
-            );
+            panic!("connector {connector} was not {state} within {within:?}; its status was {last}");
         }
     }
 
@@ -197,20 +163,12 @@ impl Rest {
     }
 
     fn send_json(&self, method: &str, path: &str, body: &Value) -> Answer {
-        self.send(
-            method,
-            path,
-            &[("Content-Type", "application/json")],
-            Some(&body.to_string()),
-        )
+        self.send(method, path, &[("Content-Type", "application/json")], Some(&body.to_string()))
     }
 }
 
 fn is_in_state(status: &Value, state: &str) -> bool {
-    let tasks = status["tasks"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let tasks = status["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
     let tasks_agree = if state == "STOPPED" {
         tasks.is_empty()
     } else {
@@ -227,9 +185,7 @@ fn sample(line: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         None => ("", rest.strip_prefix(' ')?),
     };
     let own = format!(",{own}");
-    let all = labels
-        .iter()
-        .all(|(key, value)| own.contains(&format!(",{key}=\"{value}\"")));
+    let all = labels.iter().all(|(key, value)| own.contains(&format!(",{key}=\"{value}\"")));
     // A time stamp may follow the value.
     all.then(|| value.split(' ').next()?.parse().ok())?
 }
@@ -243,10 +199,7 @@ mod tests {
     #[test]
     fn sample_is_found_by_name_and_labels() {
         let line = r#"gaps_total{connector="a",cause="restart"} 2"#;
-        assert_eq!(
-            sample(line, "gaps_total", &[("cause", "restart")]),
-            Some(2.0)
-        );
+        assert_eq!(sample(line, "gaps_total", &[("cause", "restart")]), Some(2.0));
         assert_eq!(sample(line, "gaps_total", &[("cause", "close")]), None);
         assert_eq!(sample(line, "gaps", &[]), None);
         assert_eq!(sample("up 1 1700000000000", "up", &[]), Some(1.0));
@@ -255,15 +208,9 @@ mod tests {
     #[test]
     fn running_needs_a_task_and_stopped_needs_none() {
         let status = |state: &str, tasks: serde_json::Value| json!({"connector": {"state": state}, "tasks": tasks});
-        assert!(is_in_state(
-            &status("RUNNING", json!([{"state": "RUNNING"}])),
-            "RUNNING"
-        ));
+        assert!(is_in_state(&status("RUNNING", json!([{"state": "RUNNING"}])), "RUNNING"));
         assert!(!is_in_state(&status("RUNNING", json!([])), "RUNNING"));
-        assert!(!is_in_state(
-            &status("RUNNING", json!([{"state": "FAILED"}])),
-            "RUNNING"
-        ));
+        assert!(!is_in_state(&status("RUNNING", json!([{"state": "FAILED"}])), "RUNNING"));
         assert!(is_in_state(&status("STOPPED", json!([])), "STOPPED"));
     }
 }

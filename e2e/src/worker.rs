@@ -51,9 +51,7 @@ impl Worker {
     /// # Panics
     /// If the worker has not been started, or its REST server never came up.
     pub fn rest(&self) -> &Rest {
-        self.rest
-            .as_ref()
-            .unwrap_or_else(|| panic!("the worker does not run, it has no REST API"))
+        self.rest.as_ref().unwrap_or_else(|| panic!("the worker does not run, it has no REST API"))
     }
 
     /// Creates or changes a connector by PUT and waits until it is RUNNING.
@@ -61,9 +59,7 @@ impl Worker {
     /// # Panics
     /// If it is refused or doesn't get there.
     pub fn put_connector(&self, name: &str, config: &Value) {
-        let answer = self
-            .rest()
-            .put_json(&format!("/connectors/{name}/config"), config);
+        let answer = self.rest().put_json(&format!("/connectors/{name}/config"), config);
         assert!(
             matches!(answer.status, 200 | 201),
             "connector {name} was refused with {}: {}",
@@ -78,8 +74,7 @@ impl Worker {
     /// # Panics
     /// If they aren't within half a minute.
     pub fn wait_state(&self, connector: &str, state: &str) {
-        self.rest()
-            .wait_state(connector, state, Duration::from_secs(30));
+        self.rest().wait_state(connector, state, Duration::from_secs(30));
     }
 
     /// The sum of a Prometheus metric's samples with these labels, see [`Rest::metric`].
@@ -130,9 +125,7 @@ impl Worker {
 
     /// The process, for memory, processor time and signals.
     pub fn process(&self) -> &Process {
-        self.process
-            .as_ref()
-            .unwrap_or_else(|| panic!("the worker does not run"))
+        self.process.as_ref().unwrap_or_else(|| panic!("the worker does not run"))
     }
 
     /// Resident memory now, in bytes.
@@ -162,9 +155,7 @@ impl Worker {
     /// # Panics
     /// If it isn't after `within`.
     pub fn wait_log(&self, text: &str, within: Duration) {
-        wait_until(&format!("the worker to log {text:?}"), within, || {
-            self.log_contains(text).then_some(())
-        });
+        wait_until(&format!("the worker to log {text:?}"), within, || self.log_contains(text).then_some(()));
     }
 
     /// Starts the process; the length of the log before that, in bytes.
@@ -172,16 +163,9 @@ impl Worker {
         assert!(self.process.is_none(), "the worker still runs");
         let before = self.log().len();
         let mut command = Command::new(binary("connect-websocket"));
-        command
-            .args(&self.arguments)
-            .current_dir(self.dir.path())
-            .env("NO_COLOR", "1");
+        command.args(&self.arguments).current_dir(self.dir.path()).env("NO_COLOR", "1");
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        self.process = Some(Process::start(
-            "connect-websocket",
-            &command,
-            &self.dir.path().join("worker.log"),
-        ));
+        self.process = Some(Process::start("connect-websocket", &command, &self.dir.path().join("worker.log")));
         before
     }
 
@@ -197,9 +181,7 @@ impl Worker {
     }
 
     fn running_mut(&mut self) -> &mut Process {
-        self.process
-            .as_mut()
-            .unwrap_or_else(|| panic!("the worker does not run"))
+        self.process.as_mut().unwrap_or_else(|| panic!("the worker does not run"))
     }
 }
 
@@ -228,8 +210,7 @@ impl WorkerBuilder {
     /// If it cannot be written.
     pub fn file(self, name: &str, content: &[u8]) -> WorkerBuilder {
         let path = self.dir.path().join(name);
-        fs::write(&path, content)
-            .unwrap_or_else(|e| panic!("{} cannot be written: {e}", path.display()));
+        fs::write(&path, content).unwrap_or_else(|e| panic!("{} cannot be written: {e}", path.display()));
         self
     }
 
@@ -255,13 +236,7 @@ impl WorkerBuilder {
 
     fn prepare(self) -> Worker {
         let arguments = write_files(self.dir.path(), &self.properties, &self.connectors);
-        Worker {
-            dir: self.dir,
-            arguments,
-            environment: self.environment,
-            process: None,
-            rest: None,
-        }
+        Worker { dir: self.dir, arguments, environment: self.environment, process: None, rest: None }
     }
 }
 
@@ -269,14 +244,8 @@ impl WorkerBuilder {
 pub(crate) fn standalone_properties(bootstrap: &str) -> Vec<(String, String)> {
     [
         ("bootstrap.servers", bootstrap),
-        (
-            "key.converter",
-            "org.apache.kafka.connect.storage.StringConverter",
-        ),
-        (
-            "value.converter",
-            "org.apache.kafka.connect.storage.StringConverter",
-        ),
+        ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
+        ("value.converter", "org.apache.kafka.connect.storage.StringConverter"),
         ("offset.storage.file.filename", "connect.offsets"),
         ("offset.flush.interval.ms", "200"),
         ("listeners", "http://127.0.0.1:0"),
@@ -287,20 +256,14 @@ pub(crate) fn standalone_properties(bootstrap: &str) -> Vec<(String, String)> {
 }
 
 /// Writes the files of a standalone worker into `dir` and returns its arguments.
-pub(crate) fn write_files(
-    dir: &Path,
-    properties: &[(String, String)],
-    connectors: &[(String, Value)],
-) -> Vec<PathBuf> {
+pub(crate) fn write_files(dir: &Path, properties: &[(String, String)], connectors: &[(String, Value)]) -> Vec<PathBuf> {
     let worker = dir.join("worker.properties");
     properties::write(&worker, properties);
     let mut arguments = vec![worker];
     for (i, (name, config)) in connectors.iter().enumerate() {
         let path = dir.join(format!("connector-{i}.json"));
-        let connector = Map::from_iter([
-            ("name".to_owned(), Value::from(name.as_str())),
-            ("config".to_owned(), config.clone()),
-        ]);
+        let connector =
+            Map::from_iter([("name".to_owned(), Value::from(name.as_str())), ("config".to_owned(), config.clone())]);
         fs::write(&path, Value::from(connector).to_string())
             .unwrap_or_else(|e| panic!("{} cannot be written: {e}", path.display()));
         arguments.push(path);
@@ -309,38 +272,22 @@ pub(crate) fn write_files(
 }
 
 pub(crate) fn temporary_directory(prefix: &str) -> TempDir {
-    tempfile::Builder::new()
-        .prefix(prefix)
-        .tempdir()
-        .unwrap_or_else(|e| panic!("no temporary directory: {e}"))
+    tempfile::Builder::new().prefix(prefix).tempdir().unwrap_or_else(|e| panic!("no temporary directory: {e}"))
 }
 
 /// The address in the line `event=rest_started url=…`, once that line is complete.
 fn started_url(log: &str) -> Option<String> {
-    let line = log
-        .split_inclusive('\n')
-        .find(|line| line.ends_with('\n') && line.contains("event=rest_started"))?;
-    let url = line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("url="))?;
+    let line = log.split_inclusive('\n').find(|line| line.ends_with('\n') && line.contains("event=rest_started"))?;
+    let url = line.split_whitespace().find_map(|word| word.strip_prefix("url="))?;
     Some(url.trim_matches('"').to_owned())
 }
 
 /// The path of a binary of this workspace, beside the running test.
 fn binary(name: &str) -> PathBuf {
-    let test =
-        std::env::current_exe().unwrap_or_else(|e| panic!("the test's own path is not known: {e}"));
+    let test = std::env::current_exe().unwrap_or_else(|e| panic!("the test's own path is not known: {e}"));
     // target/<profile>/deps/<test>
-    let path = test
-        .parent()
-        .and_then(Path::parent)
-        .map(|profile| profile.join(name))
-        .unwrap_or_default();
-    assert!(
-        path.exists(),
-        "{} is not built; build it with: cargo build -p {name} (make test does)",
-        path.display()
-    );
+    let path = test.parent().and_then(Path::parent).map(|profile| profile.join(name)).unwrap_or_default();
+    assert!(path.exists(), "{} is not built; build it with: cargo build -p {name} (make test does)", path.display());
     path
 }
 
@@ -352,9 +299,6 @@ mod tests {
     fn address_is_read_from_a_complete_line_only() {
         let line = "12:00:01 INFO event=rest_started url=http://127.0.0.1:4711 x=y";
         assert_eq!(started_url(line), None);
-        assert_eq!(
-            started_url(&format!("a\n{line}\n")).as_deref(),
-            Some("http://127.0.0.1:4711")
-        );
+        assert_eq!(started_url(&format!("a\n{line}\n")).as_deref(), Some("http://127.0.0.1:4711"));
     }
 }

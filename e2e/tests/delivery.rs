@@ -3,9 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use connect_websocket_e2e::{
-    ConnectStandalone, Consumer, Kafka, Numbers, Rest, Worker, WorkerBuilder, offsets_file,
-};
+use connect_websocket_e2e::{ConnectStandalone, Consumer, Kafka, Numbers, Rest, Worker, WorkerBuilder, offsets_file};
 use connect_websocket_testkit::{Ended, Messages, OnClose, Play, Script, Server, Stats};
 use serde_json::{Value, json};
 
@@ -25,9 +23,7 @@ fn start(script: Script) -> Server {
 /// 5,000 numbered messages a second; 50 more after the client's Close, before it is answered: those count, too.
 fn steady() -> Play {
     let messages = Messages::forever().rate(5_000.0).size(200);
-    Play::accept()
-        .send(messages)
-        .on_close(OnClose::GoOnSending { count: 50 })
+    Play::accept().send(messages).on_close(OnClose::GoOnSending { count: 50 })
 }
 
 fn config(feed: &Server, topic: &str) -> Value {
@@ -46,51 +42,29 @@ fn worker(kafka: &Kafka, feed: &Server, topic: &str) -> WorkerBuilder {
 }
 
 fn wait_feed(feed: &Server, condition: impl FnMut(&Stats) -> bool) -> Stats {
-    feed.wait_until(condition, WITHIN)
-        .unwrap_or_else(|e| panic!("{e}"))
+    feed.wait_until(condition, WITHIN).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Every connection ended in a closing handshake, so that nothing is in doubt; what was sent is in `topic` once, in order.
 fn assert_nothing_lost(feed: &Server, consumer: &Consumer, topic: &str) {
     let stats = wait_feed(feed, |stats| stats.open == 0);
     for connection in &stats.connections {
-        assert_eq!(
-            connection.ended,
-            Some(Ended::ClosedByClient),
-            "{connection:?}"
-        );
+        assert_eq!(connection.ended, Some(Ended::ClosedByClient), "{connection:?}");
     }
-    consumer
-        .numbers_now(topic, WITHIN)
-        .assert_complete(0..=stats.next_n - 1);
+    consumer.numbers_now(topic, WITHIN).assert_complete(0..=stats.next_n - 1);
 }
 
 /// What is missing in `topic` are messages that the feed's socket took but its client may never have got, nothing else.
 fn assert_only_doubtful_missing(stats: &Stats, numbers: &Numbers) {
     let report = numbers.check(0..=stats.next_n - 1);
-    assert_eq!(
-        (report.duplicated, report.out_of_order, report.unexpected),
-        (0, 0, 0),
-        "{report}"
-    );
-    let doubtful: Vec<(u64, u64)> = stats
-        .connections
-        .iter()
-        .flat_map(|connection| connection.ranges_in_doubt())
-        .collect();
+    assert_eq!((report.duplicated, report.out_of_order, report.unexpected), (0, 0, 0), "{report}");
+    let doubtful: Vec<(u64, u64)> =
+        stats.connections.iter().flat_map(|connection| connection.ranges_in_doubt()).collect();
     let lost: Vec<u64> = (0..stats.next_n)
-        .filter(|&n| {
-            !numbers.contains(n)
-                && !doubtful
-                    .iter()
-                    .any(|&(first, last)| (first..=last).contains(&n))
-        })
+        .filter(|&n| !numbers.contains(n) && !doubtful.iter().any(|&(first, last)| (first..=last).contains(&n)))
         .take(10)
         .collect();
-    assert!(
-        lost.is_empty(),
-        "lost although the client had got them: {lost:?}; {report}; in doubt were {doubtful:?}"
-    );
+    assert!(lost.is_empty(), "lost although the client had got them: {lost:?}; {report}; in doubt were {doubtful:?}");
 }
 
 #[test]
@@ -101,19 +75,11 @@ fn a_million_messages_as_fast_as_possible_all_arrive_in_bounded_memory() {
     let mut worker = worker(kafka, &feed, "million").start();
 
     let consumer = Consumer::new(&kafka.bootstrap());
-    consumer
-        .numbers_until("million", COUNT, Duration::from_secs(300))
-        .assert_complete(0..=COUNT - 1);
+    consumer.numbers_until("million", COUNT, Duration::from_secs(300)).assert_complete(0..=COUNT - 1);
     let peak = worker.process().peak_rss_bytes();
-    assert!(
-        peak < 200 << 20,
-        "{} MiB were resident at the peak",
-        peak >> 20
-    );
+    assert!(peak < 200 << 20, "{} MiB were resident at the peak", peak >> 20);
     assert_eq!(worker.terminate(), 0);
-    consumer
-        .numbers_now("million", WITHIN)
-        .assert_complete(0..=COUNT - 1);
+    consumer.numbers_now("million", WITHIN).assert_complete(0..=COUNT - 1);
 }
 
 /// Runs `action` in mid-stream, lets the feed go on for a while, stops the worker and checks that nothing was lost.
@@ -147,9 +113,7 @@ fn nothing_is_lost_when_the_worker_stops_and_starts_again() {
 #[test]
 fn nothing_is_lost_when_the_connector_restarts() {
     nothing_is_lost("restarted", |worker, feed| {
-        let answer = worker.rest().post(&format!(
-            "/connectors/{CONNECTOR}/restart?includeTasks=true"
-        ));
+        let answer = worker.rest().post(&format!("/connectors/{CONNECTOR}/restart?includeTasks=true"));
         assert_eq!(answer.status, 202, "{}", answer.text);
         wait_feed(feed, |stats| stats.accepted == 2);
         worker.wait_state(CONNECTOR, "RUNNING");
@@ -159,21 +123,9 @@ fn nothing_is_lost_when_the_connector_restarts() {
 #[test]
 fn nothing_is_lost_when_the_connector_pauses_and_resumes() {
     nothing_is_lost("paused", |worker, _| {
-        assert_eq!(
-            worker
-                .rest()
-                .put(&format!("/connectors/{CONNECTOR}/pause"))
-                .status,
-            202
-        );
+        assert_eq!(worker.rest().put(&format!("/connectors/{CONNECTOR}/pause")).status, 202);
         worker.wait_state(CONNECTOR, "PAUSED");
-        assert_eq!(
-            worker
-                .rest()
-                .put(&format!("/connectors/{CONNECTOR}/resume"))
-                .status,
-            202
-        );
+        assert_eq!(worker.rest().put(&format!("/connectors/{CONNECTOR}/resume")).status, 202);
         worker.wait_state(CONNECTOR, "RUNNING");
     });
 }
@@ -181,22 +133,10 @@ fn nothing_is_lost_when_the_connector_pauses_and_resumes() {
 #[test]
 fn nothing_is_lost_when_the_connector_stops_and_resumes() {
     nothing_is_lost("stopped-and-resumed", |worker, feed| {
-        assert_eq!(
-            worker
-                .rest()
-                .put(&format!("/connectors/{CONNECTOR}/stop"))
-                .status,
-            204
-        );
+        assert_eq!(worker.rest().put(&format!("/connectors/{CONNECTOR}/stop")).status, 204);
         worker.wait_state(CONNECTOR, "STOPPED");
         wait_feed(feed, |stats| stats.open == 0);
-        assert_eq!(
-            worker
-                .rest()
-                .put(&format!("/connectors/{CONNECTOR}/resume"))
-                .status,
-            202
-        );
+        assert_eq!(worker.rest().put(&format!("/connectors/{CONNECTOR}/resume")).status, 202);
         worker.wait_state(CONNECTOR, "RUNNING");
     });
 }
@@ -214,13 +154,7 @@ fn nothing_is_lost_when_the_configuration_changes() {
 #[test]
 fn nothing_is_lost_when_the_connector_is_deleted_and_created_again() {
     nothing_is_lost("deleted", |worker, feed| {
-        assert_eq!(
-            worker
-                .rest()
-                .delete(&format!("/connectors/{CONNECTOR}"))
-                .status,
-            204
-        );
+        assert_eq!(worker.rest().delete(&format!("/connectors/{CONNECTOR}")).status, 204);
         wait_feed(feed, |stats| stats.open == 0);
         worker.put_connector(CONNECTOR, &config(feed, "deleted"));
     });
@@ -239,10 +173,7 @@ fn nothing_acknowledged_is_lost_by_sigkill_and_the_gap_is_counted_as_restart() {
     worker.kill9();
     let arrived = consumer.count("killed");
     let stored = offsets_file::sequence(&worker.offsets_file(), CONNECTOR);
-    assert!(
-        stored.is_some_and(|stored| stored <= arrived),
-        "stored is {stored:?}, in Kafka are {arrived}"
-    );
+    assert!(stored.is_some_and(|stored| stored <= arrived), "stored is {stored:?}, in Kafka are {arrived}");
 
     worker.start_again();
     worker.wait_state(CONNECTOR, "RUNNING");
@@ -279,23 +210,12 @@ fn closes_and_resets_are_survived_and_counted_by_cause() {
     });
     let both = gaps("server_close") + gaps("connection_error");
     let all = worker.metric(GAPS, &[]).unwrap_or_default();
-    assert!(
-        (all - both).abs() < 0.5,
-        "{all} gaps, of which {both} by Close or reset"
-    );
+    assert!((all - both).abs() < 0.5, "{all} gaps, of which {both} by Close or reset");
     assert_eq!(worker.terminate(), 0);
 
     let stats = wait_feed(&feed, |stats| stats.open == 0);
-    let closed = stats
-        .connections
-        .iter()
-        .filter(|connection| connection.ended == Some(Ended::ClosedByServer))
-        .count();
-    assert!(
-        closed >= 3,
-        "{closed} closing handshakes were answered: {:?}",
-        stats.connections
-    );
+    let closed = stats.connections.iter().filter(|connection| connection.ended == Some(Ended::ClosedByServer)).count();
+    assert!(closed >= 3, "{closed} closing handshakes were answered: {:?}", stats.connections);
     assert_only_doubtful_missing(&stats, &consumer.numbers_now("ends", WITHIN));
 }
 
@@ -305,27 +225,13 @@ fn server_that_accepts_and_closes_at_once_is_not_hammered() {
     let mut worker = worker(Kafka::shared(), &feed, "hammered").start();
 
     let stats = wait_feed(&feed, |stats| stats.connections.len() >= 5);
-    let opened: Vec<u64> = stats
-        .connections
-        .iter()
-        .map(|connection| connection.opened_ms)
-        .collect();
+    let opened: Vec<u64> = stats.connections.iter().map(|connection| connection.opened_ms).collect();
     // Doubling from 200 ms: no later than that is promised, no earlier is. Two clocks may differ by a tick.
     for (failure, pair) in opened.windows(2).enumerate() {
         let backoff = 200 << failure;
-        assert!(
-            pair[1] + 5 >= pair[0] + backoff,
-            "attempt {} came before {backoff} ms: {opened:?}",
-            failure + 2
-        );
+        assert!(pair[1] + 5 >= pair[0] + backoff, "attempt {} came before {backoff} ms: {opened:?}", failure + 2);
     }
-    assert_eq!(
-        worker
-            .rest()
-            .get(&format!("/connectors/{CONNECTOR}/status"))
-            .json()["tasks"][0]["state"],
-        "RUNNING"
-    );
+    assert_eq!(worker.rest().get(&format!("/connectors/{CONNECTOR}/status")).json()["tasks"][0]["state"], "RUNNING");
     assert_eq!(worker.terminate(), 0);
 }
 
@@ -343,9 +249,7 @@ fn nothing_is_lost_while_kafka_is_down() {
     kafka.start_again();
 
     let sent = feed.stats().next_n;
-    consumer
-        .numbers_until_number("outage", sent + 2_000, WITHIN)
-        .assert_complete(0..=sent + 2_000);
+    consumer.numbers_until_number("outage", sent + 2_000, WITHIN).assert_complete(0..=sent + 2_000);
     assert_eq!(worker.terminate(), 0);
     assert_nothing_lost(&feed, &consumer, "outage");
 }
@@ -363,9 +267,7 @@ fn nothing_is_lost_while_kafka_does_not_answer() {
     kafka.resume();
 
     let sent = feed.stats().next_n;
-    consumer
-        .numbers_until_number("hung", sent + 2_000, WITHIN)
-        .assert_complete(0..=sent + 2_000);
+    consumer.numbers_until_number("hung", sent + 2_000, WITHIN).assert_complete(0..=sent + 2_000);
     assert_eq!(worker.terminate(), 0);
     assert_nothing_lost(&feed, &consumer, "hung");
 }
@@ -396,15 +298,10 @@ fn apache_connect_and_the_worker_take_over_each_others_offsets() {
     };
     let mut connect = apache();
     let mut offsets = offsets_of(connect.rest());
-    assert_eq!(
-        offsets["offsets"][0]["partition"],
-        json!({"websocket_url": feed.url()})
-    );
+    assert_eq!(offsets["offsets"][0]["partition"], json!({"websocket_url": feed.url()}));
     assert_eq!(offsets["offsets"][0]["offset"]["sequence"].as_u64(), stored);
     offsets["offsets"][0]["offset"]["sequence"] = json!(500_000);
-    let altered = connect
-        .rest()
-        .patch_json(&format!("/connectors/{CONNECTOR}/offsets"), &offsets);
+    let altered = connect.rest().patch_json(&format!("/connectors/{CONNECTOR}/offsets"), &offsets);
     assert_eq!(altered.status, 200, "{}", altered.text);
     connect.terminate();
 
@@ -415,16 +312,11 @@ fn apache_connect_and_the_worker_take_over_each_others_offsets() {
     assert_eq!(worker.terminate(), 0);
     let stored = offsets_file::sequence(&file, CONNECTOR).unwrap_or_default();
     let added = consumer.count("swapped") - before;
-    assert!(
-        (500_000 + added - 1..=500_000 + added).contains(&stored),
-        "{stored} after {added} records from 500000 on"
-    );
+    assert!((500_000 + added - 1..=500_000 + added).contains(&stored), "{stored} after {added} records from 500000 on");
 
     // A reset by Apache Connect leaves a null in the file, and the worker begins anew.
     let mut connect = apache();
-    let reset = connect
-        .rest()
-        .delete(&format!("/connectors/{CONNECTOR}/offsets"));
+    let reset = connect.rest().delete(&format!("/connectors/{CONNECTOR}/offsets"));
     assert_eq!(reset.status, 200, "{}", reset.text);
     connect.terminate();
     assert_eq!(offsets_file::sequence(&file, CONNECTOR), None);
@@ -433,10 +325,7 @@ fn apache_connect_and_the_worker_take_over_each_others_offsets() {
     consumer.wait_count("swapped", before + 1_000, WITHIN);
     assert_eq!(worker.terminate(), 0);
     let stored = offsets_file::sequence(&file, CONNECTOR).unwrap_or_default();
-    assert!(
-        stored > 0 && stored <= consumer.count("swapped") - before,
-        "{stored} after a reset"
-    );
+    assert!(stored > 0 && stored <= consumer.count("swapped") - before, "{stored} after a reset");
     assert_nothing_lost(&feed, &consumer, "swapped");
 }
 
