@@ -89,8 +89,7 @@ mod trades;
 pub use feed::{Feed, FeedConfig, FeedConnection, FeedSummary};
 pub use proxy::{Proxy, ProxyRequest};
 pub use script::{
-    Accept, Close, Content, Deflate, Handshake, Kind, Messages, OnClose, Play, Reject, Script,
-    Step, Violation,
+    Accept, Close, Content, Deflate, Handshake, Kind, Messages, OnClose, Play, Reject, Script, Step, Violation,
 };
 pub use server::{Server, TimedOut};
 pub use stats::{CloseFrame, ConnectionStats, Ended, Request, Stats};

@@ -33,18 +33,12 @@ impl Script {
 
     /// These plays one after the other, the last one repeating.
     pub fn plays(plays: impl IntoIterator<Item = Play>) -> Script {
-        Script {
-            plays: plays.into_iter().collect(),
-            repeat_from: None,
-        }
+        Script { plays: plays.into_iter().collect(), repeat_from: None }
     }
 
     /// These plays over and over.
     pub fn cycle(plays: impl IntoIterator<Item = Play>) -> Script {
-        Script {
-            plays: plays.into_iter().collect(),
-            repeat_from: Some(0),
-        }
+        Script { plays: plays.into_iter().collect(), repeat_from: Some(0) }
     }
 
     /// Reads the JSON form.
@@ -58,11 +52,7 @@ impl Script {
             return Play::default();
         };
         let from = self.repeat_from.unwrap_or(last).min(last);
-        let at = if index <= last {
-            index
-        } else {
-            from + (index - from) % (last + 1 - from)
-        };
+        let at = if index <= last { index } else { from + (index - from) % (last + 1 - from) };
         self.plays[at].clone()
     }
 }
@@ -96,26 +86,17 @@ impl Play {
 
     /// A play that accepts and negotiates permessage-deflate if the client offers it.
     pub fn accept_deflate(deflate: Deflate) -> Play {
-        Play::accept_with(Accept {
-            deflate: Some(deflate),
-            ..Accept::default()
-        })
+        Play::accept_with(Accept { deflate: Some(deflate), ..Accept::default() })
     }
 
     /// A play with any handshake.
     pub fn handshake(handshake: Handshake) -> Play {
-        Play {
-            handshake,
-            ..Play::default()
-        }
+        Play { handshake, ..Play::default() }
     }
 
     /// A play that answers with this status, and nothing else.
     pub fn reject(status: u16) -> Play {
-        Play::handshake(Handshake::Reject(Reject {
-            status,
-            ..Reject::default()
-        }))
+        Play::handshake(Handshake::Reject(Reject { status, ..Reject::default() }))
     }
 
     /// Sets what the client's Close brings about.
@@ -137,19 +118,12 @@ impl Play {
 
     /// Adds [`Step::SendText`] with one unfragmented message.
     pub fn send_text(self, text: impl Into<String>) -> Play {
-        self.step(Step::SendText {
-            text: text.into(),
-            fragments: 1,
-            ping_between: false,
-        })
+        self.step(Step::SendText { text: text.into(), fragments: 1, ping_between: false })
     }
 
     /// Adds [`Step::ExpectText`] with a limit of ten seconds.
     pub fn expect_text(self, contains: impl Into<String>) -> Play {
-        self.step(Step::ExpectText {
-            contains: contains.into(),
-            timeout_ms: default_timeout(),
-        })
+        self.step(Step::ExpectText { contains: contains.into(), timeout_ms: default_timeout() })
     }
 
     /// Adds [`Step::AwaitSignal`].
@@ -164,10 +138,7 @@ impl Play {
 
     /// Adds [`Step::Close`] with this code and no reason.
     pub fn close(self, code: u16) -> Play {
-        self.step(Step::Close(Close {
-            code: Some(code),
-            ..Close::default()
-        }))
+        self.step(Step::Close(Close { code: Some(code), ..Close::default() }))
     }
 
     /// Adds [`Step::Reset`].
@@ -248,13 +219,9 @@ impl Handshake {
     pub(crate) fn acts_before_request(&self) -> bool {
         matches!(
             self,
-            Handshake::Hang {
-                before_request: true
-            } | Handshake::TcpClose {
-                before_request: true
-            } | Handshake::TcpReset {
-                before_request: true
-            }
+            Handshake::Hang { before_request: true }
+                | Handshake::TcpClose { before_request: true }
+                | Handshake::TcpReset { before_request: true }
         )
     }
 }
@@ -324,11 +291,7 @@ pub struct Reject {
 
 impl Default for Reject {
     fn default() -> Reject {
-        Reject {
-            status: 503,
-            headers: Vec::new(),
-            body: String::new(),
-        }
+        Reject { status: 503, headers: Vec::new(), body: String::new() }
     }
 }
 
@@ -552,13 +515,7 @@ pub struct Close {
 
 impl Default for Close {
     fn default() -> Close {
-        Close {
-            code: None,
-            reason: String::new(),
-            wait: true,
-            wait_ms: None,
-            keep_open: false,
-        }
+        Close { code: None, reason: String::new(), wait: true, wait_ms: None, keep_open: false }
     }
 }
 
@@ -625,10 +582,7 @@ impl Default for Messages {
 impl Messages {
     /// So many messages of 64 bytes, as fast as the socket takes them.
     pub fn count(count: u64) -> Messages {
-        Messages {
-            count: Some(count),
-            ..Messages::default()
-        }
+        Messages { count: Some(count), ..Messages::default() }
     }
 
     /// Messages without end.
@@ -783,18 +737,9 @@ mod tests {
             _ => 0,
         };
         let script = Script::plays(plays.clone());
-        assert_eq!(
-            [0, 1, 2, 3, 9].map(|i| status(&script, i)),
-            [500, 501, 502, 502, 502]
-        );
-        let script = Script {
-            plays: plays.to_vec(),
-            repeat_from: Some(1),
-        };
-        assert_eq!(
-            [0, 1, 2, 3, 4, 5].map(|i| status(&script, i)),
-            [500, 501, 502, 501, 502, 501]
-        );
+        assert_eq!([0, 1, 2, 3, 9].map(|i| status(&script, i)), [500, 501, 502, 502, 502]);
+        let script = Script { plays: plays.to_vec(), repeat_from: Some(1) };
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|i| status(&script, i)), [500, 501, 502, 501, 502, 501]);
         assert_eq!(Script::default().play(3), Play::default());
     }
 
@@ -811,13 +756,7 @@ mod tests {
         assert_eq!(play.on_close, OnClose::GoOnSending { count: 5 });
         assert_eq!(play.steps[0], Step::Send(Messages::count(3).rate(10.0)));
         assert_eq!(play.steps[3], Step::Reset);
-        assert_eq!(
-            play.steps[4],
-            Step::Close(Close {
-                code: Some(1001),
-                ..Close::default()
-            })
-        );
+        assert_eq!(play.steps[4], Step::Close(Close { code: Some(1001), ..Close::default() }));
         let again: Script = serde_json::from_str(&serde_json::to_string(&script).unwrap()).unwrap();
         assert_eq!(again, script);
     }
@@ -826,9 +765,6 @@ mod tests {
     fn a_misspelt_key_is_an_error() {
         assert!(Script::from_json(r#"{"plays":[{"steps":[{"do":"send","cuont":3}]}]}"#).is_err());
         assert!(Script::from_json(r#"{"plays":[{"steps":[{"do":"close","cod":1000}]}]}"#).is_err());
-        assert!(
-            Script::from_json(r#"{"plays":[{"handshake":{"do":"hang","befor_request":true}}]}"#)
-                .is_err()
-        );
+        assert!(Script::from_json(r#"{"plays":[{"handshake":{"do":"hang","befor_request":true}}]}"#).is_err());
     }
 }

@@ -55,8 +55,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 const CLUSTER_ID: &str = "connect-websocket-demo";
 const NODE_ID: BrokerId = BrokerId(1);
-const NO_TRANSACTIONS: &str =
-    "the demo broker has no transactions; use a real Kafka for transactional.id";
+const NO_TRANSACTIONS: &str = "the demo broker has no transactions; use a real Kafka for transactional.id";
 
 /// What is offered: API, lowest and highest version. The lowest version of Produce, Fetch and others is never spoken,
 /// but librdkafka takes it for a sign of what a broker can do (KIP-896).
@@ -118,15 +117,8 @@ impl Broker {
         };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let node = Arc::new(Node {
-            addr,
-            retention,
-            state: Mutex::default(),
-        });
-        Ok(Self {
-            addr,
-            accepting: tokio::spawn(accept(listener, node)),
-        })
+        let node = Arc::new(Node { addr, retention, state: Mutex::default() });
+        Ok(Self { addr, accepting: tokio::spawn(accept(listener, node)) })
     }
 
     /// The bound address, which is also the one that clients are told.
@@ -158,9 +150,7 @@ async fn accept(listener: TcpListener, node: Arc<Node>) {
                 if connections.len() < MAX_CONNECTIONS {
                     connections.spawn(serve(socket, node.clone()));
                 } else {
-                    tracing::warn!(
-                        "the demo broker refused a connection: {MAX_CONNECTIONS} are open"
-                    );
+                    tracing::warn!("the demo broker refused a connection: {MAX_CONNECTIONS} are open");
                 }
             }
             Err(error) => {
@@ -184,24 +174,13 @@ async fn converse(socket: TcpStream, node: &Node) -> io::Result<()> {
     loop {
         let size = socket.read_i32().await?;
         let api = socket.read_i16().await?;
-        let limit = if api == ApiKey::Produce as i16 {
-            MAX_DATA
-        } else {
-            MAX_REQUEST
-        };
-        let size = usize::try_from(size)
-            .ok()
-            .filter(|size| (10..=limit).contains(size));
+        let limit = if api == ApiKey::Produce as i16 { MAX_DATA } else { MAX_REQUEST };
+        let size = usize::try_from(size).ok().filter(|size| (10..=limit).contains(size));
         let size = size.ok_or_else(|| malformed("the size of a request is out of bounds"))?;
         // Grows with what arrives, not with what was announced.
         let mut request = Vec::new();
         request.put_i16(api);
-        if (&mut socket)
-            .take(size as u64 - 2)
-            .read_to_end(&mut request)
-            .await?
-            < size - 2
-        {
+        if (&mut socket).take(size as u64 - 2).read_to_end(&mut request).await? < size - 2 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if let Some(answer) = node.answer(request.into()).await? {
@@ -237,33 +216,22 @@ impl Node {
         let (key, version) = (header.request_api_key, header.request_api_version);
         let api = APIS.iter().find(|(api, ..)| *api as i16 == key);
         let supported = api.filter(|(_, low, high)| (*low..=*high).contains(&version));
-        let call = Call {
-            correlation: header.correlation_id,
-            version,
-            body: request,
-        };
+        let call = Call { correlation: header.correlation_id, version, body: request };
         if key == ApiKey::ApiVersions as i16 {
             return match supported {
                 Some(_) => call.reply(&api_versions(None)),
-                None => Call { version: 0, ..call }
-                    .reply(&api_versions(Some(ResponseError::UnsupportedVersion))),
+                None => Call { version: 0, ..call }.reply(&api_versions(Some(ResponseError::UnsupportedVersion))),
             };
         }
         let Some((api, ..)) = supported else {
-            return Err(malformed(format!(
-                "API {key} version {version} is not offered"
-            )));
+            return Err(malformed(format!("API {key} version {version} is not offered")));
         };
         match api {
             ApiKey::Produce => {
                 let request: ProduceRequest = call.decode("shi[s[iB]]")?;
                 let acks = request.acks;
                 let response = self.produce(request);
-                if acks == 0 {
-                    Ok(None)
-                } else {
-                    call.reply(&response)
-                }
+                if acks == 0 { Ok(None) } else { call.reply(&response) }
             }
             ApiKey::Fetch => {
                 let sessions = if version < 7 { "" } else { "ii" };
@@ -273,8 +241,7 @@ impl Node {
                     _ => "iiqqi",
                 };
                 let forgotten = if version < 7 { "" } else { "[s[i]]" };
-                let request =
-                    call.decode(&format!("iiiib{sessions}[s[{partition}]]{forgotten}"))?;
+                let request = call.decode(&format!("iiiib{sessions}[s[{partition}]]{forgotten}"))?;
                 call.reply(&self.fetch(request).await)
             }
             ApiKey::ListOffsets => call.reply(&self.list_offsets(call.decode(match version {
@@ -283,34 +250,22 @@ impl Node {
                 _ => "ib[s[iiq]]",
             })?)),
             ApiKey::Metadata => call.reply(&self.metadata(call.decode("[s]")?, version)),
-            ApiKey::OffsetCommit => {
-                call.reply(&self.offset_commit(call.decode(match version {
-                    ..5 => "sisq[s[iqs]]",
-                    5 => "sis[s[iqs]]",
-                    _ => "sis[s[iqis]]",
-                })?))
-            }
+            ApiKey::OffsetCommit => call.reply(&self.offset_commit(call.decode(match version {
+                ..5 => "sisq[s[iqs]]",
+                5 => "sis[s[iqs]]",
+                _ => "sis[s[iqis]]",
+            })?)),
             ApiKey::OffsetFetch => call.reply(&self.offset_fetch(call.decode("s[s[i]]")?)),
             ApiKey::FindCoordinator => call.reply(&self.find_coordinator(call.decode("s")?)),
             ApiKey::JoinGroup => {
-                let request = call.decode(if version == 0 {
-                    "siss[sB]"
-                } else {
-                    "siiss[sB]"
-                })?;
-                call.reply(
-                    &self
-                        .join_group(request, header.client_id.as_deref().unwrap_or_default())
-                        .await,
-                )
+                let request = call.decode(if version == 0 { "siss[sB]" } else { "siiss[sB]" })?;
+                call.reply(&self.join_group(request, header.client_id.as_deref().unwrap_or_default()).await)
             }
             ApiKey::SyncGroup => call.reply(&self.sync_group(call.decode("sis[sB]")?).await),
             ApiKey::Heartbeat => call.reply(&self.heartbeat(call.decode("sis")?)),
             ApiKey::LeaveGroup => call.reply(&self.leave_group(call.decode("ss")?)),
             ApiKey::InitProducerId => call.reply(&self.init_producer_id(call.decode("si")?)),
-            ApiKey::CreateTopics => {
-                call.reply(&self.create_topics(call.decode("[sih[i[i]][ss]]")?))
-            }
+            ApiKey::CreateTopics => call.reply(&self.create_topics(call.decode("[sih[i[i]][ss]]")?)),
             ApiKey::DescribeCluster => call.reply(&self.describe_cluster()),
             _ => Err(malformed(format!("API {key} is not offered"))),
         }
@@ -340,9 +295,7 @@ impl Call {
     /// The body, if its arrays are as long as they claim to be (see `shape`).
     fn decode<R: Decodable>(&self, shape: &str) -> io::Result<R> {
         if !shape::fits(shape, &self.body) {
-            return Err(malformed(
-                "a request is shorter than its fields claim, or has too many of them",
-            ));
+            return Err(malformed("a request is shorter than its fields claim, or has too many of them"));
         }
         R::decode(&mut self.body.clone(), self.version).map_err(malformed)
     }
@@ -352,12 +305,8 @@ impl Call {
         let mut frame = BytesMut::new();
         frame.put_i32(0);
         let header = ResponseHeader::default().with_correlation_id(self.correlation);
-        header
-            .encode(&mut frame, R::header_version(self.version))
-            .map_err(malformed)?;
-        response
-            .encode(&mut frame, self.version)
-            .map_err(malformed)?;
+        header.encode(&mut frame, R::header_version(self.version)).map_err(malformed)?;
+        response.encode(&mut frame, self.version).map_err(malformed)?;
         let size = i32::try_from(frame.len() - 4).map_err(malformed)?;
         frame[..4].copy_from_slice(&size.to_be_bytes());
         Ok(Some(frame))

@@ -87,26 +87,12 @@ impl Group {
     }
 
     /// Takes `member` in, or in again, and starts a rebalance. `joined` tells when it is over.
-    pub(super) fn join(
-        &mut self,
-        now: Instant,
-        id: &str,
-        member: Member,
-    ) -> Result<(), ResponseError> {
-        let others = || {
-            self.members
-                .iter()
-                .filter(|(other, _)| *other != id)
-                .map(|(_, other)| other)
-        };
+    pub(super) fn join(&mut self, now: Instant, id: &str, member: Member) -> Result<(), ResponseError> {
+        let others = || self.members.iter().filter(|(other, _)| *other != id).map(|(_, other)| other);
         if others().count() >= MAX_MEMBERS {
             return Err(ResponseError::GroupMaxSizeReached);
         }
-        if !member
-            .protocols
-            .iter()
-            .any(|(name, _)| others().all(|other| other.supports(name)))
-        {
+        if !member.protocols.iter().any(|(name, _)| others().all(|other| other.supports(name))) {
             return Err(ResponseError::InconsistentGroupProtocol);
         }
         self.members.insert(id.to_owned(), member);
@@ -123,13 +109,8 @@ impl Group {
         if member.waiting_for == Some(Answer::Join) {
             return None;
         }
-        let subscription =
-            |(id, member): (&String, &Member)| (id.clone(), member.subscription(&self.protocol));
-        let members = if id == self.leader {
-            self.members.iter().map(subscription).collect()
-        } else {
-            Vec::new()
-        };
+        let subscription = |(id, member): (&String, &Member)| (id.clone(), member.subscription(&self.protocol));
+        let members = if id == self.leader { self.members.iter().map(subscription).collect() } else { Vec::new() };
         Some(Ok(Joined {
             generation: self.generation,
             protocol: self.protocol.clone(),
@@ -182,35 +163,18 @@ impl Group {
     }
 
     /// A sign of life. `RebalanceInProgress` asks the member to join again.
-    pub(super) fn heartbeat(
-        &mut self,
-        now: Instant,
-        id: &str,
-        generation: i32,
-    ) -> Result<(), ResponseError> {
-        let member = self
-            .members
-            .get_mut(id)
-            .ok_or(ResponseError::UnknownMemberId)?;
+    pub(super) fn heartbeat(&mut self, now: Instant, id: &str, generation: i32) -> Result<(), ResponseError> {
+        let member = self.members.get_mut(id).ok_or(ResponseError::UnknownMemberId)?;
         if generation != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
         member.seen = now;
-        if self.phase == Phase::Joining {
-            Err(ResponseError::RebalanceInProgress)
-        } else {
-            Ok(())
-        }
+        if self.phase == Phase::Joining { Err(ResponseError::RebalanceInProgress) } else { Ok(()) }
     }
 
     /// Whether `id` of `generation` may commit offsets: a member may, also while its successors gather; a consumer
     /// without a group (generation -1) only if the group has no members.
-    pub(super) fn may_commit(
-        &mut self,
-        now: Instant,
-        id: &str,
-        generation: i32,
-    ) -> Result<(), ResponseError> {
+    pub(super) fn may_commit(&mut self, now: Instant, id: &str, generation: i32) -> Result<(), ResponseError> {
         if generation < 0 && self.members.is_empty() {
             return Ok(());
         }
@@ -228,16 +192,12 @@ impl Group {
 
     /// The committed offset of a partition and its note.
     pub(super) fn committed(&self, topic: &str, partition: i32) -> Option<(i64, &str)> {
-        self.offsets
-            .get(&(topic.to_owned(), partition))
-            .map(|(offset, note)| (*offset, note.as_str()))
+        self.offsets.get(&(topic.to_owned(), partition)).map(|(offset, note)| (*offset, note.as_str()))
     }
 
     /// Topic and partition of every committed offset.
     pub(super) fn committed_partitions(&self) -> impl Iterator<Item = (&str, i32)> {
-        self.offsets
-            .keys()
-            .map(|(topic, partition)| (topic.as_str(), *partition))
+        self.offsets.keys().map(|(topic, partition)| (topic.as_str(), *partition))
     }
 
     /// Whether `id` is a member.
@@ -247,9 +207,7 @@ impl Group {
 
     /// Lets `id` go; the others share its partitions.
     pub(super) fn leave(&mut self, now: Instant, id: &str) -> Result<(), ResponseError> {
-        self.members
-            .remove(id)
-            .ok_or(ResponseError::UnknownMemberId)?;
+        self.members.remove(id).ok_or(ResponseError::UnknownMemberId)?;
         self.rebalance(now);
         self.advance(now);
         Ok(())
@@ -260,14 +218,11 @@ impl Group {
     pub(super) fn advance(&mut self, now: Instant) {
         self.used = now;
         let before = self.members.len();
-        self.members.retain(|_, member| {
-            member.waiting_for.is_some() || now < member.seen + member.session_timeout
-        });
+        self.members.retain(|_, member| member.waiting_for.is_some() || now < member.seen + member.session_timeout);
         if self.members.len() < before {
             self.rebalance(now);
         }
-        if self.phase == Phase::Joining
-            && (now >= self.joining_until || self.members.values().all(Member::has_joined))
+        if self.phase == Phase::Joining && (now >= self.joining_until || self.members.values().all(Member::has_joined))
         {
             self.members.retain(|_, member| member.has_joined());
             self.begin_generation(now);
@@ -282,10 +237,7 @@ impl Group {
             .filter(|member| member.waiting_for.is_none())
             .map(|member| member.seen + member.session_timeout);
         let joining = (self.phase == Phase::Joining).then_some(self.joining_until);
-        silent
-            .chain(joining)
-            .min()
-            .unwrap_or(now + Duration::from_secs(60))
+        silent.chain(joining).min().unwrap_or(now + Duration::from_secs(60))
     }
 
     /// Tells of every change of phase.
@@ -304,18 +256,10 @@ impl Group {
             self.generation += 1;
             self.enter(Phase::Empty);
         } else if self.phase != Phase::Joining {
-            for member in self
-                .members
-                .values_mut()
-                .filter(|member| member.waiting_for == Some(Answer::Sync))
-            {
+            for member in self.members.values_mut().filter(|member| member.waiting_for == Some(Answer::Sync)) {
                 (member.waiting_for, member.seen) = (None, now);
             }
-            let patience = self
-                .members
-                .values()
-                .map(|member| member.rebalance_timeout)
-                .max();
+            let patience = self.members.values().map(|member| member.rebalance_timeout).max();
             self.joining_until = now + patience.unwrap_or_default();
             self.enter(Phase::Joining);
         }
@@ -329,10 +273,8 @@ impl Group {
         let Some(leader) = self.members.get(&self.leader) else {
             return self.rebalance(now);
         };
-        let common = leader
-            .protocols
-            .iter()
-            .find(|(name, _)| self.members.values().all(|member| member.supports(name)));
+        let common =
+            leader.protocols.iter().find(|(name, _)| self.members.values().all(|member| member.supports(name)));
         self.protocol = common.map(|(name, _)| name.clone()).unwrap_or_default();
         for member in self.members.values_mut() {
             (member.waiting_for, member.seen, member.assignment) = (None, now, Bytes::new());
@@ -356,14 +298,7 @@ impl Member {
         protocols: Vec<(String, Bytes)>,
     ) -> Self {
         let waiting_for = Some(Answer::Join);
-        Self {
-            session_timeout,
-            rebalance_timeout,
-            protocols,
-            assignment: Bytes::new(),
-            seen: now,
-            waiting_for,
-        }
+        Self { session_timeout, rebalance_timeout, protocols, assignment: Bytes::new(), seen: now, waiting_for }
     }
 
     fn has_joined(&self) -> bool {
@@ -376,8 +311,7 @@ impl Member {
 
     fn subscription(&self, protocol: &str) -> Bytes {
         let own = self.protocols.iter().find(|(name, _)| name == protocol);
-        own.map(|(_, subscription)| subscription.clone())
-            .unwrap_or_default()
+        own.map(|(_, subscription)| subscription.clone()).unwrap_or_default()
     }
 }
 
@@ -389,16 +323,12 @@ mod tests {
 
     /// A consumer that knows `protocols`; silent for 10 s it is gone, and a rebalance waits 60 s for it.
     fn member(now: Instant, protocols: &[&str]) -> Member {
-        let protocols = protocols
-            .iter()
-            .map(|name| (name.to_string(), Bytes::from(format!("by {name}"))));
+        let protocols = protocols.iter().map(|name| (name.to_string(), Bytes::from(format!("by {name}"))));
         Member::new(now, 10 * SECOND, 60 * SECOND, protocols.collect())
     }
 
     fn assignments(ids: &[&str]) -> Vec<(String, Bytes)> {
-        ids.iter()
-            .map(|id| (id.to_string(), Bytes::from(format!("for {id}"))))
-            .collect()
+        ids.iter().map(|id| (id.to_string(), Bytes::from(format!("for {id}")))).collect()
     }
 
     /// Members a (the leader) and b, stable in the generation that is returned.
@@ -409,9 +339,7 @@ mod tests {
         group.join(now, "a", member(now, &["range"])).unwrap();
         let generation = group.joined("a").unwrap().unwrap().generation;
         group.sync(now, "b", generation, Vec::new()).unwrap();
-        group
-            .sync(now, "a", generation, assignments(&["a", "b"]))
-            .unwrap();
+        group.sync(now, "a", generation, assignments(&["a", "b"])).unwrap();
         (group, generation)
     }
 
@@ -435,27 +363,15 @@ mod tests {
         group.sync(now, "a", 1, assignments(&["a"])).unwrap();
         group.join(now, "b", member(now, &["range"])).unwrap();
         assert!(group.joined("b").is_none());
-        assert_eq!(
-            group.heartbeat(now, "a", 1),
-            Err(ResponseError::RebalanceInProgress)
-        );
+        assert_eq!(group.heartbeat(now, "a", 1), Err(ResponseError::RebalanceInProgress));
         group.join(now, "a", member(now, &["range"])).unwrap();
-        let (a, b) = (
-            group.joined("a").unwrap().unwrap(),
-            group.joined("b").unwrap().unwrap(),
-        );
-        assert_eq!(
-            (a.generation, b.generation, a.members.len(), b.members.len()),
-            (2, 2, 2, 0)
-        );
+        let (a, b) = (group.joined("a").unwrap().unwrap(), group.joined("b").unwrap().unwrap());
+        assert_eq!((a.generation, b.generation, a.members.len(), b.members.len()), (2, 2, 2, 0));
         group.sync(now, "b", 2, Vec::new()).unwrap();
         assert!(group.synced("b", 2).is_none());
         group.sync(now, "a", 2, assignments(&["a", "b"])).unwrap();
         assert_eq!(group.synced("b", 2), Some(Ok(Bytes::from("for b"))));
-        assert_eq!(
-            group.heartbeat(now, "b", 1),
-            Err(ResponseError::IllegalGeneration)
-        );
+        assert_eq!(group.heartbeat(now, "b", 1), Err(ResponseError::IllegalGeneration));
     }
 
     #[test]
@@ -467,10 +383,7 @@ mod tests {
         assert_eq!(group.next_deadline(now), now + 10 * SECOND);
         group.advance(now + 10 * SECOND);
         assert!(!group.has("a"));
-        assert_eq!(
-            group.heartbeat(now, "b", generation),
-            Err(ResponseError::RebalanceInProgress)
-        );
+        assert_eq!(group.heartbeat(now, "b", generation), Err(ResponseError::RebalanceInProgress));
         group.join(now, "b", member(now, &["range"])).unwrap();
         assert_eq!(group.joined("b").unwrap().unwrap().leader, "b");
     }
@@ -504,10 +417,7 @@ mod tests {
         group.sync(now, "b", generation, Vec::new()).unwrap();
         assert!(group.synced("b", generation).is_none());
         group.advance(now + 10 * SECOND);
-        assert_eq!(
-            group.synced("b", generation),
-            Some(Err(ResponseError::RebalanceInProgress))
-        );
+        assert_eq!(group.synced("b", generation), Some(Err(ResponseError::RebalanceInProgress)));
     }
 
     #[test]
@@ -516,10 +426,7 @@ mod tests {
         let (mut group, generation) = pair(now);
         group.leave(now, "a").unwrap();
         assert_eq!(group.leave(now, "a"), Err(ResponseError::UnknownMemberId));
-        assert_eq!(
-            group.heartbeat(now, "b", generation),
-            Err(ResponseError::RebalanceInProgress)
-        );
+        assert_eq!(group.heartbeat(now, "b", generation), Err(ResponseError::RebalanceInProgress));
         group.leave(now, "b").unwrap();
         assert_eq!(group.idle_since(), Some(now));
     }
@@ -528,15 +435,11 @@ mod tests {
     fn members_agree_on_a_protocol_or_stay_out() {
         let now = Instant::now();
         let mut group = Group::new(now);
-        group
-            .join(now, "a", member(now, &["sticky", "range"]))
-            .unwrap();
+        group.join(now, "a", member(now, &["sticky", "range"])).unwrap();
         let refused = group.join(now, "b", member(now, &["own"]));
         assert_eq!(refused, Err(ResponseError::InconsistentGroupProtocol));
         group.join(now, "b", member(now, &["range"])).unwrap();
-        group
-            .join(now, "a", member(now, &["sticky", "range"]))
-            .unwrap();
+        group.join(now, "a", member(now, &["sticky", "range"])).unwrap();
         assert_eq!(group.joined("a").unwrap().unwrap().protocol, "range");
     }
 
@@ -546,14 +449,8 @@ mod tests {
         assert_eq!(Group::new(now).may_commit(now, "", -1), Ok(()));
         let (mut group, generation) = pair(now);
         assert_eq!(group.may_commit(now, "a", generation), Ok(()));
-        assert_eq!(
-            group.may_commit(now, "", -1),
-            Err(ResponseError::UnknownMemberId)
-        );
-        assert_eq!(
-            group.may_commit(now, "a", generation - 1),
-            Err(ResponseError::IllegalGeneration)
-        );
+        assert_eq!(group.may_commit(now, "", -1), Err(ResponseError::UnknownMemberId));
+        assert_eq!(group.may_commit(now, "a", generation - 1), Err(ResponseError::IllegalGeneration));
         group.leave(now, "b").unwrap();
         assert_eq!(group.may_commit(now, "a", generation), Ok(()));
     }

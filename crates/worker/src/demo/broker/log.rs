@@ -51,14 +51,7 @@ struct Producer {
 impl Log {
     /// An empty log that keeps at most `retention` bytes.
     pub(super) fn new(retention: usize) -> Self {
-        Self {
-            retention,
-            bytes: 0,
-            batches: VecDeque::new(),
-            end: 0,
-            producers: BTreeMap::new(),
-            waiting: Vec::new(),
-        }
+        Self { retention, bytes: 0, batches: VecDeque::new(), end: 0, producers: BTreeMap::new(), waiting: Vec::new() }
     }
 
     /// The oldest offset that is still here; `end` if there is none.
@@ -82,9 +75,7 @@ impl Log {
             return Ok(offset);
         }
         let base = self.end;
-        let last = base
-            .checked_add(i64::from(header.records) - 1)
-            .ok_or(ResponseError::InvalidRecord)?;
+        let last = base.checked_add(i64::from(header.records) - 1).ok_or(ResponseError::InvalidRecord)?;
         let mut bytes = Vec::with_capacity(received.len());
         bytes.extend_from_slice(&base.to_be_bytes());
         bytes.extend_from_slice(&received[8..]);
@@ -104,11 +95,7 @@ impl Log {
             self.bytes -= oldest.cost();
         }
         self.remember(&header, base);
-        for waiting in self
-            .waiting
-            .drain(..)
-            .filter_map(|waiting| waiting.upgrade())
-        {
+        for waiting in self.waiting.drain(..).filter_map(|waiting| waiting.upgrade()) {
             waiting.notify_one();
         }
         Ok(base)
@@ -126,32 +113,20 @@ impl Log {
             size += batch.bytes.len();
             fits
         };
-        Ok(self
-            .batches
-            .range(first..)
-            .take_while(fits)
-            .map(|batch| batch.bytes.clone())
-            .collect())
+        Ok(self.batches.range(first..).take_while(fits).map(|batch| batch.bytes.clone()).collect())
     }
 
     /// Wakes `reader` once, at the next append.
     pub(super) fn wake(&mut self, reader: &Arc<Notify>) {
         self.waiting.retain(|waiting| waiting.strong_count() > 0);
-        if !self
-            .waiting
-            .iter()
-            .any(|waiting| waiting.as_ptr() == Arc::as_ptr(reader))
-        {
+        if !self.waiting.iter().any(|waiting| waiting.as_ptr() == Arc::as_ptr(reader)) {
             self.waiting.push(Arc::downgrade(reader));
         }
     }
 
     /// Timestamp and offset where records as young as `timestamp` begin, to the batch: batches are not unpacked.
     pub(super) fn offset_of(&self, timestamp: i64) -> Option<(i64, i64)> {
-        let batch = self
-            .batches
-            .iter()
-            .find(|batch| batch.max_timestamp >= timestamp)?;
+        let batch = self.batches.iter().find(|batch| batch.max_timestamp >= timestamp)?;
         Some((batch.base_timestamp, batch.base))
     }
 
@@ -164,18 +139,10 @@ impl Log {
             return Err(ResponseError::InvalidProducerEpoch);
         }
         if header.epoch > producer.epoch {
-            return if header.sequence == 0 {
-                Ok(None)
-            } else {
-                Err(ResponseError::OutOfOrderSequenceNumber)
-            };
+            return if header.sequence == 0 { Ok(None) } else { Err(ResponseError::OutOfOrderSequenceNumber) };
         }
         let (first, last) = (header.sequence, header.last_sequence());
-        if let Some((.., offset)) = producer
-            .recent
-            .iter()
-            .find(|seen| (seen.0, seen.1) == (first, last))
-        {
+        if let Some((.., offset)) = producer.recent.iter().find(|seen| (seen.0, seen.1) == (first, last)) {
             return Ok(Some(*offset));
         }
         match producer.recent.back() {
@@ -189,20 +156,12 @@ impl Log {
         if header.producer_id < 0 {
             return;
         }
-        let fresh = || Producer {
-            epoch: header.epoch,
-            recent: VecDeque::new(),
-        };
-        let producer = self
-            .producers
-            .entry(header.producer_id)
-            .or_insert_with(fresh);
+        let fresh = || Producer { epoch: header.epoch, recent: VecDeque::new() };
+        let producer = self.producers.entry(header.producer_id).or_insert_with(fresh);
         if producer.epoch != header.epoch {
             *producer = fresh();
         }
-        producer
-            .recent
-            .push_back((header.sequence, header.last_sequence(), base));
+        producer.recent.push_back((header.sequence, header.last_sequence(), base));
         if producer.recent.len() > REMEMBERED_BATCHES {
             producer.recent.pop_front();
         }
@@ -254,14 +213,7 @@ impl Header {
         if producer_id >= 0 && (sequence < 0 || epoch < 0) {
             return Err(ResponseError::InvalidRecord);
         }
-        Ok(Self {
-            records,
-            base_timestamp,
-            max_timestamp,
-            producer_id,
-            epoch,
-            sequence,
-        })
+        Ok(Self { records, base_timestamp, max_timestamp, producer_id, epoch, sequence })
     }
 
     fn last_sequence(&self) -> i32 {
@@ -300,12 +252,7 @@ mod tests {
         bytes
     }
 
-    fn append(
-        log: &mut Log,
-        epoch: i16,
-        sequence: i32,
-        records: i32,
-    ) -> Result<i64, ResponseError> {
+    fn append(log: &mut Log, epoch: i16, sequence: i32, records: i32) -> Result<i64, ResponseError> {
         log.append(&batch(epoch, sequence, records).into())
     }
 
@@ -323,14 +270,8 @@ mod tests {
     fn a_gap_in_the_sequence_is_refused() {
         let mut log = Log::new(10_000);
         assert_eq!(append(&mut log, 0, 0, 10), Ok(0));
-        assert_eq!(
-            append(&mut log, 0, 11, 1),
-            Err(ResponseError::OutOfOrderSequenceNumber)
-        );
-        assert_eq!(
-            append(&mut log, 0, 3, 2),
-            Err(ResponseError::DuplicateSequenceNumber)
-        );
+        assert_eq!(append(&mut log, 0, 11, 1), Err(ResponseError::OutOfOrderSequenceNumber));
+        assert_eq!(append(&mut log, 0, 3, 2), Err(ResponseError::DuplicateSequenceNumber));
         assert_eq!(log.end(), 10);
     }
 
@@ -338,15 +279,9 @@ mod tests {
     fn a_new_epoch_starts_at_zero_and_shuts_out_the_old_one() {
         let mut log = Log::new(10_000);
         assert_eq!(append(&mut log, 1, 0, 1), Ok(0));
-        assert_eq!(
-            append(&mut log, 2, 1, 1),
-            Err(ResponseError::OutOfOrderSequenceNumber)
-        );
+        assert_eq!(append(&mut log, 2, 1, 1), Err(ResponseError::OutOfOrderSequenceNumber));
         assert_eq!(append(&mut log, 2, 0, 1), Ok(1));
-        assert_eq!(
-            append(&mut log, 1, 1, 1),
-            Err(ResponseError::InvalidProducerEpoch)
-        );
+        assert_eq!(append(&mut log, 1, 1, 1), Err(ResponseError::InvalidProducerEpoch));
     }
 
     #[test]
@@ -365,39 +300,15 @@ mod tests {
             change(&mut bytes);
             log.append(&bytes.into())
         };
-        assert_eq!(
-            refused(&|bytes| bytes.truncate(60)),
-            Err(ResponseError::CorruptMessage)
-        );
-        assert_eq!(
-            refused(&|bytes| bytes[16] = 1),
-            Err(ResponseError::UnsupportedForMessageFormat)
-        );
-        assert_eq!(
-            refused(&|bytes| bytes.push(0)),
-            Err(ResponseError::InvalidRecord)
-        );
-        assert_eq!(
-            refused(&|bytes| bytes[60] = 2),
-            Err(ResponseError::InvalidRecord)
-        );
-        assert_eq!(
-            refused(&|bytes| bytes[22] = 0x10),
-            Err(ResponseError::InvalidTxnState)
-        );
-        assert_eq!(
-            refused(&|bytes| bytes[22] = 0x20),
-            Err(ResponseError::InvalidTxnState)
-        );
-        assert_eq!(
-            refused(&|bytes| bytes[53] = 0x80),
-            Err(ResponseError::InvalidRecord)
-        );
+        assert_eq!(refused(&|bytes| bytes.truncate(60)), Err(ResponseError::CorruptMessage));
+        assert_eq!(refused(&|bytes| bytes[16] = 1), Err(ResponseError::UnsupportedForMessageFormat));
+        assert_eq!(refused(&|bytes| bytes.push(0)), Err(ResponseError::InvalidRecord));
+        assert_eq!(refused(&|bytes| bytes[60] = 2), Err(ResponseError::InvalidRecord));
+        assert_eq!(refused(&|bytes| bytes[22] = 0x10), Err(ResponseError::InvalidTxnState));
+        assert_eq!(refused(&|bytes| bytes[22] = 0x20), Err(ResponseError::InvalidTxnState));
+        assert_eq!(refused(&|bytes| bytes[53] = 0x80), Err(ResponseError::InvalidRecord));
         assert_eq!(log.end(), 0);
-        assert_eq!(
-            Log::new(99).append(&batch(0, 0, 1).into()),
-            Err(ResponseError::MessageTooLarge)
-        );
+        assert_eq!(Log::new(99).append(&batch(0, 0, 1).into()), Err(ResponseError::MessageTooLarge));
     }
 
     #[test]

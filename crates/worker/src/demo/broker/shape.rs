@@ -76,14 +76,8 @@ mod tests {
 
     #[test]
     fn nested_arrays_and_nulls_are_walked() {
-        assert!(fits(
-            "h[s[iB]]i",
-            b"\0\x01\0\0\0\x01\xff\xff\0\0\0\x01\0\0\0\x07\xff\xff\xff\xff\0\0\0\x09"
-        ));
-        assert!(!fits(
-            "h[s[iB]]i",
-            b"\0\x01\0\0\0\x01\xff\xff\0\0\0\x02\0\0\0\x07\xff\xff\xff\xff\0\0\0\x09"
-        ));
+        assert!(fits("h[s[iB]]i", b"\0\x01\0\0\0\x01\xff\xff\0\0\0\x01\0\0\0\x07\xff\xff\xff\xff\0\0\0\x09"));
+        assert!(!fits("h[s[iB]]i", b"\0\x01\0\0\0\x01\xff\xff\0\0\0\x02\0\0\0\x07\xff\xff\xff\xff\0\0\0\x09"));
         assert!(fits("[s]", b"\xff\xff\xff\xff"));
     }
 

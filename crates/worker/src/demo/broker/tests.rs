@@ -11,8 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 
-const ANY_PORT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const PATIENCE: Span = Span::from_secs(30);
 const STEP: Span = Span::from_millis(50);
 
@@ -25,9 +24,7 @@ struct Fixture {
 impl Fixture {
     fn start(retention: usize) -> Self {
         let runtime = Runtime::new().unwrap();
-        let broker = runtime
-            .block_on(Broker::start(ANY_PORT, retention))
-            .unwrap();
+        let broker = runtime.block_on(Broker::start(ANY_PORT, retention)).unwrap();
         Self { runtime, broker }
     }
 
@@ -39,52 +36,28 @@ impl Fixture {
 
     fn consumer(&self, group: &str) -> BaseConsumer {
         let mut config = self.config();
-        config
-            .set("group.id", group)
-            .set("auto.offset.reset", "earliest")
-            .set("enable.auto.commit", "false");
-        config
-            .set("session.timeout.ms", "6000")
-            .set("heartbeat.interval.ms", "100")
-            .create()
-            .unwrap()
+        config.set("group.id", group).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
+        config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "100").create().unwrap()
     }
 
     fn create_topic(&self, name: &str, partitions: i32) {
         let admin: AdminClient<_> = self.config().create().unwrap();
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let created = self
-            .runtime
-            .block_on(admin.create_topics([&topic], &AdminOptions::new()))
-            .unwrap();
+        let created = self.runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
         assert_eq!(created, [Ok(name.to_owned())]);
     }
 
     /// Produces the numbers of `range` as text, idempotently.
-    fn produce(
-        &self,
-        topic: &str,
-        partition: i32,
-        range: std::ops::Range<u32>,
-        options: &[(&str, &str)],
-    ) {
+    fn produce(&self, topic: &str, partition: i32, range: std::ops::Range<u32>, options: &[(&str, &str)]) {
         let mut config = self.config();
-        config
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "20000");
+        config.set("enable.idempotence", "true").set("message.timeout.ms", "20000");
         options.iter().for_each(|(key, value)| {
             config.set(*key, *value);
         });
         let producer: BaseProducer = config.create().unwrap();
         for number in range {
             let value = number.to_string();
-            producer
-                .send(
-                    BaseRecord::<(), _>::to(topic)
-                        .partition(partition)
-                        .payload(&value),
-                )
-                .unwrap();
+            producer.send(BaseRecord::<(), _>::to(topic).partition(partition).payload(&value)).unwrap();
             producer.poll(Span::ZERO);
         }
         producer.flush(PATIENCE).unwrap();
@@ -93,10 +66,7 @@ impl Fixture {
 }
 
 fn number<M: Message>(message: &M) -> u32 {
-    std::str::from_utf8(message.payload().unwrap())
-        .unwrap()
-        .parse()
-        .unwrap()
+    std::str::from_utf8(message.payload().unwrap()).unwrap().parse().unwrap()
 }
 
 /// The next `count` messages of the consumer: offset and number.
@@ -104,11 +74,7 @@ fn take(consumer: &BaseConsumer, count: usize) -> Vec<(i64, u32)> {
     let deadline = std::time::Instant::now() + PATIENCE;
     let mut messages = Vec::new();
     while messages.len() < count {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{} of {count} messages came",
-            messages.len()
-        );
+        assert!(std::time::Instant::now() < deadline, "{} of {count} messages came", messages.len());
         if let Some(message) = consumer.poll(STEP) {
             let message = message.unwrap();
             messages.push((message.offset(), number(&message)));
@@ -130,10 +96,7 @@ fn partitions_when_each_has(members: &[BaseConsumer], share: usize) -> BTreeSet<
             let elements = shares.iter().flat_map(|one| one.elements());
             return elements.map(|element| element.partition()).collect();
         }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the partitions are not shared: {shares:?}"
-        );
+        assert!(std::time::Instant::now() < deadline, "the partitions are not shared: {shares:?}");
     }
 }
 
@@ -150,9 +113,7 @@ fn numbered_messages_arrive_in_order_with_every_compression() {
         fixture.produce(codec, 0, 0..10_000, &[("compression.type", codec)]);
         let consumer = fixture.consumer("reader");
         assign(&consumer, codec, Offset::Beginning);
-        let expected: Vec<_> = (0..10_000)
-            .map(|number| (i64::from(number), number))
-            .collect();
+        let expected: Vec<_> = (0..10_000).map(|number| (i64::from(number), number)).collect();
         assert!(take(&consumer, 10_000) == expected, "{codec}");
     }
 }
@@ -173,28 +134,17 @@ fn offsets_can_be_listed_and_sought() {
     let fixture = Fixture::start(1 << 20);
     fixture.produce("seek", 0, 0..1000, &[("batch.num.messages", "10")]);
     let consumer = fixture.consumer("seek");
-    assert_eq!(
-        consumer.fetch_watermarks("seek", 0, PATIENCE).unwrap(),
-        (0, 1000)
-    );
+    assert_eq!(consumer.fetch_watermarks("seek", 0, PATIENCE).unwrap(), (0, 1000));
     assign(&consumer, "seek", Offset::Offset(500));
     assert_eq!(take(&consumer, 1), [(500, 500)]);
-    consumer
-        .seek("seek", 0, Offset::Offset(995), PATIENCE)
-        .unwrap();
+    consumer.seek("seek", 0, Offset::Offset(995), PATIENCE).unwrap();
     assert_eq!(take(&consumer, 5).last(), Some(&(999, 999)));
 
     let mut partitions = TopicPartitionList::new();
-    partitions
-        .add_partition_offset("seek", 0, Offset::Offset(1))
-        .unwrap();
-    let found = consumer
-        .offsets_for_times(partitions.clone(), PATIENCE)
-        .unwrap();
+    partitions.add_partition_offset("seek", 0, Offset::Offset(1)).unwrap();
+    let found = consumer.offsets_for_times(partitions.clone(), PATIENCE).unwrap();
     assert_eq!(found.elements()[0].offset(), Offset::Offset(0));
-    partitions
-        .set_partition_offset("seek", 0, Offset::Offset(i64::MAX))
-        .unwrap();
+    partitions.set_partition_offset("seek", 0, Offset::Offset(i64::MAX)).unwrap();
     let found = consumer.offsets_for_times(partitions, PATIENCE).unwrap();
     assert_eq!(found.elements()[0].offset(), Offset::End);
 }
@@ -217,13 +167,8 @@ fn two_members_share_the_partitions_and_the_last_one_takes_over() {
     let fixture = Fixture::start(1 << 20);
     fixture.create_topic("shared", 2);
     let members = [fixture.consumer("pair"), fixture.consumer("pair")];
-    members
-        .iter()
-        .for_each(|member| member.subscribe(&["shared"]).unwrap());
-    assert_eq!(
-        partitions_when_each_has(&members, 1),
-        BTreeSet::from([0, 1])
-    );
+    members.iter().for_each(|member| member.subscribe(&["shared"]).unwrap());
+    assert_eq!(partitions_when_each_has(&members, 1), BTreeSet::from([0, 1]));
 
     fixture.produce("shared", 0, 0..10, &[]);
     fixture.produce("shared", 1, 10..20, &[]);
@@ -233,10 +178,7 @@ fn two_members_share_the_partitions_and_the_last_one_takes_over() {
     }
     let [left, stays] = members;
     drop(left);
-    assert_eq!(
-        partitions_when_each_has(std::slice::from_ref(&stays), 2),
-        BTreeSet::from([0, 1])
-    );
+    assert_eq!(partitions_when_each_has(std::slice::from_ref(&stays), 2), BTreeSet::from([0, 1]));
 
     // Whoever comes next goes on where the group stood.
     drop(stays);
@@ -251,10 +193,7 @@ fn transactions_are_refused() {
     let fixture = Fixture::start(1 << 20);
     let mut config = fixture.config();
     let producer: BaseProducer = config.set("transactional.id", "t").create().unwrap();
-    let refusal = producer
-        .init_transactions(PATIENCE)
-        .unwrap_err()
-        .to_string();
+    let refusal = producer.init_transactions(PATIENCE).unwrap_err().to_string();
     assert!(refusal.contains("authorization"), "{refusal}");
 }
 
@@ -274,10 +213,7 @@ async fn only_a_free_loopback_port_is_taken() {
 async fn stopping_closes_the_connections() {
     let broker = Broker::start(ANY_PORT, 1 << 20).await.unwrap();
     let mut client = TcpStream::connect(broker.addr()).await.unwrap();
-    assert_eq!(
-        exchange(&mut client, &API_VERSIONS_0).await[..4],
-        [0, 0, 0, 5]
-    );
+    assert_eq!(exchange(&mut client, &API_VERSIONS_0).await[..4], [0, 0, 0, 5]);
     broker.stop().await;
     let end = client.read(&mut [0]).await;
     assert!(!matches!(end, Ok(1..)), "{end:?}");
@@ -315,9 +251,7 @@ async fn what_is_no_request_closes_only_its_own_connection() {
         &[0, 0, 0, 3, 0, 18, 0, 0],
         // An API that is not offered; Metadata that claims 2^31 - 1 topics.
         &[0, 0, 0, 10, 0, 99, 0, 0, 0, 0, 0, 5, 0xff, 0xff],
-        &[
-            0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 5, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
-        ],
+        &[0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 5, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff],
     ];
     for bytes in bad {
         let mut client = TcpStream::connect(broker.addr()).await.unwrap();
@@ -325,10 +259,7 @@ async fn what_is_no_request_closes_only_its_own_connection() {
         let end = client.read(&mut [0]).await;
         assert!(!matches!(end, Ok(1..)), "{bytes:?}: {end:?}");
     }
-    assert_eq!(
-        exchange(&mut good, &API_VERSIONS_0).await[..4],
-        [0, 0, 0, 5]
-    );
+    assert_eq!(exchange(&mut good, &API_VERSIONS_0).await[..4], [0, 0, 0, 5]);
 }
 
 #[tokio::test]
@@ -345,11 +276,7 @@ async fn connections_are_bounded() {
 }
 
 fn node() -> Node {
-    Node {
-        addr: ([127, 0, 0, 1], 9092).into(),
-        retention: 1 << 20,
-        state: Mutex::default(),
-    }
+    Node { addr: ([127, 0, 0, 1], 9092).into(), retention: 1 << 20, state: Mutex::default() }
 }
 
 #[tokio::test]
@@ -393,26 +320,17 @@ async fn every_offered_version_can_be_answered() {
         api: ApiKey,
         response: impl Fn(i16) -> R,
     ) {
-        let (_, low, high) = APIS
-            .into_iter()
-            .find(|(offered, ..)| *offered == api)
-            .unwrap();
+        let (_, low, high) = APIS.into_iter().find(|(offered, ..)| *offered == api).unwrap();
         for version in low.max(R::VERSIONS.min)..=high {
-            let call = Call {
-                correlation: 1,
-                version,
-                body: Bytes::new(),
-            };
-            call.reply(&response(version))
-                .unwrap_or_else(|error| panic!("{api:?} version {version}: {error}"));
+            let call = Call { correlation: 1, version, body: Bytes::new() };
+            call.reply(&response(version)).unwrap_or_else(|error| panic!("{api:?} version {version}: {error}"));
         }
     }
     let node = node();
     let topic = || text("numbers");
     node.metadata(
-        MetadataRequest::default().with_topics(Some(vec![
-            metadata_request::MetadataRequestTopic::default().with_name(Some(topic().into())),
-        ])),
+        MetadataRequest::default()
+            .with_topics(Some(vec![metadata_request::MetadataRequestTopic::default().with_name(Some(topic().into()))])),
         0,
     );
     check(ApiKey::Metadata, |version| {
@@ -425,57 +343,37 @@ async fn every_offered_version_can_be_answered() {
     let data = produce_request::TopicProduceData::default()
         .with_name(topic().into())
         .with_partition_data(vec![Default::default()]);
-    check(ApiKey::Produce, |_| {
-        node.produce(ProduceRequest::default().with_topic_data(vec![data.clone()]))
-    });
-    let data = fetch_request::FetchTopic::default()
-        .with_topic(topic().into())
-        .with_partitions(vec![Default::default()]);
-    let fetched = node
-        .fetch(FetchRequest::default().with_topics(vec![data]))
-        .await;
+    check(ApiKey::Produce, |_| node.produce(ProduceRequest::default().with_topic_data(vec![data.clone()])));
+    let data =
+        fetch_request::FetchTopic::default().with_topic(topic().into()).with_partitions(vec![Default::default()]);
+    let fetched = node.fetch(FetchRequest::default().with_topics(vec![data])).await;
     check(ApiKey::Fetch, |_| fetched.clone());
     let data = list_offsets_request::ListOffsetsTopic::default()
         .with_name(topic().into())
         .with_partitions(vec![Default::default()]);
-    check(ApiKey::ListOffsets, |_| {
-        node.list_offsets(ListOffsetsRequest::default().with_topics(vec![data.clone()]))
-    });
+    check(ApiKey::ListOffsets, |_| node.list_offsets(ListOffsetsRequest::default().with_topics(vec![data.clone()])));
     let data = create_topics_request::CreatableTopic::default().with_name(text("new").into());
-    check(ApiKey::CreateTopics, |_| {
-        node.create_topics(CreateTopicsRequest::default().with_topics(vec![data.clone()]))
-    });
+    check(ApiKey::CreateTopics, |_| node.create_topics(CreateTopicsRequest::default().with_topics(vec![data.clone()])));
     check(ApiKey::InitProducerId, |_| {
         node.init_producer_id(InitProducerIdRequest::default().with_transactional_id(None))
     });
-    check(ApiKey::FindCoordinator, |_| {
-        node.find_coordinator(FindCoordinatorRequest::default())
-    });
-    check(ApiKey::FindCoordinator, |_| {
-        node.find_coordinator(FindCoordinatorRequest::default().with_key_type(1))
-    });
+    check(ApiKey::FindCoordinator, |_| node.find_coordinator(FindCoordinatorRequest::default()));
+    check(ApiKey::FindCoordinator, |_| node.find_coordinator(FindCoordinatorRequest::default().with_key_type(1)));
     let protocol = join_group_request::JoinGroupRequestProtocol::default().with_name(text("range"));
-    let join = JoinGroupRequest::default()
-        .with_session_timeout_ms(9000)
-        .with_protocols(vec![protocol]);
+    let join = JoinGroupRequest::default().with_session_timeout_ms(9000).with_protocols(vec![protocol]);
     let joined = node.join_group(join, "client").await;
     assert_eq!((joined.error_code, joined.members.len()), (0, 1));
     check(ApiKey::JoinGroup, |_| joined.clone());
-    let sync = SyncGroupRequest::default()
-        .with_member_id(joined.member_id.clone())
-        .with_generation_id(joined.generation_id);
+    let sync =
+        SyncGroupRequest::default().with_member_id(joined.member_id.clone()).with_generation_id(joined.generation_id);
     let synced = node.sync_group(sync).await;
     assert_eq!(synced.error_code, 0);
     check(ApiKey::SyncGroup, |_| synced.clone());
-    check(ApiKey::Heartbeat, |_| {
-        node.heartbeat(HeartbeatRequest::default())
-    });
+    check(ApiKey::Heartbeat, |_| node.heartbeat(HeartbeatRequest::default()));
     let data = offset_commit_request::OffsetCommitRequestTopic::default()
         .with_name(topic().into())
         .with_partitions(vec![Default::default()]);
-    let commit = OffsetCommitRequest::default()
-        .with_member_id(joined.member_id.clone())
-        .with_topics(vec![data]);
+    let commit = OffsetCommitRequest::default().with_member_id(joined.member_id.clone()).with_topics(vec![data]);
     let commit = commit.with_generation_id_or_member_epoch(joined.generation_id);
     check(ApiKey::OffsetCommit, |_| {
         let response = node.offset_commit(commit.clone());
@@ -487,7 +385,5 @@ async fn every_offered_version_can_be_answered() {
         assert_eq!(response.topics[0].partitions[0].committed_offset, 0);
         response
     });
-    check(ApiKey::LeaveGroup, |_| {
-        node.leave_group(LeaveGroupRequest::default())
-    });
+    check(ApiKey::LeaveGroup, |_| node.leave_group(LeaveGroupRequest::default()));
 }
