@@ -1,1 +1,24 @@
+//! Runs the real things for the tests: an Apache Kafka broker, the built `connect-websocket` binary, an Apache Kafka
+//! Connect worker; and looks at what came out.
+//!
+//! Everything is synchronous and made for tests: what goes wrong ends in a panic whose message says what was awaited, and
+//! a broker or worker that is dropped by a panic prints the tail of its log. All processes die with the test program.
 
+mod connect;
+mod consumer;
+mod kafka;
+mod numbers;
+pub mod offsets_file;
+mod process;
+mod properties;
+mod rest;
+//SCEN
+mod worker;
+
+pub use connect::{ConnectStandalone, ConnectStandaloneBuilder};
+pub use consumer::{Consumer, Record};
+pub use kafka::{Kafka, KafkaBuilder, Secured};
+pub use numbers::{Numbers, Report};
+pub use process::{Process, free_port, wait_until};
+pub use rest::{Answer, Rest};
+pub use worker::{Worker, WorkerBuilder};

@@ -380,6 +380,8 @@ pub struct Config {
     pub subscription_message: Option<Secret>,
     /// Header names and values; values may be secret.
     pub headers: Vec<(String, Secret)>,
+    /// Entries of `websocket.headers` without a colon, which are left out.
+    pub ignored_headers: usize,
     pub auth_token: Option<Secret>,
     pub subprotocols: Vec<String>,
     pub compression: bool,
@@ -543,10 +545,7 @@ impl Values<'_> {
                 tls::Part::Certificate => SSL_CERTIFICATE,
                 tls::Part::Key => SSL_KEY,
             };
-            self.errors.push(ConfigError::new(
-                name,
-                format!("Invalid value {} for configuration {name}: {why}", file.display()),
-            ));
+            self.errors.push(ConfigError::invalid(name, &file.display().to_string(), why));
         }
     }
 
@@ -578,16 +577,22 @@ impl Values<'_> {
     fn build(self) -> Result<Config, Vec<ConfigError>> {
         let url = self.text(URL).unwrap_or_default();
         let endpoint = Endpoint::parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?;
-        let headers = parse_headers(self.text(HEADERS).unwrap_or_default()).unwrap_or_default();
+        let header_text = self.text(HEADERS).unwrap_or_default();
+        let headers = parse_headers(header_text).unwrap_or_default();
+        let entries = header_text.split(',').filter(|entry| !entry.trim().is_empty()).count();
         Ok(Config {
             name: self.properties.get("name").cloned().unwrap_or_default(),
             topic: self.text(TOPIC).unwrap_or_default().to_owned(),
             configured_url: Secret::new(url),
             endpoint,
             subscription_message: self.non_empty(SUBSCRIPTION_MESSAGE).map(Secret::new),
+            ignored_headers: entries - headers.len(),
             headers: headers.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect(),
             auth_token: self.non_empty(AUTH_TOKEN).map(Secret::new),
-            subprotocols: parse_list(self.text(SUBPROTOCOLS).unwrap_or_default()).iter().map(|s| s.to_string()).collect(),
+            subprotocols: parse_list(self.text(SUBPROTOCOLS).unwrap_or_default())
+                .iter()
+                .map(|s| s.to_string())
+                .collect(),
             compression: self.text(COMPRESSION) == Some("permessage-deflate"),
             connection_timeout: self.millis_or_off(CONNECTION_TIMEOUT_MS).unwrap_or(Duration::from_secs(600)),
             reconnect: Reconnect {
@@ -652,7 +657,7 @@ fn check_topic(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `name1:value1,name2:value2`. A pair without a colon is left out (the caller may warn), as the existing connector does.
+/// `name1:value1,name2:value2`. A pair without a colon is left out, as the existing connector does.
 pub(crate) fn parse_headers(text: &str) -> Result<Vec<(&str, &str)>, String> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once(':'));
     pairs
@@ -698,7 +703,9 @@ fn parse_proxy_url(text: &str) -> Result<(ProxyScheme, String, u16), String> {
     let (scheme, default_port) = match url.scheme() {
         "http" => (ProxyScheme::Http, 80),
         "socks5" | "socks5h" => (ProxyScheme::Socks5, 1080),
-        other => return Err(format!("the proxy's scheme {other} is not supported; {remedy}")),
+        other => {
+            return Err(format!("the proxy's scheme {other} is not supported; {remedy}"));
+        }
     };
     match url.host_str() {
         Some(host) if !host.is_empty() => Ok((scheme, host.to_owned(), url.port().unwrap_or(default_port))),
@@ -832,7 +839,9 @@ mod tests {
         ]))
         .unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
-        for pair in [(AUTH_TOKEN, "hunter2\r\nX: y"), (HEADERS, "bad name:hunter2"), (URL, "http://u:hunter2@h/?hunter2")] {
+        for pair in
+            [(AUTH_TOKEN, "hunter2\r\nX: y"), (HEADERS, "bad name:hunter2"), (URL, "http://u:hunter2@h/?hunter2")]
+        {
             assert!(!errors(&[pair])[0].contains("hunter2"), "{pair:?}");
         }
     }
@@ -848,7 +857,10 @@ mod tests {
     #[test]
     fn zero_attempts_mean_without_end() {
         for text in ["0", "-1", "-7"] {
-            assert_eq!(Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, text)])).unwrap().reconnect.max_attempts, None);
+            assert_eq!(
+                Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, text)])).unwrap().reconnect.max_attempts,
+                None
+            );
         }
         assert_eq!(
             Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, "3")])).unwrap().reconnect.max_attempts,

@@ -3,14 +3,18 @@
 //! The connector's own table is [`crate::config::OPTIONS`]; the worker keeps the framework's keys (`name`, `tasks.max`, …)
 //! in a table of the same type. Error texts are Kafka's, since clients and people match on them.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use indexmap::IndexMap;
 
 /// Stands for a secret value, as in Kafka's `Password`.
 pub const HIDDEN: &str = "[hidden]";
 
-/// A configuration as Kafka Connect hands it over: option name to text.
-pub type Properties = BTreeMap<String, String>;
+/// A configuration as Kafka Connect hands it over: option name to text, in the order in which it was written.
+pub type Properties = IndexMap<String, String>;
+
+/// Sees the trimmed text of an option and answers why it is refused.
+pub type Check = fn(&str) -> Result<(), String>;
 
 /// One option. Everything that is known of it stands here and nowhere else.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +29,8 @@ pub struct ConfigKey {
     pub documentation: &'static str,
     /// Values to offer in a form; empty where any value goes.
     pub recommended: &'static [&'static str],
-    /// A rule beyond the type. It sees the trimmed text and answers why it is refused.
-    pub check: Option<fn(&str) -> Result<(), String>>,
+    /// A rule beyond the type.
+    pub check: Option<Check>,
     /// How much of a value may be seen, where that is not all of it (a password never is).
     pub mask: Option<fn(&str) -> String>,
 }
@@ -113,6 +117,21 @@ impl ConfigError {
     pub fn new(option: impl Into<String>, message: impl Into<String>) -> Self {
         ConfigError { option: option.into(), message: message.into() }
     }
+
+    /// Kafka's `Invalid value {value} for configuration {option}: {why}`.
+    pub fn invalid(option: &str, value: &str, why: impl fmt::Display) -> Self {
+        ConfigError::new(option, format!("Invalid value {value} for configuration {option}: {why}"))
+    }
+
+    /// The same for a value that must not be shown.
+    pub fn invalid_secret(option: &str, why: impl fmt::Display) -> Self {
+        ConfigError::invalid(option, HIDDEN, why)
+    }
+
+    /// An option without a default that was not given.
+    pub fn missing(option: &str) -> Self {
+        ConfigError::new(option, format!("Missing required configuration \"{option}\" which has no default value."))
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -135,10 +154,7 @@ impl ConfigKey {
     {
         let Some(text) = given.map(str::trim) else {
             return match self.default {
-                Default::Required => Err(vec![ConfigError::new(
-                    self.name,
-                    format!("Missing required configuration \"{}\" which has no default value.", self.name),
-                )]),
+                Default::Required => Err(vec![ConfigError::missing(self.name)]),
                 Default::Null => Ok(None),
                 Default::Value(text) => Ok(Some(text)),
             };
@@ -152,7 +168,7 @@ impl ConfigKey {
 
     /// The sentence for a value that is refused.
     pub fn refuse(&self, value: &str, why: &str) -> ConfigError {
-        ConfigError::new(self.name, format!("Invalid value {} for configuration {}: {why}", self.shown(value), self.name))
+        ConfigError::invalid(self.name, &self.shown(value), why)
     }
 
     /// The value as errors and REST answers may show it.

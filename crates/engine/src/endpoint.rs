@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// Shown in place of a secret.
@@ -76,6 +79,18 @@ impl Endpoint {
             Some(query) => format!("{}?{query}", self.url.path()),
             None => self.url.path().to_owned(),
         }
+    }
+
+    /// User info as the credentials of basic authentication (RFC 7617), base64.
+    pub(crate) fn basic_credentials(&self) -> Option<String> {
+        if self.url.username().is_empty() && self.url.password().is_none() {
+            return None;
+        }
+        let decode = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+        let mut pair = decode(self.url.username());
+        pair.push(b':');
+        pair.extend(decode(self.url.password().unwrap_or_default()));
+        Some(BASE64.encode(pair))
     }
 
     /// Whether credentials meant for `self` may be sent to `other`.
@@ -166,6 +181,13 @@ mod tests {
     }
 
     #[test]
+    fn user_info_is_basic_authentication() {
+        let endpoint = Endpoint::parse("ws://Aladdin:open%20sesame@host/").unwrap();
+        assert_eq!(endpoint.basic_credentials().as_deref(), Some("QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+        assert_eq!(Endpoint::parse("ws://host/").unwrap().basic_credentials(), None);
+    }
+
+    #[test]
     fn errors_name_what_is_missing_and_repeat_nothing() {
         for (text, why) in [
             ("", "is empty"),
@@ -175,7 +197,10 @@ mod tests {
             ("ws://user:hunter2@ho st/", "not valid"),
         ] {
             let error = Endpoint::parse(text).unwrap_err();
-            assert!(error.contains(why) && error.contains("give a URL") && !error.contains("hunter2"), "{text}: {error}");
+            assert!(
+                error.contains(why) && error.contains("give a URL") && !error.contains("hunter2"),
+                "{text}: {error}"
+            );
         }
     }
 

@@ -3,10 +3,13 @@
 mod backoff;
 pub mod config;
 pub mod config_def;
+pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod metrics;
 pub mod offset;
 mod queue;
 pub mod record;
+mod session;
+pub mod task;
 pub mod tls;

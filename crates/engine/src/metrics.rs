@@ -229,6 +229,16 @@ impl Metrics {
         self.dropped_newest.fetch_add(messages, Relaxed);
     }
 
+    /// Messages dropped by a full queue so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped_oldest.load(Relaxed) + self.dropped_newest.load(Relaxed)
+    }
+
+    /// Records and bytes in the queue.
+    pub(crate) fn queue(&self) -> (usize, usize) {
+        (self.queue_records.load(Relaxed), self.queue_bytes.load(Relaxed))
+    }
+
     pub(crate) fn polled(&self, records: u64) {
         self.records_polled.fetch_add(records, Relaxed);
     }
@@ -236,7 +246,8 @@ impl Metrics {
     /// `records` were committed, the oldest of them received `latency_ms` ago.
     pub(crate) fn committed(&self, records: u64, latency_ms: u64) {
         self.records_committed.fetch_add(records, Relaxed);
-        let bucket = LATENCY_BUCKETS_MS.iter().position(|&bound| latency_ms <= bound).unwrap_or(LATENCY_BUCKETS_MS.len());
+        let bucket =
+            LATENCY_BUCKETS_MS.iter().position(|&bound| latency_ms <= bound).unwrap_or(LATENCY_BUCKETS_MS.len());
         self.latency_counts[bucket].fetch_add(records, Relaxed);
         self.latency_sum_ms.fetch_add(records * latency_ms, Relaxed);
     }

@@ -53,7 +53,9 @@ impl Queue {
     pub(crate) fn push(&self, mut batch: Batch) -> Result<(), Batch> {
         let mut state = self.state();
         match self.bounds.when_full {
-            WhenFull::Backpressure if !state.batches.is_empty() && !self.fits(&state, &batch) => return Err(batch),
+            WhenFull::Backpressure if !state.batches.is_empty() && !self.fits(&state, &batch) => {
+                return Err(batch);
+            }
             WhenFull::Backpressure => {}
             WhenFull::DropNewest if !state.batches.is_empty() && !self.fits(&state, &batch) => {
                 self.metrics.dropped_newest(batch.len() as u64);
@@ -117,7 +119,9 @@ impl Queue {
     fn make_room(&self, state: &mut State, batch: &mut Batch) -> u64 {
         let mut dropped = 0;
         while !self.fits(state, batch) {
-            let Some(front) = state.batches.front_mut() else { break };
+            let Some(front) = state.batches.front_mut() else {
+                break;
+            };
             match front.drop_oldest() {
                 Some(bytes) => {
                     state.records -= 1;

@@ -57,7 +57,8 @@ impl Batch {
     }
 
     /// What a record with a value of this length adds to [`Batch::bytes`].
-    pub(crate) fn cost(value_len: usize) -> usize {
+    #[cfg(test)]
+    fn cost(value_len: usize) -> usize {
         value_len + size_of::<Entry>()
     }
 

@@ -32,7 +32,9 @@ impl Settings {
         let files = [(Part::Ca, &self.ca), (Part::Certificate, &self.certificate), (Part::Key, &self.key)];
         let mut problems = Vec::new();
         for (part, file) in files {
-            let Some(file) = file.as_deref() else { continue };
+            let Some(file) = file.as_deref() else {
+                continue;
+            };
             let read = if part == Part::Key { private_key(file).map(drop) } else { certificates(file).map(drop) };
             if let Err(why) = read {
                 problems.push((part, file, why));
@@ -51,7 +53,9 @@ impl Settings {
         roots.add_parsable_certificates(platform.certs);
         if let Some(file) = &self.ca {
             for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| format!("{}: not a certificate authority: {error}", file.display()))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("{}: not a certificate authority: {error}", file.display()))?;
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -68,9 +72,11 @@ impl Settings {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyHost(verifier)))
         };
         let config = match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => builder
-                .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
-                .map_err(|error| format!("{} and {} do not fit together: {error}", certificate.display(), key.display()))?,
+            (Some(certificate), Some(key)) => {
+                builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?).map_err(|error| {
+                    format!("{} and {} do not fit together: {error}", certificate.display(), key.display())
+                })?
+            }
             _ => builder.with_no_client_auth(),
         };
         Ok(Arc::new(config))

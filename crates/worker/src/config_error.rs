@@ -16,10 +16,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// `Invalid value {value} for configuration {option}: {why}`.
     pub fn invalid(option: &str, value: &str, why: impl fmt::Display) -> Self {
-        Self::sentence(
-            option,
-            format!("Invalid value {value} for configuration {option}: {why}"),
-        )
+        Self::sentence(option, format!("Invalid value {value} for configuration {option}: {why}"))
     }
 
     /// As [`ConfigError::invalid`] for a value that must not be shown.
@@ -29,18 +26,12 @@ impl ConfigError {
 
     /// An option without a default that was not given.
     pub fn missing(option: &str) -> Self {
-        Self::sentence(
-            option,
-            format!("Missing required configuration \"{option}\" which has no default value."),
-        )
+        Self::sentence(option, format!("Missing required configuration \"{option}\" which has no default value."))
     }
 
     /// A sentence of its own about this option.
     pub fn sentence(option: &str, message: impl Into<String>) -> Self {
-        Self {
-            option: option.to_owned(),
-            message: message.into(),
-        }
+        Self { option: option.to_owned(), message: message.into() }
     }
 }
 
@@ -71,9 +62,6 @@ mod tests {
     #[test]
     fn hides_a_secret_value() {
         let error = ConfigError::invalid_secret("sasl.jaas.config", "not terminated");
-        assert_eq!(
-            error.message,
-            "Invalid value [hidden] for configuration sasl.jaas.config: not terminated"
-        );
+        assert_eq!(error.message, "Invalid value [hidden] for configuration sasl.jaas.config: not terminated");
     }
 }

@@ -5,6 +5,7 @@ pub mod client_properties;
 pub mod config;
 pub mod config_error;
 pub mod convert;
+pub mod demo;
 pub mod framework;
 pub mod herder;
 pub mod kafka;

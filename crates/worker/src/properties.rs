@@ -23,9 +23,7 @@ pub enum PropertiesError {
         line: usize,
     },
     /// Half of a UTF-16 pair, which no UTF-8 text can hold.
-    #[error(
-        "half a surrogate pair in line {line}: write both \\uD8xx and \\uDCxx escapes of the character"
-    )]
+    #[error("half a surrogate pair in line {line}: write both \\uD8xx and \\uDCxx escapes of the character")]
     Surrogate {
         /// The line in which the logical line begins.
         line: usize,
@@ -49,11 +47,7 @@ pub fn parse_text(text: &str) -> Result<IndexMap<String, String>, PropertiesErro
 }
 
 fn check_size(bytes: usize) -> Result<(), PropertiesError> {
-    if bytes > MAX_FILE_BYTES {
-        Err(PropertiesError::TooLarge(bytes))
-    } else {
-        Ok(())
-    }
+    if bytes > MAX_FILE_BYTES { Err(PropertiesError::TooLarge(bytes)) } else { Ok(()) }
 }
 
 const TAB: u16 = b'\t' as u16;
@@ -71,13 +65,8 @@ fn is_blank(unit: u16) -> bool {
     matches!(unit, SPACE | TAB | FF)
 }
 
-fn parse_units(
-    units: impl Iterator<Item = u16>,
-) -> Result<IndexMap<String, String>, PropertiesError> {
-    let mut lines = LogicalLines {
-        units: units.peekable(),
-        line: 1,
-    };
+fn parse_units(units: impl Iterator<Item = u16>) -> Result<IndexMap<String, String>, PropertiesError> {
+    let mut lines = LogicalLines { units: units.peekable(), line: 1 };
     let mut buffer = Vec::new();
     let mut properties = IndexMap::new();
     while let Some(line) = lines.next_into(&mut buffer) {
@@ -128,11 +117,7 @@ impl<I: Iterator<Item = u16>> LogicalLines<I> {
             if buffer.is_empty() {
                 begin = self.line;
                 if unit == HASH || unit == BANG {
-                    while self
-                        .units
-                        .next_if(|next| *next != LF && *next != CR)
-                        .is_some()
-                    {}
+                    while self.units.next_if(|next| *next != LF && *next != CR).is_some() {}
                     continue;
                 }
             }
@@ -186,10 +171,7 @@ fn unescape(units: &[u16], line: usize) -> Result<String, PropertiesError> {
             Ok(b'u') => {
                 let mut code = 0;
                 for _ in 0..4 {
-                    let digit = rest
-                        .next()
-                        .and_then(|unit| char::from_u32(unit.into()))
-                        .and_then(|c| c.to_digit(16));
+                    let digit = rest.next().and_then(|unit| char::from_u32(unit.into())).and_then(|c| c.to_digit(16));
                     code = code << 4 | digit.ok_or(PropertiesError::Escape { line })?;
                 }
                 out.push(code as u16);
@@ -245,9 +227,7 @@ impl std::str::FromStr for InitialState {
             "RUNNING" => Ok(Self::Running),
             "PAUSED" => Ok(Self::Paused),
             "STOPPED" => Ok(Self::Stopped),
-            _ => Err(format!(
-                "initial_state {text} is unknown: use RUNNING, PAUSED or STOPPED"
-            )),
+            _ => Err(format!("initial_state {text} is unknown: use RUNNING, PAUSED or STOPPED")),
         }
     }
 }
@@ -256,9 +236,7 @@ impl std::str::FromStr for InitialState {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConnectorFileError {
     /// No `name`; for a text that looks like JSON, `hint` says why it was not read as JSON.
-    #[error(
-        "Connector configuration at '{path}' is missing the mandatory 'name' configuration{hint}"
-    )]
+    #[error("Connector configuration at '{path}' is missing the mandatory 'name' configuration{hint}")]
     MissingName {
         /// The file.
         path: String,
@@ -266,17 +244,13 @@ pub enum ConnectorFileError {
         hint: String,
     },
     /// The POST shape whose `config.name` is another name.
-    #[error(
-        "Connector name configuration in 'config' doesn't match the one specified in 'name' at '{path}'"
-    )]
+    #[error("Connector name configuration in 'config' doesn't match the one specified in 'name' at '{path}'")]
     NameMismatch {
         /// The file.
         path: String,
     },
     /// A JSON null as an option's value.
-    #[error(
-        "option {option} in connector configuration at '{path}' is null: give it a value or remove it"
-    )]
+    #[error("option {option} in connector configuration at '{path}' is null: give it a value or remove it")]
     NullValue {
         /// The file.
         path: String,
@@ -284,9 +258,7 @@ pub enum ConnectorFileError {
         option: String,
     },
     /// A JSON object or array as an option's value.
-    #[error(
-        "option {option} in connector configuration at '{path}' is a JSON object or array: write it as one string"
-    )]
+    #[error("option {option} in connector configuration at '{path}' is a JSON object or array: write it as one string")]
     NestedValue {
         /// The file.
         path: String,
@@ -322,11 +294,7 @@ pub fn connector_file(path: &str, bytes: &[u8]) -> Result<ConnectorFile, Connect
     }
     let mut hint = String::new();
     match serde_json::from_slice::<Map<String, Value>>(bytes) {
-        Ok(object)
-            if object
-                .values()
-                .all(|value| !value.is_object() && !value.is_array()) =>
-        {
+        Ok(object) if object.values().all(|value| !value.is_object() && !value.is_array()) => {
             let config = string_map(&path, object)?;
             return named(path, config, hint);
         }
@@ -337,11 +305,7 @@ pub fn connector_file(path: &str, bytes: &[u8]) -> Result<ConnectorFile, Connect
             hint = " (it is JSON, but neither an object of strings nor an object with 'name' and 'config')".to_owned();
         }
         Err(error) if bytes.trim_ascii_start().starts_with(b"{") && !error.is_data() => {
-            hint = format!(
-                " (it looks like JSON, but is not: line {}, column {})",
-                error.line(),
-                error.column()
-            );
+            hint = format!(" (it looks like JSON, but is not: line {}, column {})", error.line(), error.column());
         }
         Err(_) => {}
     }
@@ -351,25 +315,14 @@ pub fn connector_file(path: &str, bytes: &[u8]) -> Result<ConnectorFile, Connect
     }
 }
 
-fn named(
-    path: String,
-    config: IndexMap<String, String>,
-    hint: String,
-) -> Result<ConnectorFile, ConnectorFileError> {
+fn named(path: String, config: IndexMap<String, String>, hint: String) -> Result<ConnectorFile, ConnectorFileError> {
     match config.get("name") {
-        Some(name) => Ok(ConnectorFile {
-            name: name.clone(),
-            config,
-            initial_state: None,
-        }),
+        Some(name) => Ok(ConnectorFile { name: name.clone(), config, initial_state: None }),
         None => Err(ConnectorFileError::MissingName { path, hint }),
     }
 }
 
-fn post_form(
-    path: String,
-    mut object: Map<String, Value>,
-) -> Result<ConnectorFile, ConnectorFileError> {
+fn post_form(path: String, mut object: Map<String, Value>) -> Result<ConnectorFile, ConnectorFileError> {
     let initial_state = match object.remove("initial_state") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => match text.parse() {
@@ -382,16 +335,10 @@ fn post_form(
         }
     };
     let Some(name) = object.get("name").and_then(scalar_text) else {
-        return Err(ConnectorFileError::MissingName {
-            path,
-            hint: String::new(),
-        });
+        return Err(ConnectorFileError::MissingName { path, hint: String::new() });
     };
     let Some(Value::Object(config)) = object.remove("config") else {
-        return Err(ConnectorFileError::MissingName {
-            path,
-            hint: String::new(),
-        });
+        return Err(ConnectorFileError::MissingName { path, hint: String::new() });
     };
     let mut config = string_map(&path, config)?;
     match config.get("name") {
@@ -401,29 +348,16 @@ fn post_form(
             config.insert("name".to_owned(), name.clone());
         }
     }
-    Ok(ConnectorFile {
-        name,
-        config,
-        initial_state,
-    })
+    Ok(ConnectorFile { name, config, initial_state })
 }
 
-fn string_map(
-    path: &str,
-    object: Map<String, Value>,
-) -> Result<IndexMap<String, String>, ConnectorFileError> {
+fn string_map(path: &str, object: Map<String, Value>) -> Result<IndexMap<String, String>, ConnectorFileError> {
     object
         .into_iter()
         .map(|(option, value)| match scalar_text(&value) {
             Some(text) => Ok((option, text)),
-            None if value.is_null() => Err(ConnectorFileError::NullValue {
-                path: path.to_owned(),
-                option,
-            }),
-            None => Err(ConnectorFileError::NestedValue {
-                path: path.to_owned(),
-                option,
-            }),
+            None if value.is_null() => Err(ConnectorFileError::NullValue { path: path.to_owned(), option }),
+            None => Err(ConnectorFileError::NestedValue { path: path.to_owned(), option }),
         })
         .collect()
 }
@@ -473,10 +407,7 @@ mod tests {
 
     #[test]
     fn comments_and_blank_lines_are_skipped() {
-        assert_eq!(
-            one(b"# x=1\n  ! y=2 \\\n\n \t\x0c\ra=b#c\n"),
-            pair("a", "b#c")
-        );
+        assert_eq!(one(b"# x=1\n  ! y=2 \\\n\n \t\x0c\ra=b#c\n"), pair("a", "b#c"));
     }
 
     #[test]
@@ -494,10 +425,7 @@ mod tests {
             one(b"a=\\t\\n\\r\\f\\q\\\"\\u00E9\xe9\\ud83D\\uDE00"),
             pair("a", "\t\n\r\u{c}q\"\u{e9}\u{e9}\u{1f600}")
         );
-        assert_eq!(
-            parse_text("a=\u{e9}\\\u{1f600}").unwrap()["a"],
-            "\u{e9}\u{1f600}"
-        );
+        assert_eq!(parse_text("a=\u{e9}\\\u{1f600}").unwrap()["a"], "\u{e9}\u{1f600}");
     }
 
     #[test]
@@ -507,39 +435,21 @@ mod tests {
 
     #[test]
     fn a_bad_escape_names_its_line() {
-        assert_eq!(
-            parse(b"a=1\n\n# \\u\nb=\\\n\\u12G4"),
-            Err(PropertiesError::Escape { line: 4 })
-        );
+        assert_eq!(parse(b"a=1\n\n# \\u\nb=\\\n\\u12G4"), Err(PropertiesError::Escape { line: 4 }));
         assert_eq!(parse(b"a=\\u123"), Err(PropertiesError::Escape { line: 1 }));
-        assert_eq!(
-            parse(b"a=\\ud83dx"),
-            Err(PropertiesError::Surrogate { line: 1 })
-        );
+        assert_eq!(parse(b"a=\\ud83dx"), Err(PropertiesError::Surrogate { line: 1 }));
     }
 
     #[test]
     fn an_oversized_text_is_refused() {
         let text = vec![b'#'; MAX_FILE_BYTES + 1];
-        assert_eq!(
-            parse(&text),
-            Err(PropertiesError::TooLarge(MAX_FILE_BYTES + 1))
-        );
-        assert!(
-            connector_file("f", &text)
-                .unwrap_err()
-                .to_string()
-                .contains("limit")
-        );
+        assert_eq!(parse(&text), Err(PropertiesError::TooLarge(MAX_FILE_BYTES + 1)));
+        assert!(connector_file("f", &text).unwrap_err().to_string().contains("limit"));
     }
 
     #[test]
     fn connector_file_as_a_json_object_of_strings() {
-        let file = connector_file(
-            "c.json",
-            br#"{"name":"c","tasks.max":1,"x":true,"y":1e+21}"#,
-        )
-        .unwrap();
+        let file = connector_file("c.json", br#"{"name":"c","tasks.max":1,"x":true,"y":1e+21}"#).unwrap();
         assert_eq!(file.name, "c");
         assert_eq!(file.config["tasks.max"], "1");
         assert_eq!(file.config["x"], "true");
@@ -551,69 +461,41 @@ mod tests {
     fn connector_file_in_the_post_form() {
         let text = br#"{"name":"c","config":{"a":"b"},"initial_state":"paused","other":[]}"#;
         let file = connector_file("c.json", text).unwrap();
-        assert_eq!(
-            (file.name.as_str(), file.config["name"].as_str()),
-            ("c", "c")
-        );
+        assert_eq!((file.name.as_str(), file.config["name"].as_str()), ("c", "c"));
         assert_eq!(file.initial_state, Some(InitialState::Paused));
 
-        let mismatch =
-            connector_file("c.json", br#"{"name":"c","config":{"name":"d"}}"#).unwrap_err();
+        let mismatch = connector_file("c.json", br#"{"name":"c","config":{"name":"d"}}"#).unwrap_err();
         assert_eq!(
             mismatch.to_string(),
             "Connector name configuration in 'config' doesn't match the one specified in 'name' at 'c.json'"
         );
-        let state = connector_file(
-            "c.json",
-            br#"{"name":"c","config":{},"initial_state":"gone"}"#,
-        )
-        .unwrap_err();
-        assert!(
-            state.to_string().contains("RUNNING, PAUSED or STOPPED"),
-            "{state}"
-        );
+        let state = connector_file("c.json", br#"{"name":"c","config":{},"initial_state":"gone"}"#).unwrap_err();
+        assert!(state.to_string().contains("RUNNING, PAUSED or STOPPED"), "{state}");
     }
 
     #[test]
     fn connector_file_as_properties() {
         let file = connector_file("c.properties", b"name=c\nwebsocket.url=ws://h/\n").unwrap();
-        assert_eq!(
-            (file.name.as_str(), file.config["websocket.url"].as_str()),
-            ("c", "ws://h/")
-        );
+        assert_eq!((file.name.as_str(), file.config["websocket.url"].as_str()), ("c", "ws://h/"));
     }
 
     #[test]
     fn a_missing_name_is_reported_in_every_form() {
-        for text in [
-            &b"a=b"[..],
-            br#"{"a":"b"}"#,
-            br#"{"config":{"a":"b"}}"#,
-            b"",
-        ] {
+        for text in [&b"a=b"[..], br#"{"a":"b"}"#, br#"{"config":{"a":"b"}}"#, b""] {
             assert_eq!(
                 connector_file("c", text).unwrap_err().to_string(),
                 "Connector configuration at 'c' is missing the mandatory 'name' configuration"
             );
         }
-        let broken = connector_file("c", b"{\"name\": \"c\",\n\"a\": }")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            broken.contains("looks like JSON, but is not: line 2, column 6"),
-            "{broken}"
-        );
+        let broken = connector_file("c", b"{\"name\": \"c\",\n\"a\": }").unwrap_err().to_string();
+        assert!(broken.contains("looks like JSON, but is not: line 2, column 6"), "{broken}");
     }
 
     #[test]
     fn no_value_is_shown() {
         let file = connector_file("c", br#"{"name":"c","websocket.auth.token":"s3cret"}"#).unwrap();
         assert!(!format!("{file:?}").contains("s3cret"));
-        let null = connector_file(
-            "c",
-            br#"{"name":"c","a":null,"websocket.auth.token":"s3cret"}"#,
-        )
-        .unwrap_err();
+        let null = connector_file("c", br#"{"name":"c","a":null,"websocket.auth.token":"s3cret"}"#).unwrap_err();
         assert_eq!(
             null.to_string(),
             "option a in connector configuration at 'c' is null: give it a value or remove it"

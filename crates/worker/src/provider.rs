@@ -40,10 +40,7 @@ pub struct Resolved {
 impl fmt::Debug for Resolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options: Vec<_> = self.values.keys().collect();
-        f.debug_struct("Resolved")
-            .field("options", &options)
-            .field("substituted", &self.substituted)
-            .finish()
+        f.debug_struct("Resolved").field("options", &options).field("substituted", &self.substituted).finish()
     }
 }
 
@@ -64,11 +61,7 @@ impl Providers {
         let mut by_name = IndexMap::new();
         let mut errors = Vec::new();
         let names = worker.get(PROVIDERS).map_or("", String::as_str);
-        for name in names
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
+        for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Provider::read(worker, name, environment) {
                 Ok(provider) => {
                     by_name.insert(name.to_owned(), provider);
@@ -76,11 +69,7 @@ impl Providers {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() {
-            Ok(Self { by_name })
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(Self { by_name }) } else { Err(errors) }
     }
 
     /// Replaces every `${provider:path:key}` and `${provider:key}`, several per value. A reference to an unknown
@@ -88,10 +77,7 @@ impl Providers {
     ///
     /// Reads files. Fails when one cannot be read; the error names the option and the path, never a value.
     pub fn resolve(&self, values: &IndexMap<String, String>) -> Result<Resolved, ConfigError> {
-        let mut resolved = Resolved {
-            values: IndexMap::with_capacity(values.len()),
-            substituted: BTreeSet::new(),
-        };
+        let mut resolved = Resolved { values: IndexMap::with_capacity(values.len()), substituted: BTreeSet::new() };
         let mut files = HashMap::new();
         for (option, value) in values {
             let mut out = String::with_capacity(value.len());
@@ -99,9 +85,9 @@ impl Providers {
             while let Some((before, reference, after)) = next_reference(rest) {
                 out.push_str(before);
                 let found = match self.by_name.get(reference.provider) {
-                    Some(provider) => provider.look_up(&reference, &mut files).map_err(|why| {
-                        ConfigError::sentence(option, format!("option {option}: {why}"))
-                    })?,
+                    Some(provider) => provider
+                        .look_up(&reference, &mut files)
+                        .map_err(|why| ConfigError::sentence(option, format!("option {option}: {why}")))?,
                     None => None,
                 };
                 match found {
@@ -136,16 +122,7 @@ fn next_reference(value: &str) -> Option<(&str, Reference<'_>, &str)> {
         if let Some((provider, rest)) = value[start + 2..end].split_once(':') {
             let (path, key) = rest.split_once(':').unwrap_or(("", rest));
             let text = &value[start..=end];
-            return Some((
-                &value[..start],
-                Reference {
-                    text,
-                    provider,
-                    path,
-                    key,
-                },
-                &value[end + 1..],
-            ));
+            return Some((&value[..start], Reference { text, provider, path, key }, &value[end + 1..]));
         }
         from = start + 2;
     }
@@ -162,40 +139,27 @@ impl Provider {
         environment: &HashMap<String, String>,
     ) -> Result<Self, ConfigError> {
         let class_option = format!("{PROVIDERS}.{name}.class");
-        let class = worker
-            .get(&class_option)
-            .map(|class| class.trim())
-            .ok_or_else(|| ConfigError::missing(&class_option))?;
+        let class =
+            worker.get(&class_option).map(|class| class.trim()).ok_or_else(|| ConfigError::missing(&class_option))?;
         let parameter = |key: &str| {
             let option = format!("{PROVIDERS}.{name}.param.{key}");
-            let value = worker
-                .get(&option)
-                .map(String::as_str)
-                .filter(|value| !value.is_empty());
+            let value = worker.get(&option).map(String::as_str).filter(|value| !value.is_empty());
             (option, value)
         };
-        match class
-            .strip_prefix("org.apache.kafka.common.config.provider.")
-            .unwrap_or(class)
-        {
+        match class.strip_prefix("org.apache.kafka.common.config.provider.").unwrap_or(class) {
             "FileConfigProvider" | "File" => {
                 let (option, paths) = parameter("allowed.paths");
-                Ok(Self::File {
-                    allowed: AllowedPaths::read(&option, paths)?,
-                })
+                Ok(Self::File { allowed: AllowedPaths::read(&option, paths)? })
             }
             "DirectoryConfigProvider" | "Directory" => {
                 let (option, paths) = parameter("allowed.paths");
-                Ok(Self::Directory {
-                    allowed: AllowedPaths::read(&option, paths)?,
-                })
+                Ok(Self::Directory { allowed: AllowedPaths::read(&option, paths)? })
             }
             "EnvVarConfigProvider" | "EnvVar" => {
                 let (option, pattern) = parameter("allowlist.pattern");
                 let mut variables = environment.clone();
                 if let Some(pattern) = pattern {
-                    let allowed = full_match(pattern)
-                        .map_err(|why| ConfigError::invalid(&option, pattern, why))?;
+                    let allowed = full_match(pattern).map_err(|why| ConfigError::invalid(&option, pattern, why))?;
                     variables.retain(|variable, _| allowed.is_match(variable));
                 }
                 Ok(Self::Environment { variables })
@@ -209,17 +173,13 @@ impl Provider {
         }
     }
 
-    fn look_up(
-        &self,
-        reference: &Reference<'_>,
-        files: &mut Files,
-    ) -> Result<Option<String>, String> {
+    fn look_up(&self, reference: &Reference<'_>, files: &mut Files) -> Result<Option<String>, String> {
         let Reference { path, key, .. } = *reference;
         match self {
             Self::Environment { variables } if path.is_empty() => Ok(variables.get(key).cloned()),
-            Self::Environment { .. } => Err(format!(
-                "Path is not supported for EnvVarConfigProvider, invalid value '{path}'"
-            )),
+            Self::Environment { .. } => {
+                Err(format!("Path is not supported for EnvVarConfigProvider, invalid value '{path}'"))
+            }
             Self::File { .. } | Self::Directory { .. } if path.is_empty() => Ok(None),
             Self::File { allowed } => {
                 let Some(path) = allowed.check(path) else {
@@ -228,15 +188,9 @@ impl Provider {
                 if let Some(properties) = files.get(&path) {
                     return Ok(properties.get(key).cloned());
                 }
-                let failed = |why: String| {
-                    format!(
-                        "Could not read properties from file {}: {why}",
-                        path.display()
-                    )
-                };
+                let failed = |why: String| format!("Could not read properties from file {}: {why}", path.display());
                 let text = read_text(&path).map_err(|error| failed(error.to_string()))?;
-                let properties =
-                    properties::parse_text(&text).map_err(|error| failed(error.to_string()))?;
+                let properties = properties::parse_text(&text).map_err(|error| failed(error.to_string()))?;
                 let found = properties.get(key).cloned();
                 files.insert(path, properties);
                 Ok(found)
@@ -254,12 +208,9 @@ impl Provider {
                 if file.file_name() != Some(key.as_ref()) || !file.is_file() {
                     return Ok(None);
                 }
-                read_text(&file).map(Some).map_err(|error| {
-                    format!(
-                        "Could not read file {} for property {key}: {error}",
-                        file.display()
-                    )
-                })
+                read_text(&file)
+                    .map(Some)
+                    .map_err(|error| format!("Could not read file {} for property {key}: {error}", file.display()))
             }
         }
     }
@@ -270,20 +221,11 @@ fn read_text(path: &Path) -> io::Result<String> {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut text = String::new();
-    File::open(path)?
-        .take(MAX_FILE_BYTES as u64 + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| {
-            if error.kind() == io::ErrorKind::InvalidData {
-                io::Error::other("it is not UTF-8 text")
-            } else {
-                error
-            }
-        })?;
+    File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_string(&mut text).map_err(|error| {
+        if error.kind() == io::ErrorKind::InvalidData { io::Error::other("it is not UTF-8 text") } else { error }
+    })?;
     if text.len() > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!(
-            "it has more than the limit of {MAX_FILE_BYTES} bytes"
-        )));
+        return Err(io::Error::other(format!("it has more than the limit of {MAX_FILE_BYTES} bytes")));
     }
     Ok(text)
 }
@@ -299,26 +241,14 @@ impl AllowedPaths {
         let read = |path: &str| {
             let path = normalized(Path::new(path));
             if !path.is_absolute() {
-                return Err(ConfigError::invalid(
-                    option,
-                    paths,
-                    format!("Path {} is not absolute", path.display()),
-                ));
+                return Err(ConfigError::invalid(option, paths, format!("Path {} is not absolute", path.display())));
             }
             if !path.exists() {
-                return Err(ConfigError::invalid(
-                    option,
-                    paths,
-                    format!("Path {} does not exist", path.display()),
-                ));
+                return Err(ConfigError::invalid(option, paths, format!("Path {} does not exist", path.display())));
             }
             Ok(path)
         };
-        paths
-            .split(',')
-            .map(read)
-            .collect::<Result<_, _>>()
-            .map(|paths| Self(Some(paths)))
+        paths.split(',').map(read).collect::<Result<_, _>>().map(|paths| Self(Some(paths)))
     }
 
     fn check(&self, path: &str) -> Option<PathBuf> {
@@ -358,30 +288,19 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> IndexMap<String, String> {
-        pairs
-            .iter()
-            .map(|(option, value)| ((*option).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(option, value)| ((*option).to_owned(), (*value).to_owned())).collect()
     }
 
     fn providers(params: &[(&str, &str)]) -> Providers {
         let mut worker = map(&[
             ("config.providers", "file, dir,env"),
-            (
-                "config.providers.file.class",
-                "org.apache.kafka.common.config.provider.FileConfigProvider",
-            ),
-            (
-                "config.providers.dir.class",
-                "org.apache.kafka.common.config.provider.DirectoryConfigProvider",
-            ),
+            ("config.providers.file.class", "org.apache.kafka.common.config.provider.FileConfigProvider"),
+            ("config.providers.dir.class", "org.apache.kafka.common.config.provider.DirectoryConfigProvider"),
             ("config.providers.env.class", "EnvVarConfigProvider"),
         ]);
         worker.extend(map(params));
-        let environment = HashMap::from([
-            ("FEED_TOKEN".to_owned(), "e".to_owned()),
-            ("HOME".to_owned(), "h".to_owned()),
-        ]);
+        let environment =
+            HashMap::from([("FEED_TOKEN".to_owned(), "e".to_owned()), ("HOME".to_owned(), "h".to_owned())]);
         Providers::with_environment(&worker, &environment).unwrap()
     }
 
@@ -393,10 +312,7 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!(
-                "connect-websocket-provider-{}-{name}",
-                std::process::id()
-            ));
+            let path = std::env::temp_dir().join(format!("connect-websocket-provider-{}-{name}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             Self(path)
         }
@@ -418,44 +334,26 @@ mod tests {
     fn replaces_several_references_in_one_value() {
         let folder = Folder::new("several");
         let file = folder.file("s.properties", "user=u\u{e9}\npass = p${env:HOME}\n");
-        let value =
-            format!("Basic ${{file:{file}:user}}:${{file:{file}:pass}} ${{env:FEED_TOKEN}}!");
-        assert_eq!(
-            resolve(&providers(&[]), &value),
-            "Basic u\u{e9}:p${env:HOME} e!"
-        );
+        let value = format!("Basic ${{file:{file}:user}}:${{file:{file}:pass}} ${{env:FEED_TOKEN}}!");
+        assert_eq!(resolve(&providers(&[]), &value), "Basic u\u{e9}:p${env:HOME} e!");
     }
 
     #[test]
     fn leaves_what_it_does_not_know() {
         let providers = providers(&[]);
-        for text in [
-            "${vault:x:y}",
-            "${env:NONE}",
-            "${x}",
-            "$",
-            "${",
-            "${env:HOME",
-            "${file::k}",
-            "${file:k}",
-            "a}b${c",
-        ] {
+        for text in
+            ["${vault:x:y}", "${env:NONE}", "${x}", "$", "${", "${env:HOME", "${file::k}", "${file:k}", "a}b${c"]
+        {
             assert_eq!(resolve(&providers, text), text);
         }
-        assert_eq!(
-            resolve(&providers, "${x}${env:HOME}${ab${env:HOME}"),
-            "${x}h${ab${env:HOME}"
-        );
+        assert_eq!(resolve(&providers, "${x}${env:HOME}${ab${env:HOME}"), "${x}h${ab${env:HOME}");
     }
 
     #[test]
     fn a_key_may_hold_colons() {
         let folder = Folder::new("colons");
         let file = folder.file("s.properties", "a\\:b=c\n");
-        assert_eq!(
-            resolve(&providers(&[]), &format!("${{file:{file}:a:b}}")),
-            "c"
-        );
+        assert_eq!(resolve(&providers(&[]), &format!("${{file:{file}:a:b}}")), "c");
     }
 
     #[test]
@@ -464,10 +362,7 @@ mod tests {
         folder.file("token", "s3cret\n");
         let directory = folder.0.to_str().unwrap();
         let providers = providers(&[]);
-        assert_eq!(
-            resolve(&providers, &format!("${{dir:{directory}:token}}")),
-            "s3cret\n"
-        );
+        assert_eq!(resolve(&providers, &format!("${{dir:{directory}:token}}")), "s3cret\n");
         for text in [
             format!("${{dir:{directory}/x:token}}"),
             format!("${{dir:{directory}:../token}}"),
@@ -479,9 +374,7 @@ mod tests {
 
     #[test]
     fn names_the_substituted_options_and_hides_values() {
-        let resolved = providers(&[])
-            .resolve(&map(&[("a", "xyz${env:FEED_TOKEN}"), ("b", "${env:NONE}")]))
-            .unwrap();
+        let resolved = providers(&[]).resolve(&map(&[("a", "xyz${env:FEED_TOKEN}"), ("b", "${env:NONE}")])).unwrap();
         assert_eq!(resolved.substituted, BTreeSet::from(["a".to_owned()]));
         assert!(!format!("{resolved:?}").contains("xyz"));
     }
@@ -492,22 +385,14 @@ mod tests {
         let inside = folder.file("s.properties", "k=v\n");
         let outside = Folder::new("outside");
         let other = outside.file("s.properties", "k=v\n");
-        let providers = providers(&[(
-            "config.providers.file.param.allowed.paths",
-            folder.0.to_str().unwrap(),
-        )]);
+        let providers = providers(&[("config.providers.file.param.allowed.paths", folder.0.to_str().unwrap())]);
         assert_eq!(resolve(&providers, &format!("${{file:{inside}:k}}")), "v");
         for path in [
             other,
             format!(
                 "{}/../{}",
                 folder.0.display(),
-                outside
-                    .0
-                    .join("s.properties")
-                    .strip_prefix(std::env::temp_dir())
-                    .unwrap()
-                    .display()
+                outside.0.join("s.properties").strip_prefix(std::env::temp_dir()).unwrap().display()
             ),
         ] {
             let text = format!("${{file:{path}:k}}");
@@ -518,73 +403,42 @@ mod tests {
     #[test]
     fn the_environment_obeys_its_pattern() {
         let providers = providers(&[("config.providers.env.param.allowlist.pattern", "FEED_.*")]);
-        assert_eq!(
-            resolve(&providers, "${env:FEED_TOKEN}${env:HOME}"),
-            "e${env:HOME}"
-        );
+        assert_eq!(resolve(&providers, "${env:FEED_TOKEN}${env:HOME}"), "e${env:HOME}");
     }
 
     #[test]
     fn an_unreadable_file_is_an_error_that_names_it() {
-        let error = providers(&[])
-            .resolve(&map(&[("a.b", "${file:/no/such/file:k}")]))
-            .unwrap_err();
+        let error = providers(&[]).resolve(&map(&[("a.b", "${file:/no/such/file:k}")])).unwrap_err();
         assert_eq!(error.option, "a.b");
         assert!(
-            error
-                .message
-                .starts_with("option a.b: Could not read properties from file /no/such/file: "),
+            error.message.starts_with("option a.b: Could not read properties from file /no/such/file: "),
             "{error}"
         );
-        let error = providers(&[])
-            .resolve(&map(&[("a", "${env:p:k}")]))
-            .unwrap_err();
-        assert!(
-            error
-                .message
-                .contains("Path is not supported for EnvVarConfigProvider"),
-            "{error}"
-        );
-        let error = providers(&[])
-            .resolve(&map(&[("a", "${file:/dev/zero:k}")]))
-            .unwrap_err();
+        let error = providers(&[]).resolve(&map(&[("a", "${env:p:k}")])).unwrap_err();
+        assert!(error.message.contains("Path is not supported for EnvVarConfigProvider"), "{error}");
+        let error = providers(&[]).resolve(&map(&[("a", "${file:/dev/zero:k}")])).unwrap_err();
         assert!(error.message.contains("not a regular file"), "{error}");
     }
 
     #[test]
     fn an_unknown_class_is_refused_by_name() {
         let refused = |pairs: &[(&str, &str)]| {
-            Providers::from_worker(&map(pairs))
-                .err()
-                .unwrap()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
+            Providers::from_worker(&map(pairs)).err().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        let errors = refused(&[
-            ("config.providers", "v"),
-            ("config.providers.v.class", "com.example.Vault"),
-        ]);
+        let errors = refused(&[("config.providers", "v"), ("config.providers.v.class", "com.example.Vault")]);
         assert!(
-            errors[0].starts_with(
-                "Invalid value com.example.Vault for configuration config.providers.v.class: "
-            ),
+            errors[0].starts_with("Invalid value com.example.Vault for configuration config.providers.v.class: "),
             "{errors:?}"
         );
         assert_eq!(
             refused(&[("config.providers", "v")]),
-            [
-                "Missing required configuration \"config.providers.v.class\" which has no default value."
-            ]
+            ["Missing required configuration \"config.providers.v.class\" which has no default value."]
         );
         let errors = refused(&[
             ("config.providers", "f"),
             ("config.providers.f.class", "FileConfigProvider"),
             ("config.providers.f.param.allowed.paths", "relative"),
         ]);
-        assert!(
-            errors[0].contains("Path relative is not absolute"),
-            "{errors:?}"
-        );
+        assert!(errors[0].contains("Path relative is not absolute"), "{errors:?}");
     }
 }

@@ -81,11 +81,7 @@ impl OffsetStore {
             Ok(file) => read(&path, file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), None),
             Err(source) => {
-                return Err(StoreError::Io {
-                    path,
-                    doing: "opening",
-                    source,
-                });
+                return Err(StoreError::Io { path, doing: "opening", source });
             }
         };
         let entries = match java_map::decode(&bytes) {
@@ -103,15 +99,8 @@ impl OffsetStore {
                 return Err(StoreError::Garbage { path, reason });
             }
         };
-        let store = Self {
-            path,
-            modified_at,
-            state: Mutex::new(State {
-                entries,
-                changed: false,
-            }),
-            writing: Mutex::new(()),
-        };
+        let store =
+            Self { path, modified_at, state: Mutex::new(State { entries, changed: false }), writing: Mutex::new(()) };
         store.check_writable()?;
         Ok(store)
     }
@@ -150,8 +139,7 @@ impl OffsetStore {
     pub fn connector_offsets(&self, connector: &str) -> Vec<(JsonObject, JsonObject)> {
         let state = self.state();
         let parse = |(key, value): (&Option<Vec<u8>>, &Option<Vec<u8>>)| {
-            let (name, partition): (String, JsonObject) =
-                serde_json::from_slice(key.as_deref()?).ok()?;
+            let (name, partition): (String, JsonObject) = serde_json::from_slice(key.as_deref()?).ok()?;
             if name != connector {
                 return None;
             }
@@ -173,16 +161,14 @@ impl OffsetStore {
             state.changed = false;
             java_map::encode(&state.entries)
         };
-        self.replace_file(&bytes)
-            .inspect_err(|_| self.state().changed = true)
+        self.replace_file(&bytes).inspect_err(|_| self.state().changed = true)
     }
 
     fn replace_file(&self, bytes: &[u8]) -> Result<(), StoreError> {
         let temporary = self.temporary()?;
-        let written = self.write_temporary(&temporary, bytes).and_then(|()| {
-            fs::rename(&temporary, &self.path)
-                .map_err(|source| self.io("replacing the file", source))
-        });
+        let written = self
+            .write_temporary(&temporary, bytes)
+            .and_then(|()| fs::rename(&temporary, &self.path).map_err(|source| self.io("replacing the file", source)));
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
         }
@@ -193,31 +179,23 @@ impl OffsetStore {
     }
 
     fn write_temporary(&self, temporary: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut file = create(temporary)
-            .map_err(|source| self.io("creating a temporary file beside it", source))?;
+        let mut file = create(temporary).map_err(|source| self.io("creating a temporary file beside it", source))?;
         if let Ok(metadata) = fs::metadata(&self.path) {
-            file.set_permissions(metadata.permissions())
-                .map_err(|source| self.io("keeping its mode", source))?;
+            file.set_permissions(metadata.permissions()).map_err(|source| self.io("keeping its mode", source))?;
         }
-        file.write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(|source| self.io("writing", source))
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|source| self.io("writing", source))
     }
 
     /// Finds out at the start, not at the first flush, that the folder cannot be written to.
     fn check_writable(&self) -> Result<(), StoreError> {
         let temporary = self.temporary()?;
-        create(&temporary)
-            .map_err(|source| self.io("creating a temporary file beside it", source))?;
+        create(&temporary).map_err(|source| self.io("creating a temporary file beside it", source))?;
         fs::remove_file(&temporary).map_err(|source| self.io("removing a temporary file", source))
     }
 
     fn temporary(&self) -> Result<PathBuf, StoreError> {
         let Some(name) = self.path.file_name() else {
-            return Err(self.io(
-                "writing",
-                io::Error::other("the name ends without a file name"),
-            ));
+            return Err(self.io("writing", io::Error::other("the name ends without a file name")));
         };
         let mut name = name.to_owned();
         name.push(".tmp");
@@ -232,11 +210,7 @@ impl OffsetStore {
     }
 
     fn io(&self, doing: &'static str, source: io::Error) -> StoreError {
-        StoreError::Io {
-            path: self.path.clone(),
-            doing,
-            source,
-        }
+        StoreError::Io { path: self.path.clone(), doing, source }
     }
 
     /// No code panics between two changes of the state, so a poisoned lock still guards a whole one.
@@ -255,25 +229,16 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn read(path: &Path, file: File) -> Result<(Vec<u8>, Option<SystemTime>), StoreError> {
-    let failed = |source| StoreError::Io {
-        path: path.to_owned(),
-        doing: "reading",
-        source,
-    };
+    let failed = |source| StoreError::Io { path: path.to_owned(), doing: "reading", source };
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(failed(io::Error::other("it is not a regular file")));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > MAX_FILE_BYTES {
         let reason = format!("it has more than the limit of {MAX_FILE_BYTES} bytes");
-        return Err(StoreError::Garbage {
-            path: path.to_owned(),
-            reason,
-        });
+        return Err(StoreError::Garbage { path: path.to_owned(), reason });
     }
     Ok((bytes, metadata.modified().ok()))
 }
@@ -297,10 +262,7 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!(
-                "connect-websocket-store-{}-{name}",
-                std::process::id()
-            ));
+            let path = std::env::temp_dir().join(format!("connect-websocket-store-{}-{name}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             Self(path)
         }
@@ -331,10 +293,7 @@ mod tests {
         assert_eq!(store.modified_at(), None);
         assert_eq!(store.get("c", &partition()), None);
         store.flush().unwrap();
-        assert!(
-            !folder.offsets().exists(),
-            "nothing changed, nothing is written"
-        );
+        assert!(!folder.offsets().exists(), "nothing changed, nothing is written");
     }
 
     #[test]
@@ -350,11 +309,7 @@ mod tests {
         assert!(store.modified_at().is_some());
         assert_eq!(store.get("c", &partition()), Some(offset.clone()));
         assert_eq!(store.connector_offsets("c"), [(partition(), offset)]);
-        assert_eq!(
-            fs::read_dir(&folder.0).unwrap().count(),
-            1,
-            "no temporary file is left"
-        );
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]
@@ -376,10 +331,7 @@ mod tests {
     fn foreign_entries_keep_their_bytes() {
         let folder = Folder::new("foreign");
         let entries = Entries::from_iter([
-            (
-                Some(b"[\"other\", { \"x\" : 1.50 }]".to_vec()),
-                Some(b"{ \"o\":1e5 }".to_vec()),
-            ),
+            (Some(b"[\"other\", { \"x\" : 1.50 }]".to_vec()), Some(b"{ \"o\":1e5 }".to_vec())),
             (Some(b"\xff not json".to_vec()), None),
             (None, Some(vec![])),
         ]);
@@ -413,56 +365,29 @@ mod tests {
         store.set("c", &partition(), Some(&object(json!({"sequence": 1}))));
         fs::remove_dir_all(&folder.0).unwrap();
         let error = store.flush().unwrap_err().to_string();
-        assert!(
-            error.contains("connect.offsets") && error.contains("offset.storage.file.filename"),
-            "{error}"
-        );
+        assert!(error.contains("connect.offsets") && error.contains("offset.storage.file.filename"), "{error}");
         fs::create_dir_all(&folder.0).unwrap();
         store.flush().unwrap();
-        assert!(
-            OffsetStore::open(folder.offsets())
-                .unwrap()
-                .get("c", &partition())
-                .is_some()
-        );
+        assert!(OffsetStore::open(folder.offsets()).unwrap().get("c", &partition()).is_some());
     }
 
     #[test]
     fn a_truncated_file_is_empty_and_garbage_is_an_error() {
         let folder = Folder::new("garbage");
-        let whole = java_map::encode(&Entries::from_iter([(
-            Some(b"k".to_vec()),
-            Some(b"v".to_vec()),
-        )]));
+        let whole = java_map::encode(&Entries::from_iter([(Some(b"k".to_vec()), Some(b"v".to_vec()))]));
         for end in 0..whole.len() {
             fs::write(folder.offsets(), &whole[..end]).unwrap();
-            assert!(
-                OffsetStore::open(folder.offsets())
-                    .unwrap()
-                    .state()
-                    .entries
-                    .is_empty(),
-                "{end}"
-            );
+            assert!(OffsetStore::open(folder.offsets()).unwrap().state().entries.is_empty(), "{end}");
         }
         fs::write(folder.offsets(), b"{\"offsets\":[]}").unwrap();
         let error = OffsetStore::open(folder.offsets()).unwrap_err().to_string();
-        assert!(
-            error.contains("connect.offsets is not an offset file")
-                && error.contains("move it away"),
-            "{error}"
-        );
+        assert!(error.contains("connect.offsets is not an offset file") && error.contains("move it away"), "{error}");
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_is_reported_at_once() {
-        let error = OffsetStore::open("/no/such/folder/offsets")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("/no/such/folder/offsets: creating a temporary file beside it failed"),
-            "{error}"
-        );
+        let error = OffsetStore::open("/no/such/folder/offsets").unwrap_err().to_string();
+        assert!(error.contains("/no/such/folder/offsets: creating a temporary file beside it failed"), "{error}");
         assert!(OffsetStore::open("/").is_err());
     }
 

@@ -51,9 +51,7 @@ impl TopicCreation {
     /// The caller checks the worker's `topic.creation.enable` first.
     ///
     /// All errors are reported at once.
-    pub fn from_config(
-        config: &IndexMap<String, String>,
-    ) -> Result<Option<Self>, Vec<ConfigError>> {
+    pub fn from_config(config: &IndexMap<String, String>) -> Result<Option<Self>, Vec<ConfigError>> {
         if !config.keys().any(|option| option.starts_with(PREFIX)) {
             return Ok(None);
         }
@@ -61,11 +59,7 @@ impl TopicCreation {
         let default = Rule::read(config, DEFAULT, None, &mut errors);
         let names = list(config, GROUPS);
         if (1..names.len()).any(|at| names[..at].contains(&names[at])) {
-            errors.push(ConfigError::invalid(
-                GROUPS,
-                &java_list(&names),
-                "Duplicate alias provided.",
-            ));
+            errors.push(ConfigError::invalid(GROUPS, &java_list(&names), "Duplicate alias provided."));
         }
         // The default group always exists and comes last, even when it is listed.
         let groups = names
@@ -77,11 +71,7 @@ impl TopicCreation {
                 rule: Rule::read(config, name, Some(&default), &mut errors),
             })
             .collect();
-        if errors.is_empty() {
-            Ok(Some(Self { groups, default }))
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(Some(Self { groups, default })) } else { Err(errors) }
     }
 
     /// The rule for `topic`: that of the first listed group that matches it, else of the default group.
@@ -132,19 +122,10 @@ impl Rule {
         let configs = config
             .iter()
             .filter_map(|(option, value)| Some((option.strip_prefix(&prefix)?, value)))
-            .filter(|(key, _)| {
-                !matches!(
-                    *key,
-                    "include" | "exclude" | "replication.factor" | "partitions"
-                )
-            })
+            .filter(|(key, _)| !matches!(*key, "include" | "exclude" | "replication.factor" | "partitions"))
             .map(|(key, value)| (key.to_owned(), value.clone()))
             .collect();
-        Self {
-            partitions,
-            replication_factor,
-            configs,
-        }
+        Self { partitions, replication_factor, configs }
     }
 }
 
@@ -173,11 +154,7 @@ fn count<N: FromStr + PartialOrd + From<i8>>(
     broker_default
 }
 
-fn patterns(
-    config: &IndexMap<String, String>,
-    option: &str,
-    errors: &mut Vec<ConfigError>,
-) -> Vec<Regex> {
+fn patterns(config: &IndexMap<String, String>, option: &str, errors: &mut Vec<ConfigError>) -> Vec<Regex> {
     let texts = list(config, option);
     // Connect joins the list with `|`, so that an empty list is the empty pattern; no topic has an empty name.
     let mut compiled = Vec::new();
@@ -224,10 +201,7 @@ mod tests {
     use super::*;
 
     fn config(pairs: &[(&str, &str)]) -> IndexMap<String, String> {
-        pairs
-            .iter()
-            .map(|(option, value)| ((*option).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(option, value)| ((*option).to_owned(), (*value).to_owned())).collect()
     }
 
     fn with_default(pairs: &[(&str, &str)]) -> IndexMap<String, String> {
@@ -240,20 +214,12 @@ mod tests {
     }
 
     fn errors(config: &IndexMap<String, String>) -> Vec<String> {
-        TopicCreation::from_config(config)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        TopicCreation::from_config(config).unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn without_options_topics_are_left_to_the_broker() {
-        assert!(
-            TopicCreation::from_config(&config(&[("name", "c")]))
-                .unwrap()
-                .is_none()
-        );
+        assert!(TopicCreation::from_config(&config(&[("name", "c")])).unwrap().is_none());
     }
 
     #[test]
@@ -283,22 +249,12 @@ mod tests {
         .unwrap();
         let summary = |topic: &str| {
             let topic = rules.rule_for(topic);
-            (
-                topic.partitions,
-                topic.replication_factor,
-                format!("{:?}", topic.configs),
-            )
+            (topic.partitions, topic.replication_factor, format!("{:?}", topic.configs))
         };
-        assert_eq!(
-            summary("x12"),
-            (3, -1, "{\"cleanup.policy\": \"compact\"}".to_owned())
-        );
+        assert_eq!(summary("x12"), (3, -1, "{\"cleanup.policy\": \"compact\"}".to_owned()));
         assert_eq!(summary("x13"), (7, -1, "{}".to_owned()));
         assert_eq!(summary("y5"), (7, -1, "{}".to_owned()));
-        assert_eq!(
-            summary("y55"),
-            (3, -1, "{\"retention.ms\": \"1\"}".to_owned())
-        );
+        assert_eq!(summary("y55"), (3, -1, "{\"retention.ms\": \"1\"}".to_owned()));
         assert_eq!(rules.rule_for("y5").name, "y5");
     }
 
@@ -331,10 +287,8 @@ mod tests {
     #[test]
     fn an_unknown_regular_expression_names_its_option() {
         for pattern in ["x(", "(?=a)b", "a)(b", "(a)\\1"] {
-            let errors = errors(&with_default(&[
-                ("topic.creation.groups", "a"),
-                ("topic.creation.a.include", pattern),
-            ]));
+            let errors =
+                errors(&with_default(&[("topic.creation.groups", "a"), ("topic.creation.a.include", pattern)]));
             assert_eq!(errors.len(), 1, "{pattern}");
             assert!(errors[0].starts_with(&format!(
                 "Invalid value [{pattern}] for configuration topic.creation.a.include: Syntax error in regular expression"

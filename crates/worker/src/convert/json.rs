@@ -94,17 +94,12 @@ fn write_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
             return 1;
         }
         _ => {
-            let character = rest
-                .get(..4)
-                .and_then(|bytes| std::str::from_utf8(bytes).ok()?.chars().next());
+            let character = rest.get(..4).and_then(|bytes| std::str::from_utf8(bytes).ok()?.chars().next());
             let Some(character) = character else {
                 out.push(byte);
                 return 1;
             };
-            character
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .for_each(|unit| write_unit(out, *unit));
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(out, *unit));
             return 4;
         }
     };
@@ -131,10 +126,8 @@ mod tests {
     /// The answer of Jackson 2.21 to the same text.
     #[test]
     fn escapes_as_jackson_does() {
-        let text: String = (0..0x20u8)
-            .map(char::from)
-            .chain("\"\\/\u{7f}\u{80}é\u{2028}€\u{ffff}😀z".chars())
-            .collect();
+        let text: String =
+            (0..0x20u8).map(char::from).chain("\"\\/\u{7f}\u{80}é\u{2028}€\u{ffff}😀z".chars()).collect();
         assert_eq!(
             written(&text),
             "\"\\u0000\\u0001\\u0002\\u0003\\u0004\\u0005\\u0006\\u0007\\b\\t\\n\\u000B\\f\\r\\u000E\\u000F\
@@ -148,13 +141,7 @@ mod tests {
         for special in (0..0x20u8).chain([b'"', b'\\']) {
             for before in 0..20 {
                 for after in [0, 1, 7, 9] {
-                    let plain = |count| {
-                        "~\u{7f} !#[]\u{c3}"
-                            .chars()
-                            .cycle()
-                            .take(count)
-                            .collect::<String>()
-                    };
+                    let plain = |count| "~\u{7f} !#[]\u{c3}".chars().cycle().take(count).collect::<String>();
                     let text = format!("{}{}{}", plain(before), char::from(special), plain(after));
                     let mut expected = serde_json::to_string(&text).unwrap();
                     if let Some(at) = expected.find("\\u00") {
@@ -171,10 +158,7 @@ mod tests {
     fn pairs_become_two_escapes_at_every_position() {
         for before in 0..20 {
             let plain = "\u{ffff}".repeat(before);
-            assert_eq!(
-                written(&format!("{plain}\u{10ffff}x")),
-                format!("\"{plain}\\uDBFF\\uDFFFx\"")
-            );
+            assert_eq!(written(&format!("{plain}\u{10ffff}x")), format!("\"{plain}\\uDBFF\\uDFFFx\""));
         }
     }
 
@@ -190,9 +174,6 @@ mod tests {
         let text = r#"{"b":1.50,"a":[true,null,9007199254740993,"x\u001f"],"c":{}}"#;
         let mut out = Vec::new();
         write_value(&mut out, &serde_json::from_str(text).unwrap());
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            text.replace("\\u001f", "\\u001F")
-        );
+        assert_eq!(String::from_utf8(out).unwrap(), text.replace("\\u001f", "\\u001F"));
     }
 }

@@ -14,7 +14,8 @@ pub(super) enum DecodeError {
 /// Stream magic and version 5.
 const STREAM: &[u8] = &[0xac, 0xed, 0x00, 0x05];
 /// Object of class `java.util.HashMap`: serialVersionUID, flags, the fields `float loadFactor` and `int threshold`.
-const MAP_CLASS: &[u8] = b"sr\x00\x11java.util.HashMap\x05\x07\xda\xc1\xc3\x16\x60\xd1\x03\x00\x02F\x00\x0aloadFactorI\x00\x09thresholdxp";
+const MAP_CLASS: &[u8] =
+    b"sr\x00\x11java.util.HashMap\x05\x07\xda\xc1\xc3\x16\x60\xd1\x03\x00\x02F\x00\x0aloadFactorI\x00\x09thresholdxp";
 /// Class descriptor of `byte[]`: serialVersionUID, flags, no fields.
 const ARRAY_CLASS: &[u8] = b"r\x00\x02[B\xac\xf3\x17\xf8\x06\x08\x54\xe0\x02\x00\x00xp";
 
@@ -40,12 +41,8 @@ pub(super) fn encode(entries: &Entries) -> Vec<u8> {
         capacity *= 2;
     }
     let threshold = if size == 0 { 0 } else { capacity / 4 * 3 };
-    let content: usize = entries
-        .iter()
-        .map(|(key, value)| array_len(key) + array_len(value))
-        .sum();
-    let mut out =
-        Vec::with_capacity(STREAM.len() + MAP_CLASS.len() + ARRAY_CLASS.len() + 32 + content);
+    let content: usize = entries.iter().map(|(key, value)| array_len(key) + array_len(value)).sum();
+    let mut out = Vec::with_capacity(STREAM.len() + MAP_CLASS.len() + ARRAY_CLASS.len() + 32 + content);
     out.extend_from_slice(STREAM);
     out.extend_from_slice(MAP_CLASS);
     out.extend_from_slice(&LOAD_FACTOR.to_be_bytes());
@@ -81,13 +78,7 @@ fn array_len(array: &Option<Vec<u8>>) -> usize {
 /// Reads a map of any capacity, threshold and order. Bytes after the map are ignored, as Java ignores them.
 /// Allocates no more than the bytes at hand call for, whatever the length fields announce.
 pub(super) fn decode(bytes: &[u8]) -> Result<Entries, DecodeError> {
-    let mut reader = Reader {
-        bytes,
-        at: 0,
-        arrays: Vec::new(),
-        class_seen: false,
-        content: 0,
-    };
+    let mut reader = Reader { bytes, at: 0, arrays: Vec::new(), class_seen: false, content: 0 };
     reader.expect(STREAM, "no Java serialization stream")?;
     reader.expect(MAP_CLASS, "not a java.util.HashMap")?;
     let load_factor = f32::from_bits(reader.u32()?);
@@ -130,9 +121,7 @@ impl<'a> Reader<'a> {
                 let index = handle.checked_sub(ARRAY_CLASS_HANDLE + 1);
                 match index.and_then(|index| self.arrays.get(index as usize).copied()) {
                     Some(array) => self.copy(array),
-                    None => Err(self.garbage(format!(
-                        "a reference to handle {handle:#x}, which is no byte array"
-                    ))),
+                    None => Err(self.garbage(format!("a reference to handle {handle:#x}, which is no byte array"))),
                 }
             }
             TC_ARRAY => {
@@ -145,18 +134,14 @@ impl<'a> Reader<'a> {
                 self.arrays.push(array);
                 self.copy(array)
             }
-            other => Err(self.garbage(format!(
-                "type code {other:#04x} where a byte array or null belongs"
-            ))),
+            other => Err(self.garbage(format!("type code {other:#04x} where a byte array or null belongs"))),
         }
     }
 
     fn copy(&mut self, array: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
         self.content += array.len();
         if self.content > MAX_FILE_BYTES {
-            return Err(self.garbage(format!(
-                "more than {MAX_FILE_BYTES} bytes of keys and values"
-            )));
+            return Err(self.garbage(format!("more than {MAX_FILE_BYTES} bytes of keys and values")));
         }
         Ok(Some(array.to_vec()))
     }
@@ -177,9 +162,7 @@ impl<'a> Reader<'a> {
                     Err(self.garbage(format!("an array whose class is handle {handle:#x}")))
                 }
             }
-            Some(other) => Err(self.garbage(format!(
-                "type code {other:#04x} where the class of an array belongs"
-            ))),
+            Some(other) => Err(self.garbage(format!("type code {other:#04x} where the class of an array belongs"))),
         }
     }
 
@@ -207,11 +190,7 @@ impl<'a> Reader<'a> {
     }
 
     fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.take(4).map(|bytes| {
-            bytes
-                .iter()
-                .fold(0, |number, byte| number << 8 | u32::from(*byte))
-        })
+        self.take(4).map(|bytes| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
     }
 
     fn garbage(&self, what: String) -> DecodeError {
@@ -225,23 +204,16 @@ mod tests {
 
     fn hex(text: &str) -> Vec<u8> {
         let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-        digits
-            .chunks(2)
-            .map(|pair| (pair[0] << 4 | pair[1]) as u8)
-            .collect()
+        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
     }
 
     fn entries(pairs: &[(Option<&str>, Option<&str>)]) -> Entries {
         let bytes = |text: &Option<&str>| text.map(|text| text.as_bytes().to_vec());
-        pairs
-            .iter()
-            .map(|(key, value)| (bytes(key), bytes(value)))
-            .collect()
+        pairs.iter().map(|(key, value)| (bytes(key), bytes(value))).collect()
     }
 
     /// What Java 17 writes for `new HashMap<byte[], byte[]>()` up to the entries.
-    const HEAD: &str =
-        "aced0005 73 72 0011 6a6176612e7574696c2e486173684d6170 0507dac1c31660d1 03 0002
+    const HEAD: &str = "aced0005 73 72 0011 6a6176612e7574696c2e486173684d6170 0507dac1c31660d1 03 0002
         46000a6c6f6164466163746f72 4900097468726573686f6c64 78 70 3f400000";
     const ARRAY_CLASS_HEX: &str = "72 0002 5b42 acf317f8060854e0 02 0000 78 70";
 
@@ -277,9 +249,7 @@ mod tests {
     #[test]
     fn capacity_grows_with_the_size() {
         let header = |size: usize| {
-            let map: Entries = (0..size)
-                .map(|at| (Some(at.to_string().into_bytes()), None))
-                .collect();
+            let map: Entries = (0..size).map(|at| (Some(at.to_string().into_bytes()), None)).collect();
             let bytes = encode(&map);
             let at = STREAM.len() + MAP_CLASS.len() + 4;
             let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
@@ -299,35 +269,20 @@ mod tests {
         };
         let map = |rest: &str| format!("{HEAD} 0000000c 7708 00000010 {rest}");
         assert_eq!(garbage("7b7d"), "no Java serialization stream at byte 0");
-        assert_eq!(
-            garbage("aced0005 7400"),
-            "not a java.util.HashMap at byte 4"
-        );
+        assert_eq!(garbage("aced0005 7400"), "not a java.util.HashMap at byte 4");
         assert!(garbage(&map("ffffffff")).starts_with("negative map size -1"));
         assert!(garbage(&map("00000001 74")).starts_with("type code 0x74 where"));
-        assert!(
-            garbage(&map("00000001 71 007e0001")).starts_with("a reference to handle 0x7e0001")
-        );
+        assert!(garbage(&map("00000001 71 007e0001")).starts_with("a reference to handle 0x7e0001"));
         assert!(garbage(&map("00000001 71 00000001")).starts_with("a reference to handle 0x1"));
-        assert!(
-            garbage(&map("00000001 75 71 007e0002")).starts_with("type code 0x71 where the class")
-        );
-        assert!(
-            garbage(&map(&format!("00000001 75 {ARRAY_CLASS_HEX} ffffffff")))
-                .starts_with("negative array length")
-        );
+        assert!(garbage(&map("00000001 75 71 007e0002")).starts_with("type code 0x71 where the class"));
+        assert!(garbage(&map(&format!("00000001 75 {ARRAY_CLASS_HEX} ffffffff"))).starts_with("negative array length"));
         assert!(garbage(&map("00000000 00")).starts_with("no end of the map"));
-        assert!(
-            garbage(&HEAD.replace("3f400000", "00000000 0000000c")).starts_with("load factor 0")
-        );
+        assert!(garbage(&HEAD.replace("3f400000", "00000000 0000000c")).starts_with("load factor 0"));
     }
 
     #[test]
     fn announced_lengths_allocate_nothing() {
-        for rest in [
-            "7fffffff",
-            &format!("00000001 75 {ARRAY_CLASS_HEX} 7fffffff 00"),
-        ] {
+        for rest in ["7fffffff", &format!("00000001 75 {ARRAY_CLASS_HEX} 7fffffff 00")] {
             let bytes = hex(&format!("{HEAD} 0000000c 7708 7fffffff {rest}"));
             assert_eq!(decode(&bytes), Err(DecodeError::Truncated));
         }
@@ -335,9 +290,7 @@ mod tests {
 
     #[test]
     fn references_cannot_multiply_a_large_array() {
-        let mut bytes = hex(&format!(
-            "{HEAD} 0000000c 7708 00000010 00000200 75 {ARRAY_CLASS_HEX}"
-        ));
+        let mut bytes = hex(&format!("{HEAD} 0000000c 7708 00000010 00000200 75 {ARRAY_CLASS_HEX}"));
         let large = MAX_FILE_BYTES / 16;
         bytes.extend_from_slice(&(large as u32).to_be_bytes());
         bytes.resize(bytes.len() + large, b'x');
@@ -347,8 +300,6 @@ mod tests {
             bytes.push(at);
             bytes.extend_from_slice(&hex("71 007e0003"));
         }
-        assert!(
-            matches!(decode(&bytes), Err(DecodeError::Garbage(reason)) if reason.contains("keys and values"))
-        );
+        assert!(matches!(decode(&bytes), Err(DecodeError::Garbage(reason)) if reason.contains("keys and values")));
     }
 }

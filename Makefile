@@ -1,0 +1,33 @@
+# Everything is one cargo profile (dev, optimised, see Cargo.toml), so that dependencies are built once.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+.PHONY: help build test check demo bench autobahn
+
+help: ## Show this.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+build: ## Build the worker as it ships: target/release/connect-websocket.
+	@bash scripts/needs.sh cargo gcc make perl
+	cargo build --release --locked -p connect-websocket
+
+test: ## Install what the tests need and run all of them, with a real Apache Kafka.
+	@bash scripts/test.sh
+
+check: ## Formatting, lints, documentation, licences and sources of dependencies.
+	@bash scripts/needs.sh cargo gcc make perl
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	@bash scripts/deny.sh
+
+demo: ## See it work without Kafka: a feed, the worker and a small broker in one process.
+	@bash scripts/needs.sh cargo gcc make perl
+	cargo run --release --locked -p connect-websocket -- demo
+
+autobahn: ## Run the Autobahn test suite against the WebSocket client (needs Python 2.7).
+	@bash scripts/autobahn.sh
+
+bench: ## Throughput, latency, processor time and memory; bench/README.md has the method.
+	@bash bench/run.sh

@@ -1,0 +1,373 @@
+//! One WebSocket: open it (TCP, proxy, TLS, opening handshake), read messages, answer control frames, close it.
+//!
+//! Bytes are read into one buffer, many frames per system call; a message is shown borrowed, so that the caller copies it
+//! once, to where it belongs. What goes out is small and waits in a bounded buffer beside the reading, never before it.
+
+pub mod frame;
+mod handshake;
+pub mod inflate;
+mod transport;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{Config, Secret};
+use crate::endpoint::Endpoint;
+use frame::{Decoder, Event, Violation};
+use handshake::{Agreement, Offer, Refusal};
+use inflate::Inflate;
+use transport::Transport;
+
+/// One read takes up to this much.
+const INPUT_BYTES: usize = 128 << 10;
+/// Beyond this, pings of a peer that does not read are not answered: it need not get a pong for each (RFC 6455 §5.5.3).
+const MAX_PENDING_OUT: usize = 64 << 10;
+/// More control frames than this in a second are an attack.
+const MAX_CONTROL_FRAMES_PER_SECOND: u32 = 10_000;
+/// Redirects that are followed in a row.
+const MAX_REDIRECTS: usize = 5;
+/// How long a goodbye may take to leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub struct Connection {
+    transport: Transport,
+    decoder: Decoder,
+    input: Box<[u8]>,
+    /// What of `input` was read and not decoded.
+    unread: std::ops::Range<usize>,
+    outgoing: Outgoing,
+    control_frames: ControlFrames,
+    agreement: Agreement,
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenError {
+    pub kind: OpenErrorKind,
+    pub message: String,
+    /// How long the server asks us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenErrorKind {
+    /// The host name has no address now.
+    Name,
+    /// TCP or what is below failed, with or without a proxy.
+    Tcp,
+    /// The proxy refused, for want of credentials perhaps.
+    ProxyRefused,
+    /// The certificate, ours or theirs, is not accepted.
+    Certificate,
+    /// The server answered the handshake with this status.
+    Status(u16),
+    /// The answer is not a WebSocket server's, or the redirect leads nowhere.
+    Handshake,
+    TimedOut,
+}
+
+impl OpenError {
+    fn new(kind: OpenErrorKind, message: impl Into<String>) -> OpenError {
+        OpenError { kind, message: message.into(), retry_after: None }
+    }
+}
+
+impl Connection {
+    /// Opens a connection as configured, following redirects.
+    ///
+    /// # Errors
+    /// What failed; it never shows a secret.
+    pub async fn open(config: &Config, tls: &Arc<ClientConfig>) -> Result<Connection, OpenError> {
+        let deadline = Instant::now() + config.connection_timeout;
+        let opened = timeout_at(deadline, Connection::follow(config, tls)).await;
+        opened.unwrap_or_else(|_| {
+            let ms = config.connection_timeout.as_millis();
+            let message = format!("{} did not answer within websocket.connection.timeout.ms = {ms}", config.endpoint);
+            Err(OpenError::new(OpenErrorKind::TimedOut, message))
+        })
+    }
+
+    async fn follow(config: &Config, tls: &Arc<ClientConfig>) -> Result<Connection, OpenError> {
+        let mut endpoint = config.endpoint.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            match Connection::handshake(config, &endpoint, tls).await? {
+                Handshake::Open(connection) => return Ok(*connection),
+                Handshake::Redirect(location) => {
+                    endpoint =
+                        endpoint.redirect(&location).map_err(|why| OpenError::new(OpenErrorKind::Handshake, why))?;
+                }
+            }
+        }
+        Err(OpenError::new(OpenErrorKind::Handshake, format!("{endpoint} redirects more than {MAX_REDIRECTS} times")))
+    }
+
+    async fn handshake(config: &Config, endpoint: &Endpoint, tls: &Arc<ClientConfig>) -> Result<Handshake, OpenError> {
+        let mut transport = Transport::open(endpoint, config.proxy.as_ref(), tls).await?;
+        let offer = Offer {
+            endpoint,
+            subprotocols: &config.subprotocols,
+            compression: config.compression,
+            headers: if endpoint.same_origin(&config.endpoint) { headers(config) } else { Vec::new() },
+            key: handshake::random_key(),
+        };
+        let broken =
+            |what: String| OpenError::new(OpenErrorKind::Tcp, format!("the handshake with {endpoint} failed: {what}"));
+        transport.write_all(&offer.request()).await.map_err(|error| broken(error.to_string()))?;
+        transport.flush().await.map_err(|error| broken(error.to_string()))?;
+        let mut input = vec![0; INPUT_BYTES].into_boxed_slice();
+        let mut filled = 0;
+        loop {
+            let read = transport.read(&mut input[filled..]).await.map_err(|error| broken(error.to_string()))?;
+            if read == 0 {
+                return Err(broken("the server closed the connection before it answered".into()));
+            }
+            filled += read;
+            match offer.read_answer(&input[..filled]) {
+                Ok(None) => {}
+                Ok(Some((len, agreement))) => {
+                    let inflate = agreement.deflate.map(|deflate| Inflate::new(deflate.server_no_context_takeover));
+                    return Ok(Handshake::Open(Box::new(Connection {
+                        transport,
+                        decoder: Decoder::new(config.message_max_bytes, inflate),
+                        input,
+                        unread: len..filled,
+                        outgoing: Outgoing::default(),
+                        control_frames: ControlFrames::default(),
+                        agreement,
+                    })));
+                }
+                Err(Refusal::Status { code: 301 | 302 | 303 | 307 | 308, location: Some(location), .. }) => {
+                    return Ok(Handshake::Redirect(location));
+                }
+                Err(Refusal::Status { code, reason, retry_after, .. }) => {
+                    let message = format!("{endpoint} answered the handshake with status {code} {reason}");
+                    return Err(OpenError {
+                        kind: OpenErrorKind::Status(code),
+                        message: message.trim_end().to_owned(),
+                        retry_after,
+                    });
+                }
+                Err(Refusal::Invalid(why)) => {
+                    return Err(OpenError::new(
+                        OpenErrorKind::Handshake,
+                        format!("the handshake with {endpoint} failed: {why}"),
+                    ));
+                }
+            }
+        }
+    }
+
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.agreement.subprotocol.as_deref()
+    }
+
+    pub fn compressed(&self) -> bool {
+        self.agreement.deflate.is_some()
+    }
+
+    /// The next event in what was read; `None` means: [`Connection::fill`] first. Pings and Closes are answered here.
+    ///
+    /// # Errors
+    /// The server broke the protocol; the Close that says so is on its way.
+    // Named like an iterator's, but it lends.
+    #[expect(clippy::should_implement_trait, reason = "the event borrows from the connection")]
+    pub fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
+        // Field by field, since the event borrows the decoder and the input.
+        let outgoing = &mut self.outgoing;
+        let (taken, event) =
+            self.decoder.decode(&self.input[self.unread.clone()]).inspect_err(|v| outgoing.refuse(v))?;
+        self.unread.start += taken;
+        match &event {
+            Some(Event::Ping(payload)) => {
+                self.control_frames.count().inspect_err(|v| outgoing.refuse(v))?;
+                outgoing.pong(payload);
+            }
+            Some(Event::Pong(_)) => self.control_frames.count().inspect_err(|v| outgoing.refuse(v))?,
+            Some(Event::Close(close)) => outgoing.close(close.code, ""),
+            _ => {}
+        }
+        Ok(event)
+    }
+
+    /// Reads what is there, waiting if nothing is, and sends what is due meanwhile. Answers how many bytes were read; 0
+    /// is the end of the stream. Call it when [`Connection::next`] has nothing more.
+    ///
+    /// Cancel safe: nothing is lost when the future is dropped.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        // What is left is the beginning of a frame's header: a few bytes.
+        self.input.copy_within(self.unread.clone(), 0);
+        self.unread = 0..self.unread.len();
+        poll_fn(|cx| {
+            if let Poll::Ready(Err(error)) = self.outgoing.poll_send(cx, &mut self.transport) {
+                return Poll::Ready(Err(error));
+            }
+            let mut free = ReadBuf::new(&mut self.input[self.unread.end..]);
+            match Pin::new(&mut self.transport).poll_read(cx, &mut free) {
+                Poll::Ready(Ok(())) => {
+                    let read = free.filled().len();
+                    self.unread.end += read;
+                    Poll::Ready(Ok(read))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Sends what is due, without reading.
+    ///
+    /// Cancel safe.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.outgoing.poll_send(cx, &mut self.transport)).await
+    }
+
+    /// Since when the peer has not taken what we want to send.
+    pub fn unsent_since(&self) -> Option<Instant> {
+        self.outgoing.since
+    }
+
+    pub fn send_text(&mut self, payload: &[u8]) {
+        self.outgoing.frame(|out| frame::encode_text(payload, out));
+    }
+
+    pub fn send_binary(&mut self, payload: &[u8]) {
+        self.outgoing.frame(|out| frame::encode_binary(payload, out));
+    }
+
+    pub fn send_ping(&mut self, payload: &[u8]) {
+        self.outgoing.frame(|out| frame::encode_ping(payload, out));
+    }
+
+    /// Begins the closing handshake (RFC 6455 §7.1.2), or answers the peer's. Once only; later calls do nothing.
+    pub fn send_close(&mut self, code: u16, reason: &str) {
+        self.outgoing.close(Some(code), reason);
+    }
+
+    /// Lets the last frames go out, for a moment at most, and ends the stream.
+    pub async fn farewell(mut self) {
+        let goodbye = async {
+            self.flush().await?;
+            self.transport.shutdown().await
+        };
+        // The peer may be gone already; nothing is left to do for it then.
+        let _ = tokio::time::timeout(FAREWELL, goodbye).await;
+    }
+}
+
+/// Frames on their way out.
+#[derive(Debug, Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    /// Since when `bytes` holds something.
+    since: Option<Instant>,
+    /// Something was written that TLS may still hold back.
+    flush_due: bool,
+    close_sent: bool,
+}
+
+impl Outgoing {
+    /// After a Close nothing may follow (RFC 6455 §5.5.1).
+    fn frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        if !self.close_sent {
+            self.since.get_or_insert_with(Instant::now);
+            encode(&mut self.bytes);
+        }
+    }
+
+    fn pong(&mut self, payload: &[u8]) {
+        if self.bytes.len() <= MAX_PENDING_OUT {
+            self.frame(|out| frame::encode_pong(payload, out));
+        }
+    }
+
+    fn close(&mut self, code: Option<u16>, reason: &str) {
+        self.frame(|out| frame::encode_close(code, reason, out));
+        self.close_sent = true;
+    }
+
+    fn refuse(&mut self, violation: &Violation) {
+        self.close(Some(violation.code), &violation.message);
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> Poll<io::Result<()>> {
+        let mut sent = 0;
+        let result = loop {
+            if sent == self.bytes.len() {
+                if !self.flush_due {
+                    break Poll::Ready(Ok(()));
+                }
+                let flushed = Pin::new(&mut *transport).poll_flush(cx);
+                self.flush_due = flushed.is_pending();
+                break flushed;
+            }
+            match Pin::new(&mut *transport).poll_write(cx, &self.bytes[sent..]) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
+                    sent += n;
+                    self.flush_due = true;
+                }
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        self.bytes.drain(..sent);
+        if self.bytes.is_empty() {
+            self.since = None;
+        }
+        result
+    }
+}
+
+/// Counts pings and pongs per second.
+#[derive(Debug, Default)]
+struct ControlFrames {
+    second: Option<Instant>,
+    count: u32,
+}
+
+impl ControlFrames {
+    fn count(&mut self) -> Result<(), Violation> {
+        let now = Instant::now();
+        if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
+            *self = ControlFrames { second: Some(now), count: 0 };
+        }
+        self.count += 1;
+        if self.count <= MAX_CONTROL_FRAMES_PER_SECOND {
+            return Ok(());
+        }
+        let message = format!("the server sends more than {MAX_CONTROL_FRAMES_PER_SECOND} pings and pongs a second");
+        Err(Violation { code: 1008, message })
+    }
+}
+
+enum Handshake {
+    Open(Box<Connection>),
+    Redirect(String),
+}
+
+/// The headers of the options, credentials among them: for the configured origin only.
+fn headers(config: &Config) -> Vec<(&str, Secret)> {
+    let is_authorization = |name: &str| name.eq_ignore_ascii_case("authorization");
+    let mut headers: Vec<(&str, Secret)> =
+        config.headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    if let Some(token) = &config.auth_token {
+        headers.retain(|(name, _)| !is_authorization(name));
+        headers.push(("Authorization", Secret::new(format!("Bearer {}", token.reveal()))));
+    } else if let Some(basic) = config.endpoint.basic_credentials()
+        && !headers.iter().any(|(name, _)| is_authorization(name))
+    {
+        headers.push(("Authorization", Secret::new(format!("Basic {basic}"))));
+    }
+    headers
+}

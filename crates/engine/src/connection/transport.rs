@@ -1,0 +1,190 @@
+//! The byte stream below a WebSocket: TCP, perhaps through a proxy, perhaps under TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_socks::tcp::Socks5Stream;
+
+use super::{OpenError, OpenErrorKind};
+use crate::config::{Proxy, ProxyScheme};
+use crate::endpoint::Endpoint;
+
+/// A proxy's answer to CONNECT may have this many bytes.
+const MAX_PROXY_ANSWER_BYTES: usize = 16 << 10;
+
+#[derive(Debug)]
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        proxy: Option<&Proxy>,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Transport, OpenError> {
+        let tcp = match proxy {
+            None => dial(endpoint.host(), endpoint.port()).await?,
+            Some(proxy) => match proxy.scheme {
+                ProxyScheme::Http => connect_through_http(proxy, endpoint).await?,
+                ProxyScheme::Socks5 => connect_through_socks5(proxy, endpoint).await?,
+            },
+        };
+        prepare(&tcp)
+            .map_err(|error| OpenError::new(OpenErrorKind::Tcp, format!("the socket cannot be set up: {error}")))?;
+        if !endpoint.is_tls() {
+            return Ok(Transport::Plain(tcp));
+        }
+        let name = ServerName::try_from(endpoint.host().to_owned()).map_err(|_| {
+            OpenError::new(OpenErrorKind::Certificate, format!("{} is not a name that TLS can check", endpoint.host()))
+        })?;
+        match TlsConnector::from(tls.clone()).connect(name, tcp).await {
+            Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
+            Err(error) => Err(tls_error(endpoint, &error)),
+        }
+    }
+}
+
+/// Small frames go out at once, and a peer that vanished is noticed even without pings.
+fn prepare(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive)
+}
+
+async fn dial(host: &str, port: u16) -> Result<TcpStream, OpenError> {
+    let addresses = lookup_host((host, port))
+        .await
+        .map_err(|error| OpenError::new(OpenErrorKind::Name, format!("the name {host} cannot be resolved: {error}")))?;
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = Some(format!("no connection to {host} at {address}: {error}")),
+        }
+    }
+    let message = last.unwrap_or_else(|| format!("the name {host} has no address"));
+    Err(OpenError::new(OpenErrorKind::Tcp, message))
+}
+
+/// HTTP CONNECT (RFC 9110 §9.3.6).
+async fn connect_through_http(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
+    let mut tcp = dial(&proxy.host, proxy.port).await?;
+    let target = match endpoint.host() {
+        v6 if v6.contains(':') => format!("[{v6}]:{}", endpoint.port()),
+        host => format!("{host}:{}", endpoint.port()),
+    };
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    if let Some((user, password)) = &proxy.credentials {
+        let pair = BASE64.encode(format!("{user}:{}", password.reveal()));
+        request.push_str(&format!("Proxy-Authorization: Basic {pair}\r\n"));
+    }
+    request.push_str("\r\n");
+    let broken = |what: String| OpenError::new(OpenErrorKind::Tcp, format!("the proxy {}: {what}", proxy.host));
+    tcp.write_all(request.as_bytes()).await.map_err(|error| broken(error.to_string()))?;
+    let mut answer = Vec::new();
+    loop {
+        // Neither TLS nor WebSocket lets the server speak first, so nothing beyond the answer can be read here.
+        if tcp.read_buf(&mut answer).await.map_err(|error| broken(error.to_string()))? == 0 {
+            return Err(broken("it closed the connection".into()));
+        }
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut response = httparse::Response::new(&mut headers);
+        match response.parse(&answer) {
+            Ok(httparse::Status::Complete(_)) => {
+                return match response.code {
+                    Some(200..=299) => Ok(tcp),
+                    code => Err(OpenError::new(
+                        OpenErrorKind::ProxyRefused,
+                        format!("the proxy {} answered CONNECT with status {}", proxy.host, code.unwrap_or_default()),
+                    )),
+                };
+            }
+            Ok(httparse::Status::Partial) if answer.len() < MAX_PROXY_ANSWER_BYTES => {}
+            _ => return Err(broken("its answer is not HTTP".into())),
+        }
+    }
+}
+
+/// SOCKS5 (RFC 1928) with a user name and password if there are some (RFC 1929); the proxy resolves the name.
+async fn connect_through_socks5(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
+    let tcp = dial(&proxy.host, proxy.port).await?;
+    let target = (endpoint.host(), endpoint.port());
+    let opened = match &proxy.credentials {
+        Some((user, password)) => {
+            Socks5Stream::connect_with_password_and_socket(tcp, target, user, password.reveal()).await
+        }
+        None => Socks5Stream::connect_with_socket(tcp, target).await,
+    };
+    opened.map(Socks5Stream::into_inner).map_err(|error| {
+        use tokio_socks::Error;
+        let kind = match error {
+            Error::PasswordAuthFailure(_) | Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
+                OpenErrorKind::ProxyRefused
+            }
+            _ => OpenErrorKind::Tcp,
+        };
+        OpenError::new(kind, format!("the proxy {}: {error}", proxy.host))
+    })
+}
+
+fn tls_error(endpoint: &Endpoint, error: &io::Error) -> OpenError {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let kind = match cause {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) => OpenErrorKind::Certificate,
+        _ => OpenErrorKind::Tcp,
+    };
+    let remedy = match cause {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "; to trust its authority, name it in websocket.ssl.ca.location"
+        }
+        Some(rustls::Error::AlertReceived(_)) => "; it may want a certificate: see websocket.ssl.certificate.location",
+        _ => "",
+    };
+    OpenError::new(kind, format!("TLS with {} failed: {error}{remedy}", endpoint.host()))
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Transport::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

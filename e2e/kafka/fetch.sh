@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Fetches the jars of Apache Kafka and Kafka Connect named by pom.xml into e2e/.kafka/libs, once, and into
+# e2e/.kafka/sample a source connector from Connect's own tests that stores nothing and asks for nothing: under its cover
+# a real Connect shows and alters the offsets of any connector.
+# A mark beside them holds the checksums of pom and script: a change fetches again, an interrupted fetch is not complete.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+home=$here/../.kafka
+mark=$home/complete
+sum=$(cat "$here/pom.xml" "$here/fetch.sh" | cksum)
+
+if [ -f "$mark" ] && [ "$(cat "$mark")" = "$sum" ]; then
+  echo "kafka: jars are in e2e/.kafka already"
+  exit 0
+fi
+command -v mvn >/dev/null || {
+  echo "kafka: mvn not found; install it with: apt-get install -y maven" >&2
+  exit 1
+}
+
+fetch() {
+  local kafka sample=$home/sample services=META-INF/services
+  kafka=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/pom.xml")
+  mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$home/libs" </dev/null &&
+    mvn -q -B -f "$here/pom.xml" dependency:unpack -Dartifact="org.apache.kafka:connect-runtime:$kafka:jar:test" \
+      -Dmdep.unpack.includes='org/apache/kafka/connect/runtime/SampleSource*' -DoutputDirectory="$sample" </dev/null &&
+    mkdir -p "$sample/$services" &&
+    echo org.apache.kafka.connect.runtime.SampleSourceConnector \
+      >"$sample/$services/org.apache.kafka.connect.source.SourceConnector"
+}
+
+rm -rf "$home"
+mkdir -p "$home"
+echo "kafka: fetching jars from Maven Central"
+# A registry drops a connection now and then; what has come stays in Maven's cache, so that another try is cheap.
+for try in 1 2 3; do
+  if fetch; then
+    echo "$sum" >"$mark"
+    echo "kafka: $(find "$home/libs" -name '*.jar' | wc -l) jars in e2e/.kafka/libs"
+    exit 0
+  fi
+  echo "kafka: fetching failed (try $try of 3)" >&2
+done
+exit 1

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# usage: scripts/needs.sh [--install] <need>...
+# Checks that each need is there; says what is missing and the apt line that installs it.
+# With --install and as root on Debian or Ubuntu it installs the missing ones through apt.
+set -euo pipefail
+
+RUST=1.88 # rust-version in Cargo.toml
+JAVA=17   # Kafka 4
+
+# The Debian package of a need. Debian 12's own Rust is too old, so there is none for cargo.
+package() {
+  case $1 in
+    gcc) echo gcc libc6-dev ;;
+    java) echo openjdk-17-jdk-headless ;;
+    mvn) echo maven ;;
+    setpriv) echo util-linux ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# Whether a need is met; says why when it is there but too old.
+met() {
+  command -v "$1" >/dev/null || return 1
+  case $1 in
+    cargo) at_least "$1" "$RUST" "$(cargo --version | awk '{print $2}')" ;;
+    java) at_least "$1" "$JAVA" "$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')" ;;
+  esac
+}
+
+at_least() {
+  [ "$(printf '%s\n%s\n' "$2" "$3" | sort -V | head -n 1)" = "$2" ] && return
+  echo "$1 is version ${3:-unknown}, at least $2 is needed" >&2
+  return 1
+}
+
+missing() {
+  for need in "$@"; do
+    met "$need" || echo "$need"
+  done
+}
+
+install=no
+if [ "${1:-}" = --install ]; then
+  install=yes
+  shift
+fi
+
+needs=$(missing "$@")
+[ -n "$needs" ] || exit 0
+
+packages=()
+for need in $needs; do
+  if [ "$need" = cargo ]; then
+    echo "cargo of Rust $RUST or newer is missing: install it from https://rustup.rs" >&2
+  else
+    read -ra names <<<"$(package "$need")"
+    packages+=("${names[@]}")
+  fi
+done
+
+if [ $install = yes ] && [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "missing: $(echo $needs); installing ${packages[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq </dev/null
+  apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null
+  packages=()
+  needs=$(missing "$@")
+  [ -n "$needs" ] || exit 0
+fi
+
+echo "missing: $(echo $needs)" >&2
+if [ ${#packages[@]} -gt 0 ]; then
+  echo "install with: apt-get update && apt-get install -y ${packages[*]}" >&2
+fi
+exit 1

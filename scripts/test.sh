@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs all of them; `make test`. Ends with cargo's result lines.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_NET_RETRY=${CARGO_NET_RETRY:-10}
+log=target/test.log
+
+stage() { echo; echo "==> $*"; }
+
+stage "needs"
+bash scripts/needs.sh --install cargo gcc make perl java mvn python3 setpriv || exit 1
+
+stage "Apache Kafka for the tests"
+bash e2e/kafka/fetch.sh || exit 1
+
+# The end-to-end tests start the built binaries. --all-targets builds with the features that cargo test uses, so nothing
+# is built twice.
+stage "build"
+cargo build --workspace --all-targets --locked || exit 1
+
+stage "tests"
+failed=()
+mkdir -p target
+cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || failed+=("cargo test")
+
+stage "Autobahn test suite"
+AUTOBAHN_PROFILE=dev bash scripts/autobahn.sh || failed+=("Autobahn")
+
+stage "results"
+grep -E '^ +(Running|Doc-tests) |^test result:|^test .* FAILED$|^error: ' "$log"
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'failed: %s\n' "${failed[@]}"
+  exit 1
+fi
+echo "all tests passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"
