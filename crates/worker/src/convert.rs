@@ -269,17 +269,17 @@ fn json_options(kind: Kind, properties: &IndexMap<String, String>) -> Result<boo
     {
         invalid("schemas.cache.size", text, "Not a number of type INT")?;
     }
-    if let Some(text) = properties.get("decimal.format") {
-        if !["NUMERIC", "BASE64"]
+    let known = |text: &str| {
+        ["NUMERIC", "BASE64"]
             .iter()
             .any(|known| known.eq_ignore_ascii_case(text.trim()))
-        {
-            invalid(
-                "decimal.format",
-                text,
-                "String must be one of (case insensitive): NUMERIC, BASE64",
-            )?;
-        }
+    };
+    if let Some(text) = properties.get("decimal.format").filter(|text| !known(text)) {
+        invalid(
+            "decimal.format",
+            text,
+            "String must be one of (case insensitive): NUMERIC, BASE64",
+        )?;
     }
     boolean("schemas.enable", true)
 }

@@ -279,12 +279,9 @@ fn compression(t: &mut Translation) {
     );
     let kind = kind.map_or_else(|| "none".to_owned(), |property| property.value);
     for (codec, least) in [("gzip", -1), ("lz4", 1), ("zstd", -131_072)] {
-        if let Some((level, option)) =
-            t.take_number(&format!("compression.{codec}.level"), ("INT", least))
-        {
-            if codec == kind {
-                t.set_limited("compression.level", level, &(-1..=12), &option);
-            }
+        let level = t.take_number(&format!("compression.{codec}.level"), ("INT", least));
+        if let Some((level, option)) = level.filter(|_| codec == kind) {
+            t.set_limited("compression.level", level, &(-1..=12), &option);
         }
     }
     t.set("compression.type", kind);
