@@ -82,7 +82,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Entries, DecodeError> {
     reader.expect(STREAM, "no Java serialization stream")?;
     reader.expect(MAP_CLASS, "not a java.util.HashMap")?;
     let load_factor = f32::from_bits(reader.u32()?);
-    if !(load_factor > 0.0) {
+    if load_factor.is_nan() || load_factor <= 0.0 {
         return Err(reader.garbage(format!("load factor {load_factor}")));
     }
     reader.u32()?;

@@ -1,0 +1,374 @@
+//! Properties without security of Java's producer, admin client and consumer (Kafka 4.3, `ProducerConfig` and
+//! `AdminClientConfig`) for librdkafka 2.12. Java's default is set wherever librdkafka has another one.
+
+use super::translation::{Number, Translation};
+use crate::config_error::ConfigError;
+
+const LARGEST_INT: i64 = i32::MAX as i64;
+/// Java means "for ever" with the largest number, librdkafka with 0.
+const FOR_EVER: &str = "0";
+/// More than this in flight can reorder the batches of an idempotent producer.
+const IDEMPOTENT_IN_FLIGHT: i64 = 5;
+const BOOLEAN: &[&str] = &["true", "false"];
+
+const COMMON: &[Number] = &[
+    Number {
+        name: "send.buffer.bytes",
+        java: ("INT", -1),
+        setting: "socket.send.buffer.bytes",
+        range: 0..=100_000_000,
+        default: None,
+    },
+    Number {
+        name: "receive.buffer.bytes",
+        java: ("INT", -1),
+        setting: "socket.receive.buffer.bytes",
+        range: 0..=100_000_000,
+        default: None,
+    },
+    Number {
+        name: "socket.connection.setup.timeout.ms",
+        java: ("LONG", 0),
+        setting: "socket.connection.setup.timeout.ms",
+        range: 1_000..=LARGEST_INT,
+        default: None,
+    },
+    Number {
+        name: "metadata.recovery.rebootstrap.trigger.ms",
+        java: ("LONG", 0),
+        setting: "metadata.recovery.rebootstrap.trigger.ms",
+        range: 0..=LARGEST_INT,
+        default: None,
+    },
+    // -1 and other negative numbers keep idle connections open in Java, as 0 does here.
+    Number {
+        name: "connections.max.idle.ms",
+        java: ("LONG", i64::MIN),
+        setting: "connections.max.idle.ms",
+        range: 0..=LARGEST_INT,
+        default: Some(540_000),
+    },
+];
+
+const CONSUMER: &[Number] = &[
+    Number {
+        name: "fetch.min.bytes",
+        java: ("INT", 0),
+        setting: "fetch.min.bytes",
+        range: 1..=100_000_000,
+        default: None,
+    },
+    Number {
+        name: "fetch.max.bytes",
+        java: ("INT", 0),
+        setting: "fetch.max.bytes",
+        range: 0..=2_147_483_135,
+        default: None,
+    },
+    Number {
+        name: "fetch.max.wait.ms",
+        java: ("INT", 0),
+        setting: "fetch.wait.max.ms",
+        range: 0..=300_000,
+        default: None,
+    },
+    Number {
+        name: "max.partition.fetch.bytes",
+        java: ("INT", 0),
+        setting: "fetch.message.max.bytes",
+        range: 1..=1_000_000_000,
+        default: None,
+    },
+];
+
+/// What every client has.
+pub(super) fn common(t: &mut Translation) {
+    bootstrap_servers(t);
+    for name in ["client.id", "client.rack"] {
+        if let Some(property) = t.take_text(name) {
+            t.set(name, property.value);
+        }
+    }
+    let lookups = [
+        "use_all_dns_ips",
+        "resolve_canonical_bootstrap_servers_only",
+    ];
+    for (name, words) in [
+        ("client.dns.lookup", &lookups[..]),
+        ("enable.metrics.push", BOOLEAN),
+        ("metadata.recovery.strategy", &["none", "rebootstrap"]),
+    ] {
+        if let Some(property) = t.take_word(name, words) {
+            t.set(name, property.value);
+        }
+    }
+    for number in COMMON {
+        t.number(number);
+    }
+    backoff(t, "reconnect.backoff", 50, 0..=3_600_000);
+    backoff(t, "retry.backoff", 100, 1..=300_000);
+    let (refresh, option) = t
+        .take_number("metadata.max.age.ms", ("LONG", 0))
+        .unwrap_or((300_000, "metadata.max.age.ms".to_owned()));
+    t.set_limited(
+        "topic.metadata.refresh.interval.ms",
+        refresh,
+        &(1..=3_600_000),
+        &option,
+    );
+    // Java refreshes at this age. librdkafka forgets, so it must have refreshed well before.
+    t.set(
+        "metadata.max.age.ms",
+        refresh.saturating_mul(3).clamp(1, 86_400_000).to_string(),
+    );
+    let (timeout, option) = t
+        .take_number("request.timeout.ms", ("INT", 0))
+        .unwrap_or((30_000, "request.timeout.ms".to_owned()));
+    t.set_limited("socket.timeout.ms", timeout, &(10..=300_000), &option);
+}
+
+/// The settings that a producer adds; returns `max.request.size` and `max.block.ms`.
+pub(super) fn producer(t: &mut Translation) -> (usize, Option<u64>) {
+    // The broker's own wait for its replicas: the same number, which `common` takes next.
+    let request_timeout = t.peek_number("request.timeout.ms").unwrap_or(30_000);
+    t.set(
+        "request.timeout.ms",
+        request_timeout.clamp(1, 900_000).to_string(),
+    );
+    let linger = t
+        .number(&Number {
+            name: "linger.ms",
+            java: ("LONG", 0),
+            setting: "linger.ms",
+            range: 0..=900_000,
+            default: Some(5),
+        })
+        .unwrap_or(5);
+    // How long records without a key stay on one partition: long enough to fill a batch, as Java's sticky partitioner.
+    t.set(
+        "sticky.partitioning.linger.ms",
+        linger.saturating_mul(2).clamp(10, 900_000).to_string(),
+    );
+    t.number(&Number {
+        name: "batch.size",
+        java: ("INT", 0),
+        setting: "batch.size",
+        range: 1..=LARGEST_INT,
+        default: Some(16_384),
+    });
+    let max_request_size = t
+        .number(&Number {
+            name: "max.request.size",
+            java: ("INT", 0),
+            setting: "message.max.bytes",
+            range: 1_000..=1_000_000_000,
+            default: Some(1_048_576),
+        })
+        .unwrap_or(1_048_576);
+    let buffer = t
+        .take_number("buffer.memory", ("LONG", 0))
+        .map_or(33_554_432, |(bytes, _)| bytes);
+    t.set(
+        "queue.buffering.max.kbytes",
+        (buffer / 1024).clamp(1, LARGEST_INT).to_string(),
+    );
+    // The buffer is bounded in bytes alone, as in Java.
+    t.set("queue.buffering.max.messages", "0");
+    let max_block = t
+        .take_number("max.block.ms", ("LONG", 0))
+        .map_or(i64::MAX, |(milliseconds, _)| milliseconds);
+    delivery(t, linger, request_timeout);
+    compression(t);
+    partitioner(t);
+    idempotence(t);
+    if let Some(id) = t.take_text("transactional.id") {
+        let why = "this worker writes without transactions; remove the option";
+        t.errors
+            .push(ConfigError::invalid(&id.option, &id.value, why));
+    }
+    let max_block = (max_block != i64::MAX).then(|| max_block.unsigned_abs());
+    (
+        usize::try_from(max_request_size.clamp(1_000, 1_000_000_000)).unwrap_or(usize::MAX),
+        max_block,
+    )
+}
+
+/// The settings that a consumer adds.
+pub(super) fn consumer(t: &mut Translation) {
+    for number in CONSUMER {
+        t.number(number);
+    }
+    if let Some(group) = t.take_text("group.id") {
+        t.set("group.id", group.value);
+    }
+    for (name, words) in [
+        ("auto.offset.reset", &["earliest", "latest"][..]),
+        ("isolation.level", &["read_uncommitted", "read_committed"]),
+        ("check.crcs", BOOLEAN),
+        ("allow.auto.create.topics", BOOLEAN),
+        ("enable.auto.commit", BOOLEAN),
+    ] {
+        if let Some(property) = t.take_word(name, words) {
+            t.set(name, property.value);
+        }
+    }
+}
+
+fn bootstrap_servers(t: &mut Translation) {
+    let Some(property) = t.take_text("bootstrap.servers") else {
+        t.errors.push(ConfigError::missing("bootstrap.servers"));
+        return;
+    };
+    let mut servers = Vec::new();
+    for server in property
+        .value
+        .split(',')
+        .map(str::trim)
+        .filter(|server| !server.is_empty())
+    {
+        let port = server.rsplit_once(':').and_then(|(host, port)| {
+            if host.is_empty() {
+                None
+            } else {
+                port.parse::<u16>().ok()
+            }
+        });
+        if port.is_none() {
+            let why = format!("Invalid url in bootstrap.servers: {server}; write host:port");
+            t.errors
+                .push(ConfigError::invalid(&property.option, &property.value, why));
+            return;
+        }
+        servers.push(server);
+    }
+    t.set("bootstrap.servers", servers.join(","));
+}
+
+/// A first wait and its limit, which librdkafka wants in this order; Java takes the first wait as the limit otherwise.
+fn backoff(t: &mut Translation, name: &str, default: i64, range: std::ops::RangeInclusive<i64>) {
+    let (first_name, max_name) = (format!("{name}.ms"), format!("{name}.max.ms"));
+    let (first, option) = t
+        .take_number(&first_name, ("LONG", 0))
+        .unwrap_or((default, first_name.clone()));
+    t.set_limited(&first_name, first, &range, &option);
+    let (max, option) = t
+        .take_number(&max_name, ("LONG", 0))
+        .unwrap_or((1_000, max_name.clone()));
+    t.set_limited(&max_name, max.max(first), &range, &option);
+}
+
+/// Connect never gives a record up, unless the user says so.
+fn delivery(t: &mut Translation, linger: i64, request_timeout: i64) {
+    match t.take_number("delivery.timeout.ms", ("INT", 0)) {
+        Some((timeout, option)) if timeout < LARGEST_INT => {
+            if timeout < linger.saturating_add(request_timeout) {
+                let why = "should be equal to or larger than linger.ms + request.timeout.ms";
+                t.errors
+                    .push(ConfigError::invalid(&option, &timeout.to_string(), why));
+            }
+            t.set("delivery.timeout.ms", timeout.to_string());
+        }
+        _ => t.set("delivery.timeout.ms", FOR_EVER),
+    }
+}
+
+fn compression(t: &mut Translation) {
+    let kind = t.take_word(
+        "compression.type",
+        &["none", "gzip", "snappy", "lz4", "zstd"],
+    );
+    let kind = kind.map_or_else(|| "none".to_owned(), |property| property.value);
+    for (codec, least) in [("gzip", -1), ("lz4", 1), ("zstd", -131_072)] {
+        let level = t.take_number(&format!("compression.{codec}.level"), ("INT", least));
+        if let Some((level, option)) = level.filter(|_| codec == kind) {
+            t.set_limited("compression.level", level, &(-1..=12), &option);
+        }
+    }
+    t.set("compression.type", kind);
+}
+
+/// Keyed records must meet those of Java producers: murmur2, where librdkafka would take CRC32.
+fn partitioner(t: &mut Translation) {
+    let ignore_keys = t
+        .take_word("partitioner.ignore.keys", BOOLEAN)
+        .is_some_and(|property| property.value == "true");
+    let class = t.take_text("partitioner.class");
+    let kind = match class
+        .as_ref()
+        .map(|property| property.value.rsplit('.').next().unwrap_or_default())
+    {
+        None | Some("DefaultPartitioner") if !ignore_keys => "murmur2_random",
+        None
+        | Some("DefaultPartitioner" | "UniformStickyPartitioner" | "RoundRobinPartitioner") => {
+            "random"
+        }
+        Some(_) => {
+            if let Some(property) = class {
+                let why =
+                    "this worker runs no Java classes; leave it out for Java's default partitioner";
+                t.errors
+                    .push(ConfigError::invalid(&property.option, &property.value, why));
+            }
+            return;
+        }
+    };
+    t.set("partitioner", kind);
+}
+
+/// Connect turns idempotence off and sends one request at a time. Idempotence with up to five in flight keeps the same
+/// order with fewer duplicates and more throughput, so it is on unless the user's own options speak against it.
+fn idempotence(t: &mut Translation) {
+    let wanted = t.take_word("enable.idempotence", BOOLEAN);
+    let acks = t.take_word("acks", &["all", "-1", "0", "1"]);
+    let in_flight = t.take_number("max.in.flight.requests.per.connection", ("INT", 1));
+    let retries = t.take_number("retries", ("INT", 0));
+    let acks_all = acks
+        .as_ref()
+        .is_none_or(|property| matches!(property.value.as_str(), "all" | "-1"));
+    let few = in_flight
+        .as_ref()
+        .is_none_or(|(number, _)| *number <= IDEMPOTENT_IN_FLIGHT);
+    let retrying = retries.as_ref().is_none_or(|(number, _)| *number > 0);
+    let on = match &wanted {
+        Some(property) if property.value == "true" => {
+            for (fine, why) in [
+                (
+                    acks_all,
+                    "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.",
+                ),
+                (
+                    few,
+                    "Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer.",
+                ),
+                (
+                    retrying,
+                    "Must set retries to non-zero when using the idempotent producer.",
+                ),
+            ] {
+                if !fine {
+                    t.errors.push(ConfigError::sentence(&property.option, why));
+                }
+            }
+            true
+        }
+        Some(_) => false,
+        None => acks_all && few && retrying,
+    };
+    // Without idempotence Connect's own default keeps the order over retries.
+    let default_in_flight = if on { IDEMPOTENT_IN_FLIGHT } else { 1 };
+    let (in_flight, option) = in_flight.unwrap_or((default_in_flight, String::new()));
+    t.set_limited(
+        "max.in.flight.requests.per.connection",
+        in_flight,
+        &(1..=1_000_000),
+        &option,
+    );
+    t.set("enable.idempotence", on.to_string());
+    t.set(
+        "acks",
+        acks.map_or_else(|| "all".to_owned(), |property| property.value),
+    );
+    if let Some((retries, _)) = retries {
+        t.set("retries", retries.to_string());
+    }
+}

@@ -1,0 +1,67 @@
+//! Stores that `keytool` of JDK 17 wrote, in base64. All hold the certificate `CN=client` or its P-256 key.
+
+use base64::Engine as _;
+
+/// JKS truststore, password `changeit`.
+pub(crate) const TRUST_JKS: &str = "\
+     /u3+7QAAAAIAAAABAAAAAgACY2EAAAGiDVk2BwAFWC41MDkAAAE/MIIBOzCB4qADAgECAgkAnYJwWtSHsjIwCgYIKoZIzj0EAwIw\
+     ETEPMA0GA1UEAxMGY2xpZW50MCAXDTI2MTEyNDExMzc1OVoYDzIxMjYxMDMxMTEzNzU5WjARMQ8wDQYDVQQDEwZjbGllbnQwWTAT\
+     BgcqhkjOPQIBBggqhkjOPQMBBwNCAATg0bnvaYfExy1zX12jQyqx4f9D6KPcGY4nmThBb/sKLvZ0+iHHIqU0roAX3sFWA8q2xrjs\
+     tJ2xoYGh0jwBlsL9oyEwHzAdBgNVHQ4EFgQU3aN1gzbOfcY0IfCcSKNsvoeHxa8wCgYIKoZIzj0EAwIDSAAwRQIgdk4vTuztwwCm\
+     rbF38KlLlWkCu1FUvhacroMR17aVuV8CIQDHd+kpTb7jZbhCtuSAa9lSdUQlOzqKTDy2f7nE+Np5Zj4ltpXc5wbqBijfVPW+ZQku\
+     iOpB";
+/// PKCS12 truststore, password `changeit`.
+pub(crate) const TRUST_PKCS12: &str = "\
+     MIICogIBAzCCAkwGCSqGSIb3DQEHAaCCAj0EggI5MIICNTCCAjEGCSqGSIb3DQEHBqCCAiIwggIeAgEAMIICFwYJKoZIhvcNAQcB\
+     MGYGCSqGSIb3DQEFDTBZMDgGCSqGSIb3DQEFDDArBBRDq/FnSmJZ0j4PPZrY5kBLN6mAZgICJxACASAwDAYIKoZIhvcNAgkFADAd\
+     BglghkgBZQMEASoEECrvDfo1bmLUhqkwhEYjVOmAggGgX9mbuKJ7C/1+Z4y7geIQ18kfT+2Fs+B66nby2xi8b1H0H6YK8/3DOzLv\
+     RVbKlWL97PaLsNZdZYt1CpOgPdWxmoWDbenezMPMiQqZRNOeW8JUUHp4QiVnXTNJetMM4/7+xBMHY0KkTuzqbkJ0aQgsh0JYtqgT\
+     yq7pV1XECIUKjmiKsK7YcW71Mg14BkkEhxThm03VHdFiDxpMeWLV3giSmIK4OWB+nexSoDPIA0dyEzS8rk/mCn8mNbgGi9om05cv\
+     3Vg6gvdeAIE4E2mph/xIBrGQQjuIJHDjpLkoGfJCb/+yS7OIfNA5XeAAVxPgZHmTCEKTNBifSVgwfLm2zw1XEaW19TCq6KX5CPKn\
+     CwyiOW0HxTzcZyeR6xjtifpURjoeg7Ui8U3kHH4bJRV7nV7fbpJGpI5PwJHHw5DAMEgtvqJ8+Drz/yabBb0sj+TuNcaAqeLHkQwk\
+     LceU8KevUsKEoRo82hVTQU0odaA3Bb1xI4tmNBaKvUrH01kJtCJwaSyqxbDY0+uVLnelb3SWYGj67CEoDhGcqjg3QocdcALOfhMw\
+     TTAxMA0GCWCGSAFlAwQCAQUABCCcZ2Xj+wZCykW5dYYp2+YEdJHL9lwFPdXM/kipEJLvYQQUwf2m3fvDlTAkJjjtUqr1MLAoqkUC\
+     AicQ";
+/// PKCS12 truststore with RC2, as JDK 8 wrote it, password `changeit`.
+pub(crate) const TRUST_PKCS12_OLD: &str = "\
+     MIICVgIBAzCCAg8GCSqGSIb3DQEHAaCCAgAEggH8MIIB+DCCAfQGCSqGSIb3DQEHBqCCAeUwggHhAgEAMIIB2gYJKoZIhvcNAQcB\
+     MCkGCiqGSIb3DQEMAQYwGwQUjOHW2q5eRJoO7+D2Qvy/pP9T7vsCAwDDUICCAaCdFN3BAu5UfACK8SGQJWFfKWpMHLGvblVuGyLm\
+     dIgrbveFQ//oZCm0T9SqspQQ2UtPlf5VXZyq49FIyDX7DuJqb1si6EWicrqpKBT0L8p/ZixVIRenyYpm5OcqGyqJkr/ynyNWd+pH\
+     aFfaZgK/hU/epDidVfnpsudqHuhep/P6JVYJdfWZCtj5Fex4wB6azLRfC5QJWxF6D8jMjzZIXbl+zTNDNolgoS+OGdLGbqcq4Mz2\
+     UWB9Flg1Kvqj24+KbGXWMxhMMNOUPi2LcTtL3khDAarzp7dF3qXO5BqDkxzf8r52vad2AZQmiGM5tQHjXznj5IaiJlP63ApU4Z4O\
+     9yabtuDMq/IfACiUqelKWg5cVwTab62mFxRsQmBjKOpKzBLOiKt5EMml6ebilGia6mEE61gINW2iDa0l0mvvw2+iwH3gzKaafNfB\
+     PX7bAdRo/QPzhARe+1eM1/KcxEfnAuPvvVLkE2ps0zzIpZqY8gzA7ZtvuMvV5PNzaePPd55BDhMzzJFE8L3UPVYGkWc3qkwDwSom\
+     gpOUPGnmqtIv9llr5jA+MCEwCQYFKw4DAhoFAAQUC8NWBwBfsMr9ZmhxLpu/ajYn4+4EFHuy/T5347VKTu7qfULB9S2Iazr8AgMB\
+     hqA=";
+/// JKS keystore, password `storepass`, key password `keypass1`.
+pub(crate) const KEY_JKS: &str = "\
+     /u3+7QAAAAIAAAABAAAAAQAGY2xpZW50AAABog1ZNMUAAAB/MH0wDgYKKwYBBAEqAhEBAQUABGtUisUtcsEan8TXruhuTQr7hIgu\
+     LY4cJblVAnOLv6YaDe/6R1M70ZAm6lGychTWqkk4k96fOgnRN11FROOUsvoT8ukMwe2234MA/sGWekcq5BYNL4Vw6r6x4wj77YkP\
+     K3LmTmiiPXNBhvuWpAAAAAEABVguNTA5AAABPzCCATswgeKgAwIBAgIJAJ2CcFrUh7IyMAoGCCqGSM49BAMCMBExDzANBgNVBAMT\
+     BmNsaWVudDAgFw0yNjExMjQxMTM3NTlaGA8yMTI2MTAzMTExMzc1OVowETEPMA0GA1UEAxMGY2xpZW50MFkwEwYHKoZIzj0CAQYI\
+     KoZIzj0DAQcDQgAE4NG572mHxMctc19do0MqseH/Q+ij3BmOJ5k4QW/7Ci72dPohxyKlNK6AF97BVgPKtsa47LSdsaGBodI8AZbC\
+     /aMhMB8wHQYDVR0OBBYEFN2jdYM2zn3GNCHwnEijbL6Hh8WvMAoGCCqGSM49BAMCA0gAMEUCIHZOL07s7cMApq2xd/CpS5VpArtR\
+     VL4WnK6DEde2lblfAiEAx3fpKU2+42W4QrbkgGvZUnVEJTs6ikw8tn+5xPjaeWaI9cR5J5uGXrRkC6DOEGYDfJL9uA==";
+/// PKCS12 keystore of the same key, password `storepass`.
+pub(crate) const KEY_PKCS12: &str = "\
+     MIID8AIBAzCCA5oGCSqGSIb3DQEHAaCCA4sEggOHMIIDgzCCASoGCSqGSIb3DQEHAaCCARsEggEXMIIBEzCCAQ8GCyqGSIb3DQEM\
+     CgECoIG9MIG6MGYGCSqGSIb3DQEFDTBZMDgGCSqGSIb3DQEFDDArBBR8JmNSELN9nXH7sSDEqHlCPaFFrwICJxACASAwDAYIKoZI\
+     hvcNAgkFADAdBglghkgBZQMEASoEEMaBvmPPh8/OOozTZT38dLEEUCli8/ptrf6JsjW9Td1vGcFsyfA4fNah+BVflcr6I5ejIeSa\
+     aHb7H1mNkFqaRGpaDNoGsxsMRs0HiOR/+/a5bJTbjlZrK0WJriegzN7Rd7jCMUAwGwYJKoZIhvcNAQkUMQ4eDABjAGwAaQBlAG4A\
+     dDAhBgkqhkiG9w0BCRUxFAQSVGltZSAxNzk1NTIwMjgwNTg2MIICUQYJKoZIhvcNAQcGoIICQjCCAj4CAQAwggI3BgkqhkiG9w0B\
+     BwEwZgYJKoZIhvcNAQUNMFkwOAYJKoZIhvcNAQUMMCsEFH0+y65feUUmlWqZetU7IwLkrKpJAgInEAIBIDAMBggqhkiG9w0CCQUA\
+     MB0GCWCGSAFlAwQBKgQQFXmHajF8MCp5ulspZKVxM4CCAcDNJAj5gO67HNwhK42QTAL4mmTneeLL8CCtpVlwh5YMO/e4+TYZ2ZSf\
+     82DQ2j5yYmPaVWZy80+Brg2+34Nkqnwb1KUMxcH0F3/GfAymFzEvXuEEQFwTOsqI+iexYz7w8obllzbstafFLDPz7AmKyBVoIwz8\
+     6UDojagEIrqeiDegSa1LLwzEAcx1ZV7znXPhigSoavjEn45SC+5EPg0K/hqo2QijSWQ1R+r+M7A/SRtAmwahB0XCIJDMvvysiFOD\
+     oy69C9z0JeaHmT1f6kid92DIecS/mOz1l0WNpWcqZWO7z6WZSKH/9QDQEUSvutAJCnFHIajI9hm7Bwrgsou+EXgkkoX5q3Kot9DX\
+     AtZkr5y/hrbQNzD+bVebn9SgI/hL7Uk1yHh8ftT5VU5m9+fXGkmmH4OilcISRFFaBIa0UAoMlm+GHjpyveXXA9PAhGLzmtkBur8C\
+     r0H9sZ0qU3QPZ6otm7gaiLVuLYGT5UcHEW2uvrGpy9Vx4deIjBCFtGDLz4mkixQ3Y+yb20Y1HoZ3DS4HHfhO261OWR+PjA0T0fpx\
+     pSS2FtGuLxuq+qdsj9dd/2so/hitjZheKi5ewj17quxdME0wMTANBglghkgBZQMEAgEFAAQged9ltbmSO5hpTCX0eVw8ezCNBQmo\
+     82ZIHgBoA21IHQIEFCsZ2yU3pfajFyMwQdsZq5uCH4VtAgInEA==";
+
+/// The bytes of one of the stores.
+pub(crate) fn bytes(store: &str) -> Vec<u8> {
+    base64::engine::general_purpose::STANDARD
+        .decode(store)
+        .unwrap()
+}

@@ -1,0 +1,171 @@
+//! The properties of one client while they are turned into librdkafka's settings.
+
+use std::ops::RangeInclusive;
+
+use indexmap::IndexMap;
+
+use crate::config_error::ConfigError;
+
+/// A Java client property.
+#[derive(Clone)]
+pub(super) struct Property {
+    /// Trimmed, as Kafka trims every value.
+    pub(super) value: String,
+    /// The full name of the option that set it, for example `producer.override.acks`.
+    pub(super) option: String,
+}
+
+/// What is left to translate, and what came out so far.
+#[derive(Default)]
+pub(super) struct Translation {
+    pub(super) properties: IndexMap<String, Property>,
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) warnings: Vec<String>,
+    pub(super) errors: Vec<ConfigError>,
+}
+
+/// A numeric property: what Java accepts, and what librdkafka does.
+pub(super) struct Number {
+    /// Java's name.
+    pub(super) name: &'static str,
+    /// Java's type, INT or LONG, with its least value.
+    pub(super) java: (&'static str, i64),
+    /// librdkafka's name.
+    pub(super) setting: &'static str,
+    /// librdkafka's range; a value outside is brought inside, with a warning.
+    pub(super) range: RangeInclusive<i64>,
+    /// Java's default where librdkafka has another.
+    pub(super) default: Option<i64>,
+}
+
+impl Translation {
+    /// Adds a layer of properties; later layers replace earlier ones.
+    pub(super) fn layer<'a>(
+        &mut self,
+        prefix: &str,
+        properties: impl Iterator<Item = (&'a str, &'a str)>,
+    ) {
+        for (name, value) in properties {
+            let property = Property {
+                value: value.trim().to_owned(),
+                option: format!("{prefix}{name}"),
+            };
+            self.properties.insert(name.to_owned(), property);
+        }
+    }
+
+    /// Takes a property, also an empty one.
+    pub(super) fn take(&mut self, name: &str) -> Option<Property> {
+        self.properties.shift_remove(name)
+    }
+
+    /// Takes a property; an empty one counts as not set.
+    pub(super) fn take_text(&mut self, name: &str) -> Option<Property> {
+        self.take(name)
+            .filter(|property| !property.value.is_empty())
+    }
+
+    /// Takes all properties whose names begin with `prefix`.
+    pub(super) fn take_prefix(&mut self, prefix: &str) -> Vec<(String, Property)> {
+        let all = std::mem::take(&mut self.properties);
+        let (taken, rest): (IndexMap<_, _>, _) = all
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(prefix));
+        self.properties = rest;
+        taken.into_iter().collect()
+    }
+
+    /// Takes one of a few words; an unknown one is an error.
+    pub(super) fn take_word(&mut self, name: &str, words: &[&str]) -> Option<Property> {
+        let mut property = self.take(name)?;
+        match words
+            .iter()
+            .find(|word| word.eq_ignore_ascii_case(&property.value))
+        {
+            Some(word) => {
+                property.value = (*word).to_owned();
+                Some(property)
+            }
+            None => {
+                let why = match words {
+                    ["true", "false"] => "Expected value to be either true or false".to_owned(),
+                    _ => format!(
+                        "String must be one of (case insensitive): {}",
+                        words.join(", ")
+                    ),
+                };
+                self.errors
+                    .push(ConfigError::invalid(&property.option, &property.value, why));
+                None
+            }
+        }
+    }
+
+    /// A number that stays to be taken; a wrong one is reported when it is.
+    pub(super) fn peek_number(&self, name: &str) -> Option<i64> {
+        self.properties
+            .get(name)?
+            .value
+            .parse()
+            .ok()
+            .filter(|number: &i64| (0..=i64::from(i32::MAX)).contains(number))
+    }
+
+    /// Takes a number that Java accepts.
+    pub(super) fn take_number(
+        &mut self,
+        name: &str,
+        (java_type, least): (&str, i64),
+    ) -> Option<(i64, String)> {
+        let property = self.take(name)?;
+        let largest = if java_type == "INT" {
+            i64::from(i32::MAX)
+        } else {
+            i64::MAX
+        };
+        let why = match property.value.parse::<i64>() {
+            Ok(number) if number < least => format!("Value must be at least {least}"),
+            Ok(number) if number <= largest => return Some((number, property.option)),
+            _ => format!("Not a number of type {java_type}"),
+        };
+        self.errors
+            .push(ConfigError::invalid(&property.option, &property.value, why));
+        None
+    }
+
+    /// Takes and sets a number, or sets its default; returns it as Java would see it.
+    pub(super) fn number(&mut self, number: &Number) -> Option<i64> {
+        match self.take_number(number.name, number.java) {
+            Some((value, option)) => {
+                self.set_limited(number.setting, value, &number.range, &option);
+                Some(value)
+            }
+            None => {
+                let value = number.default?;
+                self.set(number.setting, value.to_string());
+                Some(value)
+            }
+        }
+    }
+
+    /// Sets a number that came from `option`, brought into librdkafka's range. -1 as "no value" may become 0 silently.
+    pub(super) fn set_limited(
+        &mut self,
+        setting: &str,
+        value: i64,
+        range: &RangeInclusive<i64>,
+        option: &str,
+    ) {
+        let limited = value.clamp(*range.start(), *range.end());
+        if limited != value && (value, limited) != (-1, 0) {
+            let (start, end) = (range.start(), range.end());
+            self.warnings.push(format!("{option}={value} is taken as {limited}: the Kafka client here knows {start} to {end}"));
+        }
+        self.set(setting, limited.to_string());
+    }
+
+    /// Sets a setting of librdkafka.
+    pub(super) fn set(&mut self, setting: &str, value: impl Into<String>) {
+        self.settings.push((setting.to_owned(), value.into()));
+    }
+}
