@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::deflate::Deflater;
 use crate::frame::{self, BINARY, FIN, TEXT};
-use crate::script::{Content, Kind, Messages};
 use crate::stats::now_us;
+use crate::step::{Content, Kind, Messages};
 use crate::trades::Trades;
 
 /// The size of a buffer, unless one message is larger.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::script::{Close, Content, Messages, Play, Script, Step};
+use crate::script::{Play, Script};
 use crate::server::Server;
 use crate::stats::{Ended, Stats};
+use crate::step::{Close, Content, Messages, Step};
 
 /// How a [`Feed`] behaves.
 #[derive(Debug, Clone, PartialEq)]

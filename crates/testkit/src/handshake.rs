@@ -153,8 +153,7 @@ pub(crate) async fn refuse(
             let headers = b"X-Endless: 0123456789abcdef0123456789abcdef\r\n"
                 .repeat(if *every_ms == 0 { 200 } else { 1 });
             loop {
-                io.write_all(&headers).await?;
-                io.flush().await?;
+                write(io, &headers).await?;
                 if *every_ms > 0 {
                     sleep(Duration::from_millis(*every_ms)).await;
                 }
@@ -200,15 +199,19 @@ pub(crate) async fn write_response(io: &mut Io, response: &Reject) -> io::Result
         response.body.len(),
         response.body
     ));
-    io.write_all(text.as_bytes()).await?;
+    write(io, text.as_bytes()).await
+}
+
+/// Writes bytes, through TLS too.
+pub(crate) async fn write(io: &mut Io, bytes: &[u8]) -> io::Result<()> {
+    io.write_all(bytes).await?;
     io.flush().await
 }
 
 /// Writes the 101 answer byte by byte.
 pub(crate) async fn drip(io: &mut Io, bytes: &[u8], every_ms: u64) -> io::Result<()> {
     for byte in bytes {
-        io.write_all(&[*byte]).await?;
-        io.flush().await?;
+        write(io, &[*byte]).await?;
         sleep(Duration::from_millis(every_ms)).await;
     }
     Ok(())
@@ -243,7 +246,7 @@ pub(crate) fn from_hex(text: &str) -> io::Result<Vec<u8>> {
                 "hex \"{text}\" has a character that is no hexadecimal digit"
             ))
         })?;
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(io::Error::other(format!(
             "hex \"{text}\" has an odd number of digits"
         )));

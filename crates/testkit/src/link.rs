@@ -27,6 +27,9 @@ const MAX_CLIENT_MESSAGE: usize = 16 * 1024 * 1024;
 /// Pongs that wait for the socket; more are left out.
 const MAX_QUEUED: usize = 1024 * 1024;
 
+/// Unanswered pings that are remembered.
+const MAX_OPEN_PINGS: usize = 10_000;
+
 /// A plain or TLS socket.
 pub(crate) enum Io {
     Plain(TcpStream),
@@ -396,7 +399,7 @@ impl Link {
     fn take_pong(&mut self, payload: &[u8]) {
         let answered = self.open_pings.iter().position(|(ping, _)| ping == payload);
         // A pong answers the pings before it, too (RFC 6455 section 5.5.3).
-        let before = answered.and_then(|index| self.open_pings.drain(..=index).last());
+        let before = answered.and_then(|index| self.open_pings.drain(..=index).next_back());
         self.record.change(|stats| {
             stats.pongs_received += 1;
             if let Some((_, sent)) = before {
@@ -505,6 +508,9 @@ impl Link {
             stats.pings_sent += 1;
             stats.sent
         });
+        if self.open_pings.len() == MAX_OPEN_PINGS {
+            self.open_pings.pop_front();
+        }
         self.open_pings.push_back((payload.to_vec(), sent));
         let mut bytes = Vec::new();
         frame::frame(&mut bytes, FIN | PING, payload);

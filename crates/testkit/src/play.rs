@@ -10,11 +10,14 @@ use crate::deflate::{self, Deflater};
 use crate::frame::{self, BINARY, CONTINUATION, FIN, PING, RSV1, TEXT};
 use crate::handshake::from_hex;
 use crate::link::{Link, Pongs, Stop};
-use crate::script::{Close, Deflate, Messages, OnClose, Play, Step, Violation};
+use crate::script::{Deflate, OnClose, Play};
 use crate::stats::Ended;
+use crate::step::{Close, Messages, Step, Violation};
 
 /// How long the client may take to end TCP after the server did.
-const LINGER: Duration = Duration::from_secs(10);
+pub(crate) const LINGER: Duration = Duration::from_secs(10);
+/// In seconds; a rate near zero must not overflow the clock.
+const FAR: f64 = 1e9;
 const CHUNK: usize = 64 * 1024;
 
 /// Plays all steps, then the end of the connection; returns how it ended.
@@ -72,6 +75,10 @@ impl Player {
                 } else {
                     Ended::ClientGone
                 }
+            }
+            Stop::CloseNow(_) if self.link.close_sent => {
+                let stop = self.link.serve().await;
+                Box::pin(self.end(stop, on_close)).await
             }
             Stop::CloseNow(code) => {
                 let close = Close {
@@ -311,7 +318,7 @@ impl Player {
                 wanted = wanted.min(due.saturating_sub(first + sent));
                 if wanted == 0 {
                     let next =
-                        origin + Duration::from_secs_f64((first + sent) as f64 / rate.max(1e-6));
+                        origin + Duration::from_secs_f64(((first + sent) as f64 / rate).min(FAR));
                     let until = [end, next_ping]
                         .into_iter()
                         .flatten()
@@ -413,7 +420,7 @@ impl Player {
     /// A text message in fragments; `None`: without end.
     async fn fragments(&mut self, count: Option<u64>, size: usize) -> Result<(), Stop> {
         let payload = vec![b'x'; size];
-        if count == Some(1) {
+        if count.is_some_and(|count| count <= 1) {
             return self.write_frame(FIN | TEXT, &payload).await;
         }
         self.write_frame(TEXT, &payload).await?;

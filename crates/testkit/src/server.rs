@@ -279,7 +279,7 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
 }
 
 async fn accepted(
-    mut io: Io,
+    io: Io,
     incoming: Incoming,
     accept: &Accept,
     play: &Play,
@@ -290,21 +290,19 @@ async fn accepted(
         stats.status = Some(answer.status);
         stats.extensions = answer.extensions.clone();
     });
+    // From here on it hears the orders of the test, also while the answer is under way.
+    let mut link = Link::new(io, record.clone(), &incoming.rest);
     tokio::time::sleep(Duration::from_millis(accept.delay_ms)).await;
     let written = match accept.drip_ms {
-        Some(ms) => handshake::drip(&mut io, &answer.bytes, ms).await,
-        None if accept.pipelined => Ok(()),
-        None => match io.write_all(&answer.bytes).await {
-            Ok(()) => io.flush().await,
-            failed => failed,
-        },
+        _ if accept.pipelined => {
+            link.hold(&answer.bytes);
+            Ok(())
+        }
+        Some(ms) => handshake::drip(link.io(), &answer.bytes, ms).await,
+        None => handshake::write(link.io(), &answer.bytes).await,
     };
     if written.is_err() {
         return Ended::ClientGone;
-    }
-    let mut link = Link::new(io, record.clone(), &incoming.rest);
-    if accept.pipelined {
-        link.hold(&answer.bytes);
     }
     link.inflater = answer.deflate.as_ref().map(Inflater::new);
     if let Err(Stop::Failed(what)) = link.take_frames() {
@@ -333,9 +331,14 @@ async fn refused(
         // The client may have gone already, which is as good.
         let _ = io.shutdown().await;
     }
-    while let Ok(1..) = io.read(&mut scratch).await {}
+    let until_client_ends = async { while let Ok(1..) = io.read(&mut scratch).await {} };
+    if let Handshake::Hang { .. } = handshake {
+        until_client_ends.await;
+        return Ended::ClientGone;
+    }
+    // A client that never ends TCP is left after a while.
+    let _ = tokio::time::timeout(play::LINGER, until_client_ends).await;
     match handshake {
-        Handshake::Hang { .. } => Ended::ClientGone,
         Handshake::TcpClose { .. } => Ended::TcpClosed,
         _ => Ended::Refused,
     }

@@ -103,7 +103,7 @@ impl Client {
         client
     }
 
-    fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
         let mut chunk = [0; 64 * 1024];
         while self.input.len() - self.at < count {
             if self.at > 1 << 20 {
