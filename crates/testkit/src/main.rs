@@ -17,7 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// A WebSocket server that plays a script, or sends numbered messages.
 ///
 /// Prints {"url":"ws://127.0.0.1:PORT/"} first; SIGTERM or SIGINT ends it, with the statistics as a last line. Meanwhile
-/// GET /_stats answers them, PUT /_script takes a new script, POST /_signal and POST /_reset act on open connections.
+/// GET /_stats answers them, PUT /_script takes a new script, and POST /_signal,
+/// POST /_reset and POST /_close/1001 act on open connections.
 #[derive(Parser)]
 #[command(name = "websocket-testkit", version)]
 struct Options {

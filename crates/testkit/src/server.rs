@@ -26,8 +26,8 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 ///
 /// All methods may be called from any thread, async or not. Other processes use plain HTTP on the same port:
 /// `GET /_stats` (the JSON of [`Stats`]), `PUT /_script` (a [`Script`] for the next connections), `POST /_signal`
-/// ([`Server::signal`]), `POST /_reset` ([`Server::reset_all`]). These do not count as connections and use up no play
-/// (save for a handshake with `before_request`, which cannot tell them apart).
+/// ([`Server::signal`]), `POST /_reset` ([`Server::reset_all`]), `POST /_close/1001` ([`Server::close_all`]).
+/// These do not count as connections and use up no play (save for a handshake with `before_request`, which cannot tell them apart).
 pub struct Server {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -367,9 +367,19 @@ async fn control(mut io: Io, incoming: Incoming, shared: &Shared) {
             shared.orders.send_replace(Some(Order::Reset));
             response(200, String::new())
         }
+        (Some("POST"), Some(path)) if path.starts_with("/_close/") => {
+            match path.trim_start_matches("/_close/").parse() {
+                Ok(code) => {
+                    shared.orders.send_replace(Some(Order::Close(code)));
+                    response(200, String::new())
+                }
+                Err(_) => response(400, format!("{path} must end in a close code\n")),
+            }
+        }
         _ => response(
             404,
-            "know GET /_stats, PUT /_script, POST /_signal, POST /_reset\n".to_owned(),
+            "know GET /_stats, PUT /_script, POST /_signal, POST /_reset, POST /_close/1001\n"
+                .to_owned(),
         ),
     };
     // The asker may have gone; there is nobody to tell.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One thing the server does; with `do` in JSON.
 ///
-/// While a step runs or waits, pings are answered, texts are recorded, and a Close of the client ends the steps (see [`OnClose`]).
+/// While a step runs or waits, pings are answered, texts are recorded, and a Close of the client ends the steps (see [`OnClose`](crate::OnClose)).
 ///
 /// | wanted | step |
 /// |---|---|

@@ -147,7 +147,7 @@ impl Client {
                 return Ok(frame);
             }
             if self.answer_pings {
-                self.send(PONG, &frame.payload);
+                self.try_send(PONG, &frame.payload)?;
             }
         }
     }
@@ -165,6 +165,10 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) {
+        self.try_send(opcode, payload).unwrap();
+    }
+
+    fn try_send(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         assert!(payload.len() < 126);
         let mask = [7, 77, 177, 201];
         let mut bytes = vec![0x80 | opcode, 0x80 | payload.len() as u8];
@@ -175,7 +179,7 @@ impl Client {
                 .zip(mask.iter().cycle())
                 .map(|(byte, mask)| byte ^ mask),
         );
-        self.tcp.write_all(&bytes).unwrap();
+        self.tcp.write_all(&bytes)
     }
 
     pub(crate) fn close(&mut self, code: u16) {

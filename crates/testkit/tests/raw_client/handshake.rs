@@ -239,6 +239,18 @@ fn other_processes_ask_by_http_without_using_up_plays() {
             .starts_with("HTTP/1.1 200 ")
     );
     assert_eq!(client.ended().kind(), ErrorKind::ConnectionReset);
+    let mut client = Client::connect(&server);
+    assert!(
+        http(&server, "POST /_close/1012 HTTP/1.1\r\n\r\n")
+            .unwrap()
+            .contains(" 200 ")
+    );
+    assert_eq!(client.message().unwrap().close_code(), 1012);
+    assert!(
+        http(&server, "POST /_close/x HTTP/1.1\r\n\r\n")
+            .unwrap()
+            .contains(" 400 ")
+    );
     assert!(
         http(
             &server,
