@@ -332,10 +332,13 @@ impl Player {
             };
             let range = in_hand.range.clone();
             let (bytes, ends, pings) = batch.fill(range, self.deflater.as_mut(), &shared.trades);
-            let result = self
-                .link
-                .write_messages(bytes, ends, &mut in_hand.written)
-                .await;
+            let write = self.link.write_messages(bytes, ends, &mut in_hand.written);
+            let result = match messages.stuck_ms {
+                None => write.await,
+                Some(ms) => timeout(Duration::from_millis(ms), write)
+                    .await
+                    .unwrap_or(Err(Stop::Reset)),
+            };
             sent += in_hand.written;
             drop(in_hand);
             self.link.record.change(|stats| stats.pings_sent += pings);

@@ -92,7 +92,7 @@ impl CloseFrame {
     }
 }
 
-/// How a connection ended.
+/// How a connection ended; in JSON `"closed_by_server"` and so on, or `{"failed": "why"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {

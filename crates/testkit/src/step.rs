@@ -230,12 +230,12 @@ pub struct Messages {
     pub count: Option<u64>,
     /// Stops when the server's counter has reached this number, whatever connection sent the others.
     pub until_n: Option<u64>,
-    /// Stops after this time.
+    /// Stops after this time, looked at between two buffers.
     pub for_ms: Option<u64>,
     /// Messages per second, kept on average (what the socket delays is caught up with); `None`: as fast as the socket takes them.
     pub rate: Option<f64>,
     /// With `rate`: the feed's clock runs whether anybody is connected or not, and what came meanwhile is skipped (counted in
-    /// [`Stats::missed`](crate::Stats::missed)), as a live feed does.
+    /// [`Stats::missed`](crate::Stats::missed)), as a live feed does. For one connection at a time.
     pub live: bool,
     /// Payload size; `pad` (or blanks at the end) fills it. Default 64.
     pub size: usize,
@@ -251,6 +251,8 @@ pub struct Messages {
     pub ping_between: bool,
     /// A ping so often, whose pong confirms the messages before it.
     pub ping_every_ms: Option<u64>,
+    /// Resets TCP when the client takes longer than this for one buffer (256 KiB or one message), as feeds do with slow readers.
+    pub stuck_ms: Option<u64>,
     /// `false`: uncompressed even if permessage-deflate is agreed (RFC 7692 allows it message by message).
     pub compress: bool,
 }
@@ -270,6 +272,7 @@ impl Default for Messages {
             fragments: 1,
             ping_between: false,
             ping_every_ms: None,
+            stuck_ms: None,
             compress: true,
         }
     }

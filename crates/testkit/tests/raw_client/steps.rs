@@ -532,3 +532,49 @@ fn black_hole_and_stopped_reading_take_nothing() {
     assert_eq!(stats.connections[1].pongs_sent, 0);
     assert_eq!(stats.open, 2);
 }
+
+#[test]
+fn a_client_that_does_not_read_holds_the_server_back_and_is_reset_when_stuck() {
+    let messages = Messages {
+        stuck_ms: Some(200),
+        ..Messages::forever().size(1000)
+    };
+    let server = start(Play::accept().send(messages));
+    let client = Client::connect(&server);
+    let stats = all_closed(&server);
+    assert_eq!(stats.connections[0].ended, Some(Ended::TcpReset));
+    // Two socket buffers at most; as fast as it can, the server would make gigabytes in that time.
+    assert!(stats.sent() < 100_000, "{}", stats.sent());
+    drop(client);
+}
+
+#[test]
+fn a_server_can_be_used_and_dropped_in_an_async_test() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = start(Play::accept().send(Messages::count(3)));
+        let addr = server.addr();
+        let client = tokio::task::spawn(async move {
+            let mut tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
+            let request = crate::client::upgrade("");
+            tokio::io::AsyncWriteExt::write_all(&mut tcp, request.as_bytes())
+                .await
+                .unwrap();
+            tcp
+        });
+        let stats = server
+            .until(|stats| stats.sent() == 3, LIMIT)
+            .await
+            .unwrap();
+        assert_eq!(stats.open, 1);
+        let timed_out = server
+            .until(|stats| stats.sent() == 4, Duration::ZERO)
+            .await
+            .unwrap_err();
+        assert!(timed_out.to_string().contains("sent: 3"), "{timed_out}");
+        client.await.unwrap();
+    });
+}
