@@ -34,6 +34,14 @@ pub(crate) enum Io {
 }
 
 impl Io {
+    /// The socket, if it is plain.
+    pub(crate) fn into_plain(self) -> Option<TcpStream> {
+        match self {
+            Io::Plain(tcp) => Some(tcp),
+            Io::Tls(_) => None,
+        }
+    }
+
     /// Makes the coming drop a RST.
     pub(crate) fn reset_on_drop(&self) {
         let tcp = match self {
@@ -203,15 +211,16 @@ impl Link {
     /// Writes one or more frames that are no numbered messages.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let ends = Ends::At(vec![bytes.len()]);
-        self.write_messages(bytes, &ends).await.1
+        self.write_messages(bytes, &ends, &mut 0).await
     }
 
-    /// Writes messages; returns how many went out in full. The client's Close lets only the message in hand be finished.
+    /// Writes messages and counts those that went out in full. The client's Close lets only the message in hand be finished.
     pub(crate) async fn write_messages(
         &mut self,
         bytes: &[u8],
         ends: &Ends,
-    ) -> (u64, Result<(), Stop>) {
+        written: &mut u64,
+    ) -> Result<(), Stop> {
         self.queue_due_pongs();
         let joined;
         let (bytes, offset) = if self.queued.is_empty() {
@@ -233,7 +242,10 @@ impl Link {
         let (mut at, mut limit, mut result) = (0, bytes.len(), Ok(()));
         while at < limit || self.unflushed {
             match self.next_event(Some(&bytes[at..limit])).await {
-                Ok(Event::Wrote(count)) => at += count,
+                Ok(Event::Wrote(count)) => {
+                    at += count;
+                    *written = at.checked_sub(offset).map_or(0, |at| ends.complete(at));
+                }
                 Ok(Event::Flushed) => {}
                 Ok(Event::Order(Order::Close(code))) => {
                     limit = limit.min(boundary(at));
@@ -261,10 +273,7 @@ impl Link {
             }
         }
         self.record.change(|stats| stats.bytes_sent += at as u64);
-        (
-            at.checked_sub(offset).map_or(0, |at| ends.complete(at)),
-            result,
-        )
+        result
     }
 
     /// Reads and answers until something ends the steps.

@@ -48,8 +48,10 @@ impl Player {
                 if let OnClose::GoOnSending { count } = on_close {
                     self.link.ignore_close = true;
                     let last = self.last.clone();
+                    // What was compressed but not sent has moved the window, so nothing more can be compressed.
                     let more = Messages {
                         count: Some(count),
+                        compress: false,
                         rate: None,
                         until_n: None,
                         for_ms: None,
@@ -290,7 +292,6 @@ impl Player {
         };
         let mut sent = 0;
         let mut batch = Batch::new(messages);
-        let mut pending = 0..0;
         loop {
             let now = Instant::now();
             if end.is_some_and(|end| now >= end)
@@ -319,23 +320,18 @@ impl Player {
                     continue;
                 }
             }
-            if pending.is_empty() {
-                pending = shared.reserve(wanted, messages.until_n);
-                if pending.is_empty() {
-                    return Ok(());
-                }
-            }
-            let range = pending.start..pending.end.min(Batch::alike_until(pending.start));
-            pending.start = range.end;
-            let (bytes, ends, pings) =
-                batch.fill(range.clone(), self.deflater.as_mut(), &shared.trades);
-            let (written, result) = self.link.write_messages(bytes, ends).await;
-            if result.is_err() && !pending.is_empty() {
-                shared.book(self.link.record.index, pending.clone(), 0);
-            }
-            shared.book(self.link.record.index, range, written);
+            let Some(mut in_hand) = self.link.record.reserve(wanted, messages.until_n) else {
+                return Ok(());
+            };
+            let range = in_hand.range.clone();
+            let (bytes, ends, pings) = batch.fill(range, self.deflater.as_mut(), &shared.trades);
+            let result = self
+                .link
+                .write_messages(bytes, ends, &mut in_hand.written)
+                .await;
+            sent += in_hand.written;
+            drop(in_hand);
             self.link.record.change(|stats| stats.pings_sent += pings);
-            sent += written;
             result?;
         }
     }

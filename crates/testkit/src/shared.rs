@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::batch::Batch;
 use crate::link::Order;
 use crate::script::{Play, Script};
 use crate::stats::{ConnectionStats, Ended, Stats, now_ms};
@@ -120,15 +121,14 @@ impl Shared {
         state.script.play(state.next_play - 1)
     }
 
-    /// Takes up to `max` numbers below `until`; none left is an empty range.
-    pub(crate) fn reserve(&self, max: u64, until: Option<u64>) -> Range<u64> {
-        self.lock().numbers.reserve(max, until)
-    }
-
-    /// Books a reserved range of which the first `written` messages went out in full; the others' numbers are given back.
-    pub(crate) fn book(&self, connection: usize, range: Range<u64>, written: u64) {
+    fn book(&self, in_hand: &InHand) {
+        let InHand {
+            record,
+            range,
+            written,
+        } = in_hand;
         let mut state = self.lock();
-        state.stats.connections[connection].add_sent(range.start, written);
+        state.stats.connections[record.index].add_sent(range.start, *written);
         state.numbers.give_back(range.start + written..range.end);
         drop(state);
         self.changed.notify_all();
@@ -186,6 +186,16 @@ impl Record {
             .stats(|stats| change(&mut stats.connections[self.index]))
     }
 
+    /// Takes up to `max` numbers below `until`, all with the same number of digits; `None`: none are left.
+    pub(crate) fn reserve(&self, max: u64, until: Option<u64>) -> Option<InHand> {
+        let range = self.shared.lock().numbers.reserve(max, until);
+        (!range.is_empty()).then(|| InHand {
+            record: self.clone(),
+            range,
+            written: 0,
+        })
+    }
+
     pub(crate) fn end(&self, ended: Ended) {
         self.shared.stats(|stats| {
             stats.open -= 1;
@@ -193,6 +203,20 @@ impl Record {
             connection.closed_ms = Some(now_ms());
             connection.ended = Some(ended);
         });
+    }
+}
+
+/// Numbers that are being written. When it is dropped, even with its task, the messages written in full are booked and the other
+/// numbers are given back.
+pub(crate) struct InHand {
+    record: Record,
+    pub(crate) range: Range<u64>,
+    pub(crate) written: u64,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.record.shared.book(self);
     }
 }
 
@@ -205,19 +229,18 @@ struct Numbers {
 
 impl Numbers {
     fn reserve(&mut self, max: u64, until: Option<u64>) -> Range<u64> {
-        if let Some(range) = self.given_back.pop() {
-            let end = range.end.min(range.start.saturating_add(max));
-            if end < range.end {
-                self.given_back.push(end..range.end);
-            }
-            return range.start..end;
+        let (start, limit) = match self.given_back.pop() {
+            Some(range) => (range.start, range.end),
+            None => (self.next, until.unwrap_or(u64::MAX).max(self.next)),
+        };
+        let end = limit
+            .min(start.saturating_add(max))
+            .min(Batch::alike_until(start));
+        if start < self.next {
+            self.given_back.extend((end < limit).then_some(end..limit));
+        } else {
+            self.next = end;
         }
-        let start = self.next;
-        let end = start
-            .saturating_add(max)
-            .min(until.unwrap_or(u64::MAX))
-            .max(start);
-        self.next = end;
         start..end
     }
 
@@ -249,14 +272,16 @@ mod tests {
         let mut numbers = Numbers::default();
         assert_eq!(numbers.reserve(10, None), 0..10);
         numbers.give_back(7..10);
-        assert_eq!(numbers.reserve(5, None), 7..12);
+        assert_eq!(numbers.reserve(5, None), 7..10);
+        assert_eq!(numbers.reserve(2, None), 10..12);
         assert_eq!(numbers.reserve(5, None), 12..17);
         numbers.give_back(9..12);
-        assert_eq!(numbers.reserve(2, None), 9..11);
+        assert_eq!(numbers.reserve(2, None), 9..10);
+        assert_eq!(numbers.reserve(1, None), 10..11);
         assert_eq!(numbers.reserve(2, None), 11..12);
         assert_eq!(numbers.reserve(100, Some(20)), 17..20);
         assert!(numbers.reserve(100, Some(20)).is_empty());
         assert_eq!(numbers.skip_to(25), 5);
-        assert_eq!(numbers.reserve(1, None), 25..26);
+        assert_eq!(numbers.reserve(100, None), 25..100);
     }
 }

@@ -11,7 +11,7 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections open now.
     pub open: u64,
-    /// The next number; without `live` also how many numbered messages were written in full.
+    /// The next number; the messages that are being written at the moment have theirs already (see [`Stats::sent`]).
     pub next_n: u64,
     /// Numbers that a `live` feed skipped because nobody was connected.
     pub missed: u64,

@@ -4,6 +4,7 @@ pub mod client_properties;
 pub mod config;
 pub mod config_error;
 pub mod convert;
+pub mod demo;
 pub mod properties;
 pub mod provider;
 pub mod store;

@@ -1,7 +1,7 @@
 //! A small blocking WebSocket client for these tests, as raw as the server.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use connect_websocket_testkit::Server;
@@ -77,7 +77,15 @@ impl Client {
     }
 
     pub(crate) fn connect_with(server: &Server, headers: &str) -> Client {
-        let mut tcp = TcpStream::connect(server.addr()).unwrap();
+        Client::to(server.addr(), headers)
+    }
+
+    pub(crate) fn to(addr: SocketAddr, headers: &str) -> Client {
+        Client::over(TcpStream::connect(addr).unwrap(), headers)
+    }
+
+    /// The opening handshake on a connection that is there already.
+    pub(crate) fn over(mut tcp: TcpStream, headers: &str) -> Client {
         tcp.set_read_timeout(Some(LIMIT)).unwrap();
         tcp.set_write_timeout(Some(LIMIT)).unwrap();
         tcp.write_all(upgrade(headers).as_bytes()).unwrap();

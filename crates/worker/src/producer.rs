@@ -1,0 +1,154 @@
+//! librdkafka: settings in, records out, delivery reports back, and its log lines into ours.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use tracing::{debug, error, info, warn};
+
+/// The name under which `/admin/loggers` finds the client's lines.
+const LOG_TARGET: &str = "org.apache.kafka.clients";
+
+/// Sends records of one task in order. Reports are collected by [`Producer::reports`], on the caller's thread.
+pub struct Producer {
+    client: BaseProducer<Context>,
+}
+
+/// What happened since the last look.
+#[derive(Debug, Default)]
+pub struct Reports {
+    /// Ranges of sequences that Kafka has, both ends included.
+    pub delivered: Vec<(i64, i64)>,
+    /// Records that Kafka will never have, and why.
+    pub refused: Vec<(i64, String)>,
+    /// The client cannot go on.
+    pub fatal: Option<String>,
+}
+
+/// Why a record was not taken.
+pub enum SendError {
+    /// The client's queue is full: try the same record again later.
+    Full,
+    /// Kafka can never accept this record.
+    Refused(String),
+    /// The client cannot go on.
+    Fatal(String),
+}
+
+impl Producer {
+    /// # Errors
+    /// A sentence of librdkafka that names the setting.
+    pub fn new(settings: &[(String, String)]) -> Result<Producer, String> {
+        let mut config = ClientConfig::new();
+        config.set_log_level(RDKafkaLogLevel::Info);
+        config.extend(settings.iter().cloned());
+        let client = config
+            .create_with_context(Context::default())
+            .map_err(|error| format!("the Kafka producer cannot be made: {error}"))?;
+        Ok(Producer { client })
+    }
+
+    /// Queues one record; `sequence` comes back in the reports.
+    pub fn send(&self, topic: &str, value: Option<&[u8]>, timestamp_ms: i64, sequence: i64) -> Result<(), SendError> {
+        let mut record = BaseRecord::<(), [u8], usize>::with_opaque_to(topic, sequence as usize).timestamp(timestamp_ms);
+        record.payload = value;
+        match self.client.send(record) {
+            Ok(()) => Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(SendError::Full),
+            Err((KafkaError::MessageProduction(code @ RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                Err(SendError::Refused(format!("{code}; see producer.override.max.request.size")))
+            }
+            Err((error, _)) => Err(SendError::Fatal(self.fatal_error().unwrap_or_else(|| error.to_string()))),
+        }
+    }
+
+    /// Serves the client and takes what it has to report; never waits.
+    pub fn reports(&self) -> Reports {
+        let context = self.client.context();
+        loop {
+            // One event a call; an event may be the reports of many records.
+            let before = context.events();
+            self.client.poll(Duration::ZERO);
+            if context.events() == before {
+                break;
+            }
+        }
+        let mut state = context.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reports = std::mem::take(&mut state.reports);
+        drop(state);
+        reports.fatal = reports.fatal.or_else(|| self.fatal_error());
+        reports
+    }
+
+    pub fn client(&self) -> &Client<impl ClientContext + use<>> {
+        self.client.client()
+    }
+
+    fn fatal_error(&self) -> Option<String> {
+        self.client.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+}
+
+/// Collects what librdkafka says.
+#[derive(Default)]
+struct Context {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    reports: Reports,
+    events: u64,
+}
+
+impl Context {
+    fn events(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).events
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_client_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).events += 1;
+        warn!(target: LOG_TARGET, "event=kafka_error error=\"{error}\" reason=\"{reason}\"");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sequence: usize) {
+        let sequence = sequence as i64;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.events += 1;
+        match result {
+            Ok(_) => match state.reports.delivered.last_mut() {
+                Some((_, last)) if *last + 1 == sequence => *last = sequence,
+                _ => state.reports.delivered.push((sequence, sequence)),
+            },
+            Err((error, _)) => state.reports.refused.push((sequence, error.to_string())),
+        }
+    }
+}
+
+/// One line of librdkafka's log, under the name that Java's client has.
+pub(crate) fn log_client_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            error!(target: LOG_TARGET, "{facility}: {message}");
+        }
+        // A broker that is away is retried without end: odd, and it heals.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(target: LOG_TARGET, "{facility}: {message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: LOG_TARGET, "{facility}: {message}"),
+        RDKafkaLogLevel::Debug => debug!(target: LOG_TARGET, "{facility}: {message}"),
+    }
+}

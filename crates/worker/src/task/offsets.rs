@@ -1,0 +1,135 @@
+//! A task's offset in the worker's store: read at the start, written as records are acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::endpoint::Endpoint;
+use connect_websocket_engine::offset::{PARTITION_KEY, SEQUENCE, SESSION_ID, SourceOffset, StoredOffset};
+use connect_websocket_engine::task::SourceTask;
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use super::Counters;
+use crate::store::{JsonObject, OffsetStore};
+
+/// What is committable, and when it was last written.
+pub(super) struct TaskOffsets {
+    store: Arc<OffsetStore>,
+    connector: String,
+    partition: JsonObject,
+    session: SourceOffset,
+    committable: i64,
+    interval: Duration,
+    due: Instant,
+    flushing: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
+}
+
+/// The stored offset to continue from. An offset that the existing connector stored under a URL with secrets is moved to
+/// the partition without them.
+pub(super) fn stored(store: &OffsetStore, connector: &str, config: &Config) -> Option<StoredOffset> {
+    let ours = partition(config.endpoint.redacted());
+    let theirs = partition(config.configured_url.reveal());
+    let sequence = |partition: &JsonObject| store.get(connector, partition)?.get(SEQUENCE)?.as_i64();
+    let mut found = sequence(&ours);
+    if theirs != ours
+        && let Some(offset) = store.get(connector, &theirs)
+    {
+        if sequence(&theirs) > found {
+            found = sequence(&theirs);
+            store.set(connector, &ours, Some(&offset));
+        }
+        store.remove(connector, &theirs);
+        info!("event=offset_moved reason=\"its source partition held a secret\"");
+    }
+    found.map(|sequence| StoredOffset { sequence, written_at: store.written_at() })
+}
+
+/// The source partition of a URL.
+fn partition(url: &str) -> JsonObject {
+    JsonObject::from_iter([(PARTITION_KEY.to_owned(), url.into())])
+}
+
+impl TaskOffsets {
+    pub(super) fn new(
+        store: Arc<OffsetStore>,
+        connector: String,
+        endpoint: &Endpoint,
+        source: &SourceTask,
+        interval: Duration,
+        counters: Arc<Counters>,
+    ) -> TaskOffsets {
+        TaskOffsets {
+            store,
+            connector,
+            partition: partition(endpoint.redacted()),
+            session: source.offset(0),
+            committable: 0,
+            interval,
+            due: Instant::now() + interval,
+            flushing: None,
+            counters,
+        }
+    }
+
+    pub(super) fn committable(&self) -> i64 {
+        self.committable
+    }
+
+    pub(super) fn set_committable(&mut self, sequence: i64) {
+        self.committable = sequence;
+    }
+
+    /// Writes every `offset.flush.interval.ms`, beside the records and never before them.
+    pub(super) fn flush_when_due(&mut self, source: &SourceTask) {
+        let now = Instant::now();
+        if now < self.due || self.flushing.as_ref().is_some_and(|flushing| !flushing.is_finished()) {
+            return;
+        }
+        self.due = now + self.interval;
+        if source.metrics().snapshot().connected_since_ms.is_some() {
+            // Also without a new offset: the file's time is the begin of the gap if the worker dies.
+            self.store.mark_alive();
+        }
+        self.flush();
+    }
+
+    /// The last write of a task: waits for it, for `grace` at most.
+    pub(super) async fn flush_last(&mut self, grace: Duration) {
+        self.store.mark_alive();
+        let by = tokio::time::Instant::now() + grace;
+        if let Some(flushing) = self.flushing.take() {
+            let _ = tokio::time::timeout_at(by, flushing).await;
+        }
+        self.flush();
+        if let Some(flushing) = self.flushing.take()
+            && tokio::time::timeout_at(by, flushing).await.is_err()
+        {
+            error!("event=offset_commit_failed reason=\"the offset file was not written within {} ms\"", grace.as_millis());
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.committable > 0 {
+            self.store.set(&self.connector, &self.partition, Some(&self.offset()));
+        }
+        let (store, counters) = (self.store.clone(), self.counters.clone());
+        let span = tracing::Span::current();
+        self.flushing = Some(tokio::task::spawn_blocking(move || match store.flush() {
+            Ok(()) => _ = counters.offset_commits.fetch_add(1, Relaxed),
+            Err(why) => {
+                counters.offset_commit_failures.fetch_add(1, Relaxed);
+                span.in_scope(|| error!("event=offset_commit_failed reason=\"{why}\""));
+            }
+        }));
+    }
+
+    fn offset(&self) -> JsonObject {
+        JsonObject::from_iter([
+            (SESSION_ID.to_owned(), (&*self.session.session_id).into()),
+            (SEQUENCE.to_owned(), self.committable.into()),
+        ])
+    }
+}

@@ -1,0 +1,46 @@
+//! Creating a connector's topic before its first record (KIP-158).
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as AdminTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use tracing::info;
+
+use crate::topic_creation::NewTopic;
+
+/// Kafka may be slow or away when the task starts.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Creates the topic unless it is there.
+///
+/// # Errors
+/// Connect's sentence, with the reason.
+pub async fn ensure(admin_settings: &[(String, String)], topic: &NewTopic) -> Result<(), String> {
+    let failed = |why: String| {
+        format!(
+            "Task failed to create new topic {}: {why}. Ensure that the task is authorized to create topics or that the topic \
+             exists and restart the task",
+            topic.name
+        )
+    };
+    let mut config = ClientConfig::new();
+    config.extend(admin_settings.iter().cloned());
+    let admin: AdminClient<DefaultClientContext> = config.create().map_err(|error| failed(error.to_string()))?;
+    let replication = TopicReplication::Fixed(topic.replication_factor.into());
+    let mut wanted = AdminTopic::new(&topic.name, topic.partitions, replication);
+    for (name, value) in &topic.configs {
+        wanted = wanted.set(name, value);
+    }
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+    let results = admin.create_topics([&wanted], &options).await.map_err(|error| failed(error.to_string()))?;
+    match results.into_iter().next() {
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+        Some(Err((_, code))) => Err(failed(code.to_string())),
+        Some(Ok(_)) | None => {
+            info!("event=topic_created topic={} partitions={}", topic.name, topic.partitions);
+            Ok(())
+        }
+    }
+}
