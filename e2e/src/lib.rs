@@ -12,7 +12,7 @@ pub mod offsets_file;
 mod process;
 mod properties;
 mod rest;
-//SCEN
+pub mod scenario;
 mod worker;
 
 pub use connect::{ConnectStandalone, ConnectStandaloneBuilder};

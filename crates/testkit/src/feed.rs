@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::script::{Close, Content, Messages, Play, Script, Step};
+use crate::script::{Play, Script};
 use crate::server::Server;
 use crate::stats::{Ended, Stats};
+use crate::step::{Close, Content, Messages, Step};
 
 /// How a [`Feed`] behaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,8 +75,14 @@ pub struct FeedConnection {
 impl FeedSummary {
     /// Whether this n must have arrived: written, and not in doubt.
     pub fn must_have_arrived(&self, n: u64) -> bool {
-        let within = |ranges: &[(u64, u64)]| ranges.iter().any(|&(first, last)| (first..=last).contains(&n));
-        self.connections.iter().any(|connection| within(&connection.sent) && !within(&connection.in_doubt))
+        let within = |ranges: &[(u64, u64)]| {
+            ranges
+                .iter()
+                .any(|&(first, last)| (first..=last).contains(&n))
+        };
+        self.connections
+            .iter()
+            .any(|connection| within(&connection.sent) && !within(&connection.in_doubt))
     }
 
     fn of(stats: &Stats) -> FeedSummary {
@@ -123,7 +130,9 @@ impl Feed {
         if config.resets {
             plays.push(Play::accept().send(trades).reset());
         }
-        Ok(Feed { server: Server::bind(config.addr, Script::cycle(plays))? })
+        Ok(Feed {
+            server: Server::bind(config.addr, Script::cycle(plays))?,
+        })
     }
 
     /// `ws://127.0.0.1:PORT/`

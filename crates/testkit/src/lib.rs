@@ -83,14 +83,14 @@ mod script;
 mod server;
 mod shared;
 mod stats;
+mod step;
 mod tls;
 mod trades;
 
 pub use feed::{Feed, FeedConfig, FeedConnection, FeedSummary};
 pub use proxy::{Proxy, ProxyRequest};
-pub use script::{
-    Accept, Close, Content, Deflate, Handshake, Kind, Messages, OnClose, Play, Reject, Script, Step, Violation,
-};
+pub use script::{Accept, Deflate, Handshake, OnClose, Play, Reject, Script};
 pub use server::{Server, TimedOut};
 pub use stats::{CloseFrame, ConnectionStats, Ended, Request, Stats};
+pub use step::{Close, Content, Kind, Messages, Step, Violation};
 pub use tls::{TestPki, TlsProfile};

@@ -26,8 +26,8 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 ///
 /// All methods may be called from any thread, async or not. Other processes use plain HTTP on the same port:
 /// `GET /_stats` (the JSON of [`Stats`]), `PUT /_script` (a [`Script`] for the next connections), `POST /_signal`
-/// ([`Server::signal`]), `POST /_reset` ([`Server::reset_all`]). These do not count as connections and use up no play
-/// (save for a handshake with `before_request`, which cannot tell them apart).
+/// ([`Server::signal`]), `POST /_reset` ([`Server::reset_all`]), `POST /_close/1001` ([`Server::close_all`]).
+/// These do not count as connections and use up no play (save for a handshake with `before_request`, which cannot tell them apart).
 pub struct Server {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -60,11 +60,21 @@ impl Server {
 
     /// Starts with TLS on a free port; the URL's host is `localhost`.
     pub fn start_tls(script: Script, pki: &TestPki, profile: TlsProfile) -> io::Result<Server> {
-        Server::bind_tls((std::net::Ipv4Addr::LOCALHOST, 0).into(), script, pki, profile)
+        Server::bind_tls(
+            (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+            script,
+            pki,
+            profile,
+        )
     }
 
     /// Starts with TLS on this address.
-    pub fn bind_tls(addr: SocketAddr, script: Script, pki: &TestPki, profile: TlsProfile) -> io::Result<Server> {
+    pub fn bind_tls(
+        addr: SocketAddr,
+        script: Script,
+        pki: &TestPki,
+        profile: TlsProfile,
+    ) -> io::Result<Server> {
         Server::open(addr, script, Some(pki.acceptor(profile)?))
     }
 
@@ -77,14 +87,23 @@ impl Server {
             None => format!("ws://{addr}/"),
         };
         let shared = Shared::new(script);
-        let seat = Arc::new(Seat { shared: shared.clone(), tls, url: url.clone() });
+        let seat = Arc::new(Seat {
+            shared: shared.clone(),
+            tls,
+            url: url.clone(),
+        });
         let host = Host::start("ws-testkit", async move {
             // It fails only outside of a runtime.
             if let Ok(listener) = TcpListener::from_std(listener) {
                 accept(listener, seat).await;
             }
         })?;
-        Ok(Server { shared, addr, url, host })
+        Ok(Server {
+            shared,
+            addr,
+            url,
+            host,
+        })
     }
 
     /// `ws://127.0.0.1:PORT/` or `wss://localhost:PORT/`.
@@ -124,13 +143,21 @@ impl Server {
 
     /// Blocks until the condition holds, and returns the statistics. In a test on a single-threaded async runtime whose tasks
     /// must go on meanwhile, use [`Server::until`].
-    pub fn wait_until(&self, condition: impl FnMut(&Stats) -> bool, limit: Duration) -> Result<Stats, TimedOut> {
+    pub fn wait_until(
+        &self,
+        condition: impl FnMut(&Stats) -> bool,
+        limit: Duration,
+    ) -> Result<Stats, TimedOut> {
         let holds = self.shared.wait_until(condition, limit);
         self.outcome(holds)
     }
 
     /// The same for async tests; must be awaited on a tokio runtime with its timer enabled.
-    pub async fn until(&self, mut condition: impl FnMut(&Stats) -> bool, limit: Duration) -> Result<Stats, TimedOut> {
+    pub async fn until(
+        &self,
+        mut condition: impl FnMut(&Stats) -> bool,
+        limit: Duration,
+    ) -> Result<Stats, TimedOut> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             if self.shared.holds(&mut condition) {
@@ -145,7 +172,11 @@ impl Server {
 
     fn outcome(&self, holds: bool) -> Result<Stats, TimedOut> {
         let stats = self.stats();
-        if holds { Ok(stats) } else { Err(TimedOut(Box::new(stats))) }
+        if holds {
+            Ok(stats)
+        } else {
+            Err(TimedOut(Box::new(stats)))
+        }
     }
 
     /// Ends every connection and frees the port, then returns the final statistics. Dropping does the same.
@@ -180,7 +211,10 @@ async fn accept(listener: TcpListener, seat: Arc<Seat>) {
 }
 
 async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
-    let opened = ConnectionStats { opened_ms: now_ms(), ..ConnectionStats::default() };
+    let opened = ConnectionStats {
+        opened_ms: now_ms(),
+        ..ConnectionStats::default()
+    };
     // Without it, small frames would wait for the ack of the ones before.
     let _ = tcp.set_nodelay(true);
     if let Some(play) = seat.shared.take_early_play() {
@@ -215,7 +249,13 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
             return Record::new(&seat.shared, opened).end(Ended::Failed(error.to_string()));
         }
     };
-    if incoming.request.line.split(' ').nth(1).is_some_and(|path| path.starts_with("/_")) {
+    if incoming
+        .request
+        .line
+        .split(' ')
+        .nth(1)
+        .is_some_and(|path| path.starts_with("/_"))
+    {
         seat.shared.stats(|stats| {
             stats.accepted -= 1;
             stats.open -= 1;
@@ -224,7 +264,13 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
         return;
     }
     let play = seat.shared.take_play();
-    let record = Record::new(&seat.shared, ConnectionStats { request: Some(incoming.request.clone()), ..opened });
+    let record = Record::new(
+        &seat.shared,
+        ConnectionStats {
+            request: Some(incoming.request.clone()),
+            ..opened
+        },
+    );
     let ended = match &play.handshake {
         Handshake::Accept(accept) => accepted(io, incoming, accept, &play, &record).await,
         other => refused(io, incoming, other, &record, &seat.url).await,
@@ -232,27 +278,31 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
     record.end(ended);
 }
 
-async fn accepted(mut io: Io, incoming: Incoming, accept: &Accept, play: &Play, record: &Record) -> Ended {
+async fn accepted(
+    io: Io,
+    incoming: Incoming,
+    accept: &Accept,
+    play: &Play,
+    record: &Record,
+) -> Ended {
     let answer = handshake::answer(accept, &incoming.request);
     record.change(|stats| {
         stats.status = Some(answer.status);
         stats.extensions = answer.extensions.clone();
     });
+    // From here on it hears the orders of the test, also while the answer is under way.
+    let mut link = Link::new(io, record.clone(), &incoming.rest);
     tokio::time::sleep(Duration::from_millis(accept.delay_ms)).await;
     let written = match accept.drip_ms {
-        Some(ms) => handshake::drip(&mut io, &answer.bytes, ms).await,
-        None if accept.pipelined => Ok(()),
-        None => match io.write_all(&answer.bytes).await {
-            Ok(()) => io.flush().await,
-            failed => failed,
-        },
+        _ if accept.pipelined => {
+            link.hold(&answer.bytes);
+            Ok(())
+        }
+        Some(ms) => handshake::drip(link.io(), &answer.bytes, ms).await,
+        None => handshake::write(link.io(), &answer.bytes).await,
     };
     if written.is_err() {
         return Ended::ClientGone;
-    }
-    let mut link = Link::new(io, record.clone(), &incoming.rest);
-    if accept.pipelined {
-        link.hold(&answer.bytes);
     }
     link.inflater = answer.deflate.as_ref().map(Inflater::new);
     if let Err(Stop::Failed(what)) = link.take_frames() {
@@ -261,7 +311,13 @@ async fn accepted(mut io: Io, incoming: Incoming, accept: &Accept, play: &Play, 
     play::run(link, play, answer.deflate.as_ref().map(Deflater::new)).await
 }
 
-async fn refused(mut io: Io, incoming: Incoming, handshake: &Handshake, record: &Record, url: &str) -> Ended {
+async fn refused(
+    mut io: Io,
+    incoming: Incoming,
+    handshake: &Handshake,
+    record: &Record,
+    url: &str,
+) -> Ended {
     if matches!(handshake, Handshake::TcpReset { .. }) {
         io.reset_on_drop();
         return Ended::TcpReset;
@@ -275,9 +331,14 @@ async fn refused(mut io: Io, incoming: Incoming, handshake: &Handshake, record: 
         // The client may have gone already, which is as good.
         let _ = io.shutdown().await;
     }
-    while let Ok(1..) = io.read(&mut scratch).await {}
+    let until_client_ends = async { while let Ok(1..) = io.read(&mut scratch).await {} };
+    if let Handshake::Hang { .. } = handshake {
+        until_client_ends.await;
+        return Ended::ClientGone;
+    }
+    // A client that never ends TCP is left after a while.
+    let _ = tokio::time::timeout(play::LINGER, until_client_ends).await;
     match handshake {
-        Handshake::Hang { .. } => Ended::ClientGone,
         Handshake::TcpClose { .. } => Ended::TcpClosed,
         _ => Ended::Refused,
     }
@@ -306,7 +367,20 @@ async fn control(mut io: Io, incoming: Incoming, shared: &Shared) {
             shared.orders.send_replace(Some(Order::Reset));
             response(200, String::new())
         }
-        _ => response(404, "know GET /_stats, PUT /_script, POST /_signal, POST /_reset\n".to_owned()),
+        (Some("POST"), Some(path)) if path.starts_with("/_close/") => {
+            match path.trim_start_matches("/_close/").parse() {
+                Ok(code) => {
+                    shared.orders.send_replace(Some(Order::Close(code)));
+                    response(200, String::new())
+                }
+                Err(_) => response(400, format!("{path} must end in a close code\n")),
+            }
+        }
+        _ => response(
+            404,
+            "know GET /_stats, PUT /_script, POST /_signal, POST /_reset, POST /_close/1001\n"
+                .to_owned(),
+        ),
     };
     // The asker may have gone; there is nobody to tell.
     let _ = handshake::write_response(&mut io, &response).await;
@@ -314,13 +388,23 @@ async fn control(mut io: Io, incoming: Incoming, shared: &Shared) {
 }
 
 fn response(status: u16, body: String) -> Reject {
-    Reject { status, headers: vec![("Content-Type".to_owned(), "application/json".to_owned())], body }
+    Reject {
+        status,
+        headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
+        body,
+    }
 }
 
 async fn read_script(io: &mut Io, incoming: &Incoming) -> io::Result<Script> {
-    let length = incoming.request.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let length = incoming
+        .request
+        .header("Content-Length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
     if length > MAX_BODY {
-        return Err(io::Error::other(format!("script is longer than {MAX_BODY} bytes")));
+        return Err(io::Error::other(format!(
+            "script is longer than {MAX_BODY} bytes"
+        )));
     }
     let mut body = incoming.rest.clone();
     while body.len() < length {

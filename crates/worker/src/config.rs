@@ -12,14 +12,12 @@ use connect_websocket_engine::config_def::{
 };
 use indexmap::IndexMap;
 
+use crate::client_properties::{self, OverridePolicy};
 use crate::convert::{self, Converter};
 use crate::provider::Providers;
 use crate::rest::config::RestConfig;
 
 mod ignored;
-mod override_policy;
-
-pub use override_policy::OverridePolicy;
 
 const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
 const KEY_CONVERTER: &str = "key.converter";
@@ -145,7 +143,6 @@ pub const OPTIONS: &[ConfigKey] = &[
         documentation: "Which producer.override.* and admin.override.* a connector may set: All, None, Principal or \
                         Allowlist (KIP-458).",
         recommended: &["All", "None", "Principal", "Allowlist"],
-        check: Some(override_policy::check),
         ..BASE
     },
     ConfigKey {
@@ -191,7 +188,7 @@ impl WorkerConfig {
     /// # Errors
     /// All that is wrong, at once, in the order of the table.
     pub fn parse(properties: &IndexMap<String, String>) -> Result<WorkerConfig, Vec<ConfigError>> {
-        let (providers, errors) = match Providers::from_worker(properties) {
+        let (providers, provider_errors) = match Providers::from_worker(properties) {
             Ok(providers) => (Some(providers), Vec::new()),
             Err(errors) => (None, errors),
         };
@@ -200,12 +197,14 @@ impl WorkerConfig {
             Some(Err(error)) => (properties.clone(), Some(error)),
             None => (properties.clone(), None),
         };
-        let errors = errors.into_iter().chain(error).map(ConfigError::from).collect();
+        let errors = provider_errors.into_iter().chain(error).map(ConfigError::from).collect();
         let mut values = Values { properties: &resolved, errors };
         values.check(OPTIONS);
         values.check_converters();
         let rest = RestConfig::parse(&mut values);
-        let (Some(providers), true) = (providers, values.errors.is_empty()) else {
+        let policy = OverridePolicy::from_worker(&resolved).map_err(|error| values.errors.push(error.into()));
+        values.check_clients();
+        let (Some(providers), Ok(override_policy), true) = (providers, policy, values.errors.is_empty()) else {
             return Err(values.errors);
         };
         Ok(WorkerConfig {
@@ -217,7 +216,7 @@ impl WorkerConfig {
             topic_creation: values.boolean(TOPIC_CREATION),
             topic_tracking: values.boolean(TOPIC_TRACKING),
             topic_tracking_reset: values.boolean(TOPIC_TRACKING_RESET),
-            override_policy: OverridePolicy::new(values.text(OVERRIDE_POLICY), &values.list(OVERRIDE_ALLOWLIST)),
+            override_policy,
             passwords_hidden: values.boolean(PASSWORDS_HIDDEN),
             providers: Arc::new(providers),
             rest,
@@ -297,6 +296,19 @@ impl Values<'_> {
             }
             if let Err(error) = Converter::select(kind, &none, self.properties) {
                 self.errors.push(error.into());
+            }
+        }
+    }
+
+    /// What the Kafka clients of the worker would refuse. A connector's overrides are its own.
+    fn check_clients(&mut self) {
+        let admin = client_properties::worker_admin_settings(self.properties);
+        let (none, any) = (IndexMap::new(), OverridePolicy::All);
+        let producer = client_properties::producer_settings(self.properties, &none, "", 0, &any);
+        let errors = admin.err().into_iter().chain(producer.err()).flatten().map(ConfigError::from);
+        for error in errors {
+            if !self.errors.contains(&error) {
+                self.errors.push(error);
             }
         }
     }

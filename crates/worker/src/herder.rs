@@ -455,11 +455,8 @@ impl Herder {
     pub async fn restart_task(self: &Arc<Self>, name: String, task: u32) -> Result<(), HerderError> {
         self.change(move |herder| async move {
             match herder.read().get(&name) {
-                None => return Err(unknown_restart(&name)),
-                Some(connector) if connector.task.is_none() || task != TASK_ID => {
-                    return Err(HerderError::NotFound(format!("Task {name}-{task} not found")));
-                }
-                Some(_) => {}
+                Some(connector) if connector.task.is_some() && task == TASK_ID => {}
+                _ => return Err(HerderError::NotFound(format!("Unknown task: {name}-{task}"))),
             }
             herder.stop_task(&name).await;
             herder.start_task(&name);

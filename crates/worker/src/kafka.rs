@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use tracing::warn;
 
+use crate::client_properties;
 use crate::config::WorkerConfig;
 
 /// As long as Connect's admin client waits (`default.api.timeout.ms`).
@@ -15,8 +17,17 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// # Errors
 /// Connect's sentence when Kafka cannot be reached, with the remedy that it names.
 pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
+    let settings = client_properties::worker_admin_settings(&worker.properties).map_err(|errors| {
+        let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        sentences.join("\n")
+    })?;
+    for warning in &settings.warnings {
+        warn!("event=config_warning {warning}");
+    }
     let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &worker.bootstrap_servers);
+    for (name, value) in &settings.settings {
+        client.set(name, value);
+    }
     let failed = |why: String| {
         format!(
             "Failed to connect to and describe Kafka cluster. Check worker's broker connection and security properties. \

@@ -60,7 +60,6 @@ pub enum StoreError {
 pub struct OffsetStore {
     /// The file with symbolic links resolved, so that a rename replaces the file and not a link.
     path: PathBuf,
-    modified_at: Option<SystemTime>,
     state: Mutex<State>,
     /// Held while the file is written: an older snapshot never replaces a newer one.
     writing: Mutex<()>,
@@ -70,6 +69,7 @@ pub struct OffsetStore {
 struct State {
     entries: Entries,
     changed: bool,
+    written_at: Option<SystemTime>,
 }
 
 impl OffsetStore {
@@ -77,7 +77,7 @@ impl OffsetStore {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let (bytes, modified_at) = match File::open(&path) {
+        let (bytes, written_at) = match File::open(&path) {
             Ok(file) => read(&path, file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), None),
             Err(source) => {
@@ -100,15 +100,28 @@ impl OffsetStore {
             }
         };
         let store =
-            Self { path, modified_at, state: Mutex::new(State { entries, changed: false }), writing: Mutex::new(()) };
+            Self { path, state: Mutex::new(State { entries, changed: false, written_at }), writing: Mutex::new(()) };
         store.check_writable()?;
         Ok(store)
     }
 
-    /// When the file was last written before it was opened: the last instant at which a worker was known to be alive.
-    /// `None` if there was no file.
-    pub fn modified_at(&self) -> Option<SystemTime> {
-        self.modified_at
+    /// When the file was last written, by this process or before it: the last instant at which a worker was known to be
+    /// alive. `None` if there was no file.
+    pub fn written_at(&self) -> Option<SystemTime> {
+        self.state().written_at
+    }
+
+    /// Lets the next flush write the file even if no offset has changed, so that its time is now.
+    pub fn mark_alive(&self) {
+        self.state().changed = true;
+    }
+
+    /// Forgets an entry, key and all; a reset with [`OffsetStore::set`] keeps the key.
+    pub fn remove(&self, connector: &str, partition: &JsonObject) {
+        let mut state = self.state();
+        if state.entries.shift_remove(&Some(key_bytes(connector, partition))).is_some() {
+            state.changed = true;
+        }
     }
 
     /// The stored offset of a source partition; `None` if there is none or it was reset.
@@ -161,7 +174,13 @@ impl OffsetStore {
             state.changed = false;
             java_map::encode(&state.entries)
         };
-        self.replace_file(&bytes).inspect_err(|_| self.state().changed = true)
+        let written = self.replace_file(&bytes);
+        let mut state = self.state();
+        match written {
+            Ok(()) => state.written_at = Some(SystemTime::now()),
+            Err(_) => state.changed = true,
+        }
+        written
     }
 
     fn replace_file(&self, bytes: &[u8]) -> Result<(), StoreError> {
@@ -290,7 +309,7 @@ mod tests {
     fn a_missing_file_is_an_empty_store_without_a_time() {
         let folder = Folder::new("missing");
         let store = OffsetStore::open(folder.offsets()).unwrap();
-        assert_eq!(store.modified_at(), None);
+        assert_eq!(store.written_at(), None);
         assert_eq!(store.get("c", &partition()), None);
         store.flush().unwrap();
         assert!(!folder.offsets().exists(), "nothing changed, nothing is written");
@@ -306,7 +325,7 @@ mod tests {
         store.flush().unwrap();
 
         let store = OffsetStore::open(folder.offsets()).unwrap();
-        assert!(store.modified_at().is_some());
+        assert!(store.written_at().is_some());
         assert_eq!(store.get("c", &partition()), Some(offset.clone()));
         assert_eq!(store.connector_offsets("c"), [(partition(), offset)]);
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "no temporary file is left");

@@ -1,12 +1,51 @@
-//! One task of a connector: its own thread, on which everything between socket and producer happens.
+//! One task of a connector, on a thread of its own: poll → convert → submit → send, acknowledgements back to offsets.
+//!
+//! ```text
+//! SourceTask::poll ─batch─▶ convert ─▶ Submitted ─▶ Producer::send ─▶ Kafka
+//!                                          │  Producer::reports ◀─ acknowledgements
+//!            OffsetStore ◀─ longest acknowledged prefix ─▶ SourceTask::commit
+//! ```
+//!
+//! The session of the engine runs on the same thread, in the same single-threaded runtime: a batch changes hands without
+//! waking anybody, and a task that is busy or broken disturbs no other.
 
-use std::sync::Arc;
-use std::time::Instant;
+mod offsets;
 
-use connect_websocket_engine::config_def::Properties;
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::config_def::{ConfigError, Properties, parse_boolean};
+use connect_websocket_engine::metrics::{Metrics, Snapshot};
+use connect_websocket_engine::record::{Batch, Record, ValueKind};
+use connect_websocket_engine::task::SourceTask;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::watch;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::client_properties;
 use crate::config::WorkerConfig;
+use crate::convert::{self, Converter};
+use crate::producer::{Producer, SendError};
 use crate::store::OffsetStore;
+use crate::submitted::Submitted;
+use crate::topic_creation::TopicCreation;
+use crate::topics;
+use offsets::TaskOffsets;
+
+/// How long an idle poll waits.
+const POLL_WAIT: Duration = Duration::from_secs(1);
+/// While records are in flight, reports are looked for this often.
+const REPORT_INTERVAL: Duration = Duration::from_millis(5);
+/// The producer is full: it is tried again this soon.
+const FULL_RETRY: Duration = Duration::from_millis(1);
+/// Of the time that a stop may take, this part is the closing handshake's; the rest is for Kafka.
+const CLOSING_SHARE: f64 = 0.5;
+/// A failed task says goodbye for this long.
+const FAILED_FAREWELL: Duration = Duration::from_millis(500);
 
 /// What a task is made from; all of it checked before.
 pub struct TaskSpec {
@@ -14,7 +53,6 @@ pub struct TaskSpec {
     /// The connector's configuration with provider references resolved: may hold secrets, is never shown.
     pub config: Properties,
     pub worker: Arc<WorkerConfig>,
-    /// The one store that all tasks and the offsets resource of REST share.
     pub offsets: Arc<OffsetStore>,
     pub paused: bool,
 }
@@ -37,28 +75,423 @@ pub struct TaskStatus {
     pub trace: Option<String>,
 }
 
-pub struct Task {}
+/// What the worker counts of a task, beside what the engine counts.
+#[derive(Debug, Default)]
+struct Counters {
+    records_sent: AtomicU64,
+    records_acknowledged: AtomicU64,
+    records_skipped: AtomicU64,
+    record_errors: AtomicU64,
+    in_flight: AtomicU64,
+    offset_commits: AtomicU64,
+    offset_commit_failures: AtomicU64,
+}
+
+/// A task's figures at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct TaskMetrics {
+    pub engine: Snapshot,
+    pub records_sent: u64,
+    pub records_acknowledged: u64,
+    /// Records that Kafka or a converter refused and `errors.tolerance=all` let pass.
+    pub records_skipped: u64,
+    /// Records refused, skipped or not.
+    pub record_errors: u64,
+    pub in_flight: u64,
+    pub offset_commits: u64,
+    pub offset_commit_failures: u64,
+    /// The feed's URL without secrets.
+    pub url: String,
+}
+
+/// A running task, seen from the herder.
+pub struct Task {
+    shared: Arc<Shared>,
+    done: watch::Receiver<bool>,
+}
+
+struct Shared {
+    wanted: watch::Sender<Wanted>,
+    status: watch::Sender<TaskStatus>,
+    counters: Arc<Counters>,
+    engine: OnceLock<(Arc<Metrics>, String)>,
+    topics: Mutex<BTreeSet<String>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    paused: bool,
+    stop_by: Option<Instant>,
+}
 
 impl Task {
     /// Starts the task on a thread of its own; never blocks. What goes wrong shows in [`Task::status`].
-    pub fn start(_spec: TaskSpec) -> Task {
-        Task {}
+    pub fn start(spec: TaskSpec) -> Task {
+        let state = if spec.paused { TaskState::Paused } else { TaskState::Running };
+        let shared = Arc::new(Shared {
+            wanted: watch::Sender::new(Wanted { paused: spec.paused, stop_by: None }),
+            status: watch::Sender::new(TaskStatus { state, trace: None }),
+            counters: Arc::default(),
+            engine: OnceLock::new(),
+            topics: Mutex::default(),
+        });
+        let (done_sender, done) = watch::channel(false);
+        let on_thread = shared.clone();
+        let spawned = std::thread::Builder::new().name(format!("task-{}-0", spec.connector)).spawn(move || {
+            let span = info_span!("task", connector = %spec.connector, task = 0);
+            // A panic unwinds to here and becomes a FAILED task; the process lives on.
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| run(spec, &on_thread))));
+            let result = result.unwrap_or_else(|_| Err("the task panicked; this is a bug, its cause stands in the log".into()));
+            span.in_scope(|| match result {
+                Ok(()) => on_thread.set_state(TaskState::Unassigned),
+                Err(why) => {
+                    error!("event=task_failed reason=\"{why}\"");
+                    on_thread.status.send_replace(TaskStatus { state: TaskState::Failed, trace: Some(why) });
+                }
+            });
+            done_sender.send_replace(true);
+        });
+        if let Err(why) = spawned {
+            let trace = Some(format!("no thread can be started for the task: {why}"));
+            shared.status.send_replace(TaskStatus { state: TaskState::Failed, trace });
+        }
+        Task { shared, done }
     }
 
     /// Stops polling: the queue fills, the socket is read no more, nothing is lost.
-    pub fn pause(&self) {}
+    pub fn pause(&self) {
+        self.shared.wanted.send_modify(|wanted| wanted.paused = true);
+    }
 
-    pub fn resume(&self) {}
+    pub fn resume(&self) {
+        self.shared.wanted.send_modify(|wanted| wanted.paused = false);
+    }
 
     pub fn status(&self) -> TaskStatus {
-        TaskStatus { state: TaskState::Running, trace: None }
+        self.shared.status.borrow().clone()
     }
 
     /// Closes the connection, brings all that was received to Kafka and commits offsets, by the deadline at the latest.
-    pub async fn stop(&self, _deadline: Instant) {}
+    pub async fn stop(&self, deadline: Instant) {
+        self.shared.wanted.send_modify(|wanted| {
+            wanted.stop_by.get_or_insert(deadline);
+        });
+        let mut done = self.done.clone();
+        // The thread keeps to the deadline by itself; the second is for its last steps. An error: it is gone already.
+        let _ = tokio::time::timeout_at((deadline + Duration::from_secs(1)).into(), done.wait_for(|done| *done)).await;
+    }
 
     /// Topics that a record was acknowledged for.
     pub fn active_topics(&self) -> Vec<String> {
-        Vec::new()
+        self.shared.topics.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
+
+    pub fn metrics(&self) -> TaskMetrics {
+        let counters = &self.shared.counters;
+        let engine = self.shared.engine.get();
+        TaskMetrics {
+            engine: engine.map(|(metrics, _)| metrics.snapshot()).unwrap_or_default(),
+            records_sent: counters.records_sent.load(Relaxed),
+            records_acknowledged: counters.records_acknowledged.load(Relaxed),
+            records_skipped: counters.records_skipped.load(Relaxed),
+            record_errors: counters.record_errors.load(Relaxed),
+            in_flight: counters.in_flight.load(Relaxed),
+            offset_commits: counters.offset_commits.load(Relaxed),
+            offset_commit_failures: counters.offset_commit_failures.load(Relaxed),
+            url: engine.map(|(_, url)| url.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Shared {
+    fn set_state(&self, state: TaskState) {
+        self.status.send_if_modified(|status| {
+            let changed = status.state != state;
+            status.state = state;
+            changed
+        });
+    }
+}
+
+/// The life of the task's thread.
+fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| format!("no runtime can be started for the task: {why}"))?;
+    let span = tracing::Span::current();
+    runtime.block_on(
+        async {
+            if !until_resumed(shared).await {
+                return Ok(());
+            }
+            let mut line = Line::open(spec, shared.clone()).await?;
+            let result = line.run().await;
+            if result.is_err() {
+                line.abandon().await;
+            }
+            result
+        }
+        .instrument(span),
+    )
+}
+
+/// A task that is paused when it starts connects only when it is resumed, as in Connect. Answers false if it is stopped
+/// before.
+async fn until_resumed(shared: &Shared) -> bool {
+    let mut wanted = shared.wanted.subscribe();
+    let wanted = wanted.wait_for(|wanted| !wanted.paused || wanted.stop_by.is_some()).await;
+    wanted.is_ok_and(|wanted| wanted.stop_by.is_none())
+}
+
+/// All of one task: the line from socket to Kafka and back to the offsets.
+struct Line {
+    connector: String,
+    topic: String,
+    source: SourceTask,
+    converter: Converter,
+    /// Where a converter that changes bytes writes them.
+    scratch: Vec<u8>,
+    submitted: Submitted,
+    producer: Producer,
+    offsets: TaskOffsets,
+    errors: ErrorPolicy,
+    shared: Arc<Shared>,
+    /// The batch being sent, and how many of its records were.
+    sending: Option<(Batch, usize)>,
+}
+
+/// `errors.*`: what happens to a record that cannot be converted or that Kafka refuses.
+#[derive(Debug, Clone, Copy)]
+struct ErrorPolicy {
+    tolerate: bool,
+    log: bool,
+    log_messages: bool,
+}
+
+impl ErrorPolicy {
+    fn parse(config: &Properties) -> ErrorPolicy {
+        let flag = |name: &str| config.get(name).and_then(|text| parse_boolean(text.trim())).unwrap_or(false);
+        ErrorPolicy {
+            tolerate: config.get("errors.tolerance").is_some_and(|text| text.trim() == "all"),
+            log: flag("errors.log.enable"),
+            log_messages: flag("errors.log.include.messages"),
+        }
+    }
+}
+
+impl Line {
+    async fn open(spec: TaskSpec, shared: Arc<Shared>) -> Result<Line, String> {
+        let TaskSpec { connector, config, worker, offsets, .. } = spec;
+        let source_config = Config::parse(&config).map_err(sentences)?;
+        let converter =
+            Converter::select(convert::Kind::Value, &config, &worker.properties).map_err(|error| error.to_string())?;
+        let (properties, policy) = (&worker.properties, &worker.override_policy);
+        let settings =
+            client_properties::producer_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
+        settings.warnings.iter().for_each(|warning| warn!("{warning}"));
+        let producer = Producer::new(&settings.settings)?;
+        let creation = if worker.topic_creation { TopicCreation::from_config(&config).map_err(sentences)? } else { None };
+        if let Some(creation) = creation {
+            let admin = client_properties::admin_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
+            topics::ensure(&admin.settings, &creation.rule_for(&source_config.topic)).await?;
+        }
+        let stored = offsets::stored(&offsets, &connector, &source_config);
+        let topic = source_config.topic.clone();
+        let endpoint = source_config.endpoint.clone();
+        let source = SourceTask::start(source_config, stored, &Handle::current()).map_err(|error| error.to_string())?;
+        let _ = shared.engine.set((source.metrics(), endpoint.redacted().to_owned()));
+        let offsets = TaskOffsets::new(
+            offsets,
+            connector.clone(),
+            &endpoint,
+            &source,
+            worker.offset_flush_interval,
+            shared.counters.clone(),
+        );
+        info!("event=task_started topic={topic}");
+        Ok(Line {
+            errors: ErrorPolicy::parse(&config),
+            submitted: Submitted::new(stored.map_or(1, |stored| stored.sequence.saturating_add(1))),
+            connector,
+            topic,
+            source,
+            converter,
+            scratch: Vec::new(),
+            producer,
+            offsets,
+            shared,
+            sending: None,
+        })
+    }
+
+    /// The hot path: everything that happens to a batch, in order.
+    async fn run(&mut self) -> Result<(), String> {
+        let mut wanted = self.shared.wanted.subscribe();
+        loop {
+            self.settle()?;
+            self.offsets.flush_when_due(&self.source);
+            let now = *wanted.borrow_and_update();
+            if let Some(by) = now.stop_by {
+                return self.drain(by).await;
+            }
+            self.shared.set_state(if now.paused { TaskState::Paused } else { TaskState::Running });
+            let wait = self.wait();
+            if now.paused {
+                let _ = tokio::time::timeout(wait, wanted.changed()).await;
+                continue;
+            }
+            if self.sending.is_none() {
+                self.sending = tokio::select! {
+                    polled = self.source.poll(wait) => polled.map_err(|error| error.to_string())?.map(|batch| (batch, 0)),
+                    _ = wanted.changed() => None,
+                };
+            }
+            if !self.send()? {
+                let _ = tokio::time::timeout(FULL_RETRY, wanted.changed()).await;
+            }
+        }
+    }
+
+    /// Gives the producer as much of the batch as it takes; answers whether that was all.
+    fn send(&mut self) -> Result<bool, String> {
+        let Some((batch, sent)) = self.sending.take() else { return Ok(true) };
+        for index in sent..batch.len() {
+            let Some(record) = batch.get(index) else { break };
+            if !self.send_record(&record)? {
+                self.count_sent(index - sent);
+                self.sending = Some((batch, index));
+                return Ok(false);
+            }
+        }
+        self.count_sent(batch.len() - sent);
+        Ok(true)
+    }
+
+    fn count_sent(&self, records: usize) {
+        self.shared.counters.records_sent.fetch_add(records as u64, Relaxed);
+    }
+
+    /// Convert, submit, send. Answers false if the producer is full.
+    fn send_record(&mut self, record: &Record<'_>) -> Result<bool, String> {
+        let kind = match record.kind {
+            ValueKind::Text => convert::ValueKind::Text,
+            ValueKind::Bytes => convert::ValueKind::Binary,
+        };
+        let value = match self.converter.value(kind, record.value, &mut self.scratch) {
+            Ok(value) => value,
+            Err(why) => {
+                let sequence = self.submitted.submit();
+                self.refused(sequence, "VALUE_CONVERTER", self.converter.class(), &why.to_string(), Some(record.value))?;
+                return Ok(true);
+            }
+        };
+        let sequence = self.submitted.submit();
+        match self.producer.send(&self.topic, value, record.timestamp_ms, sequence) {
+            Ok(()) => Ok(true),
+            Err(SendError::Full) => {
+                self.submitted.take_back();
+                Ok(false)
+            }
+            Err(SendError::Refused(why)) => {
+                self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, Some(record.value)).map(|()| true)
+            }
+            Err(SendError::Fatal(why)) => Err(format!("the Kafka producer cannot go on: {why}")),
+        }
+    }
+
+    /// Takes the producer's reports: acknowledged records become committable, refused ones follow `errors.tolerance`.
+    fn settle(&mut self) -> Result<(), String> {
+        let reports = self.producer.reports();
+        let mut acknowledged = 0;
+        for (first, last) in reports.delivered {
+            self.submitted.ack(first, last);
+            acknowledged += (last - first + 1) as u64;
+        }
+        let counters = &self.shared.counters;
+        if acknowledged > 0 && counters.records_acknowledged.fetch_add(acknowledged, Relaxed) == 0 {
+            self.shared.topics.lock().unwrap_or_else(PoisonError::into_inner).insert(self.topic.clone());
+        }
+        counters.in_flight.store(self.submitted.in_flight() as u64, Relaxed);
+        if self.submitted.committable() > self.offsets.committable() {
+            self.source.commit(self.submitted.committable());
+            self.offsets.set_committable(self.submitted.committable());
+        }
+        for (sequence, why) in reports.refused {
+            self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, None)?;
+        }
+        match reports.fatal {
+            Some(why) => Err(format!("the Kafka producer cannot go on: {why}")),
+            None => Ok(()),
+        }
+    }
+
+    /// A record that will never be in Kafka.
+    fn refused(&mut self, sequence: i64, stage: &str, class: &str, why: &str, value: Option<&[u8]>) -> Result<(), String> {
+        self.shared.counters.record_errors.fetch_add(1, Relaxed);
+        if self.errors.log {
+            let shown = match value.filter(|_| self.errors.log_messages) {
+                Some(value) => format!(", where source record is = {}", String::from_utf8_lossy(value)),
+                None => String::new(),
+            };
+            let connector = &self.connector;
+            error!("Error encountered in task {connector}-0. Executing stage '{stage}' with class '{class}'{shown}. {why}");
+        }
+        if !self.errors.tolerate {
+            return Err(format!("Tolerance exceeded in error handler: stage {stage}, record {sequence}: {why}"));
+        }
+        self.shared.counters.records_skipped.fetch_add(1, Relaxed);
+        self.submitted.ack(sequence, sequence);
+        Ok(())
+    }
+
+    /// Stop: goodbye to the server, all that was received to Kafka, offsets to the file.
+    async fn drain(&mut self, by: Instant) -> Result<(), String> {
+        info!("event=task_stopping");
+        let left = || by.saturating_duration_since(Instant::now());
+        self.source.stop(left().mul_f64(CLOSING_SHARE));
+        while !(self.source.is_drained() && self.sending.is_none() && self.submitted.in_flight() == 0) && !left().is_zero() {
+            self.settle()?;
+            let wait = self.wait().min(left());
+            if self.sending.is_none() && !self.source.is_drained() {
+                self.sending = self.source.poll(wait).await.map_err(|error| error.to_string())?.map(|batch| (batch, 0));
+            } else {
+                tokio::time::sleep(wait.min(FULL_RETRY)).await;
+            }
+            self.send()?;
+        }
+        self.settle()?;
+        self.offsets.flush_last(left().max(Duration::from_millis(200))).await;
+        let unsent = self.sending.as_ref().map_or(0, |(batch, sent)| batch.len() - sent);
+        let lost = self.submitted.in_flight() + unsent + self.source.metrics().snapshot().queue_records;
+        if lost > 0 {
+            warn!("event=records_left count={lost} reason=\"Kafka did not take them before the stop's deadline\"");
+        }
+        info!("event=task_stopped records_left={lost}");
+        Ok(())
+    }
+
+    /// After a failure: what Kafka has is committed, the server hears a goodbye.
+    async fn abandon(&mut self) {
+        self.source.stop(FAILED_FAREWELL);
+        let by = Instant::now() + FAILED_FAREWELL;
+        while !self.source.is_drained() && Instant::now() < by {
+            if self.source.poll(FAILED_FAREWELL).await.is_err() {
+                break;
+            }
+        }
+        self.offsets.flush_last(Duration::from_secs(1)).await;
+    }
+
+    /// How long the next poll may wait.
+    fn wait(&self) -> Duration {
+        if self.submitted.in_flight() > 0 { REPORT_INTERVAL } else { POLL_WAIT }
+    }
+}
+
+/// The class that Connect names in the stage KAFKA_PRODUCE.
+const PRODUCER_CLASS: &str = "org.apache.kafka.connect.source.SourceTask";
+
+fn sentences(errors: Vec<impl std::fmt::Display>) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -12,6 +12,7 @@ use connect_websocket_engine::config_def::{
 use indexmap::IndexMap;
 
 use crate::config::{WorkerConfig, shown_client_property};
+use crate::client_properties;
 use crate::convert::{self, Converter};
 use crate::framework::{self, OrderedKey};
 use crate::rest::entities::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo};
@@ -221,7 +222,7 @@ fn check_converters(worker: &WorkerConfig, config: &IndexMap<String, String>) ->
         .collect();
     let class = value_converter(worker, config);
     // A binary feed must say that it is one: every text message would fail the task.
-    if class == "ByteArrayConverter" && config.get(FRAME_BINARY).map(|text| text.trim()) != Some("bytes") {
+    if matches!(class.as_str(), "ByteArrayConverter" | "ByteArray") && config.get(FRAME_BINARY).map(|text| text.trim()) != Some("bytes") {
         let option = convert::Kind::Value.option();
         errors.push(ConfigError::new(
             option,
@@ -247,15 +248,13 @@ fn is_override(worker: &WorkerConfig, config: &IndexMap<String, String>, name: &
     name.starts_with(PRODUCER_OVERRIDE) || creates_topics && name.starts_with(ADMIN_OVERRIDE)
 }
 
+/// What the policy forbids, and what the Kafka clients would refuse. The worker's own properties were checked at its start.
 fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<ConfigError> {
-    let overrides = config.keys().filter(|name| is_override(worker, config, name));
-    overrides
-        .filter_map(|name| {
-            let property = name.strip_prefix(PRODUCER_OVERRIDE).or(name.strip_prefix(ADMIN_OVERRIDE))?;
-            let why = worker.override_policy.check(property).err()?;
-            Some(ConfigError::new(name, why))
-        })
-        .collect()
+    let (properties, policy) = (&worker.properties, &worker.override_policy);
+    let producer = client_properties::producer_settings(properties, config, "", 0, policy).err();
+    let admin = client_properties::admin_settings(properties, config, "", 0, policy).err();
+    let errors = producer.into_iter().chain(admin).flatten();
+    errors.filter(|error| is_override(worker, config, &error.option)).map(Into::into).collect()
 }
 
 fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<String> {

@@ -49,7 +49,9 @@ impl Frame {
 }
 
 pub(crate) fn number(text: &str) -> u64 {
-    serde_json::from_str::<serde_json::Value>(text).unwrap()["n"].as_u64().unwrap()
+    serde_json::from_str::<serde_json::Value>(text).unwrap()["n"]
+        .as_u64()
+        .unwrap()
 }
 
 /// Sends a request and returns all bytes up to the end of the connection.
@@ -87,7 +89,13 @@ impl Client {
         tcp.set_read_timeout(Some(LIMIT)).unwrap();
         tcp.set_write_timeout(Some(LIMIT)).unwrap();
         tcp.write_all(upgrade(headers).as_bytes()).unwrap();
-        let mut client = Client { tcp, head: String::new(), answer_pings: true, input: Vec::new(), at: 0 };
+        let mut client = Client {
+            tcp,
+            head: String::new(),
+            answer_pings: true,
+            input: Vec::new(),
+            at: 0,
+        };
         while !client.head.ends_with("\r\n\r\n") {
             let byte = client.take(1).unwrap()[0];
             client.head.push(byte as char);
@@ -95,7 +103,7 @@ impl Client {
         client
     }
 
-    fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
         let mut chunk = [0; 64 * 1024];
         while self.input.len() - self.at < count {
             if self.at > 1 << 20 {
@@ -124,7 +132,11 @@ impl Client {
         if masked {
             self.take(4)?;
         }
-        Ok(Frame { first: head[0], masked, payload: self.take(length as usize)? })
+        Ok(Frame {
+            first: head[0],
+            masked,
+            payload: self.take(length as usize)?,
+        })
     }
 
     /// The next frame that is no ping; pings are answered.
@@ -135,7 +147,7 @@ impl Client {
                 return Ok(frame);
             }
             if self.answer_pings {
-                self.send(PONG, &frame.payload);
+                self.try_send(PONG, &frame.payload)?;
             }
         }
     }
@@ -153,12 +165,21 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) {
+        self.try_send(opcode, payload).unwrap();
+    }
+
+    fn try_send(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         assert!(payload.len() < 126);
         let mask = [7, 77, 177, 201];
         let mut bytes = vec![0x80 | opcode, 0x80 | payload.len() as u8];
         bytes.extend_from_slice(&mask);
-        bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.tcp.write_all(&bytes).unwrap();
+        bytes.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
+        self.tcp.write_all(&bytes)
     }
 
     pub(crate) fn close(&mut self, code: u16) {
