@@ -11,8 +11,8 @@ use connect_websocket_engine::config_def::{
 };
 use indexmap::IndexMap;
 
-use crate::config::{WorkerConfig, shown_client_property};
 use crate::client_properties;
+use crate::config::{WorkerConfig, shown_client_property};
 use crate::convert::{self, Converter};
 use crate::framework::{self, OrderedKey};
 use crate::rest::entities::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo};
@@ -222,7 +222,9 @@ fn check_converters(worker: &WorkerConfig, config: &IndexMap<String, String>) ->
         .collect();
     let class = value_converter(worker, config);
     // A binary feed must say that it is one: every text message would fail the task.
-    if matches!(class.as_str(), "ByteArrayConverter" | "ByteArray") && config.get(FRAME_BINARY).map(|text| text.trim()) != Some("bytes") {
+    if matches!(class.as_str(), "ByteArrayConverter" | "ByteArray")
+        && config.get(FRAME_BINARY).map(|text| text.trim()) != Some("bytes")
+    {
         let option = convert::Kind::Value.option();
         errors.push(ConfigError::new(
             option,

@@ -1,0 +1,363 @@
+//! The REST API in process: the real router on a real herder. Kafka and feed are not there, which no answer depends on.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request};
+use connect_websocket::config::WorkerConfig;
+use connect_websocket::herder::Herder;
+use connect_websocket::logging::Levels;
+use connect_websocket::rest::{self, Api, Resources};
+use connect_websocket::store::OffsetStore;
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+use tower::Service;
+
+const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
+
+struct Worker {
+    router: Router,
+    folder: PathBuf,
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+    json: Value,
+}
+
+impl Worker {
+    fn new(more: &[(&str, &str)]) -> Worker {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("connect-websocket-rest-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let offsets = folder.join("connect.offsets").display().to_string();
+        let base = [
+            ("bootstrap.servers", "127.0.0.1:1"),
+            ("key.converter", STRING),
+            ("value.converter", STRING),
+            ("offset.storage.file.filename", &offsets),
+            ("task.shutdown.graceful.timeout.ms", "500"),
+        ];
+        let properties: IndexMap<String, String> =
+            base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = Arc::new(WorkerConfig::parse(&properties).unwrap());
+        let offsets = Arc::new(OffsetStore::open(&config.offset_storage_file).unwrap());
+        let herder = Herder::new(config, offsets, "cluster".to_owned());
+        herder.set_worker_id("127.0.0.1:8083".to_owned());
+        herder.set_ready();
+        let api = Api { herder, levels: Arc::new(Levels::default()) };
+        Worker { router: rest::router(api, Resources::All), folder }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().call(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text, json }
+    }
+
+    async fn raw(&self, method: &str, path: &str, body: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.raw(method, path, &body.to_string()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.raw("GET", path, "").await
+    }
+
+    async fn create(&self, name: &str, more: &[(&str, &str)], state: &str) -> Answer {
+        self.call("POST", "/connectors", json!({"name": name, "config": config(more), "initial_state": state})).await
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn config(more: &[(&str, &str)]) -> Value {
+    let mut config =
+        json!({"connector.class": "WebSocketSource", "websocket.url": "ws://127.0.0.1:1/", "kafka.topic": "t"});
+    for (name, value) in more {
+        config[*name] = json!(value);
+    }
+    config
+}
+
+fn value_of<'a>(infos: &'a Value, name: &str) -> &'a Value {
+    let configs = infos["configs"].as_array().unwrap();
+    let found = configs.iter().find(|info| info["value"]["name"] == name);
+    found.unwrap_or_else(|| panic!("{name} is not in {infos}"))
+}
+
+#[tokio::test]
+async fn a_connector_lives_from_create_to_delete() {
+    let worker = Worker::new(&[]);
+    let created = worker.call(
+        "POST",
+        "/connectors/",
+        json!({"name": " a ", "config": {
+        "connector.class": "WebSocketSource", "websocket.url": "ws://127.0.0.1:1/", "kafka.topic": "t",
+        "websocket.message.queue.size": 5000, "extra": 1e+21}}),
+    );
+    let created = created.await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    assert_eq!(created.headers["location"], "http://127.0.0.1:8083/connectors/a");
+    assert_eq!(created.json["config"]["websocket.message.queue.size"], "5000");
+    assert_eq!(created.json["tasks"], json!([{"connector": "a", "task": 0}]));
+    assert_eq!(worker.create("a", &[], "RUNNING").await.json["message"], "Connector a already exists");
+
+    let status = worker.get("/connectors/a/status").await;
+    assert_eq!(status.json["connector"]["state"], "RUNNING");
+    assert_eq!(status.json["tasks"][0]["worker_id"], "127.0.0.1:8083");
+    assert_eq!(worker.get("/connectors/a/tasks").await.json[0]["config"]["kafka.topic"], "t");
+    assert_eq!(worker.raw("PUT", "/connectors/a/pause", "").await.status, 202);
+    assert_eq!(worker.get("/connectors/a/status").await.json["connector"]["state"], "PAUSED");
+    assert_eq!(worker.raw("PUT", "/connectors/a/resume", "").await.status, 202);
+    let patched = worker.call("PATCH", "/connectors/a/config", json!({"extra": null, "tasks.max": 1})).await;
+    assert_eq!(patched.status, 200);
+    assert_eq!(patched.json["config"].get("extra"), None);
+    assert_eq!(patched.json["config"]["tasks.max"], "1");
+
+    let restarted = worker.raw("POST", "/connectors/a/restart?includeTasks=true", "").await;
+    assert_eq!((restarted.status, &restarted.json["tasks"][0]["state"]), (202, &json!("RESTARTING")));
+    assert_eq!(worker.raw("POST", "/connectors/a/tasks/0/restart", "").await.status, 204);
+    assert_eq!(worker.raw("POST", "/connectors/a/tasks/9/restart", "").await.json["message"], "Unknown task: a-9");
+    assert_eq!(worker.raw("DELETE", "/connectors/a", "").await.status, 204);
+    assert_eq!(worker.get("/connectors/a/status").await.json["message"], "No status found for connector a");
+}
+
+#[tokio::test]
+async fn names_are_what_the_client_says() {
+    let worker = Worker::new(&[]);
+    for (name, path) in [("名前", "/connectors/%E5%90%8D%E5%89%8D"), ("a/b", "/connectors/a%2Fb")] {
+        let created = worker.create(name, &[], "STOPPED").await;
+        assert!(created.headers["location"].to_str().unwrap().ends_with(path));
+        assert_eq!(worker.get(path).await.json["name"], name);
+        assert_eq!(worker.raw("DELETE", path, "").await.status, 204);
+    }
+    assert_eq!(worker.get("/connectors/%FF").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_surface_is_that_of_connect() {
+    let worker = Worker::new(&[]);
+    assert_eq!(worker.get("/nope").await.json, json!({"error_code": 404, "message": "HTTP 404 Not Found"}));
+    assert_eq!(worker.raw("PUT", "/", "{}").await.json["message"], "HTTP 405 Method Not Allowed");
+    let head = worker.raw("HEAD", "/connectors", "").await;
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+    let options = worker.raw("OPTIONS", "/connectors", "").await;
+    assert_eq!(options.status, 200);
+    for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+        assert!(options.text.contains(method), "{}", options.text);
+    }
+    let request = |method: &str, header: &str, value: &str| {
+        Request::builder().method(method).uri("/connectors").header(header, value).body(Body::from("{}")).unwrap()
+    };
+    assert_eq!(
+        worker.send(request("GET", "accept", "application/xml")).await.json["message"],
+        "HTTP 406 Not Acceptable"
+    );
+    let refused = worker.send(request("POST", "content-type", "text/plain")).await;
+    assert_eq!(refused.json["message"], "HTTP 415 Unsupported Media Type");
+    let huge = Body::from(vec![b' '; (16 << 20) + 1]);
+    let huge = Request::builder().method("POST").uri("/connectors").body(huge).unwrap();
+    assert_eq!(worker.send(huge).await.status, 413);
+}
+
+#[tokio::test]
+async fn broken_bodies_are_the_clients_fault() {
+    let worker = Worker::new(&[]);
+    for body in [
+        "",
+        "{",
+        "null",
+        "[]",
+        r#"{"name":"x","foo":1}"#,
+        r#"{"name":"x","config":{"a":{}}}"#,
+        r#"{"name":"x","initial_state":"FOO"}"#,
+    ] {
+        let answer = worker.raw("POST", "/connectors", body).await;
+        assert_eq!(answer.status, 400, "{body}: {}", answer.text);
+        let message = answer.json["message"].as_str().unwrap();
+        assert!(!message.is_empty() && !message.contains("serde"), "{body}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn headers_and_origins_are_configured() {
+    let worker = Worker::new(&[
+        ("access.control.allow.origin", "https://ui.example"),
+        ("access.control.allow.methods", "GET,PUT"),
+        ("response.http.headers.config", "set X-Frame-Options: DENY"),
+    ]);
+    let request = |method: &str, origin: &str| {
+        let request = Request::builder().method(method).uri("/connectors").header("origin", origin);
+        request.header("access-control-request-method", "PUT").body(Body::empty()).unwrap()
+    };
+    let preflight = worker.send(request("OPTIONS", "https://ui.example")).await;
+    assert_eq!(preflight.headers["access-control-allow-methods"], "GET,PUT");
+    assert_eq!(preflight.headers["access-control-allow-origin"], "https://ui.example");
+    let foreign = worker.send(request("GET", "https://evil.example")).await;
+    assert_eq!(foreign.headers.get("access-control-allow-origin"), None);
+    assert_eq!(foreign.headers["x-frame-options"], "DENY");
+}
+
+#[tokio::test]
+async fn validation_tells_every_error_and_shows_no_secret() {
+    let worker = Worker::new(&[]);
+    let path = "/connector-plugins/WebSocketSource/config/validate";
+    let sent = json!({"connector.class": "WebSocketSource", "websocket.url": "http://u:hunter2@x?k=hunter2",
+        "websocket.auth.token": "hunter2", "websocket.message.queue.size": "abc", "tasks.max": "0",
+        "producer.override.sasl.jaas.config": "hunter2", "name": null});
+    let answer = worker.call("PUT", path, sent).await;
+    assert_eq!(answer.status, 200);
+    assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+    let infos = &answer.json;
+    assert_eq!(
+        value_of(infos, "tasks.max")["value"]["errors"][0],
+        "Invalid value 0 for configuration tasks.max: Value must be at least 1"
+    );
+    assert_eq!(value_of(infos, "websocket.message.queue.size")["value"]["value"], Value::Null);
+    assert_eq!(value_of(infos, "websocket.auth.token")["value"]["value"], "[hidden]");
+    assert_eq!(
+        value_of(infos, "name")["value"]["errors"],
+        json!(["Null value can not be supplied as the configuration value."])
+    );
+    assert_eq!(value_of(infos, "value.converter")["value"]["value"], STRING);
+    assert_eq!(value_of(infos, "tasks.max")["definition"]["order_in_group"], 4);
+    let shown: usize =
+        infos["configs"].as_array().unwrap().iter().map(|info| info["value"]["errors"].as_array().unwrap().len()).sum();
+    assert!(shown >= 5 && infos["error_count"].as_u64().unwrap() >= 5, "{infos}");
+
+    let mismatch = worker.call("PUT", path, json!({"connector.class": "no.such.Class"})).await;
+    assert_eq!(
+        mismatch.json["message"],
+        "Included connector type no.such.Class does not match request type WebSocketSource"
+    );
+    let no_class = worker.call("PUT", path, json!({})).await;
+    assert_eq!(
+        (no_class.status, &no_class.json["message"]),
+        (400, &json!("Connector config contains no connector type"))
+    );
+}
+
+#[tokio::test]
+async fn converters_and_overrides_are_checked_with_a_remedy() {
+    let worker = Worker::new(&[("connector.client.config.override.policy", "None")]);
+    for (option, value, remedy) in [
+        ("value.converter", "io.confluent.connect.avro.AvroConverter", "StringConverter"),
+        ("value.converter", "org.apache.kafka.connect.converters.ByteArrayConverter", "websocket.frame.binary=bytes"),
+        ("transforms", "route", "remove transforms"),
+        ("exactly.once.support", "required", "requested"),
+        ("topic.creation.default.partitions", "many", "topic.creation.default.replication.factor"),
+        ("producer.override.linger.ms", "5", "does not allow 'linger.ms'"),
+    ] {
+        let refused = worker.create("x", &[(option, value)], "STOPPED").await;
+        assert_eq!(refused.status, 400, "{option}");
+        let message = refused.json["message"].as_str().unwrap();
+        assert!(message.contains(remedy) && message.contains("config/validate`"), "{option}: {message}");
+    }
+    let binary = "org.apache.kafka.connect.converters.ByteArrayConverter";
+    let created =
+        worker.create("x", &[("value.converter", binary), ("websocket.frame.binary", "bytes")], "STOPPED").await;
+    assert_eq!(created.status, 201, "{}", created.text);
+}
+
+#[tokio::test]
+async fn references_are_resolved_checked_and_never_shown_resolved() {
+    let folder = Worker::new(&[]);
+    let secrets = folder.folder.join("secrets.properties");
+    fs::write(&secrets, "url=ftp://hunter2\ntoken=hunter2\n").unwrap();
+    let worker = Worker::new(&[
+        ("config.providers", "file"),
+        ("config.providers.file.class", "org.apache.kafka.common.config.provider.FileConfigProvider"),
+    ]);
+    let reference = |key: &str| format!("${{file:{}:{key}}}", secrets.display());
+    let (url, token) = (reference("url"), reference("token"));
+    let refused = worker.create("x", &[("websocket.url", &url)], "STOPPED").await;
+    assert_eq!(refused.status, 400);
+    assert!(!refused.text.contains("hunter2"), "{}", refused.text);
+    assert!(refused.text.contains("the value resolved from the config provider reference failed validation"));
+    let infos = worker
+        .call("PUT", "/connector-plugins/WebSocketSource/config/validate", config(&[("websocket.url", &url)]))
+        .await;
+    assert_eq!(value_of(&infos.json, "websocket.url")["value"]["value"], url);
+    assert_eq!(worker.create("x", &[("websocket.auth.token", &token)], "STOPPED").await.status, 201);
+    assert_eq!(worker.get("/connectors/x/config").await.json["websocket.auth.token"], token);
+    let missing = worker.create("y", &[("websocket.auth.token", "${file:/no/such/file:k}")], "STOPPED").await;
+    assert!(missing.status == 400 && missing.text.contains("/no/such/file"), "{}", missing.text);
+}
+
+#[tokio::test]
+async fn hidden_passwords_can_be_sent_back() {
+    let worker = Worker::new(&[("rest.config.passwords.hidden", "true")]);
+    let created = worker
+        .create("a", &[("websocket.auth.token", "hunter2"), ("websocket.url", "ws://h/?k=hunter2")], "STOPPED")
+        .await;
+    assert!(!created.text.contains("hunter2"), "{}", created.text);
+    let mut shown = worker.get("/connectors/a/config").await.json;
+    assert_eq!(shown["websocket.auth.token"], "[hidden]");
+    shown["kafka.topic"] = json!("u");
+    let changed = worker.call("PUT", "/connectors/a/config", shown.clone()).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let new = worker.call("PUT", "/connectors/b/config", {
+        shown["name"] = json!("b");
+        shown
+    });
+    let new = new.await;
+    assert!(new.status == 400 && new.text.contains("the mark of a hidden value"), "{}", new.text);
+}
+
+#[tokio::test]
+async fn offsets_are_altered_and_reset_while_stopped() {
+    let worker = Worker::new(&[]);
+    worker.create("a", &[], "RUNNING").await;
+    let change =
+        json!({"offsets": [{"partition": {"websocket_url": "ws://127.0.0.1:1/"}, "offset": {"sequence": 42}}]});
+    let refused = worker.call("PATCH", "/connectors/a/offsets", change.clone()).await;
+    assert!(refused.text.contains("Connectors must be in the STOPPED state"), "{}", refused.text);
+    assert_eq!(worker.raw("PUT", "/connectors/a/stop", "").await.status, 204);
+    assert_eq!(worker.get("/connectors/a/tasks").await.json, json!([]));
+    let altered = worker.call("PATCH", "/connectors/a/offsets", change.clone()).await;
+    assert_eq!(altered.json["message"], "The offsets for this connector have been altered successfully");
+    assert_eq!(worker.get("/connectors/a/offsets").await.json, change);
+    let stored = OffsetStore::open(worker.folder.join("connect.offsets")).unwrap();
+    assert_eq!(stored.connector_offsets("a").len(), 1);
+    for bad in [
+        json!([]),
+        json!({"offsets": {}}),
+        json!({"offsets": [{"key": 1}]}),
+        json!({"offsets": [{"partition": {"x": "y"}}]}),
+    ] {
+        assert_eq!(worker.call("PATCH", "/connectors/a/offsets", bad.clone()).await.status, 400, "{bad}");
+    }
+    assert_eq!(worker.raw("DELETE", "/connectors/a/offsets", "").await.status, 200);
+    assert_eq!(worker.get("/connectors/a/offsets").await.json, json!({"offsets": []}));
+}
+
+#[tokio::test]
+async fn log_levels_are_read_and_set() {
+    let worker = Worker::new(&[]);
+    assert_eq!(worker.get("/admin/loggers/root").await.json, json!({"level": "INFO", "last_modified": null}));
+    let set = worker.call("PUT", "/admin/loggers/io.conduktor", json!({"level": "debug"})).await;
+    assert_eq!(set.json, json!(["io.conduktor", "io.conduktor.connect.websocket"]));
+    assert_eq!(worker.call("PUT", "/admin/loggers/root?scope=cluster", json!({"level": "WARN"})).await.status, 204);
+    assert_eq!(worker.call("PUT", "/admin/loggers/root", json!({})).await.status, 400);
+    assert_eq!(worker.call("PUT", "/admin/loggers/root", json!({"level": "LOUD"})).await.status, 404);
+    assert_eq!(worker.get("/admin/loggers/none").await.json["message"], "Logger none not found.");
+}
