@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_websocket_engine::config_def::{
-    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_boolean, parse_list,
+    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_boolean,
 };
 use indexmap::IndexMap;
 
@@ -167,6 +167,8 @@ pub const OPTIONS: &[ConfigKey] = &[
 pub struct WorkerConfig {
     /// All properties with provider references resolved, for the Kafka clients and converters: may hold secrets.
     pub properties: IndexMap<String, String>,
+    /// The properties as they stand in the file, provider references unresolved.
+    pub given: IndexMap<String, String>,
     pub bootstrap_servers: String,
     pub offset_storage_file: PathBuf,
     pub offset_flush_interval: Duration,
@@ -221,6 +223,7 @@ impl WorkerConfig {
             providers: Arc::new(providers),
             rest,
             properties: resolved.clone(),
+            given: properties.clone(),
         })
     }
 
@@ -232,10 +235,10 @@ impl WorkerConfig {
     /// The settings in force as the log may show them: one line each, nothing secret.
     pub fn shown(&self) -> Vec<String> {
         let known = OPTIONS.iter().chain(crate::rest::config::OPTIONS).map(|key| {
-            let value = self.properties.get(key.name).map(String::as_str).or(key.default_text());
+            let value = self.given.get(key.name).map(String::as_str).or(key.default_text());
             format!("{} = {}", key.name, value.map_or("null".to_owned(), |text| key.shown(text)))
         });
-        let others = self.properties.iter().filter(|(name, _)| table_row(name).is_none());
+        let others = self.given.iter().filter(|(name, _)| table_row(name).is_none());
         known.chain(others.map(|(name, value)| format!("{name} = {}", shown_client_property(name, value)))).collect()
     }
 }
@@ -323,10 +326,6 @@ impl Values<'_> {
 
     pub(crate) fn boolean(&self, name: &str) -> bool {
         parse_boolean(self.text(name)).unwrap_or_default()
-    }
-
-    pub(crate) fn list(&self, name: &str) -> Vec<&str> {
-        parse_list(self.text(name))
     }
 
     fn millis(&self, name: &str) -> Duration {

@@ -363,6 +363,7 @@ impl Herder {
             if let Some(task) = &connector.task {
                 task.pause();
             }
+            info!(connector = name, "event=connector_paused");
             Ok(())
         })
         .await
@@ -379,6 +380,7 @@ impl Herder {
                     warn!(connector = name, "a connector that has failed is not resumed; restart it");
                     return Ok(());
                 }
+                info!(connector = name, "event=connector_resumed");
                 if let Some(task) = &connector.task {
                     task.resume();
                     return Ok(());
@@ -399,6 +401,7 @@ impl Herder {
                 connector.failure = None;
             }
             herder.stop_task(&name).await;
+            info!(connector = name, "event=connector_stopped");
             Ok(())
         })
         .await
@@ -435,6 +438,7 @@ impl Herder {
                 let restarting = connector.restarting;
                 (herder.status_of(&name, connector), restarting)
             };
+            info!(connector = name, "event=connector_restarting with_task={}", restarting.task);
             if restarting.task {
                 herder.stop_task(&name).await;
             }
@@ -458,6 +462,7 @@ impl Herder {
                 Some(connector) if connector.task.is_some() && task == TASK_ID => {}
                 _ => return Err(HerderError::NotFound(format!("Unknown task: {name}-{task}"))),
             }
+            info!(connector = name, task, "event=task_restarting");
             herder.stop_task(&name).await;
             herder.start_task(&name);
             Ok(())

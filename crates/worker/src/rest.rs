@@ -21,6 +21,8 @@ mod plugins;
 mod root;
 pub mod server;
 mod surface;
+mod timed;
+mod tls;
 
 /// What the resources work on.
 #[derive(Clone)]

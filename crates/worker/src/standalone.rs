@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use indexmap::IndexMap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -18,7 +17,7 @@ use crate::kafka::kafka_cluster_id;
 use crate::logging::Levels;
 use crate::properties::{self, InitialState};
 use crate::rest::config::Admin;
-use crate::rest::server::{Bound, Server};
+use crate::rest::server::{Bound, Endpoint, Limits, Server};
 use crate::rest::{self, Api, Resources};
 use crate::store::OffsetStore;
 
@@ -134,18 +133,22 @@ async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Result<Server,
         Admin::Off => (Resources::WithoutAdmin, [].as_slice()),
         Admin::Listeners(listeners) => (Resources::WithoutAdmin, listeners.as_slice()),
     };
-    let mut bound: Vec<(Bound, Router)> = Vec::new();
+    let mut endpoints = Vec::new();
     for listener in &config.listeners {
-        bound.push((Bound::bind(listener).await?, rest::router(api.clone(), main)));
+        let (bound, router) = (Bound::bind(listener).await?, rest::router(api.clone(), main));
+        endpoints.push(Endpoint { tls: config.tls.clone().filter(|_| bound.is_https()), bound, router });
+    }
+    let bounds = endpoints.iter().map(|endpoint| &endpoint.bound);
+    let preferred = bounds.clone().find(|bound| bound.is_https() == config.advertise_https);
+    if let Some(advertised) = preferred.or(bounds.clone().next()) {
+        herder.set_worker_id(advertised.advertised(config));
     }
     for listener in admin {
-        bound.push((Bound::bind(listener).await?, rest::router(api.clone(), Resources::AdminOnly)));
+        let (bound, router) = (Bound::bind(listener).await?, rest::router(api.clone(), Resources::AdminOnly));
+        endpoints.push(Endpoint { tls: config.admin_tls.clone().filter(|_| bound.is_https()), bound, router });
     }
-    if let Some((first, _)) = bound.first() {
-        herder.set_worker_id(first.advertised(config));
-    }
-    let urls: Vec<String> = bound.iter().map(|(bound, _)| bound.url()).collect();
-    let server = Server::start(bound);
+    let urls: Vec<String> = endpoints.iter().map(|endpoint| endpoint.bound.url()).collect();
+    let server = Server::start(endpoints, Limits::default());
     for url in urls {
         info!("event=rest_started url={url}");
     }

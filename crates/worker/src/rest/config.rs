@@ -3,8 +3,9 @@
 use std::fmt;
 
 use axum::http::{HeaderName, HeaderValue};
-use connect_websocket_engine::config_def::{ConfigError, ConfigKey, Default, Kind};
+use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
 
+use super::tls::Tls;
 use crate::config::{BASE, Values};
 
 const LISTENERS: &str = "listeners";
@@ -21,7 +22,8 @@ pub const OPTIONS: &[ConfigKey] = &[
         name: LISTENERS,
         kind: Kind::List,
         default: Default::Value("http://:8083"),
-        documentation: "Addresses of the REST API, http://host:port. No host means all interfaces, port 0 a free port.",
+        documentation: "Addresses of the REST API, http://host:port or https://host:port. No host means all interfaces, \
+                        port 0 a free port.",
         check: Some(|text| {
             if text.is_empty() {
                 Err("give at least one address such as http://:8083".into())
@@ -82,7 +84,12 @@ pub const OPTIONS: &[ConfigKey] = &[
 #[derive(Debug, Clone)]
 pub struct RestConfig {
     pub listeners: Vec<Listener>,
+    /// For the https ones among the listeners.
+    pub tls: Option<Tls>,
     pub admin: Admin,
+    pub admin_tls: Option<Tls>,
+    /// Prefer an https listener where both schemes are served.
+    pub advertise_https: bool,
     pub advertised_host: Option<String>,
     pub advertised_port: Option<u16>,
     /// Empty: no CORS.
@@ -102,6 +109,7 @@ pub enum Admin {
 /// An address to listen on. An empty host means all interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
+    pub https: bool,
     pub host: String,
     pub port: u16,
 }
@@ -124,26 +132,26 @@ pub enum HeaderRuleValue {
 
 impl RestConfig {
     pub(crate) fn parse(values: &mut Values<'_>) -> RestConfig {
-        for (name, value) in values.properties {
-            let tls = name.strip_prefix("listeners.https.").or(name.strip_prefix("admin.listeners.https."));
-            if tls.is_some() {
-                values.errors.push(ConfigError::new(
-                    name,
-                    format!("{name} (set to {}) is {HTTPS_REMEDY}", crate::config::shown_client_property(name, value)),
-                ));
-            }
-        }
+        let main = listeners(values.text(LISTENERS)).unwrap_or_default();
         let admin = match values.optional(ADMIN_LISTENERS) {
             None => Admin::WithTheRest,
             Some("") => Admin::Off,
             Some(text) => Admin::Listeners(listeners(text).unwrap_or_default()),
         };
+        let tls = tls_of(values, &main, "listeners.https.");
+        let admin_tls = match &admin {
+            Admin::Listeners(listeners) => tls_of(values, listeners, "admin.listeners.https."),
+            Admin::WithTheRest | Admin::Off => None,
+        };
         let filled = |name| values.optional(name).filter(|text| !text.is_empty());
         let names = |name| filled(name).map(|text| text.split(',').map(|part| part.trim().to_owned()).collect());
         RestConfig {
-            listeners: listeners(values.text(LISTENERS)).unwrap_or_default(),
+            listeners: main,
+            tls,
             admin,
+            admin_tls,
             advertised_host: filled(ADVERTISED_HOST).map(str::to_owned),
+            advertise_https: filled(ADVERTISED_LISTENER) == Some("https"),
             advertised_port: filled(ADVERTISED_PORT).and_then(|text| text.parse().ok()),
             allow_origin: names(ALLOW_ORIGIN).unwrap_or_default(),
             allow_methods: names(ALLOW_METHODS).unwrap_or_else(|| ["GET", "POST", "HEAD"].map(str::to_owned).to_vec()),
@@ -152,11 +160,23 @@ impl RestConfig {
     }
 }
 
-const HTTPS_REMEDY: &str = "not supported by this worker yet: use an http listener behind a proxy that ends TLS";
+/// TLS for the https listeners, if there are any.
+fn tls_of(values: &mut Values<'_>, listeners: &[Listener], prefix: &str) -> Option<Tls> {
+    if !listeners.iter().any(|listener| listener.https) {
+        return None;
+    }
+    Tls::parse(values.properties, prefix).map_err(|errors| values.errors.extend(errors)).ok()
+}
+
+impl Listener {
+    pub fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+}
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
+        write!(f, "{}://{}:{}", self.scheme(), self.host, self.port)
     }
 }
 
@@ -167,16 +187,14 @@ fn listeners(text: &str) -> Result<Vec<Listener>, String> {
         .map(|address| {
             let wrong = || format!("'{address}' is not an address such as http://:8083 or http://127.0.0.1:8083");
             let (scheme, rest) = address.split_once("://").ok_or_else(wrong)?;
-            match scheme.to_ascii_lowercase().as_str() {
-                "http" => {}
-                "https" => return Err(format!("an https listener is {HTTPS_REMEDY}")),
-                other => {
-                    return Err(format!("the scheme of a listener must be http, not {other}"));
-                }
-            }
+            let https = match scheme.to_ascii_lowercase().as_str() {
+                "http" => false,
+                "https" => true,
+                other => return Err(format!("the scheme of a listener must be http or https, not {other}")),
+            };
             let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(wrong)?;
             let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            Ok(Listener { host: host.to_owned(), port: port.parse().map_err(|_| wrong())? })
+            Ok(Listener { https, host: host.to_owned(), port: port.parse().map_err(|_| wrong())? })
         })
         .collect()
 }
@@ -249,7 +267,7 @@ mod tests {
         for wrong in ["8083", "http://host", "ftp://h:1", "http://h:99999"] {
             assert!(listeners(wrong).is_err(), "{wrong}");
         }
-        assert!(listeners("https://:8443").unwrap_err().contains("proxy"));
+        assert!(listeners("https://:8443").unwrap()[0].https);
     }
 
     #[test]

@@ -13,17 +13,34 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use tower::Service;
 use tracing::{debug, warn};
 
 use super::config::{Listener, RestConfig};
+use super::timed::Timed;
+use super::tls::Tls;
 
-/// Connections at a time over all listeners; more wait in the kernel.
-const MAX_CONNECTIONS: usize = 512;
-/// How long a client may take to send the head of a request, and how long a connection may be idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a client may take up.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time over all listeners; more wait in the kernel.
+    pub connections: u32,
+    /// How long the TLS handshake, the head of a request, or nothing at all between two requests may take.
+    pub head: Duration,
+    /// How long a client may take nothing of an answer.
+    pub stalled: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { connections: 512, head: Duration::from_secs(30), stalled: Duration::from_secs(30) }
+    }
+}
+
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Out of file descriptors, for one: trying again at once would burn a core.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -59,7 +76,11 @@ impl Bound {
     /// A URL under which the listener can be reached from this machine.
     pub fn url(&self) -> String {
         let host = if self.listener.host.is_empty() { "127.0.0.1" } else { &self.listener.host };
-        format!("http://{}", authority(host, self.address.port()))
+        format!("{}://{}", self.listener.scheme(), authority(host, self.address.port()))
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.listener.https
     }
 
     /// `host:port` that other machines should use.
@@ -73,38 +94,49 @@ impl Bound {
     }
 }
 
+/// A socket and what it serves.
+pub struct Endpoint {
+    pub bound: Bound,
+    pub router: Router,
+    /// For an https listener.
+    pub tls: Option<Tls>,
+}
+
 /// A running REST server.
 pub struct Server {
     stop: watch::Sender<bool>,
     connections: Arc<Semaphore>,
+    limits: Limits,
 }
 
 impl Server {
-    /// Serves each router on its sockets.
-    pub fn start(listeners: Vec<(Bound, Router)>) -> Server {
+    /// Serves all endpoints.
+    pub fn start(endpoints: Vec<Endpoint>, limits: Limits) -> Server {
         let (stop, stopping) = watch::channel(false);
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        for (bound, router) in listeners {
-            tokio::spawn(accept(bound.socket, router, Arc::clone(&connections), stopping.clone()));
+        let connections = Arc::new(Semaphore::new(limits.connections as usize));
+        for endpoint in endpoints {
+            tokio::spawn(accept(endpoint, limits, Arc::clone(&connections), stopping.clone()));
         }
-        Server { stop, connections }
+        Server { stop, connections, limits }
     }
 
     /// Accepts no more, lets requests in progress finish within `grace`.
     pub async fn stop(self, grace: Duration) {
         let _ = self.stop.send(true);
-        let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
-        if tokio::time::timeout(grace, self.connections.acquire_many(all)).await.is_err() {
+        let all = self.connections.acquire_many(self.limits.connections);
+        if tokio::time::timeout(grace, all).await.is_err() {
             warn!("event=rest_requests_cut requests were still in progress when the REST server stopped");
         }
     }
 }
 
-async fn accept(socket: TcpListener, router: Router, connections: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
+async fn accept(endpoint: Endpoint, limits: Limits, connections: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
+    let Endpoint { bound, router, tls } = endpoint;
+    let acceptor = tls.as_ref().map(Tls::acceptor);
     loop {
         let next = async {
             let permit = Arc::clone(&connections).acquire_owned().await;
-            (permit, socket.accept().await)
+            (permit, bound.socket.accept().await)
         };
         let (permit, accepted) = tokio::select! {
             next = next => next,
@@ -112,7 +144,7 @@ async fn accept(socket: TcpListener, router: Router, connections: Arc<Semaphore>
         };
         match (permit, accepted) {
             (Ok(permit), Ok((stream, _))) => {
-                let connection = serve(stream, router.clone(), stopping.clone());
+                let connection = open(stream, acceptor.clone(), router.clone(), limits, stopping.clone());
                 tokio::spawn(async move {
                     connection.await;
                     drop(permit);
@@ -127,13 +159,39 @@ async fn accept(socket: TcpListener, router: Router, connections: Arc<Semaphore>
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+async fn open(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    limits: Limits,
+    mut stopping: watch::Receiver<bool>,
+) {
     // Without it small answers wait for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
+    let stream = Timed::new(stream, limits.stalled);
+    let Some(acceptor) = acceptor else {
+        return serve(stream, router, limits, stopping).await;
+    };
+    let handshake = tokio::time::timeout(limits.head, acceptor.accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = stopped(&mut stopping) => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => serve(stream, router, limits, stopping).await,
+        Ok(Err(error)) => debug!("event=rest_tls_failed {error}"),
+        Err(_) => debug!("event=rest_tls_failed the handshake took too long"),
+    }
+}
+
+async fn serve<S>(stream: S, router: Router, limits: Limits, mut stopping: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(limits.head)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);

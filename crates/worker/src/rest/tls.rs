@@ -1,0 +1,197 @@
+//! TLS of the REST listeners: Kafka's `ssl.*` properties with PEM files or PEM text.
+
+use std::fmt;
+use std::fs;
+use std::sync::Arc;
+
+use connect_websocket_engine::config_def::ConfigError;
+use indexmap::IndexMap;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+const KEYSTORE_TYPE: &str = "ssl.keystore.type";
+const KEYSTORE_FILE: &str = "ssl.keystore.location";
+const KEYSTORE_KEY: &str = "ssl.keystore.key";
+const KEYSTORE_CHAIN: &str = "ssl.keystore.certificate.chain";
+const KEY_PASSWORD: &str = "ssl.key.password";
+const TRUSTSTORE_TYPE: &str = "ssl.truststore.type";
+const TRUSTSTORE_FILE: &str = "ssl.truststore.location";
+const TRUSTSTORE_TEXT: &str = "ssl.truststore.certificates";
+const CLIENT_AUTH: &str = "ssl.client.auth";
+
+/// Key, certificate chain and demands on clients, ready for use.
+#[derive(Clone)]
+pub struct Tls(Arc<ServerConfig>);
+
+impl Tls {
+    /// Reads `{prefix}ssl.*`; where there is none of those, `ssl.*`. As in Connect, the two are never mixed.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its option.
+    pub(super) fn parse(properties: &IndexMap<String, String>, prefix: &str) -> Result<Tls, Vec<ConfigError>> {
+        let prefix = if properties.keys().any(|name| name.starts_with(prefix)) { prefix } else { "" };
+        let mut options = Options { properties, prefix, errors: Vec::new() };
+        let config = options.server_config();
+        match (config, options.errors.is_empty()) {
+            (Some(config), true) => Ok(Tls(Arc::new(config))),
+            _ => Err(options.errors),
+        }
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.0))
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+struct Options<'a> {
+    properties: &'a IndexMap<String, String>,
+    prefix: &'a str,
+    errors: Vec<ConfigError>,
+}
+
+impl Options<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let value = self.properties.get(&format!("{}{name}", self.prefix))?;
+        Some(value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// No value is shown: most of these are secrets or long.
+    fn refuse(&mut self, name: &str, why: &str) {
+        let option = format!("{}{name}", self.prefix);
+        let message = format!("Invalid value for configuration {option}: {why}");
+        self.errors.push(ConfigError::new(option, message));
+    }
+
+    fn server_config(&mut self) -> Option<ServerConfig> {
+        self.check_type(KEYSTORE_TYPE);
+        if self.get(KEY_PASSWORD).is_some() {
+            self.refuse(KEY_PASSWORD, "encrypted keys are not supported for REST listeners; give an unencrypted PKCS #8 key");
+        }
+        let identity = self.identity();
+        let clients = self.clients();
+        let ((key, chain), clients) = (identity?, clients?);
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let built = builder.with_safe_default_protocol_versions().and_then(|builder| {
+            let builder = match clients {
+                Some(verifier) => builder.with_client_cert_verifier(verifier),
+                None => builder.with_no_client_auth(),
+            };
+            builder.with_single_cert(chain, key)
+        });
+        built.map_err(|error| self.refuse(KEYSTORE_FILE, &format!("key and certificate cannot be used: {error}"))).ok()
+    }
+
+    fn check_type(&mut self, name: &str) {
+        if !self.get(name).is_some_and(|kind| kind.eq_ignore_ascii_case("PEM")) {
+            self.refuse(name, "REST listeners take PEM only; convert the store and set the type to PEM");
+        }
+    }
+
+    /// One PEM file with both, or key and chain as text.
+    fn identity(&mut self) -> Option<(PrivateKeyDer<'static>, Vec<CertificateDer<'static>>)> {
+        let (key_option, key, chain) = match (self.get(KEYSTORE_FILE), self.get(KEYSTORE_KEY), self.get(KEYSTORE_CHAIN)) {
+            (Some(file), None, None) => {
+                let text = self.file(KEYSTORE_FILE, &file.to_owned())?;
+                (KEYSTORE_FILE, text.clone(), text)
+            }
+            (None, Some(key), Some(chain)) => (KEYSTORE_KEY, key.to_owned(), chain.to_owned()),
+            _ => {
+                let why = format!("an https listener needs it, or {KEYSTORE_KEY} and {KEYSTORE_CHAIN} instead of it");
+                self.refuse(KEYSTORE_FILE, &why);
+                return None;
+            }
+        };
+        let Ok(key) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else {
+            self.refuse(key_option, "there is no unencrypted private key in it; give PEM with BEGIN PRIVATE KEY");
+            return None;
+        };
+        let chain_option = if key_option == KEYSTORE_FILE { KEYSTORE_FILE } else { KEYSTORE_CHAIN };
+        Some((key, self.certificates(chain_option, &chain)?))
+    }
+
+    fn clients(&mut self) -> Option<Option<Arc<dyn tokio_rustls::rustls::server::danger::ClientCertVerifier>>> {
+        let required = match self.get(CLIENT_AUTH).unwrap_or("none").to_ascii_lowercase().as_str() {
+            "none" => return Some(None),
+            "requested" => false,
+            "required" => true,
+            _ => {
+                self.refuse(CLIENT_AUTH, "String must be one of: required, requested, none");
+                return None;
+            }
+        };
+        self.check_type(TRUSTSTORE_TYPE);
+        let (option, text) = match (self.get(TRUSTSTORE_FILE), self.get(TRUSTSTORE_TEXT)) {
+            (Some(file), None) => (TRUSTSTORE_FILE, self.file(TRUSTSTORE_FILE, &file.to_owned())?),
+            (None, Some(text)) => (TRUSTSTORE_TEXT, text.to_owned()),
+            _ => {
+                self.refuse(TRUSTSTORE_FILE, &format!("{CLIENT_AUTH} needs it, or {TRUSTSTORE_TEXT} instead of it"));
+                return None;
+            }
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.certificates(option, &text)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()));
+        let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
+        verifier.build().map(Some).map_err(|error| self.refuse(option, &format!("it cannot be used: {error}"))).ok()
+    }
+
+    fn file(&mut self, option: &str, path: &str) -> Option<String> {
+        let read = fs::read_to_string(path);
+        read.map_err(|error| self.refuse(option, &format!("the file {path} cannot be read: {error}"))).ok()
+    }
+
+    fn certificates(&mut self, option: &str, text: &str) -> Option<Vec<CertificateDer<'static>>> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        match found {
+            Ok(found) if !found.is_empty() => Some(found),
+            _ => {
+                self.refuse(option, "there is no certificate in it; give PEM with BEGIN CERTIFICATE");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(pairs: &[(&str, &str)]) -> Vec<String> {
+        let properties = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let errors = Tls::parse(&properties, "listeners.https.").unwrap_err();
+        errors.into_iter().map(|error| error.message).collect()
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_with_its_option_and_no_secret() {
+        let all = errors(&[
+            ("ssl.keystore.type", "PEM"),
+            ("listeners.https.ssl.keystore.key", "hunter2"),
+            ("listeners.https.ssl.keystore.certificate.chain", "hunter2"),
+            ("listeners.https.ssl.key.password", "hunter2"),
+            ("listeners.https.ssl.client.auth", "required"),
+        ]);
+        let shown = all.join("\n");
+        for option in ["ssl.keystore.type", "ssl.keystore.key", "ssl.key.password", "ssl.truststore.type", "ssl.truststore.location"] {
+            assert!(shown.contains(&format!("configuration listeners.https.{option}: ")), "{option}:\n{shown}");
+        }
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn without_prefixed_properties_the_plain_ones_count() {
+        let all = errors(&[("ssl.keystore.type", "PEM"), ("ssl.keystore.location", "/no/such/file")]);
+        assert_eq!(all.len(), 1);
+        assert!(all[0].contains("configuration ssl.keystore.location: the file /no/such/file cannot be read"), "{all:?}");
+    }
+}
