@@ -1,5 +1,342 @@
-//! The worker's own options.
+//! The worker's own options: one table, and the typed [`WorkerConfig`] made from it.
+//!
+//! Names, defaults and meaning are those of `connect-standalone` (`StandaloneConfig`, `RestServerConfig`).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use connect_websocket_engine::config_def::{
+    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_boolean, parse_list,
+};
+use indexmap::IndexMap;
+
+use crate::convert::{self, Converter};
+use crate::provider::Providers;
+use crate::rest::config::RestConfig;
+
+mod ignored;
+mod override_policy;
+
+pub use override_policy::OverridePolicy;
+
+const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
+const KEY_CONVERTER: &str = "key.converter";
+const VALUE_CONVERTER: &str = "value.converter";
+const HEADER_CONVERTER: &str = "header.converter";
+const OFFSETS_FILE: &str = "offset.storage.file.filename";
+const FLUSH_INTERVAL_MS: &str = "offset.flush.interval.ms";
+const FLUSH_TIMEOUT_MS: &str = "offset.flush.timeout.ms";
+const SHUTDOWN_TIMEOUT_MS: &str = "task.shutdown.graceful.timeout.ms";
+const TOPIC_CREATION: &str = "topic.creation.enable";
+const TOPIC_TRACKING: &str = "topic.tracking.enable";
+const TOPIC_TRACKING_RESET: &str = "topic.tracking.allow.reset";
+const OVERRIDE_POLICY: &str = "connector.client.config.override.policy";
+const OVERRIDE_ALLOWLIST: &str = "connector.client.config.override.allowlist";
+const PASSWORDS_HIDDEN: &str = "rest.config.passwords.hidden";
+
+/// A row with what most rows share.
+pub(crate) const BASE: ConfigKey = ConfigKey {
+    name: "",
+    kind: Kind::String,
+    default: Default::Null,
+    importance: Importance::Low,
+    group: "Worker",
+    width: Width::Medium,
+    display_name: "",
+    documentation: "",
+    recommended: &[],
+    check: None,
+    mask: None,
+};
+
+/// The options of the worker itself. Client properties (`producer.*`, `sasl.*`, `ssl.*`, …) and `config.providers.*`
+/// have readers of their own, the REST server's are in [`crate::rest::config::OPTIONS`].
+pub const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: BOOTSTRAP_SERVERS,
+        kind: Kind::List,
+        default: Default::Required,
+        importance: Importance::High,
+        documentation: "Kafka brokers to begin with: host1:port1,host2:port2.",
+        check: Some(not_empty),
+        ..BASE
+    },
+    ConfigKey {
+        name: KEY_CONVERTER,
+        kind: Kind::Class,
+        default: Default::Required,
+        importance: Importance::High,
+        documentation: "Converter of record keys, for connectors that name none.",
+        ..BASE
+    },
+    ConfigKey {
+        name: VALUE_CONVERTER,
+        kind: Kind::Class,
+        default: Default::Required,
+        importance: Importance::High,
+        documentation: "Converter of record values, for connectors that name none.",
+        ..BASE
+    },
+    ConfigKey {
+        name: HEADER_CONVERTER,
+        kind: Kind::Class,
+        default: Default::Value("org.apache.kafka.connect.storage.SimpleHeaderConverter"),
+        documentation: "Converter of record headers, for connectors that name none.",
+        ..BASE
+    },
+    ConfigKey {
+        name: OFFSETS_FILE,
+        default: Default::Required,
+        importance: Importance::High,
+        documentation: "The file of source offsets, in the format of a standalone Connect worker.",
+        check: Some(not_empty),
+        ..BASE
+    },
+    ConfigKey {
+        name: FLUSH_INTERVAL_MS,
+        kind: Kind::Long,
+        default: Default::Value("60000"),
+        documentation: "How often source offsets are written to the file.",
+        check: Some(positive),
+        ..BASE
+    },
+    ConfigKey {
+        name: FLUSH_TIMEOUT_MS,
+        kind: Kind::Long,
+        default: Default::Value("5000"),
+        documentation: "How long a stopping task waits for acknowledgements before it writes its last offset.",
+        check: Some(positive),
+        ..BASE
+    },
+    ConfigKey {
+        name: SHUTDOWN_TIMEOUT_MS,
+        kind: Kind::Long,
+        default: Default::Value("5000"),
+        documentation: "How long all tasks together may take to stop.",
+        check: Some(not_negative),
+        ..BASE
+    },
+    ConfigKey {
+        name: TOPIC_CREATION,
+        kind: Kind::Boolean,
+        default: Default::Value("true"),
+        documentation: "Whether topic.creation.* of connectors is obeyed (KIP-158).",
+        ..BASE
+    },
+    ConfigKey {
+        name: TOPIC_TRACKING,
+        kind: Kind::Boolean,
+        default: Default::Value("true"),
+        documentation: "Whether the topics that a connector writes to are tracked (KIP-558).",
+        ..BASE
+    },
+    ConfigKey {
+        name: TOPIC_TRACKING_RESET,
+        kind: Kind::Boolean,
+        default: Default::Value("true"),
+        documentation: "Whether tracked topics may be reset over REST (KIP-558).",
+        ..BASE
+    },
+    ConfigKey {
+        name: OVERRIDE_POLICY,
+        default: Default::Value("All"),
+        documentation: "Which producer.override.* and admin.override.* a connector may set: All, None, Principal or \
+                        Allowlist (KIP-458).",
+        recommended: &["All", "None", "Principal", "Allowlist"],
+        check: Some(override_policy::check),
+        ..BASE
+    },
+    ConfigKey {
+        name: OVERRIDE_ALLOWLIST,
+        kind: Kind::List,
+        default: Default::Value(""),
+        documentation: "The client properties that the policy Allowlist allows.",
+        ..BASE
+    },
+    ConfigKey {
+        name: PASSWORDS_HIDDEN,
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        documentation: "Whether REST answers hide passwords and other secrets of connector configurations. The hidden \
+                        mark sent back keeps the stored value. Not an option of Kafka Connect.",
+        ..BASE
+    },
+];
 
 /// A worker's properties, checked and typed.
-#[derive(Debug, Clone)]
-pub struct WorkerConfig {}
+#[derive(Clone)]
+pub struct WorkerConfig {
+    /// All properties with provider references resolved, for the Kafka clients and converters: may hold secrets.
+    pub properties: IndexMap<String, String>,
+    pub bootstrap_servers: String,
+    pub offset_storage_file: PathBuf,
+    pub offset_flush_interval: Duration,
+    pub offset_flush_timeout: Duration,
+    /// For all tasks together.
+    pub task_shutdown_graceful_timeout: Duration,
+    pub topic_creation: bool,
+    pub topic_tracking: bool,
+    pub topic_tracking_reset: bool,
+    pub override_policy: OverridePolicy,
+    pub passwords_hidden: bool,
+    pub providers: Arc<Providers>,
+    pub rest: RestConfig,
+}
+
+impl WorkerConfig {
+    /// Checks and types a worker's properties.
+    ///
+    /// # Errors
+    /// All that is wrong, at once, in the order of the table.
+    pub fn parse(properties: &IndexMap<String, String>) -> Result<WorkerConfig, Vec<ConfigError>> {
+        let (providers, errors) = match Providers::from_worker(properties) {
+            Ok(providers) => (Some(providers), Vec::new()),
+            Err(errors) => (None, errors),
+        };
+        let (resolved, error) = match providers.as_ref().map(|providers| providers.resolve(properties)) {
+            Some(Ok(resolved)) => (resolved.values, None),
+            Some(Err(error)) => (properties.clone(), Some(error)),
+            None => (properties.clone(), None),
+        };
+        let errors = errors.into_iter().chain(error).map(ConfigError::from).collect();
+        let mut values = Values { properties: &resolved, errors };
+        values.check(OPTIONS);
+        values.check_converters();
+        let rest = RestConfig::parse(&mut values);
+        let (Some(providers), true) = (providers, values.errors.is_empty()) else {
+            return Err(values.errors);
+        };
+        Ok(WorkerConfig {
+            bootstrap_servers: values.text(BOOTSTRAP_SERVERS).to_owned(),
+            offset_storage_file: PathBuf::from(values.text(OFFSETS_FILE)),
+            offset_flush_interval: values.millis(FLUSH_INTERVAL_MS),
+            offset_flush_timeout: values.millis(FLUSH_TIMEOUT_MS),
+            task_shutdown_graceful_timeout: values.millis(SHUTDOWN_TIMEOUT_MS),
+            topic_creation: values.boolean(TOPIC_CREATION),
+            topic_tracking: values.boolean(TOPIC_TRACKING),
+            topic_tracking_reset: values.boolean(TOPIC_TRACKING_RESET),
+            override_policy: OverridePolicy::new(values.text(OVERRIDE_POLICY), &values.list(OVERRIDE_ALLOWLIST)),
+            passwords_hidden: values.boolean(PASSWORDS_HIDDEN),
+            providers: Arc::new(providers),
+            rest,
+            properties: resolved.clone(),
+        })
+    }
+
+    /// The given options that only make sense in a JVM or in a cluster of workers, and are not obeyed here.
+    pub fn ignored(&self) -> Vec<&str> {
+        self.properties.keys().map(String::as_str).filter(|name| ignored::is_ignored(name)).collect()
+    }
+
+    /// The settings in force as the log may show them: one line each, nothing secret.
+    pub fn shown(&self) -> Vec<String> {
+        let known = OPTIONS.iter().chain(crate::rest::config::OPTIONS).map(|key| {
+            let value = self.properties.get(key.name).map(String::as_str).or(key.default_text());
+            format!("{} = {}", key.name, value.map_or("null".to_owned(), |text| key.shown(text)))
+        });
+        let others = self.properties.iter().filter(|(name, _)| table_row(name).is_none());
+        known.chain(others.map(|(name, value)| format!("{name} = {}", shown_client_property(name, value)))).collect()
+    }
+}
+
+impl fmt::Debug for WorkerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.shown()).finish()
+    }
+}
+
+/// A client property as logs and REST answers may show it.
+pub(crate) fn shown_client_property(name: &str, value: &str) -> String {
+    if is_secret(name) { HIDDEN.to_owned() } else { value.to_owned() }
+}
+
+/// Whether the value of a client property is to be hidden: everything of SASL but its mechanism, TLS keys and
+/// passwords, and what sounds like a secret.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let sasl = name.contains("sasl.") && !name.ends_with("sasl.mechanism") && !name.ends_with("service.name");
+    sasl || ["password", "secret", "token", "credential", "ssl.keystore.key", ".param.", "basic.auth"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
+fn table_row(name: &str) -> Option<&'static ConfigKey> {
+    OPTIONS.iter().chain(crate::rest::config::OPTIONS).find(|key| key.name == name)
+}
+
+impl From<crate::config_error::ConfigError> for ConfigError {
+    fn from(error: crate::config_error::ConfigError) -> Self {
+        ConfigError::new(error.option, error.message)
+    }
+}
+
+/// The checked text of each option, to be typed. A text that was refused by the table falls back silently here: the
+/// errors are already counted.
+pub(crate) struct Values<'a> {
+    pub(crate) properties: &'a IndexMap<String, String>,
+    pub(crate) errors: Vec<ConfigError>,
+}
+
+impl Values<'_> {
+    pub(crate) fn check(&mut self, table: &'static [ConfigKey]) {
+        for key in table {
+            if let Err(errors) = key.value(self.properties.get(key.name).map(String::as_str)) {
+                self.errors.extend(errors);
+            }
+        }
+    }
+
+    fn check_converters(&mut self) {
+        let none = IndexMap::new();
+        for kind in [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header] {
+            let required = kind != convert::Kind::Header;
+            if required && !self.properties.contains_key(kind.option()) {
+                continue;
+            }
+            if let Err(error) = Converter::select(kind, &none, self.properties) {
+                self.errors.push(error.into());
+            }
+        }
+    }
+
+    pub(crate) fn optional(&self, name: &str) -> Option<&str> {
+        table_row(name)?.value(self.properties.get(name).map(String::as_str)).ok().flatten()
+    }
+
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.optional(name).unwrap_or_default()
+    }
+
+    pub(crate) fn boolean(&self, name: &str) -> bool {
+        parse_boolean(self.text(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn list(&self, name: &str) -> Vec<&str> {
+        parse_list(self.text(name))
+    }
+
+    fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.text(name).parse().unwrap_or_default())
+    }
+}
+
+fn not_empty(text: &str) -> Result<(), String> {
+    if text.is_empty() { Err("String must be non-empty".into()) } else { Ok(()) }
+}
+
+fn positive(text: &str) -> Result<(), String> {
+    at_least(text, 1)
+}
+
+fn not_negative(text: &str) -> Result<(), String> {
+    at_least(text, 0)
+}
+
+fn at_least(text: &str, least: i64) -> Result<(), String> {
+    match text.parse::<i64>() {
+        Ok(number) if number < least => Err(format!("Value must be at least {least}")),
+        _ => Ok(()),
+    }
+}

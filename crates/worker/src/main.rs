@@ -1,1 +1,78 @@
-fn main() {}
+//! `connect-websocket worker.properties [connector files …]`: the worker's process, from its command line to its end.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use connect_websocket::{check, logging, standalone};
+
+#[derive(Parser)]
+#[command(name = "connect-websocket", version, about = ABOUT, after_help = AFTER, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The worker's properties, as for connect-standalone.
+    #[arg(value_name = "worker.properties")]
+    worker: Option<PathBuf>,
+    /// Connectors to create at the start: properties, or JSON.
+    #[arg(value_name = "connector.properties|.json")]
+    connectors: Vec<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks a connector's configuration and tells every error at once.
+    Validate {
+        /// The connector: properties, or JSON.
+        connector: PathBuf,
+        /// The worker whose converters and policies are to be assumed.
+        #[arg(long, value_name = "worker.properties")]
+        worker: Option<PathBuf>,
+    },
+}
+
+const ABOUT: &str =
+    "Streams WebSocket feeds into Apache Kafka: a drop-in for connect-standalone for the WebSocket source connector";
+const AFTER: &str = "Exit codes: 0 stopped by a signal; 1 usage, or an invalid configuration; 2 the worker cannot start; \
+                     3 a connector file cannot be created; 130, 143 ended at once by a second signal.";
+
+const USAGE: u8 = 1;
+
+fn main() -> ExitCode {
+    let (arguments, daemon) = without_daemon(std::env::args_os());
+    if daemon {
+        eprintln!("-daemon is ignored: run the worker under a service manager, or with nohup and &");
+    }
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            let _ = usage.print();
+            return if usage.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match (arguments.command, arguments.worker) {
+        (Some(Command::Validate { connector, worker }), _) => check::run(&connector, worker.as_deref()),
+        (None, Some(worker)) => match logging::start() {
+            Ok(levels) => standalone::run(&worker, &arguments.connectors, levels),
+            Err(error) => {
+                eprintln!("the log cannot be started: {error}");
+                ExitCode::from(standalone::START_FAILED)
+            }
+        },
+        (None, None) => {
+            eprint!("{}", Arguments::command().render_help());
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// `-daemon` may be the first argument, as for connect-standalone.sh.
+fn without_daemon(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, bool) {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let daemon = arguments.get(1).is_some_and(|argument| argument == "-daemon");
+    if daemon {
+        arguments.remove(1);
+    }
+    (arguments, daemon)
+}

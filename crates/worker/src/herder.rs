@@ -1,0 +1,671 @@
+//! The connectors of this worker: their configurations, target states and tasks; Kafka Connect's `StandaloneHerder`.
+//!
+//! Changes are serialised, as there. Reads never wait for a change: they see the connectors as they are at that moment,
+//! while a slow task is being stopped too.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use connect_websocket_engine::config_def::Properties;
+use indexmap::IndexMap;
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use crate::config::WorkerConfig;
+use crate::framework::{self, VERSION};
+use crate::properties::InitialState;
+use crate::rest::entities::{
+    ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskState,
+};
+use crate::store::OffsetStore;
+use crate::task::{self, Task, TaskSpec};
+use crate::validate::{self, SentConfig, Validation, validate};
+
+mod offsets;
+
+pub use offsets::OffsetChange;
+
+type StoredConfig = IndexMap<String, String>;
+
+/// Why a request is not served; each becomes one HTTP status.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum HerderError {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    AlreadyExists(String),
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// What a connector is meant to do (`TargetState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TargetState {
+    Started,
+    Paused,
+    Stopped,
+}
+
+struct Connector {
+    /// As the client sent it, provider references unresolved.
+    config: StoredConfig,
+    target: TargetState,
+    /// Why it could not be started; Connect's FAILED connector.
+    failure: Option<String>,
+    /// Being stopped and started again by a restart request.
+    restarting: Restarting,
+    task: Option<Arc<Task>>,
+    /// Topics of tasks that have ended.
+    past_topics: BTreeSet<String>,
+    /// Whether a reset hides what the present task reports, until it writes again.
+    task_topics_reset: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Restarting {
+    connector: bool,
+    task: bool,
+}
+
+/// Which parts a restart request is for (KIP-745).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RestartRequest {
+    pub include_tasks: bool,
+    pub only_failed: bool,
+}
+
+/// The one task that a connector has.
+const TASK_ID: u32 = 0;
+const SOURCE: &str = "source";
+
+pub struct Herder {
+    worker: Arc<WorkerConfig>,
+    kafka_cluster_id: String,
+    /// `host:port` of the advertised URL, known when the REST server listens.
+    worker_id: OnceLock<String>,
+    offsets: Arc<OffsetStore>,
+    connectors: RwLock<IndexMap<String, Connector>>,
+    /// Held by the one change that runs.
+    changing: tokio::sync::Mutex<()>,
+    ready: AtomicBool,
+    stopping: AtomicBool,
+}
+
+// --- reads -------------------------------------------------------------------------------------------------------------
+
+impl Herder {
+    pub fn new(worker: Arc<WorkerConfig>, offsets: Arc<OffsetStore>, kafka_cluster_id: String) -> Arc<Herder> {
+        Arc::new(Herder {
+            worker,
+            kafka_cluster_id,
+            worker_id: OnceLock::new(),
+            offsets,
+            connectors: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+            ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    pub fn worker(&self) -> &Arc<WorkerConfig> {
+        &self.worker
+    }
+
+    pub fn kafka_cluster_id(&self) -> &str {
+        &self.kafka_cluster_id
+    }
+
+    /// Called once, when the address of the REST server is known.
+    pub fn set_worker_id(&self, worker_id: String) {
+        let _ = self.worker_id.set(worker_id);
+    }
+
+    pub fn worker_id(&self) -> &str {
+        self.worker_id.get().map_or("", String::as_str)
+    }
+
+    /// Called when all connectors of the command line were created.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Returns when no change runs: the herder can serve requests.
+    pub async fn idle(&self) {
+        drop(self.changing.lock().await);
+    }
+
+    pub fn connector_names(&self) -> Vec<String> {
+        self.read().keys().cloned().collect()
+    }
+
+    pub fn connector_info(&self, name: &str) -> Result<ConnectorInfo, HerderError> {
+        let connectors = self.read();
+        let connector = connectors.get(name).ok_or_else(|| not_found(name))?;
+        Ok(ConnectorInfo {
+            name: name.to_owned(),
+            config: self.shown_config(&connector.config),
+            tasks: connector.task.iter().map(|_| task_id(name)).collect(),
+            kind: SOURCE,
+        })
+    }
+
+    pub fn connector_config(&self, name: &str) -> Result<StoredConfig, HerderError> {
+        let connectors = self.read();
+        connectors.get(name).map(|connector| self.shown_config(&connector.config)).ok_or_else(|| not_found(name))
+    }
+
+    pub fn task_infos(&self, name: &str) -> Result<Vec<TaskInfo>, HerderError> {
+        let connectors = self.read();
+        let connector = connectors.get(name).ok_or_else(|| not_found(name))?;
+        let mut config = self.shown_config(&connector.config);
+        config.insert("task.class".to_owned(), framework::TASK_CLASS.to_owned());
+        Ok(connector.task.iter().map(|_| TaskInfo { id: task_id(name), config: config.clone() }).collect())
+    }
+
+    pub fn connector_status(&self, name: &str) -> Result<ConnectorStateInfo, HerderError> {
+        let connectors = self.read();
+        let connector = connectors.get(name);
+        let connector =
+            connector.ok_or_else(|| HerderError::NotFound(format!("No status found for connector {name}")))?;
+        Ok(self.status_of(name, connector))
+    }
+
+    pub fn task_status(&self, name: &str, task: u32) -> Result<TaskState, HerderError> {
+        let missing = || HerderError::NotFound(format!("No status found for task {name}-{task}"));
+        let connectors = self.read();
+        let connector = connectors.get(name).ok_or_else(missing)?;
+        self.status_of(name, connector).tasks.into_iter().find(|state| state.id == task).ok_or_else(missing)
+    }
+
+    /// Topics that records of the connector were acknowledged for; empty for an unknown connector, as in Connect.
+    pub fn active_topics(&self, name: &str) -> Result<Vec<String>, HerderError> {
+        if !self.worker.topic_tracking {
+            return Err(HerderError::Forbidden("Topic tracking is disabled.".to_owned()));
+        }
+        let connectors = self.read();
+        let Some(connector) = connectors.get(name) else {
+            return Ok(Vec::new());
+        };
+        let mut topics = connector.past_topics.clone();
+        if let (Some(task), false) = (&connector.task, connector.task_topics_reset) {
+            topics.extend(task.active_topics());
+        }
+        Ok(topics.into_iter().collect())
+    }
+
+    /// Forgets the topics. Those of a running task count again at once, since it writes to them again.
+    pub fn reset_active_topics(&self, name: &str) -> Result<(), HerderError> {
+        if !self.worker.topic_tracking {
+            return Err(HerderError::Forbidden("Topic tracking is disabled.".to_owned()));
+        }
+        if !self.worker.topic_tracking_reset {
+            return Err(HerderError::Forbidden("Topic tracking reset is disabled.".to_owned()));
+        }
+        if let Some(connector) = self.write().get_mut(name) {
+            connector.past_topics.clear();
+            connector.task_topics_reset = connector.target != TargetState::Started;
+        }
+        Ok(())
+    }
+
+    /// Validates a configuration; hidden marks stand for the values of the connector that it names.
+    pub async fn validate(&self, mut sent: SentConfig) -> Result<ConfigInfos, HerderError> {
+        if let Some(name) = sent.get(framework::NAME).cloned().flatten() {
+            self.restore_hidden(&name, &mut sent);
+        }
+        self.check_config(sent).await.map(|validation| validation.infos)
+    }
+
+    fn status_of(&self, name: &str, connector: &Connector) -> ConnectorStateInfo {
+        let state = match (connector.restarting.connector, &connector.failure, connector.target) {
+            (true, _, _) => "RESTARTING",
+            (_, Some(_), _) => "FAILED",
+            (_, _, TargetState::Started) => "RUNNING",
+            (_, _, TargetState::Paused) => "PAUSED",
+            (_, _, TargetState::Stopped) => "STOPPED",
+        };
+        let tasks = connector.task.iter().map(|task| {
+            let status = task.status();
+            TaskState {
+                id: TASK_ID,
+                state: if connector.restarting.task { "RESTARTING" } else { task_state(status.state) },
+                worker_id: self.worker_id().to_owned(),
+                trace: status.trace.filter(|trace| !trace.is_empty()),
+                version: VERSION,
+            }
+        });
+        ConnectorStateInfo {
+            name: name.to_owned(),
+            connector: ConnectorState {
+                state,
+                worker_id: self.worker_id().to_owned(),
+                trace: connector.failure.clone(),
+                version: VERSION,
+            },
+            tasks: tasks.collect(),
+            kind: SOURCE,
+        }
+    }
+
+    fn shown_config(&self, config: &StoredConfig) -> StoredConfig {
+        if !self.worker.passwords_hidden {
+            return config.clone();
+        }
+        config.iter().map(|(name, value)| (name.clone(), validate::shown(name, value))).collect()
+    }
+
+    fn restore_hidden(&self, name: &str, sent: &mut SentConfig) {
+        if let (true, Some(connector)) = (self.worker.passwords_hidden, self.read().get(name)) {
+            validate::restore_hidden(sent, &connector.config);
+        }
+    }
+
+    /// Validation reads files, so it runs where blocking is allowed.
+    async fn check_config(&self, sent: SentConfig) -> Result<Validation, HerderError> {
+        let worker = Arc::clone(&self.worker);
+        let validation = tokio::task::spawn_blocking(move || validate(&worker, &sent)).await;
+        validation.map_err(|_| unexpected())?.map_err(HerderError::BadRequest)
+    }
+
+    /// No code panics while it holds the lock, so a poisoned one still guards whole data.
+    fn read(&self) -> RwLockReadGuard<'_, IndexMap<String, Connector>> {
+        self.connectors.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, IndexMap<String, Connector>> {
+        self.connectors.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// --- changes -----------------------------------------------------------------------------------------------------------
+
+impl Herder {
+    /// Creates a connector.
+    pub async fn create(
+        self: &Arc<Self>,
+        name: String,
+        config: SentConfig,
+        initial_state: InitialState,
+    ) -> Result<ConnectorInfo, HerderError> {
+        let target = match initial_state {
+            InitialState::Running => TargetState::Started,
+            InitialState::Paused => TargetState::Paused,
+            InitialState::Stopped => TargetState::Stopped,
+        };
+        let config = with_name(&name, config)?;
+        self.change(move |herder| async move {
+            let config = herder.accepted(&name, config).await?;
+            if herder.read().contains_key(&name) {
+                return Err(HerderError::AlreadyExists(format!("Connector {name} already exists")));
+            }
+            herder.insert(&name, config, target);
+            herder.connector_info(&name)
+        })
+        .await
+    }
+
+    /// Creates a connector or replaces its configuration; `true` if it was created.
+    pub async fn put_config(
+        self: &Arc<Self>,
+        name: String,
+        config: SentConfig,
+    ) -> Result<(ConnectorInfo, bool), HerderError> {
+        let config = with_name(&name, config)?;
+        self.change(move |herder| async move { herder.put(&name, config).await }).await
+    }
+
+    /// Merges into a configuration; null removes an option (KIP-477).
+    pub async fn patch_config(self: &Arc<Self>, name: String, patch: SentConfig) -> Result<ConnectorInfo, HerderError> {
+        self.change(move |herder| async move {
+            let stored = herder.read().get(&name).map(|connector| connector.config.clone());
+            let mut config: SentConfig =
+                stored.ok_or_else(|| not_found(&name))?.into_iter().map(|(k, v)| (k, Some(v))).collect();
+            for (option, value) in patch {
+                match value {
+                    Some(value) => config.insert(option, Some(value)),
+                    None => config.shift_remove(&option),
+                };
+            }
+            herder.put(&name, config).await.map(|(info, _)| info)
+        })
+        .await
+    }
+
+    pub async fn delete(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
+        self.change(move |herder| async move {
+            if !herder.read().contains_key(&name) {
+                return Err(not_found(&name));
+            }
+            herder.stop_task(&name).await;
+            herder.write().shift_remove(&name);
+            info!(connector = name, "event=connector_deleted");
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn pause(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
+        self.change(move |herder| async move {
+            let mut connectors = herder.write();
+            let connector = connectors.get_mut(&name).ok_or_else(|| unknown(&name))?;
+            connector.target = TargetState::Paused;
+            if let Some(task) = &connector.task {
+                task.pause();
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn resume(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
+        self.change(move |herder| async move {
+            {
+                let mut connectors = herder.write();
+                let connector = connectors.get_mut(&name).ok_or_else(|| unknown(&name))?;
+                connector.target = TargetState::Started;
+                connector.task_topics_reset = false;
+                if connector.failure.is_some() {
+                    warn!(connector = name, "a connector that has failed is not resumed; restart it");
+                    return Ok(());
+                }
+                if let Some(task) = &connector.task {
+                    task.resume();
+                    return Ok(());
+                }
+            }
+            herder.start_task(&name);
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn stop(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
+        self.change(move |herder| async move {
+            {
+                let mut connectors = herder.write();
+                let connector = connectors.get_mut(&name).ok_or_else(|| unknown_restart(&name))?;
+                connector.target = TargetState::Stopped;
+                connector.failure = None;
+            }
+            herder.stop_task(&name).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Starts the connector again if it failed; a task is left alone. (`POST …/restart` without parameters.)
+    pub async fn restart_connector(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
+        self.change(move |herder| async move {
+            if !herder.read().contains_key(&name) {
+                return Err(unknown_restart(&name));
+            }
+            herder.start_connector(&name);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Restarts connector and task as asked; the answer shows what is to be restarted as RESTARTING (KIP-745).
+    pub async fn restart(
+        self: &Arc<Self>,
+        name: String,
+        request: RestartRequest,
+    ) -> Result<ConnectorStateInfo, HerderError> {
+        self.change(move |herder| async move {
+            let (plan, restarting) = {
+                let mut connectors = herder.write();
+                let connector = connectors.get_mut(&name).ok_or_else(|| unknown_restart(&name))?;
+                let task_failed = |task: &Arc<Task>| task.status().state == task::TaskState::Failed;
+                connector.restarting = Restarting {
+                    connector: !request.only_failed || connector.failure.is_some(),
+                    task: request.include_tasks
+                        && connector.task.as_ref().is_some_and(|task| !request.only_failed || task_failed(task)),
+                };
+                let restarting = connector.restarting;
+                (herder.status_of(&name, connector), restarting)
+            };
+            if restarting.task {
+                herder.stop_task(&name).await;
+            }
+            if restarting.connector {
+                herder.start_connector(&name);
+            }
+            if restarting.task {
+                herder.start_task(&name);
+            }
+            if let Some(connector) = herder.write().get_mut(&name) {
+                connector.restarting = Restarting::default();
+            }
+            Ok(plan)
+        })
+        .await
+    }
+
+    pub async fn restart_task(self: &Arc<Self>, name: String, task: u32) -> Result<(), HerderError> {
+        self.change(move |herder| async move {
+            match herder.read().get(&name) {
+                None => return Err(unknown_restart(&name)),
+                Some(connector) if connector.task.is_none() || task != TASK_ID => {
+                    return Err(HerderError::NotFound(format!("Task {name}-{task} not found")));
+                }
+                Some(_) => {}
+            }
+            herder.stop_task(&name).await;
+            herder.start_task(&name);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stops all tasks at once, within the graceful timeout that they share, and writes the offsets.
+    pub async fn shut_down(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let deadline = Instant::now() + self.worker.task_shutdown_graceful_timeout;
+        // A change that runs has a deadline too; beyond ours nothing is waited for.
+        let turn = tokio::time::timeout_at(deadline.into(), self.changing.lock()).await;
+        let tasks: Vec<Arc<Task>> = self.write().values_mut().filter_map(|connector| connector.task.take()).collect();
+        let mut stops = tokio::task::JoinSet::new();
+        for task in tasks {
+            stops.spawn(async move { task.stop(deadline).await });
+        }
+        // A little more than the tasks were given: one that overruns is left behind, and its offsets are not committed.
+        let all = async { while stops.join_next().await.is_some() {} };
+        if tokio::time::timeout_at((deadline + Duration::from_secs(1)).into(), all).await.is_err() {
+            warn!("event=tasks_not_stopped in time; records in flight will be sent again after the next start");
+        }
+        drop(turn);
+        self.flush_offsets().await.unwrap_or_else(|error| error!("event=offsets_not_written {error}"));
+    }
+
+    async fn put(&self, name: &str, config: SentConfig) -> Result<(ConnectorInfo, bool), HerderError> {
+        let config = self.accepted(name, config).await?;
+        let known = self.read().get(name).map(|connector| connector.config != config);
+        match known {
+            None => self.insert(name, config, TargetState::Started),
+            Some(false) => self.start_connector(name),
+            Some(true) => {
+                let had_task = self.stop_task(name).await;
+                let target = {
+                    let mut connectors = self.write();
+                    let connector = connectors.get_mut(name).ok_or_else(|| not_found(name))?;
+                    connector.config = config;
+                    connector.failure = None;
+                    connector.target
+                };
+                info!(connector = name, "event=connector_changed");
+                if had_task || target == TargetState::Started {
+                    self.start_task(name);
+                }
+            }
+        }
+        Ok((self.connector_info(name)?, known.is_none()))
+    }
+
+    /// The configuration to store, if it is valid.
+    async fn accepted(&self, name: &str, mut sent: SentConfig) -> Result<StoredConfig, HerderError> {
+        self.restore_hidden(name, &mut sent);
+        let validation = self.check_config(sent.clone()).await?;
+        if let Some(refusal) = validation.refusal() {
+            return Err(HerderError::BadRequest(refusal));
+        }
+        for warning in &validation.warnings {
+            warn!(connector = name, "event=config_warning {warning}");
+        }
+        Ok(sent.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+    }
+
+    fn insert(&self, name: &str, config: StoredConfig, target: TargetState) {
+        let connector = Connector {
+            config,
+            target,
+            failure: None,
+            restarting: Restarting::default(),
+            task: None,
+            past_topics: BTreeSet::new(),
+            task_topics_reset: false,
+        };
+        self.write().insert(name.to_owned(), connector);
+        info!(connector = name, "event=connector_created");
+        if target == TargetState::Started {
+            self.start_task(name);
+        }
+    }
+
+    /// What a new connector instance does: the task that should be there is started if it is not.
+    fn start_connector(&self, name: &str) {
+        let missing = match self.write().get_mut(name) {
+            Some(connector) => {
+                connector.failure = None;
+                connector.target == TargetState::Started && connector.task.is_none()
+            }
+            None => false,
+        };
+        if missing {
+            self.start_task(name);
+        }
+    }
+
+    /// Starts the task in the connector's target state. References are resolved anew, so a rotated secret is used.
+    fn start_task(&self, name: &str) {
+        let (config, target) = match self.read().get(name) {
+            Some(connector) => (connector.config.clone(), connector.target),
+            None => return,
+        };
+        if target == TargetState::Stopped || self.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let started = self.worker.providers.resolve(&config).map(|resolved| {
+            let config: Properties = resolved.values.into_iter().collect();
+            Arc::new(Task::start(TaskSpec {
+                connector: name.to_owned(),
+                config,
+                worker: Arc::clone(&self.worker),
+                offsets: Arc::clone(&self.offsets),
+                paused: target == TargetState::Paused,
+            }))
+        });
+        let mut connectors = self.write();
+        let Some(connector) = connectors.get_mut(name) else {
+            return;
+        };
+        match started {
+            Ok(task) => connector.task = Some(task),
+            Err(failure) => {
+                error!(connector = name, "event=connector_failed {failure}");
+                connector.failure = Some(failure.message);
+            }
+        }
+    }
+
+    /// Stops and removes the task; `true` if there was one. It is visible until it has stopped.
+    async fn stop_task(&self, name: &str) -> bool {
+        let Some(task) = self.read().get(name).and_then(|connector| connector.task.clone()) else {
+            return false;
+        };
+        task.stop(Instant::now() + self.worker.task_shutdown_graceful_timeout).await;
+        let topics = task.active_topics();
+        if let Some(connector) = self.write().get_mut(name) {
+            if !connector.task_topics_reset {
+                connector.past_topics.extend(topics);
+            }
+            connector.task = None;
+        }
+        true
+    }
+
+    /// Runs one change after all that came before. It runs to its end even if the client has gone: a connector is never
+    /// left half changed.
+    async fn change<T, F>(
+        self: &Arc<Self>,
+        change: impl FnOnce(Arc<Herder>) -> F + Send + 'static,
+    ) -> Result<T, HerderError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, HerderError>> + Send + 'static,
+    {
+        let herder = Arc::clone(self);
+        let run = async move {
+            let _turn = herder.changing.lock().await;
+            if herder.stopping.load(Ordering::Acquire) {
+                return Err(HerderError::Internal("the worker is stopping".to_owned()));
+            }
+            change(Arc::clone(&herder)).await
+        };
+        tokio::spawn(run).await.unwrap_or_else(|_| Err(unexpected()))
+    }
+}
+
+/// Puts the connector's name into its configuration, where it belongs.
+fn with_name(name: &str, mut config: SentConfig) -> Result<SentConfig, HerderError> {
+    match config.get(framework::NAME) {
+        Some(Some(given)) if given != name => Err(HerderError::BadRequest(format!(
+            "Connector name configuration ({given}) doesn't match connector name in the URL ({name})"
+        ))),
+        Some(Some(_)) => Ok(config),
+        _ => {
+            config.insert(framework::NAME.to_owned(), Some(name.to_owned()));
+            Ok(config)
+        }
+    }
+}
+
+fn task_id(connector: &str) -> ConnectorTaskId {
+    ConnectorTaskId { connector: connector.to_owned(), task: TASK_ID }
+}
+
+fn task_state(state: task::TaskState) -> &'static str {
+    match state {
+        task::TaskState::Unassigned => "UNASSIGNED",
+        task::TaskState::Running => "RUNNING",
+        task::TaskState::Paused => "PAUSED",
+        task::TaskState::Failed => "FAILED",
+        task::TaskState::Restarting => "RESTARTING",
+    }
+}
+
+fn not_found(name: &str) -> HerderError {
+    HerderError::NotFound(format!("Connector {name} not found"))
+}
+
+fn unknown(name: &str) -> HerderError {
+    HerderError::NotFound(format!("Unknown connector {name}"))
+}
+
+fn unknown_restart(name: &str) -> HerderError {
+    HerderError::NotFound(format!("Unknown connector: {name}"))
+}
+
+fn unexpected() -> HerderError {
+    HerderError::Internal("the operation failed inside the worker; its log has the reason".to_owned())
+}

@@ -1,0 +1,59 @@
+//! The REST API of a Kafka Connect worker: one file per resource.
+//!
+//! [`router`] is the whole API; [`server`] brings it to the network, [`surface`] holds what concerns every answer.
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+
+use crate::herder::Herder;
+use crate::logging::Levels;
+
+mod body;
+pub mod config;
+mod connectors;
+pub mod entities;
+mod error;
+mod loggers;
+mod offsets;
+mod path;
+mod plugins;
+mod root;
+pub mod server;
+mod surface;
+
+/// What the resources work on.
+#[derive(Clone)]
+pub struct Api {
+    pub herder: Arc<Herder>,
+    pub levels: Arc<Levels>,
+}
+
+/// Which resources a listener serves (`admin.listeners`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resources {
+    All,
+    WithoutAdmin,
+    AdminOnly,
+}
+
+/// The API as a service.
+pub fn router(api: Api, resources: Resources) -> Router {
+    let mut connect = Router::new();
+    if resources != Resources::AdminOnly {
+        connect =
+            connect.merge(root::routes()).merge(connectors::routes()).merge(offsets::routes()).merge(plugins::routes());
+    }
+    if resources != Resources::WithoutAdmin {
+        connect = connect.merge(loggers::routes());
+    }
+    // Resources that answer with something else than JSON are merged after this layer: here is their place.
+    let resources = connect.route_layer(middleware::from_fn(surface::accepts_json));
+    let surface = surface::Surface::new(&api.herder.worker().rest);
+    let resources =
+        resources.fallback(surface::not_found).method_not_allowed_fallback(surface::method_not_allowed).with_state(api);
+    // The surface is outside of the routes, so that it can change a path before it is looked up.
+    Router::new()
+        .fallback_service(resources)
+        .layer(middleware::from_fn_with_state(Arc::new(surface), surface::surround))
+}

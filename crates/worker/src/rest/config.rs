@@ -1,0 +1,269 @@
+//! Options of the REST server (`RestServerConfig` of Kafka Connect).
+
+use std::fmt;
+
+use axum::http::{HeaderName, HeaderValue};
+use connect_websocket_engine::config_def::{ConfigError, ConfigKey, Default, Kind};
+
+use crate::config::{BASE, Values};
+
+const LISTENERS: &str = "listeners";
+const ADMIN_LISTENERS: &str = "admin.listeners";
+const ADVERTISED_HOST: &str = "rest.advertised.host.name";
+const ADVERTISED_PORT: &str = "rest.advertised.port";
+const ADVERTISED_LISTENER: &str = "rest.advertised.listener";
+const ALLOW_ORIGIN: &str = "access.control.allow.origin";
+const ALLOW_METHODS: &str = "access.control.allow.methods";
+const HEADERS: &str = "response.http.headers.config";
+
+pub const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: LISTENERS,
+        kind: Kind::List,
+        default: Default::Value("http://:8083"),
+        documentation: "Addresses of the REST API, http://host:port. No host means all interfaces, port 0 a free port.",
+        check: Some(|text| {
+            if text.is_empty() {
+                Err("give at least one address such as http://:8083".into())
+            } else {
+                listeners(text).map(drop)
+            }
+        }),
+        ..BASE
+    },
+    ConfigKey {
+        name: ADMIN_LISTENERS,
+        kind: Kind::List,
+        documentation: "Addresses of /admin. Unset: the same as listeners; empty: /admin is off; else /admin is served \
+                        there and only there.",
+        check: Some(|text| listeners(text).map(drop)),
+        ..BASE
+    },
+    ConfigKey {
+        name: ADVERTISED_HOST,
+        documentation: "The host of worker_id and of the Location header, if not the listener's.",
+        ..BASE
+    },
+    ConfigKey {
+        name: ADVERTISED_PORT,
+        kind: Kind::Int,
+        documentation: "The port of worker_id, if not the listener's.",
+        check: Some(port),
+        ..BASE
+    },
+    ConfigKey {
+        name: ADVERTISED_LISTENER,
+        documentation: "Which listener to advertise: http or https.",
+        check: Some(|text| one_of(text, &["http", "https"])),
+        ..BASE
+    },
+    ConfigKey {
+        name: ALLOW_ORIGIN,
+        default: Default::Value(""),
+        documentation: "Origins that may use the API from a browser (CORS): * or a comma list; empty is none.",
+        ..BASE
+    },
+    ConfigKey {
+        name: ALLOW_METHODS,
+        default: Default::Value(""),
+        documentation: "Methods that those origins may use; empty means GET, POST and HEAD.",
+        ..BASE
+    },
+    ConfigKey {
+        name: HEADERS,
+        default: Default::Value(""),
+        documentation: "Headers for every answer: a comma list of \"[set|add|setDate|addDate] name: value\".",
+        check: Some(|text| header_rules(text).map(drop)),
+        ..BASE
+    },
+];
+
+/// Where and how the REST API is served.
+#[derive(Debug, Clone)]
+pub struct RestConfig {
+    pub listeners: Vec<Listener>,
+    pub admin: Admin,
+    pub advertised_host: Option<String>,
+    pub advertised_port: Option<u16>,
+    /// Empty: no CORS.
+    pub allow_origin: Vec<String>,
+    pub allow_methods: Vec<String>,
+    pub headers: Vec<HeaderRule>,
+}
+
+/// Where `/admin` is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admin {
+    WithTheRest,
+    Off,
+    Listeners(Vec<Listener>),
+}
+
+/// An address to listen on. An empty host means all interfaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    pub host: String,
+    pub port: u16,
+}
+
+/// One entry of `response.http.headers.config`.
+#[derive(Debug, Clone)]
+pub struct HeaderRule {
+    pub name: HeaderName,
+    pub value: HeaderRuleValue,
+    /// Beside a header of the same name instead of in its place.
+    pub add: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum HeaderRuleValue {
+    Text(HeaderValue),
+    /// Now plus so many milliseconds, as an HTTP date.
+    DateIn(i64),
+}
+
+impl RestConfig {
+    pub(crate) fn parse(values: &mut Values<'_>) -> RestConfig {
+        for (name, value) in values.properties {
+            let tls = name.strip_prefix("listeners.https.").or(name.strip_prefix("admin.listeners.https."));
+            if tls.is_some() {
+                values.errors.push(ConfigError::new(
+                    name,
+                    format!("{name} (set to {}) is {HTTPS_REMEDY}", crate::config::shown_client_property(name, value)),
+                ));
+            }
+        }
+        let admin = match values.optional(ADMIN_LISTENERS) {
+            None => Admin::WithTheRest,
+            Some("") => Admin::Off,
+            Some(text) => Admin::Listeners(listeners(text).unwrap_or_default()),
+        };
+        let filled = |name| values.optional(name).filter(|text| !text.is_empty());
+        let names = |name| filled(name).map(|text| text.split(',').map(|part| part.trim().to_owned()).collect());
+        RestConfig {
+            listeners: listeners(values.text(LISTENERS)).unwrap_or_default(),
+            admin,
+            advertised_host: filled(ADVERTISED_HOST).map(str::to_owned),
+            advertised_port: filled(ADVERTISED_PORT).and_then(|text| text.parse().ok()),
+            allow_origin: names(ALLOW_ORIGIN).unwrap_or_default(),
+            allow_methods: names(ALLOW_METHODS).unwrap_or_else(|| ["GET", "POST", "HEAD"].map(str::to_owned).to_vec()),
+            headers: header_rules(values.text(HEADERS)).unwrap_or_default(),
+        }
+    }
+}
+
+const HTTPS_REMEDY: &str = "not supported by this worker yet: use an http listener behind a proxy that ends TLS";
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+/// `http://host:port,…`; the host may be empty, an IPv6 address stands in brackets.
+fn listeners(text: &str) -> Result<Vec<Listener>, String> {
+    let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
+    addresses
+        .map(|address| {
+            let wrong = || format!("'{address}' is not an address such as http://:8083 or http://127.0.0.1:8083");
+            let (scheme, rest) = address.split_once("://").ok_or_else(wrong)?;
+            match scheme.to_ascii_lowercase().as_str() {
+                "http" => {}
+                "https" => return Err(format!("an https listener is {HTTPS_REMEDY}")),
+                other => {
+                    return Err(format!("the scheme of a listener must be http, not {other}"));
+                }
+            }
+            let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(wrong)?;
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            Ok(Listener { host: host.to_owned(), port: port.parse().map_err(|_| wrong())? })
+        })
+        .collect()
+}
+
+/// Entries are split at commas outside of double quotes; an entry with a comma in it is quoted as a whole.
+fn header_rules(text: &str) -> Result<Vec<HeaderRule>, String> {
+    let mut entries = vec![String::new()];
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' if !quoted => entries.push(String::new()),
+            c => entries.iter_mut().last().into_iter().for_each(|entry| entry.push(c)),
+        }
+    }
+    entries.iter().map(|entry| entry.trim()).filter(|entry| !entry.is_empty()).map(header_rule).collect()
+}
+
+fn header_rule(entry: &str) -> Result<HeaderRule, String> {
+    let wrong = |why: &str| Err(format!("'{entry}' {why}; write '[set|add|setDate|addDate] name: value'"));
+    let Some((head, value)) = entry.split_once(':') else {
+        return wrong("has no colon");
+    };
+    let mut words = head.split_whitespace();
+    let (Some(action), Some(name), None) = (words.next(), words.next(), words.next()) else {
+        return wrong("does not have an action and a header name before its colon");
+    };
+    let action = action.to_ascii_lowercase();
+    if !["set", "add", "setdate", "adddate"].contains(&action.as_str()) {
+        return wrong("begins with an unknown action");
+    }
+    let Ok(name) = HeaderName::try_from(name) else {
+        return wrong("has no valid header name");
+    };
+    let value = value.trim();
+    let value = if action.ends_with("date") {
+        match value.parse() {
+            Ok(millis) => HeaderRuleValue::DateIn(millis),
+            Err(_) => return wrong("needs a number of milliseconds from now as its value"),
+        }
+    } else {
+        match HeaderValue::try_from(value) {
+            Ok(value) => HeaderRuleValue::Text(value),
+            Err(_) => return wrong("has a value that a header cannot hold"),
+        }
+    };
+    Ok(HeaderRule { name, value, add: action.starts_with("add") })
+}
+
+fn port(text: &str) -> Result<(), String> {
+    if text.parse::<u16>().is_ok() || text.parse::<i32>().is_err() {
+        return Ok(());
+    }
+    Err("a port is a number from 0 to 65535".into())
+}
+
+fn one_of(text: &str, allowed: &[&str]) -> Result<(), String> {
+    if allowed.contains(&text) { Ok(()) } else { Err(format!("String must be one of: {}", allowed.join(", "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_have_scheme_host_and_port() {
+        let all = listeners("http://:8083, HTTP://127.0.0.1:0,http://[::1]:9/").unwrap();
+        let shown: Vec<_> = all.iter().map(|l| (l.host.as_str(), l.port)).collect();
+        assert_eq!(shown, [("", 8083), ("127.0.0.1", 0), ("::1", 9)]);
+        for wrong in ["8083", "http://host", "ftp://h:1", "http://h:99999"] {
+            assert!(listeners(wrong).is_err(), "{wrong}");
+        }
+        assert!(listeners("https://:8443").unwrap_err().contains("proxy"));
+    }
+
+    #[test]
+    fn header_rules_keep_quoted_commas() {
+        let rules =
+            header_rules(r#"add X-A: 1, "set Cache-Control: no-cache, no-store", setDate Expires: 31540000000"#)
+                .unwrap();
+        assert_eq!(rules.len(), 3);
+        assert!(rules[0].add && !rules[1].add);
+        let HeaderRuleValue::Text(text) = &rules[1].value else { panic!() };
+        assert_eq!(text, "no-cache, no-store");
+        assert!(matches!(rules[2].value, HeaderRuleValue::DateIn(31_540_000_000)));
+        for wrong in ["X-A: 1", "set X A: 1", "drop X: 1", "setDate X: soon", "set X"] {
+            assert!(header_rules(wrong).unwrap_err().contains("write '[set|add"), "{wrong}");
+        }
+    }
+}

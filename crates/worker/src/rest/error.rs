@@ -1,0 +1,56 @@
+//! Errors as answers: `{"error_code": <status>, "message": "<sentence>"}`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::herder::HerderError;
+
+/// An answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RestError {
+    status: StatusCode,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct ErrorMessage<'a> {
+    error_code: u16,
+    message: &'a str,
+}
+
+impl RestError {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> RestError {
+        RestError { status, message: message.into() }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> RestError {
+        RestError::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// The sentence that Connect's JAX-RS gives a status: `HTTP 404 Not Found`.
+    pub(super) fn plain(status: StatusCode) -> RestError {
+        RestError::new(status, format!("HTTP {} {}", status.as_u16(), status.canonical_reason().unwrap_or_default()))
+    }
+}
+
+impl From<HerderError> for RestError {
+    fn from(error: HerderError) -> Self {
+        let status = match error {
+            HerderError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            HerderError::Forbidden(_) => StatusCode::FORBIDDEN,
+            HerderError::NotFound(_) => StatusCode::NOT_FOUND,
+            HerderError::AlreadyExists(_) => StatusCode::CONFLICT,
+            HerderError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        RestError::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for RestError {
+    fn into_response(self) -> Response {
+        let body = ErrorMessage { error_code: self.status.as_u16(), message: &self.message };
+        (self.status, Json(body)).into_response()
+    }
+}

@@ -1,0 +1,59 @@
+//! `/connector-plugins`: what can be run here, and validation (KIP-769).
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+
+use super::Api;
+use super::body::{self, JsonBody};
+use super::entities::{ConfigInfos, ConfigKeyInfo, PluginInfo};
+use super::error::RestError;
+use super::path::{Parameters, Segments};
+use crate::framework::{self, VERSION};
+use crate::validate;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/connector-plugins", get(list))
+        .route("/connector-plugins/{plugin}/config", get(config))
+        .route("/connector-plugins/{plugin}/config/validate", put(validate))
+}
+
+async fn list(uri: Uri) -> Json<Vec<PluginInfo>> {
+    let mut plugins = vec![PluginInfo { class: framework::CONNECTOR_CLASS, kind: "source", version: VERSION }];
+    if !Parameters::of(&uri).flag("connectorsOnly", true) {
+        plugins.extend(framework::converters().map(|(class, kind)| PluginInfo { class, kind, version: VERSION }));
+    }
+    Json(plugins)
+}
+
+/// Every plugin has one version here, so `version` must be `latest` or that one.
+async fn config(Segments(plugin): Segments<String>, uri: Uri) -> Result<Json<Vec<ConfigKeyInfo>>, RestError> {
+    let parameters = Parameters::of(&uri);
+    if let Some(version) = parameters.all("version").find(|version| !["latest", VERSION].contains(version)) {
+        let why = format!("Invalid version specification: {version}. This worker has {VERSION}");
+        return Err(RestError::bad_request(why));
+    }
+    let keys = validate::plugin_config(&plugin);
+    keys.map(Json).ok_or_else(|| RestError::new(StatusCode::NOT_FOUND, format!("Unknown plugin {plugin}.")))
+}
+
+async fn validate(
+    State(api): State<Api>,
+    Segments(plugin): Segments<String>,
+    JsonBody(value): JsonBody,
+) -> Result<Json<ConfigInfos>, RestError> {
+    let sent = body::config(value)?;
+    if let Some(class) = sent.get(framework::CLASS).and_then(Option::as_deref) {
+        if !without_suffix(class).ends_with(without_suffix(&plugin)) {
+            let why = format!("Included connector type {class} does not match request type {plugin}");
+            return Err(RestError::bad_request(why));
+        }
+    }
+    Ok(Json(api.herder.validate(sent).await?))
+}
+
+fn without_suffix(name: &str) -> &str {
+    name.strip_suffix("Connector").filter(|rest| !rest.is_empty()).unwrap_or(name)
+}

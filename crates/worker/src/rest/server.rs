@@ -1,0 +1,169 @@
+//! The network side: bind, accept, serve, stop. A slow or hostile client holds a connection, never the worker.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tower::Service;
+use tracing::{debug, warn};
+
+use super::config::{Listener, RestConfig};
+
+/// Connections at a time over all listeners; more wait in the kernel.
+const MAX_CONNECTIONS: usize = 512;
+/// How long a client may take to send the head of a request, and how long a connection may be idle.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Out of file descriptors, for one: trying again at once would burn a core.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A socket that listens.
+pub struct Bound {
+    socket: TcpListener,
+    listener: Listener,
+    pub address: SocketAddr,
+}
+
+impl Bound {
+    /// # Errors
+    /// A sentence that names the address.
+    pub async fn bind(listener: &Listener) -> Result<Bound, String> {
+        let failed = |error: io::Error| {
+            format!("cannot listen on {listener}: {error}; change listeners or stop what uses the port")
+        };
+        let bound = if listener.host.is_empty() {
+            // One socket for IPv6 and IPv4, where the system has both.
+            match TcpListener::bind(("::", listener.port)).await {
+                Ok(socket) => Ok(socket),
+                Err(_) => TcpListener::bind(("0.0.0.0", listener.port)).await,
+            }
+        } else {
+            TcpListener::bind((listener.host.as_str(), listener.port)).await
+        };
+        let socket = bound.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Bound { socket, listener: listener.clone(), address })
+    }
+
+    /// A URL under which the listener can be reached from this machine.
+    pub fn url(&self) -> String {
+        let host = if self.listener.host.is_empty() { "127.0.0.1" } else { &self.listener.host };
+        format!("http://{}", authority(host, self.address.port()))
+    }
+
+    /// `host:port` that other machines should use.
+    pub fn advertised(&self, config: &RestConfig) -> String {
+        let host = match (&config.advertised_host, self.listener.host.as_str()) {
+            (Some(host), _) => host.clone(),
+            (None, "" | "0.0.0.0" | "::") => own_address().to_string(),
+            (None, host) => host.to_owned(),
+        };
+        authority(&host, config.advertised_port.filter(|port| *port != 0).unwrap_or(self.address.port()))
+    }
+}
+
+/// A running REST server.
+pub struct Server {
+    stop: watch::Sender<bool>,
+    connections: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Serves each router on its sockets.
+    pub fn start(listeners: Vec<(Bound, Router)>) -> Server {
+        let (stop, stopping) = watch::channel(false);
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        for (bound, router) in listeners {
+            tokio::spawn(accept(bound.socket, router, Arc::clone(&connections), stopping.clone()));
+        }
+        Server { stop, connections }
+    }
+
+    /// Accepts no more, lets requests in progress finish within `grace`.
+    pub async fn stop(self, grace: Duration) {
+        let _ = self.stop.send(true);
+        let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+        if tokio::time::timeout(grace, self.connections.acquire_many(all)).await.is_err() {
+            warn!("event=rest_requests_cut requests were still in progress when the REST server stopped");
+        }
+    }
+}
+
+async fn accept(socket: TcpListener, router: Router, connections: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let next = async {
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            (permit, socket.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            next = next => next,
+            () = stopped(&mut stopping) => return,
+        };
+        match (permit, accepted) {
+            (Ok(permit), Ok((stream, _))) => {
+                let connection = serve(stream, router.clone(), stopping.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            (Err(_), _) => return,
+            (_, Err(error)) => {
+                warn!("event=rest_accept_failed {error}");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+    // Without it small answers wait for the client's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!("event=rest_connection_ended {error}");
+    }
+}
+
+/// Waits for the stop of the server.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop too.
+    let _ = stopping.wait_for(|stop| *stop).await.map(drop);
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The address from which this machine reaches others. Connecting a UDP socket sends nothing.
+fn own_address() -> IpAddr {
+    let address = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+}

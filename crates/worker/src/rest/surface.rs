@@ -1,0 +1,190 @@
+//! What concerns every request and answer: trailing slashes, `Accept`, `OPTIONS`, CORS, fixed headers, the time limit.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::config::{HeaderRule, HeaderRuleValue, RestConfig};
+use super::error::RestError;
+
+/// Connect's limit for a request (`RestServer.DEFAULT_REST_REQUEST_TIMEOUT_MS`).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// What a browser may send across origins, as Jetty allows by default.
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("X-Requested-With,Content-Type,Accept,Origin");
+const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("1800");
+
+pub(super) struct Surface {
+    headers: Vec<HeaderRule>,
+    allow_origin: Vec<String>,
+    allow_methods: String,
+}
+
+impl Surface {
+    pub(super) fn new(config: &RestConfig) -> Surface {
+        Surface {
+            headers: config.headers.clone(),
+            allow_origin: config.allow_origin.clone(),
+            allow_methods: config.allow_methods.join(","),
+        }
+    }
+
+    /// The request's origin, if it is allowed.
+    fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let text = origin.to_str().ok()?;
+        self.allow_origin.iter().any(|allowed| allowed == "*" || allowed == text).then(|| origin.clone())
+    }
+
+    fn preflight(&self) -> Response {
+        let mut response = StatusCode::OK.into_response();
+        let headers = response.headers_mut();
+        if let Ok(methods) = HeaderValue::try_from(self.allow_methods.as_str()) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
+        response
+    }
+
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        for rule in &self.headers {
+            let value = match &rule.value {
+                HeaderRuleValue::Text(value) => value.clone(),
+                HeaderRuleValue::DateIn(millis) => match HeaderValue::try_from(http_date(*millis)) {
+                    Ok(value) => value,
+                    Err(_) => continue,
+                },
+            };
+            if rule.add {
+                headers.append(rule.name.clone(), value);
+            } else {
+                headers.insert(rule.name.clone(), value);
+            }
+        }
+    }
+}
+
+/// Surrounds every request.
+pub(super) async fn surround(State(surface): State<Arc<Surface>>, mut request: Request, next: Next) -> Response {
+    let origin = surface.allowed_origin(request.headers());
+    let is_options = request.method() == Method::OPTIONS;
+    let is_preflight = is_options && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight && origin.is_some() {
+        surface.preflight()
+    } else {
+        if let Some(uri) = without_trailing_slash(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+        answered
+            .unwrap_or_else(|_| RestError::new(StatusCode::INTERNAL_SERVER_ERROR, "Request timed out").into_response())
+    };
+    if is_options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = options(response.headers());
+    }
+    let headers = response.headers_mut();
+    if !surface.allow_origin.is_empty() {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    surface.add_headers(headers);
+    response
+}
+
+/// The methods of a resource, as text.
+fn options(of: &HeaderMap) -> Response {
+    let allowed = of.get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or_default();
+    let methods: Vec<&str> = allowed.split(',').map(str::trim).chain(["OPTIONS"]).filter(|m| !m.is_empty()).collect();
+    let methods = methods.join(", ");
+    (StatusCode::OK, [(header::ALLOW, methods.clone())], methods).into_response()
+}
+
+/// Refuses a client that does not take JSON.
+pub(super) async fn accepts_json(request: Request, next: Next) -> Response {
+    let mut accepts = request.headers().get_all(header::ACCEPT).iter().peekable();
+    let any = accepts.peek().is_none();
+    let takes_json = accepts.any(|accept| accept.to_str().is_ok_and(takes_json));
+    if any || takes_json {
+        next.run(request).await
+    } else {
+        RestError::plain(StatusCode::NOT_ACCEPTABLE).into_response()
+    }
+}
+
+fn takes_json(accept: &str) -> bool {
+    accept.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = parts.any(|parameter| parameter.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0)));
+        matches!(kind.as_str(), "*/*" | "application/*" | "application/json") && !refused
+    })
+}
+
+pub(super) async fn not_found() -> RestError {
+    RestError::plain(StatusCode::NOT_FOUND)
+}
+
+pub(super) async fn method_not_allowed() -> RestError {
+    RestError::plain(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// `/connectors/` is `/connectors`; `None` if there is nothing to change.
+fn without_trailing_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let shorter = path.trim_end_matches('/');
+    if shorter.len() == path.len() || shorter.is_empty() {
+        return None;
+    }
+    let mut parts = uri.clone().into_parts();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    parts.path_and_query = Some(format!("{shorter}{query}").parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// Now plus so many milliseconds (RFC 9110 §5.6.7).
+fn http_date(millis: i64) -> String {
+    let offset = Duration::from_millis(millis.unsigned_abs());
+    let now = SystemTime::now();
+    let time = if millis < 0 { now.checked_sub(offset) } else { now.checked_add(offset) };
+    httpdate::fmt_http_date(time.unwrap_or(now).clamp(SystemTime::UNIX_EPOCH, last_http_date()))
+}
+
+/// The end of the year 9999, beyond which an HTTP date has no form.
+fn last_http_date() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_ranges_are_weighed() {
+        for accept in ["*/*", "application/json", "text/html, application/*;q=0.5", "Application/JSON; charset=utf-8"] {
+            assert!(takes_json(accept), "{accept}");
+        }
+        for accept in ["application/xml", "text/*", "application/json;q=0"] {
+            assert!(!takes_json(accept), "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_trailing_slash_is_dropped_and_the_query_kept() {
+        let shorter = |uri: &str| without_trailing_slash(&uri.parse().unwrap()).map(|uri| uri.to_string());
+        assert_eq!(shorter("/connectors/?expand=info").as_deref(), Some("/connectors?expand=info"));
+        assert_eq!(shorter("/connectors"), None);
+        assert_eq!(shorter("/"), None);
+    }
+
+    #[test]
+    fn dates_are_bounded() {
+        assert_eq!(http_date(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(http_date(i64::MIN), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+}

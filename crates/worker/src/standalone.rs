@@ -1,0 +1,190 @@
+//! The worker from start to end: configuration, Kafka, REST, connectors of the command line, signals, drain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use indexmap::IndexMap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::config::WorkerConfig;
+use crate::framework::VERSION;
+use crate::herder::Herder;
+use crate::kafka::kafka_cluster_id;
+use crate::logging::Levels;
+use crate::properties::{self, InitialState};
+use crate::rest::config::Admin;
+use crate::rest::server::{Bound, Server};
+use crate::rest::{self, Api, Resources};
+use crate::store::OffsetStore;
+
+/// The worker could not start.
+pub const START_FAILED: u8 = 2;
+/// A connector of the command line could not be created.
+const CONNECTOR_FAILED: u8 = 3;
+/// A second signal ends at once; the shell's numbers for these signals.
+const INTERRUPTED: i32 = 130;
+const TERMINATED: i32 = 143;
+
+/// How long requests in progress may take when the worker stops.
+const REST_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs a worker until a signal ends it.
+pub fn run(worker: &Path, connectors: &[PathBuf], levels: Arc<Levels>) -> ExitCode {
+    let started = start(worker);
+    let (runtime, herder) = match started {
+        Ok(started) => started,
+        Err(why) => {
+            error!("Stopping due to error: {why}");
+            return ExitCode::from(START_FAILED);
+        }
+    };
+    runtime.block_on(serve(herder, connectors, levels))
+}
+
+/// Everything before REST: configuration, offsets, Kafka. Blocks.
+fn start(worker: &Path) -> Result<(tokio::runtime::Runtime, Arc<Herder>), String> {
+    info!("event=worker_starting version={VERSION} file={}", worker.display());
+    let config = Arc::new(read_worker(worker)?);
+    for line in config.shown() {
+        info!("    {line}");
+    }
+    let ignored = config.ignored();
+    if !ignored.is_empty() {
+        warn!("event=options_ignored without effect in this worker: {}", ignored.join(", "));
+    }
+    let offsets = OffsetStore::open(&config.offset_storage_file).map_err(|error| error.to_string())?;
+    let cluster = kafka_cluster_id(&config)?;
+    info!("event=kafka_connected cluster_id={cluster}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("worker").build();
+    let runtime = runtime.map_err(|error| format!("the threads of the worker cannot be started: {error}"))?;
+    let herder = Herder::new(config, Arc::new(offsets), cluster);
+    Ok((runtime, herder))
+}
+
+/// Reads and checks a worker's properties; the error has one line for each thing that is wrong.
+pub(crate) fn read_worker(path: &Path) -> Result<WorkerConfig, String> {
+    let properties = read_properties(path)?;
+    WorkerConfig::parse(&properties).map_err(|errors| {
+        let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        format!("the worker's properties {} are not valid:\n{}", path.display(), sentences.join("\n"))
+    })
+}
+
+fn read_properties(path: &Path) -> Result<IndexMap<String, String>, String> {
+    let bytes = fs::read(path)
+        .map_err(|error| format!("the worker's properties {} cannot be read: {error}", path.display()))?;
+    properties::parse(&bytes).map_err(|error| format!("the worker's properties {}: {error}", path.display()))
+}
+
+async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>) -> ExitCode {
+    let started = async { Ok::<_, String>((Signals::new()?, start_rest(&herder, levels).await?)) };
+    let (mut signals, server) = match started.await {
+        Ok(started) => started,
+        Err(why) => {
+            error!("Stopping due to error: {why}");
+            return ExitCode::from(START_FAILED);
+        }
+    };
+    let created = tokio::select! {
+        created = create_connectors(&herder, connectors) => Some(created),
+        code = signals.next() => {
+            info!("event=worker_stopping signal={code}");
+            None
+        }
+    };
+    let code = match created {
+        Some(Ok(())) => {
+            herder.set_ready();
+            info!("event=worker_started connectors={}", connectors.len());
+            let code = signals.next().await;
+            info!("event=worker_stopping signal={}", code - 128);
+            ExitCode::SUCCESS
+        }
+        Some(Err(why)) => {
+            error!("{why}");
+            error!("Stopping after connector error");
+            ExitCode::from(CONNECTOR_FAILED)
+        }
+        None => ExitCode::SUCCESS,
+    };
+    let drained = async {
+        server.stop(REST_GRACE).await;
+        herder.shut_down().await;
+    };
+    tokio::select! {
+        () = drained => info!("event=worker_stopped"),
+        code = signals.next() => {
+            warn!("event=worker_killed by a second signal; what was in flight is not committed");
+            std::process::exit(code);
+        }
+    }
+    code
+}
+
+async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Result<Server, String> {
+    let config = &herder.worker().rest;
+    let api = Api { herder: Arc::clone(herder), levels };
+    let (main, admin) = match &config.admin {
+        Admin::WithTheRest => (Resources::All, [].as_slice()),
+        Admin::Off => (Resources::WithoutAdmin, [].as_slice()),
+        Admin::Listeners(listeners) => (Resources::WithoutAdmin, listeners.as_slice()),
+    };
+    let mut bound: Vec<(Bound, Router)> = Vec::new();
+    for listener in &config.listeners {
+        bound.push((Bound::bind(listener).await?, rest::router(api.clone(), main)));
+    }
+    for listener in admin {
+        bound.push((Bound::bind(listener).await?, rest::router(api.clone(), Resources::AdminOnly)));
+    }
+    if let Some((first, _)) = bound.first() {
+        herder.set_worker_id(first.advertised(config));
+    }
+    let urls: Vec<String> = bound.iter().map(|(bound, _)| bound.url()).collect();
+    let server = Server::start(bound);
+    for url in urls {
+        info!("event=rest_started url={url}");
+    }
+    Ok(server)
+}
+
+async fn create_connectors(herder: &Arc<Herder>, files: &[PathBuf]) -> Result<(), String> {
+    for path in files {
+        let shown = path.display().to_string();
+        let bytes =
+            fs::read(path).map_err(|error| format!("connector configuration at '{shown}' cannot be read: {error}"))?;
+        let file = properties::connector_file(&shown, &bytes).map_err(|error| error.to_string())?;
+        let config = file.config.into_iter().map(|(name, value)| (name, Some(value))).collect();
+        let created = herder.create(file.name, config, file.initial_state.unwrap_or(InitialState::Running)).await;
+        created.map_err(|error| format!("Failed to create connector for {shown}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, String> {
+        let failed = |error| format!("signals cannot be listened to: {error}");
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
+    }
+
+    /// Waits for the next; answers the exit code for one that ends the process at once.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => TERMINATED,
+            _ = self.interrupt.recv() => INTERRUPTED,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Validation of a connector's configuration: `PUT …/config/validate`, `GET …/config` and every create and change.
+//!
+//! Nothing here shows a secret. For an option whose value came from a config provider, only the reference is shown and
+//! only that it failed is told, as Kafka Connect does since 4.3.2.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use connect_websocket_engine::config::{Config, OPTIONS};
+use connect_websocket_engine::config_def::{
+    ConfigError, ConfigKey, HIDDEN, Kind, Properties, parse_boolean, parse_list,
+};
+use indexmap::IndexMap;
+
+use crate::config::{WorkerConfig, shown_client_property};
+use crate::convert::{self, Converter};
+use crate::framework::{self, OrderedKey};
+use crate::rest::entities::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo};
+use crate::topic_creation::TopicCreation;
+
+/// A configuration as a client sent it; null is a value that JSON has and Connect refuses.
+pub type SentConfig = IndexMap<String, Option<String>>;
+
+const PRODUCER_OVERRIDE: &str = "producer.override.";
+const ADMIN_OVERRIDE: &str = "admin.override.";
+const FRAME_BINARY: &str = "websocket.frame.binary";
+
+/// What is to be said of a configuration.
+#[derive(Debug)]
+pub struct Validation {
+    pub infos: ConfigInfos,
+    /// What works, but not as its author will have meant it; for the log.
+    pub warnings: Vec<String>,
+    /// The configuration with provider references resolved: may hold secrets.
+    pub resolved: Properties,
+}
+
+impl Validation {
+    /// Connect's sentence for a configuration that is refused; `None` if it is not.
+    pub fn refusal(&self) -> Option<String> {
+        if self.infos.error_count == 0 {
+            return None;
+        }
+        let mut sentence = format!(
+            "Connector configuration is invalid and contains the following {} error(s):",
+            self.infos.error_count
+        );
+        for error in self.errors() {
+            sentence.push('\n');
+            sentence.push_str(error);
+        }
+        sentence.push_str(
+            "\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`",
+        );
+        Some(sentence)
+    }
+
+    /// Every error, in the order of the answer.
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
+        self.infos.configs.iter().flat_map(|info| info.value.errors.iter().map(String::as_str))
+    }
+}
+
+/// Validates a connector's configuration for this worker. Reads the files that provider references name.
+///
+/// # Errors
+/// A sentence where there is nothing to validate against: no class, an unknown class, a reference that cannot be read.
+pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, String> {
+    let class = check_class(sent)?;
+    let given: IndexMap<String, String> =
+        sent.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+    let resolved = worker.providers.resolve(&given).map_err(|error| error.message)?;
+    let properties: Properties = resolved.values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+
+    let mut errors = Errors { by_option: BTreeMap::new(), substituted: &resolved.substituted };
+    errors.add(framework::check(&properties));
+    errors.add(Config::parse(&properties).err().unwrap_or_default());
+    errors.add(check_hidden_marks(&given));
+    errors.add(check_converters(worker, &resolved.values));
+    if worker.topic_creation {
+        errors.add(TopicCreation::from_config(&resolved.values).err().unwrap_or_default().into_iter().map(Into::into));
+    }
+    errors.add(check_overrides(worker, &resolved.values));
+    for name in sent.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name) {
+        errors
+            .by_option
+            .insert(name.clone(), vec!["Null value can not be supplied as the configuration value.".to_owned()]);
+    }
+
+    let mut answer =
+        Answer { given: &given, resolved: &resolved.values, errors, infos: Vec::new(), groups: Vec::new() };
+    let worker_converters = |key: &ConfigKey| match convert_kind(key.name) {
+        Some(kind) => {
+            convert::selected(kind, &IndexMap::new(), &worker.properties).ok().map(|(class, _)| class.to_owned())
+        }
+        None => key.default_text().map(str::to_owned),
+    };
+    for ordered in framework::KEYS {
+        answer.table_key("", ordered, worker_converters(&ordered.key));
+    }
+    for ordered in connector_keys() {
+        answer.table_key("", &ordered, ordered.key.default_text().map(str::to_owned));
+    }
+    let counted_by_message = answer.error_messages();
+    let first_of_others = answer.infos.len();
+    for (name, value) in &resolved.values {
+        if is_override(worker, &resolved.values, name) {
+            answer.free_key(name, Some(value));
+        }
+    }
+    for kind in [convert::Kind::Header, convert::Kind::Key, convert::Kind::Value] {
+        if let Some(class) =
+            resolved.values.get(kind.option()).filter(|class| framework::converter_class(class.trim()).is_some())
+        {
+            let prefix = format!("{}.", kind.option());
+            for ordered in framework::converter_keys(class) {
+                answer.table_key(&prefix, ordered, ordered.key.default_text().map(str::to_owned));
+            }
+        }
+    }
+    // What is wrong and in no table: a null, a topic.creation.* of a group, …
+    let left: Vec<String> = answer.errors.by_option.keys().cloned().collect();
+    for name in left {
+        let value = resolved.values.get(&name).cloned();
+        answer.free_key(&name, value.as_ref());
+    }
+    let keys_with_errors = answer.infos[first_of_others..].iter().filter(|info| !info.value.errors.is_empty()).count();
+    let infos = ConfigInfos {
+        name: class,
+        error_count: counted_by_message + keys_with_errors,
+        groups: answer.groups,
+        configs: answer.infos,
+    };
+    Ok(Validation { infos, warnings: warnings(worker, &resolved.values), resolved: properties })
+}
+
+/// The definitions of a plugin's options for `GET /connector-plugins/{p}/config`; `None` if it is not known.
+pub fn plugin_config(plugin: &str) -> Option<Vec<ConfigKeyInfo>> {
+    if framework::is_connector_class(plugin) {
+        let keys = connector_keys().chain(framework::KEYS.iter().copied());
+        return Some(
+            keys.map(|ordered| definition("", &ordered, ordered.key.default_text().map(str::to_owned))).collect(),
+        );
+    }
+    let keys = framework::converter_keys(framework::converter_class(plugin)?);
+    Some(keys.iter().map(|ordered| definition("", ordered, ordered.key.default_text().map(str::to_owned))).collect())
+}
+
+/// The value of an option as an answer may show it when secrets are to be hidden.
+pub fn shown(name: &str, value: &str) -> String {
+    if is_reference(value) {
+        return value.to_owned();
+    }
+    match OPTIONS.iter().find(|key| key.name == name) {
+        Some(key) => key.shown(value),
+        None => shown_client_property(name, value),
+    }
+}
+
+/// Puts stored values in the place of the hidden marks that a client sent back.
+pub fn restore_hidden(sent: &mut SentConfig, stored: &IndexMap<String, String>) {
+    for (name, value) in sent {
+        if let (Some(text), Some(known)) = (&value, stored.get(name)) {
+            if *text == shown(name, known) {
+                *value = Some(known.clone());
+            }
+        }
+    }
+}
+
+fn is_reference(value: &str) -> bool {
+    value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| !inner.contains(['{', '}']))
+}
+
+fn check_class(sent: &SentConfig) -> Result<String, String> {
+    let Some(class) = sent.get(framework::CLASS).and_then(Option::as_deref) else {
+        return Err("Connector config contains no connector type".to_owned());
+    };
+    if framework::is_connector_class(class.trim()) {
+        return Ok(framework::CONNECTOR_CLASS.to_owned());
+    }
+    Err(format!(
+        "Failed to find any class that implements Connector and which name matches {class}, available connectors are: {}. \
+         This worker runs no Java classes: run other connectors on Kafka Connect",
+        framework::CONNECTOR_CLASS
+    ))
+}
+
+/// The connector's own options; their order in a group is that of the table.
+fn connector_keys() -> impl Iterator<Item = OrderedKey> {
+    OPTIONS.iter().enumerate().map(|(at, key)| {
+        let before = OPTIONS[..at].iter().filter(|other| other.group == key.group).count();
+        OrderedKey { key: *key, order: i32::try_from(before).unwrap_or(i32::MAX - 1) + 1 }
+    })
+}
+
+fn convert_kind(option: &str) -> Option<convert::Kind> {
+    [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header].into_iter().find(|kind| kind.option() == option)
+}
+
+// --- rules that are not in a table -------------------------------------------------------------------------------------
+
+/// The mark of a hidden value is never a value: it was copied from an answer.
+fn check_hidden_marks(given: &IndexMap<String, String>) -> Vec<ConfigError> {
+    let secret =
+        |name: &str| OPTIONS.iter().any(|key| key.name == name && (key.kind == Kind::Password || key.mask.is_some()));
+    let marked = given.iter().filter(|(name, value)| value.trim() == HIDDEN && secret(name));
+    marked
+        .map(|(name, _)| {
+            let why = "it is the mark of a hidden value and no value is stored for it; send the value itself";
+            ConfigError::new(name, format!("Invalid value {HIDDEN} for configuration {name}: {why}"))
+        })
+        .collect()
+}
+
+fn check_converters(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<ConfigError> {
+    let kinds = [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header];
+    let mut errors: Vec<ConfigError> = kinds
+        .into_iter()
+        .filter_map(|kind| Converter::select(kind, config, &worker.properties).err())
+        .map(Into::into)
+        .collect();
+    let class = value_converter(worker, config);
+    // A binary feed must say that it is one: every text message would fail the task.
+    if class == "ByteArrayConverter" && config.get(FRAME_BINARY).map(|text| text.trim()) != Some("bytes") {
+        let option = convert::Kind::Value.option();
+        errors.push(ConfigError::new(
+            option,
+            format!(
+                "Invalid value {} for configuration {option}: ByteArrayConverter cannot write text messages; use \
+                 org.apache.kafka.connect.storage.StringConverter, or set {FRAME_BINARY}=bytes if the feed is binary",
+                config.get(option).map_or("of the worker", String::as_str)
+            ),
+        ));
+    }
+    errors
+}
+
+/// The simple name of the value converter's class in force.
+fn value_converter(worker: &WorkerConfig, config: &IndexMap<String, String>) -> String {
+    let selected = convert::selected(convert::Kind::Value, config, &worker.properties);
+    let class = selected.map(|(class, _)| class.trim().to_owned()).unwrap_or_default();
+    class.rsplit('.').next().unwrap_or_default().to_owned()
+}
+
+fn is_override(worker: &WorkerConfig, config: &IndexMap<String, String>, name: &str) -> bool {
+    let creates_topics = worker.topic_creation && config.keys().any(|name| name.starts_with("topic.creation."));
+    name.starts_with(PRODUCER_OVERRIDE) || creates_topics && name.starts_with(ADMIN_OVERRIDE)
+}
+
+fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<ConfigError> {
+    let overrides = config.keys().filter(|name| is_override(worker, config, name));
+    overrides
+        .filter_map(|name| {
+            let property = name.strip_prefix(PRODUCER_OVERRIDE).or(name.strip_prefix(ADMIN_OVERRIDE))?;
+            let why = worker.override_policy.check(property).err()?;
+            Some(ConfigError::new(name, why))
+        })
+        .collect()
+}
+
+fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match value_converter(worker, config).as_str() {
+        "JsonConverter" | "Json" => warnings.push(
+            "value.converter is JsonConverter, which wraps a text message into a JSON string once more; use \
+             org.apache.kafka.connect.storage.StringConverter to write messages as they are"
+                .to_owned(),
+        ),
+        "StringConverter" | "String" if config.get(FRAME_BINARY).map(|text| text.trim()) == Some("bytes") => warnings
+            .push(format!(
+                "value.converter is StringConverter, which cannot write the BYTES of {FRAME_BINARY}=bytes; use \
+             org.apache.kafka.connect.converters.ByteArrayConverter, or {FRAME_BINARY}=text, base64 or skip"
+            )),
+        _ => {}
+    }
+    if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {
+        warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
+    }
+    let unknown = config
+        .keys()
+        .filter(|name| name.starts_with("websocket.") && OPTIONS.iter().all(|key| key.name != name.as_str()));
+    warnings.extend(unknown.map(|name| format!("{name} is not an option of this connector and has no effect")));
+    warnings
+}
+
+// --- the answer --------------------------------------------------------------------------------------------------------
+
+struct Errors<'a> {
+    by_option: BTreeMap<String, Vec<String>>,
+    substituted: &'a BTreeSet<String>,
+}
+
+impl Errors<'_> {
+    fn add(&mut self, errors: impl IntoIterator<Item = ConfigError>) {
+        for ConfigError { option, message } in errors {
+            let (message, known) = if self.substituted.contains(&option) {
+                let why = "the value resolved from the config provider reference failed validation";
+                (format!("Invalid value for configuration '{option}': {why}"), self.by_option.contains_key(&option))
+            } else {
+                (message, false)
+            };
+            if !known {
+                self.by_option.entry(option).or_default().push(message);
+            }
+        }
+    }
+}
+
+struct Answer<'a> {
+    given: &'a IndexMap<String, String>,
+    resolved: &'a IndexMap<String, String>,
+    errors: Errors<'a>,
+    infos: Vec<ConfigInfo>,
+    groups: Vec<&'static str>,
+}
+
+impl Answer<'_> {
+    fn table_key(&mut self, prefix: &str, ordered: &OrderedKey, default: Option<String>) {
+        let key = &ordered.key;
+        let name = format!("{prefix}{}", key.name);
+        if !key.group.is_empty() && !self.groups.contains(&key.group) {
+            self.groups.push(key.group);
+        }
+        let errors = self.errors.by_option.remove(&name).unwrap_or_default();
+        let substituted = self.errors.substituted.contains(&name);
+        let value = if substituted {
+            self.given.get(&name).cloned()
+        } else {
+            match self.resolved.get(&name) {
+                Some(text) => as_parsed(key, text.trim()).map(|text| key.shown(&text)),
+                None if key.name == "converter.type" => prefix.split('.').next().map(str::to_owned),
+                None => default.clone(),
+            }
+        };
+        let recommended_values = if substituted { Vec::new() } else { key.recommended.to_vec() };
+        self.infos.push(ConfigInfo {
+            definition: Some(definition(prefix, ordered, default)),
+            value: ConfigValueInfo { name, value, recommended_values, errors, visible: true },
+        });
+    }
+
+    fn free_key(&mut self, name: &str, value: Option<&String>) {
+        let errors = self.errors.by_option.remove(name).unwrap_or_default();
+        let value = if self.errors.substituted.contains(name) {
+            self.given.get(name).cloned()
+        } else {
+            value.map(|value| shown(name, value))
+        };
+        let value =
+            ConfigValueInfo { name: name.to_owned(), value, recommended_values: Vec::new(), errors, visible: true };
+        self.infos.push(ConfigInfo { definition: None, value });
+    }
+
+    fn error_messages(&self) -> usize {
+        self.infos.iter().map(|info| info.value.errors.len()).sum()
+    }
+}
+
+/// The text of the parsed value, as `ConfigDef` prints it; `None` if it is not of the type.
+fn as_parsed(key: &ConfigKey, text: &str) -> Option<String> {
+    match key.kind {
+        Kind::Boolean => parse_boolean(text).map(|value| value.to_string()),
+        Kind::Int => text.parse::<i32>().ok().map(|value| value.to_string()),
+        Kind::Long => text.parse::<i64>().ok().map(|value| value.to_string()),
+        Kind::List => Some(parse_list(text).join(",")),
+        Kind::String | Kind::Class | Kind::Password => Some(text.to_owned()),
+    }
+}
+
+fn definition(prefix: &str, ordered: &OrderedKey, default: Option<String>) -> ConfigKeyInfo {
+    let key = &ordered.key;
+    ConfigKeyInfo {
+        name: format!("{prefix}{}", key.name),
+        kind: key.kind.as_str(),
+        required: key.required(),
+        default_value: default,
+        importance: key.importance.as_str(),
+        documentation: key.documentation,
+        group: Some(key.group).filter(|group| !group.is_empty()),
+        order_in_group: ordered.order,
+        width: key.width.as_str(),
+        display_name: key.display_name,
+        dependents: [],
+    }
+}

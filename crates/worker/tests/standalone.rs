@@ -1,0 +1,215 @@
+//! The built binary as a process: command line, exit codes, start and stop.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_connect-websocket");
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("connect-websocket-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn worker(&self, bootstrap: &str, more: &str) -> PathBuf {
+        let string = "org.apache.kafka.connect.storage.StringConverter";
+        let offsets = self.0.join("connect.offsets");
+        let text = format!(
+            "bootstrap.servers={bootstrap}\nkey.converter={string}\nvalue.converter={string}\n\
+             offset.storage.file.filename={}\nlisteners=http://127.0.0.1:0\n{more}\n",
+            offsets.display()
+        );
+        self.file("worker.properties", &text)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(arguments: &[&Path]) -> (i32, String) {
+    let Output { status, stdout, stderr } = Command::new(BINARY).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    (status.code().unwrap(), text)
+}
+
+fn kafka() -> MockCluster<'static, DefaultProducerContext> {
+    MockCluster::new(1).unwrap()
+}
+
+/// A running worker; what it logged so far is in `log`.
+struct Worker {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    log: String,
+}
+
+impl Worker {
+    fn start(arguments: &[&Path]) -> Worker {
+        let mut child = Command::new(BINARY).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Worker { child, lines, log: String::new() }
+    }
+
+    /// Reads the log up to a line with `text`, which must come before the process ends.
+    fn until(&mut self, text: &str) -> String {
+        for line in self.lines.by_ref() {
+            let line = line.unwrap();
+            self.log.push_str(&line);
+            self.log.push('\n');
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("{text} was not logged:\n{}", self.log);
+    }
+
+    fn address(&mut self) -> String {
+        let line = self.until("event=rest_started");
+        let url = line.split_whitespace().find_map(|word| word.strip_prefix("url=http://"));
+        url.unwrap().to_owned()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn end(mut self) -> (i32, String) {
+        let status = self.child.wait().unwrap();
+        for line in self.lines.by_ref() {
+            self.log.push_str(&(line.unwrap() + "\n"));
+        }
+        (status.code().unwrap(), self.log.clone())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn request(address: &str, head: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{head} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn no_argument_is_a_usage_error_and_help_is_not() {
+    let (code, text) = run(&[]);
+    assert_eq!(code, 1);
+    assert!(text.contains("Usage: connect-websocket"), "{text}");
+    let (code, text) = run(&[Path::new("--help")]);
+    assert_eq!(code, 0);
+    assert!(text.contains("worker.properties"), "{text}");
+    let (code, text) = run(&[Path::new("--version")]);
+    assert_eq!((code, text.trim()), (0, concat!("connect-websocket ", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(run(&[Path::new("--no-such-option")]).0, 1);
+}
+
+#[test]
+fn a_worker_that_cannot_start_exits_with_2_and_tells_everything_that_is_wrong() {
+    let folder = Folder::new();
+    let file = folder.file(
+        "worker.properties",
+        "bootstrap.servers=h:1\nkey.converter=no.such.Converter\noffset.flush.interval.ms=soon\n",
+    );
+    let (code, text) = run(&[&file]);
+    assert_eq!(code, 2);
+    for part in ["value.converter", "no.such.Converter", "offset.storage.file.filename", "Not a number of type LONG"] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    assert_eq!(run(&[Path::new("/no/such/file")]).0, 2);
+}
+
+#[test]
+fn it_serves_rest_and_a_signal_ends_it_with_0() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    let worker = folder.worker(&kafka.bootstrap_servers(), "sasl.jaas.config=hunter2\nplugin.path=/opt");
+    let connector = folder.file(
+        "c.properties",
+        "name=c\nconnector.class=WebSocketSource\nwebsocket.url=ws://127.0.0.1:1/\nkafka.topic=t\n",
+    );
+    let mut worker = Worker::start(&[Path::new("-daemon"), &worker, &connector]);
+    let address = worker.address();
+    worker.until("event=worker_started");
+    let status = request(&address, "GET /connectors/c/status", "");
+    assert!(status.starts_with("HTTP/1.1 200 OK") && status.contains("\"type\":\"source\""), "{status}");
+    let body = r#"{"name":"d","config":{"connector.class":"WebSocketSource","websocket.url":"ws://127.0.0.1:1/","kafka.topic":"t"}}"#;
+    let created = request(&address, "POST /connectors", body);
+    assert!(created.starts_with("HTTP/1.1 201 Created"), "{created}");
+    assert!(created.contains(&format!("location: http://{address}/connectors/d")), "{created}");
+    assert!(request(&address, "DELETE /connectors/d", "").starts_with("HTTP/1.1 204"));
+    let root = request(&address, "GET /", "");
+    assert!(root.contains("\"kafka_cluster_id\":\"mock"), "{root}");
+
+    worker.signal("TERM");
+    let (code, log) = worker.end();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("event=worker_stopped") && log.contains("plugin.path"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn a_connector_file_that_is_refused_stops_the_worker_with_3() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    let worker = folder.worker(&kafka.bootstrap_servers(), "");
+    let connector =
+        folder.file("c.json", r#"{"name":"c","config":{"connector.class":"WebSocketSource","kafka.topic":"t"}}"#);
+    let (code, text) = run(&[&worker, &connector]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("Stopping after connector error") && text.contains("websocket.url"), "{text}");
+}
+
+#[test]
+fn validate_tells_every_error_and_no_secret() {
+    let folder = Folder::new();
+    let good = folder
+        .file("good.properties", "name=c\nconnector.class=WebSocketSource\nwebsocket.url=ws://h/\nkafka.topic=t\n");
+    let (code, text) = run(&[Path::new("validate"), &good]);
+    assert_eq!(code, 0);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let bad = folder.file(
+        "bad.json",
+        r#"{"name":"c","connector.class":"WebSocketSource","websocket.url":"http://u:hunter2@h/?k=hunter2","tasks.max":"0","transforms":"a"}"#,
+    );
+    let (code, text) = run(&[Path::new("validate"), &bad]);
+    assert_eq!(code, 1);
+    assert_eq!(text.lines().count(), 4, "{text}");
+    for part in ["websocket.url", "kafka.topic", "tasks.max", "transforms"] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    assert!(!text.contains("hunter2"), "{text}");
+}
