@@ -31,10 +31,7 @@ impl Ends {
     pub(crate) fn boundary(&self, position: usize) -> usize {
         match self {
             Ends::Every(stride) => position.div_ceil(*stride) * stride,
-            Ends::At(ends) => ends
-                .get(ends.partition_point(|&end| end < position))
-                .copied()
-                .unwrap_or(position),
+            Ends::At(ends) => ends.get(ends.partition_point(|&end| end < position)).copied().unwrap_or(position),
         }
     }
 }
@@ -75,11 +72,7 @@ impl<'a> Batch<'a> {
 
     /// The last number up to which all have as many digits as `first`, so that their frames are alike; exclusive.
     pub(crate) fn alike_until(first: u64) -> u64 {
-        first
-            .max(1)
-            .checked_ilog10()
-            .and_then(|log| 10u64.checked_pow(log + 1))
-            .unwrap_or(u64::MAX)
+        first.max(1).checked_ilog10().and_then(|log| 10u64.checked_pow(log + 1)).unwrap_or(u64::MAX)
     }
 
     /// The frames of these numbers, and how many pings are among them. All numbers must have the same number of digits.
@@ -114,21 +107,14 @@ impl<'a> Batch<'a> {
             frame::frame(&mut one, FIN | opcode(self.messages.kind), payload);
             stride = one.len();
             let number_at = stride - payload.len() + NUMBER_AT;
-            let timestamp_at = self
-                .messages
-                .timestamp
-                .then_some(number_at + digits + TIMESTAMP_KEY.len());
+            let timestamp_at = self.messages.timestamp.then_some(number_at + digits + TIMESTAMP_KEY.len());
             self.buffer.clear();
             self.buffer.reserve_exact(stride * count);
             for _ in 0..count {
                 self.buffer.extend_from_slice(&one);
             }
             self.ends = Ends::Every(stride);
-            self.pattern = Some(Pattern {
-                digits,
-                number_at,
-                timestamp_at,
-            });
+            self.pattern = Some(Pattern { digits, number_at, timestamp_at });
         }
         let Some(pattern) = &self.pattern else {
             return 0;
@@ -143,12 +129,7 @@ impl<'a> Batch<'a> {
         stride * count
     }
 
-    fn build(
-        &mut self,
-        range: Range<u64>,
-        mut deflater: Option<&mut Deflater>,
-        trades: &Mutex<Trades>,
-    ) {
+    fn build(&mut self, range: Range<u64>, mut deflater: Option<&mut Deflater>, trades: &Mutex<Trades>) {
         self.pattern = None;
         self.buffer.clear();
         self.pings = 0;
@@ -160,9 +141,7 @@ impl<'a> Batch<'a> {
                 Content::Trades => trades.write(number, &mut self.payload),
             }
             let opcode = opcode(self.messages.kind);
-            let compressed = deflater
-                .as_mut()
-                .map(|deflater| deflater.message(self.payload.as_bytes()));
+            let compressed = deflater.as_mut().map(|deflater| deflater.message(self.payload.as_bytes()));
             self.pings += frame::message(
                 &mut self.buffer,
                 opcode,
@@ -237,10 +216,7 @@ mod tests {
             let mut at = 0;
             for _ in 0..count {
                 let (length, start) = match bytes[at + 1] {
-                    126 => (
-                        usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]])),
-                        at + 4,
-                    ),
+                    126 => (usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]])), at + 4),
                     short => (usize::from(short), at + 2),
                 };
                 texts.push(String::from_utf8(bytes[start..start + length].to_vec()).unwrap());
@@ -255,20 +231,14 @@ mod tests {
     fn payloads_have_the_number_and_the_size() {
         for size in [0, 9, 12, 17, 18, 64, 125, 126, 512] {
             for timestamp in [false, true] {
-                let messages = Messages {
-                    timestamp,
-                    ..Messages::forever().size(size)
-                };
+                let messages = Messages { timestamp, ..Messages::forever().size(size) };
                 let ranges = [0..7, 7..10, 10..30, 30..31, 100..103, 31..33];
                 let texts = payloads(&messages, &ranges);
                 for (text, n) in texts.iter().zip(ranges.into_iter().flatten()) {
                     let value: serde_json::Value = serde_json::from_str(text).unwrap();
                     assert_eq!(value["n"], n, "{text}");
                     assert_eq!(value.get("ts").is_some(), timestamp);
-                    assert!(
-                        text.len() == size || size < 35 && text.len() > size,
-                        "{size} {text}"
-                    );
+                    assert!(text.len() == size || size < 35 && text.len() > size, "{size} {text}");
                 }
             }
         }
@@ -276,24 +246,15 @@ mod tests {
 
     #[test]
     fn numbers_are_split_where_their_digits_change() {
-        assert_eq!(
-            [0, 9, 10, 99, 100].map(Batch::alike_until),
-            [10, 10, 100, 100, 1000]
-        );
+        assert_eq!([0, 9, 10, 99, 100].map(Batch::alike_until), [10, 10, 100, 100, 1000]);
         assert_eq!(Batch::alike_until(u64::MAX), u64::MAX);
     }
 
     #[test]
     fn ends_tell_complete_messages_and_the_next_boundary() {
         for ends in [Ends::Every(10), Ends::At(vec![10, 20, 30])] {
-            assert_eq!(
-                [0, 9, 10, 19, 30].map(|at| ends.complete(at)),
-                [0, 0, 1, 1, 3]
-            );
-            assert_eq!(
-                [9, 10, 11, 30].map(|at| ends.boundary(at)),
-                [10, 10, 20, 30]
-            );
+            assert_eq!([0, 9, 10, 19, 30].map(|at| ends.complete(at)), [0, 0, 1, 1, 3]);
+            assert_eq!([9, 10, 11, 30].map(|at| ends.boundary(at)), [10, 10, 20, 30]);
         }
     }
 }

@@ -15,9 +15,7 @@ pub(crate) struct Agreed {
 
 /// Answers the client's `Sec-WebSocket-Extensions` offers (all header values joined by commas); `None`: deflate was not offered.
 pub(crate) fn negotiate(wanted: &Deflate, offers: &str) -> Option<(String, Agreed)> {
-    let offer = offers
-        .split(',')
-        .find(|offer| offer.split(';').next().map(str::trim) == Some("permessage-deflate"))?;
+    let offer = offers.split(',').find(|offer| offer.split(';').next().map(str::trim) == Some("permessage-deflate"))?;
     let mut agreed = without_offer(wanted);
     let mut client_bits_offered = false;
     let mut state_server_bits = wanted.server_max_window_bits.is_some();
@@ -46,15 +44,9 @@ pub(crate) fn negotiate(wanted: &Deflate, offers: &str) -> Option<(String, Agree
         answer.push_str("; client_no_context_takeover");
     }
     if state_server_bits {
-        answer.push_str(&format!(
-            "; server_max_window_bits={}",
-            agreed.server_max_window_bits
-        ));
+        answer.push_str(&format!("; server_max_window_bits={}", agreed.server_max_window_bits));
     }
-    if let Some(bits) = wanted
-        .client_max_window_bits
-        .filter(|_| client_bits_offered)
-    {
+    if let Some(bits) = wanted.client_max_window_bits.filter(|_| client_bits_offered) {
         answer.push_str(&format!("; client_max_window_bits={bits}"));
     }
     Some((answer, agreed))
@@ -79,11 +71,7 @@ pub(crate) struct Deflater {
 impl Deflater {
     pub(crate) fn new(agreed: &Agreed) -> Deflater {
         // zlib has no raw 256-byte window; stored blocks refer to nothing before them and are right for any window.
-        let level = if agreed.server_max_window_bits < 9 {
-            0
-        } else {
-            agreed.level.min(9)
-        };
+        let level = if agreed.server_max_window_bits < 9 { 0 } else { agreed.level.min(9) };
         let bits = agreed.server_max_window_bits.clamp(9, 15);
         Deflater {
             compress: Compress::new_with_window_bits(Compression::new(level), false, bits),
@@ -115,16 +103,11 @@ impl Deflater {
 
     fn part(&mut self, payload: &[u8], out: &mut Vec<u8>) {
         let before = self.compress.total_in();
-        while let Some(left) = payload
-            .get((self.compress.total_in() - before) as usize..)
-            .filter(|left| !left.is_empty())
+        while let Some(left) =
+            payload.get((self.compress.total_in() - before) as usize..).filter(|left| !left.is_empty())
         {
             out.reserve(left.len() / 8 + 1024);
-            if self
-                .compress
-                .compress_vec(left, out, FlushCompress::None)
-                .is_err()
-            {
+            if self.compress.compress_vec(left, out, FlushCompress::None).is_err() {
                 return;
             }
         }
@@ -162,10 +145,7 @@ pub(crate) struct Inflater {
 
 impl Inflater {
     pub(crate) fn new(agreed: &Agreed) -> Inflater {
-        Inflater {
-            decompress: Decompress::new(false),
-            reset_each: agreed.client_no_context_takeover,
-        }
+        Inflater { decompress: Decompress::new(false), reset_each: agreed.client_no_context_takeover }
     }
 
     pub(crate) fn message(&mut self, payload: &[u8], limit: usize) -> Result<Vec<u8>, String> {
@@ -183,9 +163,7 @@ impl Inflater {
                 .decompress_vec(left, &mut out, FlushDecompress::Sync)
                 .map_err(|error| format!("client message does not inflate: {error}"))?;
             if out.len() > limit {
-                return Err(format!(
-                    "client message inflates to more than {limit} bytes"
-                ));
+                return Err(format!("client message inflates to more than {limit} bytes"));
             }
             let stuck = out.len() == length && self.decompress.total_in() == consumed;
             if stuck || status == Status::StreamEnd {
@@ -211,29 +189,16 @@ mod tests {
     fn answer_honours_offer_and_wish() {
         assert!(negotiate(&wanted(), "x-webkit-deflate-frame").is_none());
         assert!(negotiate(&wanted(), "").is_none());
-        let (answer, _) =
-            negotiate(&wanted(), "permessage-deflate; client_max_window_bits").unwrap();
+        let (answer, _) = negotiate(&wanted(), "permessage-deflate; client_max_window_bits").unwrap();
         assert_eq!(answer, "permessage-deflate");
-        let (answer, agreed) = negotiate(
-            &wanted(),
-            "foo, permessage-deflate; server_no_context_takeover; server_max_window_bits=\"11\"",
-        )
-        .unwrap();
-        assert_eq!(
-            answer,
-            "permessage-deflate; server_no_context_takeover; server_max_window_bits=11"
-        );
+        let (answer, agreed) =
+            negotiate(&wanted(), "foo, permessage-deflate; server_no_context_takeover; server_max_window_bits=\"11\"")
+                .unwrap();
+        assert_eq!(answer, "permessage-deflate; server_no_context_takeover; server_max_window_bits=11");
         assert_eq!(agreed.server_max_window_bits, 11);
-        let wish = Deflate {
-            client_max_window_bits: Some(10),
-            server_max_window_bits: Some(9),
-            ..wanted()
-        };
+        let wish = Deflate { client_max_window_bits: Some(10), server_max_window_bits: Some(9), ..wanted() };
         let (answer, _) = negotiate(&wish, "permessage-deflate; client_max_window_bits").unwrap();
-        assert_eq!(
-            answer,
-            "permessage-deflate; server_max_window_bits=9; client_max_window_bits=10"
-        );
+        assert_eq!(answer, "permessage-deflate; server_max_window_bits=9; client_max_window_bits=10");
         // client_max_window_bits may be answered only if it was offered (RFC 7692 section 7.1.2.2).
         let (answer, _) = negotiate(&wish, "permessage-deflate").unwrap();
         assert_eq!(answer, "permessage-deflate; server_max_window_bits=9");
@@ -243,22 +208,13 @@ mod tests {
     fn messages_survive_with_every_window_and_both_contexts() {
         for bits in 8..=15 {
             for no_context in [false, true] {
-                let wish = Deflate {
-                    server_no_context_takeover: no_context,
-                    server_max_window_bits: Some(bits),
-                    ..wanted()
-                };
+                let wish =
+                    Deflate { server_no_context_takeover: no_context, server_max_window_bits: Some(bits), ..wanted() };
                 let agreed = without_offer(&wish);
                 let mut deflater = Deflater::new(&agreed);
-                let mut inflater = Inflater::new(&Agreed {
-                    client_no_context_takeover: no_context,
-                    ..agreed
-                });
+                let mut inflater = Inflater::new(&Agreed { client_no_context_takeover: no_context, ..agreed });
                 for round in 0..20 {
-                    let text = format!(
-                        "{{\"n\":{round},\"pad\":\"{}\"}}",
-                        "abcdefgh".repeat(round * 300)
-                    );
+                    let text = format!("{{\"n\":{round},\"pad\":\"{}\"}}", "abcdefgh".repeat(round * 300));
                     let packed = deflater.message(text.as_bytes());
                     let unpacked = inflater.message(&packed, 1 << 20).unwrap();
                     assert_eq!(unpacked, text.as_bytes(), "window {bits}, round {round}");
@@ -271,19 +227,10 @@ mod tests {
     fn context_takeover_makes_repeats_smaller() {
         let text = "the quick brown fox jumps over the lazy dog 0123456789";
         let mut with = Deflater::new(&without_offer(&wanted()));
-        let mut without = Deflater::new(&without_offer(&Deflate {
-            server_no_context_takeover: true,
-            ..wanted()
-        }));
-        let (first, second) = (
-            with.message(text.as_bytes()).len(),
-            with.message(text.as_bytes()).len(),
-        );
+        let mut without = Deflater::new(&without_offer(&Deflate { server_no_context_takeover: true, ..wanted() }));
+        let (first, second) = (with.message(text.as_bytes()).len(), with.message(text.as_bytes()).len());
         assert!(second < first / 2, "{first} {second}");
-        assert_eq!(
-            without.message(text.as_bytes()).len(),
-            without.message(text.as_bytes()).len()
-        );
+        assert_eq!(without.message(text.as_bytes()).len(), without.message(text.as_bytes()).len());
     }
 
     #[test]
@@ -291,22 +238,12 @@ mod tests {
         let agreed = without_offer(&wanted());
         let bomb = Deflater::new(&agreed).bomb(5_000_000);
         assert!(bomb.len() < 20_000, "{}", bomb.len());
-        assert_eq!(
-            Inflater::new(&agreed)
-                .message(&bomb, 6_000_000)
-                .unwrap()
-                .len(),
-            5_000_000
-        );
+        assert_eq!(Inflater::new(&agreed).message(&bomb, 6_000_000).unwrap().len(), 5_000_000);
         assert!(Inflater::new(&agreed).message(&bomb, 1_000_000).is_err());
     }
 
     #[test]
     fn garbage_does_not_inflate() {
-        assert!(
-            Inflater::new(&without_offer(&wanted()))
-                .message(&[0xff; 40], 1 << 20)
-                .is_err()
-        );
+        assert!(Inflater::new(&without_offer(&wanted())).message(&[0xff; 40], 1 << 20).is_err());
     }
 }

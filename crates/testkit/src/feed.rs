@@ -75,14 +75,8 @@ pub struct FeedConnection {
 impl FeedSummary {
     /// Whether this n must have arrived: written, and not in doubt.
     pub fn must_have_arrived(&self, n: u64) -> bool {
-        let within = |ranges: &[(u64, u64)]| {
-            ranges
-                .iter()
-                .any(|&(first, last)| (first..=last).contains(&n))
-        };
-        self.connections
-            .iter()
-            .any(|connection| within(&connection.sent) && !within(&connection.in_doubt))
+        let within = |ranges: &[(u64, u64)]| ranges.iter().any(|&(first, last)| (first..=last).contains(&n));
+        self.connections.iter().any(|connection| within(&connection.sent) && !within(&connection.in_doubt))
     }
 
     fn of(stats: &Stats) -> FeedSummary {
@@ -130,9 +124,7 @@ impl Feed {
         if config.resets {
             plays.push(Play::accept().send(trades).reset());
         }
-        Ok(Feed {
-            server: Server::bind(config.addr, Script::cycle(plays))?,
-        })
+        Ok(Feed { server: Server::bind(config.addr, Script::cycle(plays))? })
     }
 
     /// `ws://127.0.0.1:PORT/`

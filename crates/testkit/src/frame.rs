@@ -47,21 +47,13 @@ pub(crate) fn message(
         let start = payload.len() * index / fragments;
         let end = payload.len() * (index + 1) / fragments;
         let fin = if index + 1 == fragments { FIN } else { 0 };
-        let first = if index == 0 {
-            opcode | rsv1
-        } else {
-            CONTINUATION
-        };
+        let first = if index == 0 { opcode | rsv1 } else { CONTINUATION };
         frame(out, fin | first, &payload[start..end]);
         if ping_between && fin == 0 {
             frame(out, FIN | PING, b"between");
         }
     }
-    if ping_between {
-        fragments as u64 - 1
-    } else {
-        0
-    }
+    if ping_between { fragments as u64 - 1 } else { 0 }
 }
 
 /// The payload of a Close frame.
@@ -138,18 +130,9 @@ impl FrameReader {
             return Ok(None);
         };
         let (mask, masked) = body.split_at(4);
-        let payload = masked
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask)
-            .collect();
+        let payload = masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
         self.start += end;
-        Ok(Some(ClientFrame {
-            fin,
-            rsv1: first & RSV1 != 0,
-            opcode,
-            payload,
-        }))
+        Ok(Some(ClientFrame { fin, rsv1: first & RSV1 != 0, opcode, payload }))
     }
 }
 
@@ -197,28 +180,13 @@ mod tests {
 
     #[test]
     fn a_clients_broken_frame_is_named() {
-        for wire in [
-            vec![FIN | TEXT, 1, b'x'],
-            vec![PING, 0x80],
-            vec![FIN | RSV1 >> 1 | TEXT, 0x80],
-        ] {
+        for wire in [vec![FIN | TEXT, 1, b'x'], vec![PING, 0x80], vec![FIN | RSV1 >> 1 | TEXT, 0x80]] {
             let mut reader = FrameReader::default();
             reader.push(&wire);
             assert!(reader.next().is_err(), "{wire:?}");
         }
         let mut reader = FrameReader::default();
-        reader.push(&[
-            FIN | BINARY,
-            0xff,
-            0x7f,
-            0xff,
-            0xff,
-            0xff,
-            0xff,
-            0xff,
-            0xff,
-            0xff,
-        ]);
+        reader.push(&[FIN | BINARY, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
         assert!(reader.next().is_err());
     }
 }

@@ -28,15 +28,10 @@ pub(crate) async fn read_request(io: &mut Io) -> io::Result<Option<Incoming>> {
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let rest = bytes.split_off(end + 4);
-            return Ok(Some(Incoming {
-                request: parse(&bytes)?,
-                rest,
-            }));
+            return Ok(Some(Incoming { request: parse(&bytes)?, rest }));
         }
         if bytes.len() > MAX_HEAD {
-            return Err(io::Error::other(format!(
-                "request head is longer than {MAX_HEAD} bytes"
-            )));
+            return Err(io::Error::other(format!("request head is longer than {MAX_HEAD} bytes")));
         }
         if io.read_buf(&mut bytes).await? == 0 {
             return Ok(None);
@@ -47,21 +42,11 @@ pub(crate) async fn read_request(io: &mut Io) -> io::Result<Option<Incoming>> {
 fn parse(head: &[u8]) -> io::Result<Request> {
     let mut headers = [httparse::EMPTY_HEADER; 256];
     let mut parsed = httparse::Request::new(&mut headers);
-    parsed
-        .parse(head)
-        .map_err(|error| io::Error::other(format!("request is no HTTP: {error}")))?;
+    parsed.parse(head).map_err(|error| io::Error::other(format!("request is no HTTP: {error}")))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Request {
-        line: head
-            .split(|&byte| byte == b'\r')
-            .next()
-            .map(text)
-            .unwrap_or_default(),
-        headers: parsed
-            .headers
-            .iter()
-            .map(|header| (header.name.to_owned(), text(header.value)))
-            .collect(),
+        line: head.split(|&byte| byte == b'\r').next().map(text).unwrap_or_default(),
+        headers: parsed.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
     })
 }
 
@@ -78,27 +63,18 @@ pub(crate) fn answer(accept: &Accept, request: &Request) -> Answer {
     let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
     let offers = request.joined("Sec-WebSocket-Extensions");
     let (extensions, deflate) = match (&accept.extensions, &accept.deflate) {
-        (Some(forced), wanted) => (
-            Some(forced.clone()),
-            wanted.as_ref().map(deflate::without_offer),
-        ),
+        (Some(forced), wanted) => (Some(forced.clone()), wanted.as_ref().map(deflate::without_offer)),
         (None, Some(wanted)) => deflate::negotiate(wanted, &offers).unzip(),
         (None, None) => (None, None),
     };
     let offered = request.joined("Sec-WebSocket-Protocol");
     let subprotocol = match accept.subprotocol.as_deref() {
-        Some("*") => offered
-            .split(',')
-            .map(str::trim)
-            .find(|offer| !offer.is_empty()),
+        Some("*") => offered.split(',').map(str::trim).find(|offer| !offer.is_empty()),
         given => given,
     };
     let accept_key = accept.accept_key.clone().unwrap_or_else(|| accept_key(key));
     let status = accept.status.unwrap_or(101);
-    let mut head = format!(
-        "HTTP/1.1 {status} {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
-        reason(status)
-    );
+    let mut head = format!("HTTP/1.1 {status} {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", reason(status));
     let mut header = |name: &str, value: &str| {
         head.push_str(name);
         head.push_str(": ");
@@ -116,12 +92,7 @@ pub(crate) fn answer(accept: &Accept, request: &Request) -> Answer {
         header(name, value);
     }
     head.push_str("\r\n");
-    Answer {
-        status,
-        extensions,
-        deflate,
-        bytes: head.into_bytes(),
-    }
+    Answer { status, extensions, deflate, bytes: head.into_bytes() }
 }
 
 /// RFC 6455 section 4.2.2, point 5.4.
@@ -148,10 +119,9 @@ pub(crate) async fn refuse(
             redirect(io, *status, &format!("{}{path}", url.trim_end_matches('/'))).await
         }
         Handshake::EndlessHeaders { every_ms } => {
-            io.write_all(b"HTTP/1.1 101 Switching Protocols\r\n")
-                .await?;
-            let headers = b"X-Endless: 0123456789abcdef0123456789abcdef\r\n"
-                .repeat(if *every_ms == 0 { 200 } else { 1 });
+            io.write_all(b"HTTP/1.1 101 Switching Protocols\r\n").await?;
+            let headers =
+                b"X-Endless: 0123456789abcdef0123456789abcdef\r\n".repeat(if *every_ms == 0 { 200 } else { 1 });
             loop {
                 write(io, &headers).await?;
                 if *every_ms > 0 {
@@ -172,33 +142,17 @@ pub(crate) async fn refuse(
 
 async fn redirect(io: &mut Io, status: u16, location: &str) -> io::Result<Option<u16>> {
     let headers = vec![("Location".to_owned(), location.to_owned())];
-    write_response(
-        io,
-        &Reject {
-            status,
-            headers,
-            body: String::new(),
-        },
-    )
-    .await?;
+    write_response(io, &Reject { status, headers, body: String::new() }).await?;
     Ok(Some(status))
 }
 
 /// Writes an HTTP response that ends the connection.
 pub(crate) async fn write_response(io: &mut Io, response: &Reject) -> io::Result<()> {
-    let mut text = format!(
-        "HTTP/1.1 {} {}\r\n",
-        response.status,
-        reason(response.status)
-    );
+    let mut text = format!("HTTP/1.1 {} {}\r\n", response.status, reason(response.status));
     for (name, value) in &response.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
-    text.push_str(&format!(
-        "Content-Length: {}\r\nConnection: close\r\n\r\n{}",
-        response.body.len(),
-        response.body
-    ));
+    text.push_str(&format!("Content-Length: {}\r\nConnection: close\r\n\r\n{}", response.body.len(), response.body));
     write(io, text.as_bytes()).await
 }
 
@@ -241,20 +195,11 @@ pub(crate) fn from_hex(text: &str) -> io::Result<Vec<u8>> {
         .filter(|digit| !digit.is_whitespace())
         .map(|digit| digit.to_digit(16).map(|value| value as u8))
         .collect::<Option<_>>()
-        .ok_or_else(|| {
-            io::Error::other(format!(
-                "hex \"{text}\" has a character that is no hexadecimal digit"
-            ))
-        })?;
+        .ok_or_else(|| io::Error::other(format!("hex \"{text}\" has a character that is no hexadecimal digit")))?;
     if !digits.len().is_multiple_of(2) {
-        return Err(io::Error::other(format!(
-            "hex \"{text}\" has an odd number of digits"
-        )));
+        return Err(io::Error::other(format!("hex \"{text}\" has an odd number of digits")));
     }
-    Ok(digits
-        .chunks(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect())
+    Ok(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]
@@ -263,36 +208,22 @@ mod tests {
 
     #[test]
     fn accept_key_is_that_of_the_rfc() {
-        assert_eq!(
-            accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
     fn hex_is_read_with_blanks_and_errors_are_named() {
         assert_eq!(from_hex("81 00\nFf").unwrap(), [0x81, 0, 0xff]);
         assert!(from_hex("8").unwrap_err().to_string().contains("odd"));
-        assert!(
-            from_hex("8x")
-                .unwrap_err()
-                .to_string()
-                .contains("no hexadecimal")
-        );
+        assert!(from_hex("8x").unwrap_err().to_string().contains("no hexadecimal"));
     }
 
     #[test]
     fn answer_takes_the_first_offered_subprotocol_or_the_given_one() {
         let headers = vec![("sec-websocket-protocol".to_owned(), " b, a".to_owned())];
-        let request = Request {
-            line: String::new(),
-            headers,
-        };
+        let request = Request { line: String::new(), headers };
         let text = |subprotocol: &str| {
-            let accept = Accept {
-                subprotocol: Some(subprotocol.to_owned()),
-                ..Accept::default()
-            };
+            let accept = Accept { subprotocol: Some(subprotocol.to_owned()), ..Accept::default() };
             String::from_utf8(answer(&accept, &request).bytes).unwrap()
         };
         assert!(text("*").contains("Sec-WebSocket-Protocol: b\r\n"));

@@ -17,26 +17,18 @@ impl Host {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name(name)
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = main => {}
-                        _ = stopped => {}
-                    }
-                });
-            })?;
-        Ok(Host {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = main => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Host { stop: Some(stop), thread: Some(thread) })
     }
 
     /// Ends everything; a second call does nothing.

@@ -57,11 +57,7 @@ impl Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Io::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Io::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
@@ -70,11 +66,7 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Io::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Io::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, buf),
@@ -218,12 +210,7 @@ impl Link {
     }
 
     /// Writes messages and counts those that went out in full. The client's Close lets only the message in hand be finished.
-    pub(crate) async fn write_messages(
-        &mut self,
-        bytes: &[u8],
-        ends: &Ends,
-        written: &mut u64,
-    ) -> Result<(), Stop> {
+    pub(crate) async fn write_messages(&mut self, bytes: &[u8], ends: &Ends, written: &mut u64) -> Result<(), Stop> {
         self.queue_due_pongs();
         let joined;
         let (bytes, offset) = if self.queued.is_empty() {
@@ -236,11 +223,7 @@ impl Link {
             (joined.as_slice(), offset)
         };
         let boundary = |at: usize| {
-            if at < offset {
-                offset
-            } else {
-                offset + ends.boundary(at - offset)
-            }
+            if at < offset { offset } else { offset + ends.boundary(at - offset) }
         };
         let (mut at, mut limit, mut result) = (0, bytes.len(), Ok(()));
         while at < limit || self.unflushed {
@@ -299,11 +282,7 @@ impl Link {
     /// Reads and answers whatever comes next; safe to be dropped at any time.
     pub(crate) async fn serve_once(&mut self) -> Result<(), Stop> {
         self.queue_due_pongs();
-        let due = self
-            .late_pongs
-            .front()
-            .map(|(due, _)| *due)
-            .filter(|_| !self.inside_frame);
+        let due = self.late_pongs.front().map(|(due, _)| *due).filter(|_| !self.inside_frame);
         let event = tokio::select! {
             event = self.next_event(None) => event,
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => return Ok(()),
@@ -360,8 +339,7 @@ impl Link {
         if count == 0 {
             return Err(Stop::ClientGone);
         }
-        self.record
-            .change(|stats| stats.bytes_received += count as u64);
+        self.record.change(|stats| stats.bytes_received += count as u64);
         self.reader.push(&self.input[..count]);
         self.take_frames()
     }
@@ -379,14 +357,10 @@ impl Link {
             PING => {
                 self.record.change(|stats| stats.pings_received += 1);
                 match self.pongs {
-                    Pongs::Answer if self.inside_frame => {
-                        self.late_pongs.push_back((Instant::now(), frame.payload))
-                    }
+                    Pongs::Answer if self.inside_frame => self.late_pongs.push_back((Instant::now(), frame.payload)),
                     Pongs::Answer => self.queue_pong(&frame.payload),
                     Pongs::Withhold => {}
-                    Pongs::Delay(delay) => self
-                        .late_pongs
-                        .push_back((Instant::now() + delay, frame.payload)),
+                    Pongs::Delay(delay) => self.late_pongs.push_back((Instant::now() + delay, frame.payload)),
                 }
             }
             PONG => self.take_pong(&frame.payload),
@@ -428,22 +402,16 @@ impl Link {
         let (opcode, compressed, mut payload) = match (frame.opcode, self.fragmented.take()) {
             (CONTINUATION, Some(begun)) => begun,
             (CONTINUATION, None) => {
-                return Err(Stop::Failed(
-                    "client continuation frame continues nothing".to_owned(),
-                ));
+                return Err(Stop::Failed("client continuation frame continues nothing".to_owned()));
             }
             (_, Some(_)) => {
-                return Err(Stop::Failed(
-                    "client began a message inside a fragmented one".to_owned(),
-                ));
+                return Err(Stop::Failed("client began a message inside a fragmented one".to_owned()));
             }
             (opcode, None) => (opcode, frame.rsv1, Vec::new()),
         };
         payload.extend_from_slice(&frame.payload);
         if payload.len() > MAX_CLIENT_MESSAGE {
-            return Err(Stop::Failed(format!(
-                "client message is longer than {MAX_CLIENT_MESSAGE} bytes"
-            )));
+            return Err(Stop::Failed(format!("client message is longer than {MAX_CLIENT_MESSAGE} bytes")));
         }
         if !frame.fin {
             self.fragmented = Some((opcode, compressed, payload));
@@ -451,20 +419,15 @@ impl Link {
         }
         if compressed {
             let Some(inflater) = &mut self.inflater else {
-                return Err(Stop::Failed(
-                    "client message is compressed, which was not agreed".to_owned(),
-                ));
+                return Err(Stop::Failed("client message is compressed, which was not agreed".to_owned()));
             };
-            payload = inflater
-                .message(&payload, MAX_CLIENT_MESSAGE)
-                .map_err(Stop::Failed)?;
+            payload = inflater.message(&payload, MAX_CLIENT_MESSAGE).map_err(Stop::Failed)?;
         }
         if opcode != TEXT {
             self.record.change(|stats| stats.binaries_received += 1);
             return Ok(());
         }
-        let text = String::from_utf8(payload)
-            .map_err(|_| Stop::Failed("client text is not UTF-8".to_owned()))?;
+        let text = String::from_utf8(payload).map_err(|_| Stop::Failed("client text is not UTF-8".to_owned()))?;
         self.record.change(|stats| {
             stats.texts_received += 1;
             if stats.texts.len() < KEPT_TEXTS {
@@ -498,11 +461,7 @@ impl Link {
     pub(crate) async fn ping(&mut self, payload: &str) -> Result<(), Stop> {
         self.pings += 1;
         let number = self.pings.to_string();
-        let payload = if payload.is_empty() {
-            number.as_bytes()
-        } else {
-            payload.as_bytes()
-        };
+        let payload = if payload.is_empty() { number.as_bytes() } else { payload.as_bytes() };
         let payload = &payload[..payload.len().min(125)];
         let sent = self.record.change(|stats| {
             stats.pings_sent += 1;

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use connect_websocket_testkit::{
-    Accept, Close, Content, Deflate, Handshake, Kind, Messages, Play, Script, Server, Step,
-    TestPki, TlsProfile,
+    Accept, Close, Content, Deflate, Handshake, Kind, Messages, Play, Script, Server, Step, TestPki, TlsProfile,
 };
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -124,9 +123,7 @@ fn run(options: &Options) -> io::Result<()> {
         }
     };
     first["url"] = json!(server.url());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // The signals are caught before the first line invites anybody to send one.
         let mut terminate = signal(SignalKind::terminate())?;
@@ -160,20 +157,10 @@ async fn stdin_ended() {
 }
 
 fn read_script(path: &PathBuf) -> io::Result<Script> {
-    let text = if path.as_os_str() == "-" {
-        io::read_to_string(io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let text = text.map_err(|error| {
-        io::Error::other(format!(
-            "cannot read the script {}: {error}",
-            path.display()
-        ))
-    })?;
-    Script::from_json(&text).map_err(|error| {
-        io::Error::other(format!("the script {} is wrong: {error}", path.display()))
-    })
+    let text = if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { std::fs::read_to_string(path) };
+    let text = text.map_err(|error| io::Error::other(format!("cannot read the script {}: {error}", path.display())))?;
+    Script::from_json(&text)
+        .map_err(|error| io::Error::other(format!("the script {} is wrong: {error}", path.display())))
 }
 
 fn script(options: &Options) -> Script {
@@ -184,29 +171,15 @@ fn script(options: &Options) -> Script {
             rate: options.rate,
             live: options.live,
             size: options.size,
-            kind: if options.binary {
-                Kind::Binary
-            } else {
-                Kind::Text
-            },
-            content: if options.trades {
-                Content::Trades
-            } else {
-                Content::Numbered
-            },
+            kind: if options.binary { Kind::Binary } else { Kind::Text },
+            content: if options.trades { Content::Trades } else { Content::Numbered },
             timestamp: options.timestamp,
             ..Messages::default()
         };
         let deflate = options.deflate.then(Deflate::default);
-        let mut play = Play::handshake(Handshake::Accept(Accept {
-            deflate,
-            ..Accept::default()
-        }));
+        let mut play = Play::handshake(Handshake::Accept(Accept { deflate, ..Accept::default() }));
         if options.await_text {
-            play = play.step(Step::ExpectText {
-                contains: String::new(),
-                timeout_ms: u64::from(u32::MAX),
-            });
+            play = play.step(Step::ExpectText { contains: String::new(), timeout_ms: u64::from(u32::MAX) });
         }
         play = play.send(messages);
         match end {
@@ -214,11 +187,7 @@ fn script(options: &Options) -> Script {
             None => play,
         }
     };
-    let close = Close {
-        code: Some(1001),
-        reason: "going away".to_owned(),
-        ..Close::default()
-    };
+    let close = Close { code: Some(1001), reason: "going away".to_owned(), ..Close::default() };
     let mut plays = Vec::new();
     if options.close_every.is_some() {
         plays.push(play(options.close_every, Some(Step::Close(close))));
@@ -235,15 +204,11 @@ fn script(options: &Options) -> Script {
 /// `500ms`, `5s`, `2m`
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("\"{text}\" is no time; write it as 500ms, 5s or 2m"))?;
+    let number: u64 = digits.parse().map_err(|_| format!("\"{text}\" is no time; write it as 500ms, 5s or 2m"))?;
     match &text[digits.len()..] {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number * 60)),
-        _ => Err(format!(
-            "\"{text}\" has no unit; write it as 500ms, 5s or 2m"
-        )),
+        _ => Err(format!("\"{text}\" has no unit; write it as 500ms, 5s or 2m")),
     }
 }

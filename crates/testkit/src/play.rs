@@ -22,12 +22,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// Plays all steps, then the end of the connection; returns how it ended.
 pub(crate) async fn run(link: Link, play: &Play, deflater: Option<Deflater>) -> Ended {
-    let mut player = Player {
-        link,
-        deflater,
-        last: Messages::default(),
-        keep_open: false,
-    };
+    let mut player = Player { link, deflater, last: Messages::default(), keep_open: false };
     player.link.ignore_close = play.on_close == OnClose::Ignore;
     let stop = match player.steps(&play.steps).await {
         Ok(()) => player.link.serve().await,
@@ -65,26 +60,16 @@ impl Player {
                         return Ended::ClientGone;
                     }
                 }
-                let answered = self
-                    .link
-                    .write_close(&frame::close_payload(close.code, ""))
-                    .await;
+                let answered = self.link.write_close(&frame::close_payload(close.code, "")).await;
                 self.finish().await;
-                if answered.is_ok() {
-                    Ended::ClosedByClient
-                } else {
-                    Ended::ClientGone
-                }
+                if answered.is_ok() { Ended::ClosedByClient } else { Ended::ClientGone }
             }
             Stop::CloseNow(_) if self.link.close_sent => {
                 let stop = self.link.serve().await;
                 Box::pin(self.end(stop, on_close)).await
             }
             Stop::CloseNow(code) => {
-                let close = Close {
-                    code: Some(code),
-                    ..Close::default()
-                };
+                let close = Close { code: Some(code), ..Close::default() };
                 let stop = match self.close(&close).await {
                     Err(stop) => stop,
                     Ok(()) => self.link.serve().await,
@@ -92,9 +77,7 @@ impl Player {
                 Box::pin(self.end(stop, on_close)).await
             }
             Stop::CloseAnswered => {
-                self.link
-                    .record
-                    .change(|stats| stats.confirmed = stats.sent);
+                self.link.record.change(|stats| stats.confirmed = stats.sent);
                 self.finish().await;
                 Ended::ClosedByServer
             }
@@ -113,8 +96,7 @@ impl Player {
                 Ended::TcpClosed
             }
             Stop::Failed(what) => {
-                let payload =
-                    frame::close_payload(Some(1008), &what.chars().take(60).collect::<String>());
+                let payload = frame::close_payload(Some(1008), &what.chars().take(60).collect::<String>());
                 // The connection ends whether the Close can be written or not.
                 let _ = self.link.write_close(&payload).await;
                 self.finish().await;
@@ -147,22 +129,15 @@ impl Player {
                 self.last = messages.clone();
                 self.send(messages).await
             }
-            Step::SendText {
-                text,
-                fragments,
-                ping_between,
-            } => self.send_text(text, *fragments, *ping_between).await,
+            Step::SendText { text, fragments, ping_between } => self.send_text(text, *fragments, *ping_between).await,
             Step::SendBinary { base64 } => {
-                let payload = STANDARD.decode(base64).map_err(|error| {
-                    Stop::Failed(format!("send_binary \"{base64}\" is not base64: {error}"))
-                })?;
+                let payload = STANDARD
+                    .decode(base64)
+                    .map_err(|error| Stop::Failed(format!("send_binary \"{base64}\" is not base64: {error}")))?;
                 self.write_frame(FIN | BINARY, &payload).await
             }
             Step::Raw { hex } => self.link.write(&hex_or_stop(hex)?).await,
-            Step::ExpectText {
-                contains,
-                timeout_ms,
-            } => self.expect_text(contains, *timeout_ms).await,
+            Step::ExpectText { contains, timeout_ms } => self.expect_text(contains, *timeout_ms).await,
             Step::AwaitSignal => {
                 let shared = self.link.record.shared.clone();
                 tokio::select! {
@@ -174,11 +149,7 @@ impl Player {
                     }
                 }
             }
-            Step::Ping {
-                count,
-                payload,
-                every_ms,
-            } => {
+            Step::Ping { count, payload, every_ms } => {
                 for _ in 0..*count {
                     self.link.ping(payload).await?;
                     if *every_ms > 0 {
@@ -254,11 +225,7 @@ impl Player {
                 let bomb = deflater.bomb(*size);
                 self.write_frame(FIN | RSV1 | TEXT, &bomb).await
             }
-            Step::SlowDrip {
-                text,
-                bytes,
-                every_ms,
-            } => self.slow_drip(text, *bytes, *every_ms).await,
+            Step::SlowDrip { text, bytes, every_ms } => self.slow_drip(text, *bytes, *every_ms).await,
             Step::Loop { count, steps } => {
                 let mut round = 0;
                 while count.is_none_or(|count| round < count) {
@@ -272,9 +239,7 @@ impl Player {
     }
 
     async fn wait(&mut self, ms: u64) -> Result<(), Stop> {
-        self.link
-            .serve_until(Instant::now() + Duration::from_millis(ms))
-            .await
+        self.link.serve_until(Instant::now() + Duration::from_millis(ms)).await
     }
 
     async fn write_frame(&mut self, first_byte: u8, payload: &[u8]) -> Result<(), Stop> {
@@ -301,28 +266,20 @@ impl Player {
         let mut batch = Batch::new(messages);
         loop {
             let now = Instant::now();
-            if end.is_some_and(|end| now >= end)
-                || messages.count.is_some_and(|count| sent >= count)
-            {
+            if end.is_some_and(|end| now >= end) || messages.count.is_some_and(|count| sent >= count) {
                 return Ok(());
             }
             if next_ping.is_some_and(|at| now >= at) {
                 self.link.ping("").await?;
                 next_ping = ping_every.map(|every| now + every);
             }
-            let mut wanted = batch
-                .capacity()
-                .min(messages.count.unwrap_or(u64::MAX) - sent);
+            let mut wanted = batch.capacity().min(messages.count.unwrap_or(u64::MAX) - sent);
             if let Some(rate) = messages.rate {
                 let due = (now.duration_since(origin).as_secs_f64() * rate) as u64 + 1;
                 wanted = wanted.min(due.saturating_sub(first + sent));
                 if wanted == 0 {
-                    let next =
-                        origin + Duration::from_secs_f64(((first + sent) as f64 / rate).min(FAR));
-                    let until = [end, next_ping]
-                        .into_iter()
-                        .flatten()
-                        .fold(next, Instant::min);
+                    let next = origin + Duration::from_secs_f64(((first + sent) as f64 / rate).min(FAR));
+                    let until = [end, next_ping].into_iter().flatten().fold(next, Instant::min);
                     self.link.serve_until(until).await?;
                     continue;
                 }
@@ -335,9 +292,7 @@ impl Player {
             let write = self.link.write_messages(bytes, ends, &mut in_hand.written);
             let result = match messages.stuck_ms {
                 None => write.await,
-                Some(ms) => timeout(Duration::from_millis(ms), write)
-                    .await
-                    .unwrap_or(Err(Stop::Reset)),
+                Some(ms) => timeout(Duration::from_millis(ms), write).await.unwrap_or(Err(Stop::Reset)),
             };
             sent += in_hand.written;
             drop(in_hand);
@@ -346,26 +301,11 @@ impl Player {
         }
     }
 
-    async fn send_text(
-        &mut self,
-        text: &str,
-        fragments: usize,
-        ping_between: bool,
-    ) -> Result<(), Stop> {
-        let compressed = self
-            .deflater
-            .as_mut()
-            .map(|deflater| deflater.message(text.as_bytes()));
+    async fn send_text(&mut self, text: &str, fragments: usize, ping_between: bool) -> Result<(), Stop> {
+        let compressed = self.deflater.as_mut().map(|deflater| deflater.message(text.as_bytes()));
         let payload = compressed.as_deref().unwrap_or(text.as_bytes());
         let mut bytes = Vec::new();
-        let pings = frame::message(
-            &mut bytes,
-            TEXT,
-            compressed.is_some(),
-            payload,
-            fragments,
-            ping_between,
-        );
+        let pings = frame::message(&mut bytes, TEXT, compressed.is_some(), payload, fragments, ping_between);
         self.link.record.change(|stats| stats.pings_sent += pings);
         self.link.write(&bytes).await
     }
@@ -381,9 +321,7 @@ impl Player {
             match timeout_at(deadline, self.link.serve_once()).await {
                 Ok(served) => served?,
                 Err(_) => {
-                    return Err(Stop::Failed(format!(
-                        "no text with \"{contains}\" within {timeout_ms} ms"
-                    )));
+                    return Err(Stop::Failed(format!("no text with \"{contains}\" within {timeout_ms} ms")));
                 }
             }
         }
@@ -398,9 +336,7 @@ impl Player {
         while left > 0 {
             let pings = left.min(BLOCK);
             self.link.record.change(|stats| stats.pings_sent += pings);
-            self.link
-                .write(&block[..one.len() * pings as usize])
-                .await?;
+            self.link.write(&block[..one.len() * pings as usize]).await?;
             left -= pings;
         }
         Ok(())
@@ -408,15 +344,13 @@ impl Player {
 
     async fn close(&mut self, close: &Close) -> Result<(), Stop> {
         self.keep_open = close.keep_open;
-        self.link
-            .write_close(&frame::close_payload(close.code, &close.reason))
-            .await?;
+        self.link.write_close(&frame::close_payload(close.code, &close.reason)).await?;
         match (close.wait, close.wait_ms) {
             (false, _) => Ok(()),
             (true, None) => Err(self.link.serve().await),
-            (true, Some(ms)) => Err(timeout(Duration::from_millis(ms), self.link.serve())
-                .await
-                .unwrap_or(Stop::CloseUnanswered)),
+            (true, Some(ms)) => {
+                Err(timeout(Duration::from_millis(ms), self.link.serve()).await.unwrap_or(Stop::CloseUnanswered))
+            }
         }
     }
 
@@ -429,8 +363,7 @@ impl Player {
         self.write_frame(TEXT, &payload).await?;
         let mut middle = Vec::new();
         frame::frame(&mut middle, CONTINUATION, &payload);
-        self.repeat(&middle, count.map(|count| count.saturating_sub(2)))
-            .await?;
+        self.repeat(&middle, count.map(|count| count.saturating_sub(2))).await?;
         self.write_frame(FIN | CONTINUATION, &payload).await
     }
 
@@ -461,9 +394,7 @@ impl Player {
         }
         if let Err(Stop::ClientClose(_) | Stop::CloseNow(_)) = result {
             // The frame must be whole before a Close can follow it.
-            self.link
-                .write(&pieces.collect::<Vec<_>>().concat())
-                .await?;
+            self.link.write(&pieces.collect::<Vec<_>>().concat()).await?;
         }
         self.link.inside_frame = false;
         result
@@ -474,12 +405,7 @@ impl Player {
         match rule {
             Violation::MaskedFrame => {
                 bytes.extend_from_slice(&[FIN | TEXT, 0x80 | 5, 1, 2, 3, 4]);
-                bytes.extend(
-                    b"hello"
-                        .iter()
-                        .zip([1, 2, 3, 4, 1])
-                        .map(|(byte, mask)| byte ^ mask),
-                );
+                bytes.extend(b"hello".iter().zip([1, 2, 3, 4, 1]).map(|(byte, mask)| byte ^ mask));
             }
             Violation::InvalidUtf8 => frame::frame(&mut bytes, FIN | TEXT, b"ab\xff\xfecd"),
             Violation::InvalidUtf8Fragmented => {
@@ -501,9 +427,7 @@ impl Player {
                 frame::frame(&mut bytes, FIN | TEXT, b"another");
             }
             Violation::NonMinimalLength => bytes.extend_from_slice(b"\x81\x7e\x00\x05hello"),
-            Violation::LengthHighBit => {
-                bytes.extend_from_slice(b"\x81\x7f\x80\x00\x00\x00\x00\x00\x00\x05hello")
-            }
+            Violation::LengthHighBit => bytes.extend_from_slice(b"\x81\x7f\x80\x00\x00\x00\x00\x00\x00\x05hello"),
             Violation::CorruptDeflate => frame::frame(&mut bytes, FIN | RSV1 | TEXT, &[0xff; 40]),
         }
         self.link.write(&bytes).await

@@ -104,49 +104,25 @@ impl Proxy {
 
     /// An HTTP proxy that knows CONNECT only; `credentials`: user and password that it demands (Basic).
     pub fn http(credentials: Option<(&str, &str)>) -> io::Result<Proxy> {
-        Proxy::open(
-            (Ipv4Addr::LOCALHOST, 0).into(),
-            Kind::Http(credentials.map(Credentials::from)),
-            "http",
-        )
+        Proxy::open((Ipv4Addr::LOCALHOST, 0).into(), Kind::Http(credentials.map(Credentials::from)), "http")
     }
 
     /// A SOCKS5 proxy (RFC 1928); `credentials`: user and password that it demands (RFC 1929).
     pub fn socks5(credentials: Option<(&str, &str)>) -> io::Result<Proxy> {
-        Proxy::open(
-            (Ipv4Addr::LOCALHOST, 0).into(),
-            Kind::Socks5(credentials.map(Credentials::from)),
-            "socks5",
-        )
+        Proxy::open((Ipv4Addr::LOCALHOST, 0).into(), Kind::Socks5(credentials.map(Credentials::from)), "socks5")
     }
 
     fn open(addr: SocketAddr, kind: Kind, scheme: &'static str) -> io::Result<Proxy> {
         let listener = StdListener::bind(addr)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let mode = watch::Sender::new(Mode {
-            forwarding: true,
-            listening: true,
-            delay: Duration::ZERO,
-        });
+        let mode = watch::Sender::new(Mode { forwarding: true, listening: true, delay: Duration::ZERO });
         let cuts = watch::Sender::new(0);
         let shared = Arc::new(Shared::default());
         shared.change(|state| state.listening = true);
-        let seat = Arc::new(Seat {
-            kind,
-            mode: mode.subscribe(),
-            cuts: cuts.clone(),
-            shared: shared.clone(),
-        });
+        let seat = Arc::new(Seat { kind, mode: mode.subscribe(), cuts: cuts.clone(), shared: shared.clone() });
         let host = Host::start("ws-testkit-proxy", accept(listener, addr, seat))?;
-        Ok(Proxy {
-            addr,
-            scheme,
-            mode,
-            cuts,
-            shared,
-            _host: host,
-        })
+        Ok(Proxy { addr, scheme, mode, cuts, shared, _host: host })
     }
 
     /// Where it listens.
@@ -166,11 +142,7 @@ impl Proxy {
 
     /// Forwards again without delay and listens again.
     pub fn resume(&self) -> io::Result<()> {
-        self.mode.send_replace(Mode {
-            forwarding: true,
-            listening: true,
-            delay: Duration::ZERO,
-        });
+        self.mode.send_replace(Mode { forwarding: true, listening: true, delay: Duration::ZERO });
         self.await_listening(true)
     }
 
@@ -216,20 +188,14 @@ impl Proxy {
             .unwrap_or_else(PoisonError::into_inner);
         match waited.timed_out() {
             false => Ok(()),
-            true => Err(io::Error::other(format!(
-                "port {} could not be opened again in time",
-                self.addr.port()
-            ))),
+            true => Err(io::Error::other(format!("port {} could not be opened again in time", self.addr.port()))),
         }
     }
 }
 
 impl From<(&str, &str)> for Credentials {
     fn from((user, password): (&str, &str)) -> Credentials {
-        Credentials {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        }
+        Credentials { user: user.to_owned(), password: password.to_owned() }
     }
 }
 
@@ -251,8 +217,7 @@ async fn accept(listener: StdListener, addr: SocketAddr, seat: Arc<Seat>) {
         } else if listener.is_none() {
             listener = TcpListener::bind(addr).await.ok();
         }
-        seat.shared
-            .change(|state| state.listening = listener.is_some());
+        seat.shared.change(|state| state.listening = listener.is_some());
         match &listener {
             Some(listener) => tokio::select! {
                 accepted = listener.accept() => if let Ok((tcp, _)) = accepted {
@@ -305,10 +270,7 @@ async fn connection(client: TcpStream, seat: Arc<Seat>, mut cuts: watch::Receive
 }
 
 /// The client and the connection to its target, both ready to be joined.
-async fn open_upstream(
-    client: TcpStream,
-    seat: &Seat,
-) -> io::Result<Option<(TcpStream, TcpStream)>> {
+async fn open_upstream(client: TcpStream, seat: &Seat) -> io::Result<Option<(TcpStream, TcpStream)>> {
     match &seat.kind {
         Kind::Plain(target) => match TcpStream::connect(target).await {
             Ok(upstream) => Ok(Some((client, upstream))),
@@ -319,18 +281,12 @@ async fn open_upstream(
             }
         },
         Kind::Http(credentials) => http_connect(client, credentials.as_ref(), &seat.shared).await,
-        Kind::Socks5(credentials) => {
-            socks5_connect(client, credentials.as_ref(), &seat.shared).await
-        }
+        Kind::Socks5(credentials) => socks5_connect(client, credentials.as_ref(), &seat.shared).await,
     }
 }
 
 /// Copies one direction, as the mode says; FIN is passed on, an error ends both directions.
-async fn forward(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    mode: watch::Receiver<Mode>,
-) -> io::Result<()> {
+async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mode: watch::Receiver<Mode>) -> io::Result<()> {
     let (chunks, mut due_chunks) = mpsc::channel::<(Instant, Vec<u8>)>(32);
     let mut read_mode = mode.clone();
     let mut write_mode = mode;
@@ -385,21 +341,14 @@ async fn http_connect(
     };
     let request = incoming.request;
     let mut words = request.line.split(' ');
-    let (method, target) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default().to_owned(),
-    );
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default().to_owned());
     let given = request
         .header("Proxy-Authorization")
         .and_then(|value| value.strip_prefix("Basic "))
         .and_then(|value| STANDARD.decode(value.trim()).ok())
         .and_then(|value| String::from_utf8(value).ok());
-    let right = credentials
-        .is_none_or(|wanted| given == Some(format!("{}:{}", wanted.user, wanted.password)));
-    let user = given
-        .as_deref()
-        .and_then(|given| given.split(':').next())
-        .map(str::to_owned);
+    let right = credentials.is_none_or(|wanted| given == Some(format!("{}:{}", wanted.user, wanted.password)));
+    let user = given.as_deref().and_then(|given| given.split(':').next()).map(str::to_owned);
     let (host, port) = target.rsplit_once(':').unwrap_or((&target, ""));
     let host = host.trim_matches(['[', ']']);
     let mut record = ProxyRequest {
@@ -418,8 +367,7 @@ async fn http_connect(
                 Ok(mut upstream) => {
                     record.accepted = true;
                     shared.change(|state| state.requests.push(record));
-                    io.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                        .await?;
+                    io.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
                     upstream.write_all(&incoming.rest).await?;
                     return Ok(io.into_plain().map(|client| (client, upstream)));
                 }
@@ -430,21 +378,10 @@ async fn http_connect(
     };
     shared.change(|state| state.requests.push(record));
     let headers = match refusal {
-        407 => vec![(
-            "Proxy-Authenticate".to_owned(),
-            "Basic realm=\"testkit\"".to_owned(),
-        )],
+        407 => vec![("Proxy-Authenticate".to_owned(), "Basic realm=\"testkit\"".to_owned())],
         _ => Vec::new(),
     };
-    handshake::write_response(
-        &mut io,
-        &Reject {
-            status: refusal,
-            headers,
-            body: String::new(),
-        },
-    )
-    .await?;
+    handshake::write_response(&mut io, &Reject { status: refusal, headers, body: String::new() }).await?;
     io.shutdown().await?;
     Ok(None)
 }
@@ -462,11 +399,7 @@ async fn socks5_connect(
     client.read_exact(&mut head).await?;
     let mut methods = vec![0; usize::from(head[1])];
     client.read_exact(&mut methods).await?;
-    let wanted = if credentials.is_some() {
-        PASSWORD
-    } else {
-        NO_AUTH
-    };
+    let wanted = if credentials.is_some() { PASSWORD } else { NO_AUTH };
     if head[0] != 5 || !methods.contains(&wanted) {
         client.write_all(&[5, NONE_ACCEPTABLE]).await?;
         return Ok(None);
@@ -481,12 +414,7 @@ async fn socks5_connect(
         client.write_all(&[1, u8::from(!right)]).await?;
         user = Some(given_user);
         if !right {
-            let record = ProxyRequest {
-                target: String::new(),
-                by_name: false,
-                user,
-                accepted: false,
-            };
+            let record = ProxyRequest { target: String::new(), by_name: false, user, accepted: false };
             shared.change(|state| state.requests.push(record));
             return Ok(None);
         }
@@ -509,16 +437,9 @@ async fn socks5_connect(
         _ => (7, None),
     };
     let by_name = request[3] == BY_NAME;
-    let record = ProxyRequest {
-        target: format!("{host}:{port}"),
-        by_name,
-        user,
-        accepted: upstream.is_some(),
-    };
+    let record = ProxyRequest { target: format!("{host}:{port}"), by_name, user, accepted: upstream.is_some() };
     shared.change(|state| state.requests.push(record));
-    client
-        .write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0])
-        .await?;
+    client.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
     Ok(upstream.map(|upstream| (client, upstream)))
 }
 

@@ -35,18 +35,12 @@ impl Script {
 
     /// These plays one after the other, the last one repeating.
     pub fn plays(plays: impl IntoIterator<Item = Play>) -> Script {
-        Script {
-            plays: plays.into_iter().collect(),
-            repeat_from: None,
-        }
+        Script { plays: plays.into_iter().collect(), repeat_from: None }
     }
 
     /// These plays over and over.
     pub fn cycle(plays: impl IntoIterator<Item = Play>) -> Script {
-        Script {
-            plays: plays.into_iter().collect(),
-            repeat_from: Some(0),
-        }
+        Script { plays: plays.into_iter().collect(), repeat_from: Some(0) }
     }
 
     /// Reads the JSON form.
@@ -60,11 +54,7 @@ impl Script {
             return Play::default();
         };
         let from = self.repeat_from.unwrap_or(last).min(last);
-        let at = if index <= last {
-            index
-        } else {
-            from + (index - from) % (last + 1 - from)
-        };
+        let at = if index <= last { index } else { from + (index - from) % (last + 1 - from) };
         self.plays[at].clone()
     }
 }
@@ -98,26 +88,17 @@ impl Play {
 
     /// A play that accepts and negotiates permessage-deflate if the client offers it.
     pub fn accept_deflate(deflate: Deflate) -> Play {
-        Play::accept_with(Accept {
-            deflate: Some(deflate),
-            ..Accept::default()
-        })
+        Play::accept_with(Accept { deflate: Some(deflate), ..Accept::default() })
     }
 
     /// A play with any handshake.
     pub fn handshake(handshake: Handshake) -> Play {
-        Play {
-            handshake,
-            ..Play::default()
-        }
+        Play { handshake, ..Play::default() }
     }
 
     /// A play that answers with this status, and nothing else.
     pub fn reject(status: u16) -> Play {
-        Play::handshake(Handshake::Reject(Reject {
-            status,
-            ..Reject::default()
-        }))
+        Play::handshake(Handshake::Reject(Reject { status, ..Reject::default() }))
     }
 
     /// Sets what the client's Close brings about.
@@ -139,19 +120,12 @@ impl Play {
 
     /// Adds [`Step::SendText`] with one unfragmented message.
     pub fn send_text(self, text: impl Into<String>) -> Play {
-        self.step(Step::SendText {
-            text: text.into(),
-            fragments: 1,
-            ping_between: false,
-        })
+        self.step(Step::SendText { text: text.into(), fragments: 1, ping_between: false })
     }
 
     /// Adds [`Step::ExpectText`] with a limit of ten seconds.
     pub fn expect_text(self, contains: impl Into<String>) -> Play {
-        self.step(Step::ExpectText {
-            contains: contains.into(),
-            timeout_ms: default_timeout(),
-        })
+        self.step(Step::ExpectText { contains: contains.into(), timeout_ms: default_timeout() })
     }
 
     /// Adds [`Step::AwaitSignal`].
@@ -166,10 +140,7 @@ impl Play {
 
     /// Adds [`Step::Close`] with this code and no reason.
     pub fn close(self, code: u16) -> Play {
-        self.step(Step::Close(Close {
-            code: Some(code),
-            ..Close::default()
-        }))
+        self.step(Step::Close(Close { code: Some(code), ..Close::default() }))
     }
 
     /// Adds [`Step::Reset`].
@@ -250,13 +221,9 @@ impl Handshake {
     pub(crate) fn acts_before_request(&self) -> bool {
         matches!(
             self,
-            Handshake::Hang {
-                before_request: true
-            } | Handshake::TcpClose {
-                before_request: true
-            } | Handshake::TcpReset {
-                before_request: true
-            }
+            Handshake::Hang { before_request: true }
+                | Handshake::TcpClose { before_request: true }
+                | Handshake::TcpReset { before_request: true }
         )
     }
 }
@@ -326,11 +293,7 @@ pub struct Reject {
 
 impl Default for Reject {
     fn default() -> Reject {
-        Reject {
-            status: 503,
-            headers: Vec::new(),
-            body: String::new(),
-        }
+        Reject { status: 503, headers: Vec::new(), body: String::new() }
     }
 }
 
@@ -367,18 +330,9 @@ mod tests {
             _ => 0,
         };
         let script = Script::plays(plays.clone());
-        assert_eq!(
-            [0, 1, 2, 3, 9].map(|i| status(&script, i)),
-            [500, 501, 502, 502, 502]
-        );
-        let script = Script {
-            plays: plays.to_vec(),
-            repeat_from: Some(1),
-        };
-        assert_eq!(
-            [0, 1, 2, 3, 4, 5].map(|i| status(&script, i)),
-            [500, 501, 502, 501, 502, 501]
-        );
+        assert_eq!([0, 1, 2, 3, 9].map(|i| status(&script, i)), [500, 501, 502, 502, 502]);
+        let script = Script { plays: plays.to_vec(), repeat_from: Some(1) };
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|i| status(&script, i)), [500, 501, 502, 501, 502, 501]);
         assert_eq!(Script::default().play(3), Play::default());
     }
 
@@ -395,13 +349,7 @@ mod tests {
         assert_eq!(play.on_close, OnClose::GoOnSending { count: 5 });
         assert_eq!(play.steps[0], Step::Send(Messages::count(3).rate(10.0)));
         assert_eq!(play.steps[3], Step::Reset);
-        assert_eq!(
-            play.steps[4],
-            Step::Close(Close {
-                code: Some(1001),
-                ..Close::default()
-            })
-        );
+        assert_eq!(play.steps[4], Step::Close(Close { code: Some(1001), ..Close::default() }));
         let again: Script = serde_json::from_str(&serde_json::to_string(&script).unwrap()).unwrap();
         assert_eq!(again, script);
     }
@@ -420,10 +368,7 @@ mod tests {
             };
             let handshake = serde_json::from_str::<Handshake>(&json);
             let on_close = serde_json::from_str::<OnClose>(&json);
-            assert!(
-                handshake.is_ok() || on_close.is_ok(),
-                "{json} {handshake:?}"
-            );
+            assert!(handshake.is_ok() || on_close.is_ok(), "{json} {handshake:?}");
             examples += 1;
         }
         assert_eq!(examples, 13);
@@ -433,9 +378,6 @@ mod tests {
     fn a_misspelt_key_is_an_error() {
         assert!(Script::from_json(r#"{"plays":[{"steps":[{"do":"send","cuont":3}]}]}"#).is_err());
         assert!(Script::from_json(r#"{"plays":[{"steps":[{"do":"close","cod":1000}]}]}"#).is_err());
-        assert!(
-            Script::from_json(r#"{"plays":[{"handshake":{"do":"hang","befor_request":true}}]}"#)
-                .is_err()
-        );
+        assert!(Script::from_json(r#"{"plays":[{"handshake":{"do":"hang","befor_request":true}}]}"#).is_err());
     }
 }

@@ -60,21 +60,11 @@ impl Server {
 
     /// Starts with TLS on a free port; the URL's host is `localhost`.
     pub fn start_tls(script: Script, pki: &TestPki, profile: TlsProfile) -> io::Result<Server> {
-        Server::bind_tls(
-            (std::net::Ipv4Addr::LOCALHOST, 0).into(),
-            script,
-            pki,
-            profile,
-        )
+        Server::bind_tls((std::net::Ipv4Addr::LOCALHOST, 0).into(), script, pki, profile)
     }
 
     /// Starts with TLS on this address.
-    pub fn bind_tls(
-        addr: SocketAddr,
-        script: Script,
-        pki: &TestPki,
-        profile: TlsProfile,
-    ) -> io::Result<Server> {
+    pub fn bind_tls(addr: SocketAddr, script: Script, pki: &TestPki, profile: TlsProfile) -> io::Result<Server> {
         Server::open(addr, script, Some(pki.acceptor(profile)?))
     }
 
@@ -87,23 +77,14 @@ impl Server {
             None => format!("ws://{addr}/"),
         };
         let shared = Shared::new(script);
-        let seat = Arc::new(Seat {
-            shared: shared.clone(),
-            tls,
-            url: url.clone(),
-        });
+        let seat = Arc::new(Seat { shared: shared.clone(), tls, url: url.clone() });
         let host = Host::start("ws-testkit", async move {
             // It fails only outside of a runtime.
             if let Ok(listener) = TcpListener::from_std(listener) {
                 accept(listener, seat).await;
             }
         })?;
-        Ok(Server {
-            shared,
-            addr,
-            url,
-            host,
-        })
+        Ok(Server { shared, addr, url, host })
     }
 
     /// `ws://127.0.0.1:PORT/` or `wss://localhost:PORT/`.
@@ -143,21 +124,13 @@ impl Server {
 
     /// Blocks until the condition holds, and returns the statistics. In a test on a single-threaded async runtime whose tasks
     /// must go on meanwhile, use [`Server::until`].
-    pub fn wait_until(
-        &self,
-        condition: impl FnMut(&Stats) -> bool,
-        limit: Duration,
-    ) -> Result<Stats, TimedOut> {
+    pub fn wait_until(&self, condition: impl FnMut(&Stats) -> bool, limit: Duration) -> Result<Stats, TimedOut> {
         let holds = self.shared.wait_until(condition, limit);
         self.outcome(holds)
     }
 
     /// The same for async tests; must be awaited on a tokio runtime with its timer enabled.
-    pub async fn until(
-        &self,
-        mut condition: impl FnMut(&Stats) -> bool,
-        limit: Duration,
-    ) -> Result<Stats, TimedOut> {
+    pub async fn until(&self, mut condition: impl FnMut(&Stats) -> bool, limit: Duration) -> Result<Stats, TimedOut> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             if self.shared.holds(&mut condition) {
@@ -172,11 +145,7 @@ impl Server {
 
     fn outcome(&self, holds: bool) -> Result<Stats, TimedOut> {
         let stats = self.stats();
-        if holds {
-            Ok(stats)
-        } else {
-            Err(TimedOut(Box::new(stats)))
-        }
+        if holds { Ok(stats) } else { Err(TimedOut(Box::new(stats))) }
     }
 
     /// Ends every connection and frees the port, then returns the final statistics. Dropping does the same.
@@ -211,10 +180,7 @@ async fn accept(listener: TcpListener, seat: Arc<Seat>) {
 }
 
 async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
-    let opened = ConnectionStats {
-        opened_ms: now_ms(),
-        ..ConnectionStats::default()
-    };
+    let opened = ConnectionStats { opened_ms: now_ms(), ..ConnectionStats::default() };
     // Without it, small frames would wait for the ack of the ones before.
     let _ = tcp.set_nodelay(true);
     if let Some(play) = seat.shared.take_early_play() {
@@ -249,13 +215,7 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
             return Record::new(&seat.shared, opened).end(Ended::Failed(error.to_string()));
         }
     };
-    if incoming
-        .request
-        .line
-        .split(' ')
-        .nth(1)
-        .is_some_and(|path| path.starts_with("/_"))
-    {
+    if incoming.request.line.split(' ').nth(1).is_some_and(|path| path.starts_with("/_")) {
         seat.shared.stats(|stats| {
             stats.accepted -= 1;
             stats.open -= 1;
@@ -264,13 +224,7 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
         return;
     }
     let play = seat.shared.take_play();
-    let record = Record::new(
-        &seat.shared,
-        ConnectionStats {
-            request: Some(incoming.request.clone()),
-            ..opened
-        },
-    );
+    let record = Record::new(&seat.shared, ConnectionStats { request: Some(incoming.request.clone()), ..opened });
     let ended = match &play.handshake {
         Handshake::Accept(accept) => accepted(io, incoming, accept, &play, &record).await,
         other => refused(io, incoming, other, &record, &seat.url).await,
@@ -278,13 +232,7 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
     record.end(ended);
 }
 
-async fn accepted(
-    io: Io,
-    incoming: Incoming,
-    accept: &Accept,
-    play: &Play,
-    record: &Record,
-) -> Ended {
+async fn accepted(io: Io, incoming: Incoming, accept: &Accept, play: &Play, record: &Record) -> Ended {
     let answer = handshake::answer(accept, &incoming.request);
     record.change(|stats| {
         stats.status = Some(answer.status);
@@ -311,13 +259,7 @@ async fn accepted(
     play::run(link, play, answer.deflate.as_ref().map(Deflater::new)).await
 }
 
-async fn refused(
-    mut io: Io,
-    incoming: Incoming,
-    handshake: &Handshake,
-    record: &Record,
-    url: &str,
-) -> Ended {
+async fn refused(mut io: Io, incoming: Incoming, handshake: &Handshake, record: &Record, url: &str) -> Ended {
     if matches!(handshake, Handshake::TcpReset { .. }) {
         io.reset_on_drop();
         return Ended::TcpReset;
@@ -376,11 +318,9 @@ async fn control(mut io: Io, incoming: Incoming, shared: &Shared) {
                 Err(_) => response(400, format!("{path} must end in a close code\n")),
             }
         }
-        _ => response(
-            404,
-            "know GET /_stats, PUT /_script, POST /_signal, POST /_reset, POST /_close/1001\n"
-                .to_owned(),
-        ),
+        _ => {
+            response(404, "know GET /_stats, PUT /_script, POST /_signal, POST /_reset, POST /_close/1001\n".to_owned())
+        }
     };
     // The asker may have gone; there is nobody to tell.
     let _ = handshake::write_response(&mut io, &response).await;
@@ -388,23 +328,13 @@ async fn control(mut io: Io, incoming: Incoming, shared: &Shared) {
 }
 
 fn response(status: u16, body: String) -> Reject {
-    Reject {
-        status,
-        headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
-        body,
-    }
+    Reject { status, headers: vec![("Content-Type".to_owned(), "application/json".to_owned())], body }
 }
 
 async fn read_script(io: &mut Io, incoming: &Incoming) -> io::Result<Script> {
-    let length = incoming
-        .request
-        .header("Content-Length")
-        .and_then(|length| length.parse().ok())
-        .unwrap_or(0);
+    let length = incoming.request.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0);
     if length > MAX_BODY {
-        return Err(io::Error::other(format!(
-            "script is longer than {MAX_BODY} bytes"
-        )));
+        return Err(io::Error::other(format!("script is longer than {MAX_BODY} bytes")));
     }
     let mut body = incoming.rest.clone();
     while body.len() < length {

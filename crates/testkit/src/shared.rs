@@ -33,12 +33,7 @@ struct State {
 
 impl Shared {
     pub(crate) fn new(script: Script) -> Arc<Shared> {
-        let state = State {
-            script,
-            next_play: 0,
-            numbers: Numbers::default(),
-            stats: Stats::default(),
-        };
+        let state = State { script, next_play: 0, numbers: Numbers::default(), stats: Stats::default() };
         Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -75,11 +70,7 @@ impl Shared {
     }
 
     /// Blocks until the condition holds or the time is over; returns whether it holds.
-    pub(crate) fn wait_until(
-        &self,
-        mut condition: impl FnMut(&Stats) -> bool,
-        limit: Duration,
-    ) -> bool {
+    pub(crate) fn wait_until(&self, mut condition: impl FnMut(&Stats) -> bool, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut state = self.lock();
         loop {
@@ -91,11 +82,7 @@ impl Shared {
             if left.is_zero() {
                 return false;
             }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -122,11 +109,7 @@ impl Shared {
     }
 
     fn book(&self, in_hand: &InHand) {
-        let InHand {
-            record,
-            range,
-            written,
-        } = in_hand;
+        let InHand { record, range, written } = in_hand;
         let mut state = self.lock();
         state.stats.connections[record.index].add_sent(range.start, *written);
         state.numbers.give_back(range.start + written..range.end);
@@ -136,11 +119,7 @@ impl Shared {
 
     /// The start of the live feed, after the numbers that nobody heard are skipped; and the next number.
     pub(crate) fn join_live(&self, rate: f64) -> (Instant, u64) {
-        let since = *self
-            .live_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(Instant::now);
+        let since = *self.live_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
         let due = (since.elapsed().as_secs_f64() * rate) as u64;
         let mut state = self.lock();
         state.stats.missed += state.numbers.skip_to(due);
@@ -150,11 +129,7 @@ impl Shared {
     pub(crate) fn mark_stopped(&self) {
         self.stats(|stats| {
             stats.open = 0;
-            for connection in stats
-                .connections
-                .iter_mut()
-                .filter(|connection| connection.ended.is_none())
-            {
+            for connection in stats.connections.iter_mut().filter(|connection| connection.ended.is_none()) {
                 connection.ended = Some(Ended::Stopped);
                 connection.closed_ms = Some(now_ms());
             }
@@ -175,25 +150,17 @@ impl Record {
             stats.connections.push(first);
             stats.connections.len() - 1
         });
-        Record {
-            shared: shared.clone(),
-            index,
-        }
+        Record { shared: shared.clone(), index }
     }
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut ConnectionStats) -> T) -> T {
-        self.shared
-            .stats(|stats| change(&mut stats.connections[self.index]))
+        self.shared.stats(|stats| change(&mut stats.connections[self.index]))
     }
 
     /// Takes up to `max` numbers below `until`, all with the same number of digits; `None`: none are left.
     pub(crate) fn reserve(&self, max: u64, until: Option<u64>) -> Option<InHand> {
         let range = self.shared.lock().numbers.reserve(max, until);
-        (!range.is_empty()).then(|| InHand {
-            record: self.clone(),
-            range,
-            written: 0,
-        })
+        (!range.is_empty()).then(|| InHand { record: self.clone(), range, written: 0 })
     }
 
     pub(crate) fn end(&self, ended: Ended) {
@@ -233,9 +200,7 @@ impl Numbers {
             Some(range) => (range.start, range.end),
             None => (self.next, until.unwrap_or(u64::MAX).max(self.next)),
         };
-        let end = limit
-            .min(start.saturating_add(max))
-            .min(Batch::alike_until(start));
+        let end = limit.min(start.saturating_add(max)).min(Batch::alike_until(start));
         if start < self.next {
             self.given_back.extend((end < limit).then_some(end..limit));
         } else {

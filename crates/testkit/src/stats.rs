@@ -22,10 +22,7 @@ pub struct Stats {
 impl Stats {
     /// Numbered messages written in full, over all connections.
     pub fn sent(&self) -> u64 {
-        self.connections
-            .iter()
-            .map(|connection| connection.sent)
-            .sum()
+        self.connections.iter().map(|connection| connection.sent).sum()
     }
 
     /// Numbered messages that the socket took but perhaps no client got; see [`ConnectionStats::in_doubt`].
@@ -35,9 +32,7 @@ impl Stats {
 
     /// Connections whose request came, with its line and headers.
     pub fn requests(&self) -> impl Iterator<Item = &Request> {
-        self.connections
-            .iter()
-            .filter_map(|connection| connection.request.as_ref())
+        self.connections.iter().filter_map(|connection| connection.request.as_ref())
     }
 }
 
@@ -53,10 +48,7 @@ pub struct Request {
 impl Request {
     /// The value of the first header of this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// All values of this header, joined by commas.
@@ -203,16 +195,12 @@ impl ConnectionStats {
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Microseconds since 1970.
 pub(crate) fn now_us() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_micros() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
 #[cfg(test)]
@@ -238,12 +226,6 @@ mod tests {
     fn close_payloads_of_any_length_are_read() {
         assert_eq!(CloseFrame::read(&[]), CloseFrame::default());
         assert_eq!(CloseFrame::read(&[3]), CloseFrame::default());
-        assert_eq!(
-            CloseFrame::read(&[3, 232, b'x']),
-            CloseFrame {
-                code: Some(1000),
-                reason: "x".to_owned()
-            }
-        );
+        assert_eq!(CloseFrame::read(&[3, 232, b'x']), CloseFrame { code: Some(1000), reason: "x".to_owned() });
     }
 }

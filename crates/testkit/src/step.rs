@@ -205,13 +205,7 @@ pub struct Close {
 
 impl Default for Close {
     fn default() -> Close {
-        Close {
-            code: None,
-            reason: String::new(),
-            wait: true,
-            wait_ms: None,
-            keep_open: false,
-        }
+        Close { code: None, reason: String::new(), wait: true, wait_ms: None, keep_open: false }
     }
 }
 
@@ -281,10 +275,7 @@ impl Default for Messages {
 impl Messages {
     /// So many messages of 64 bytes, as fast as the socket takes them.
     pub fn count(count: u64) -> Messages {
-        Messages {
-            count: Some(count),
-            ..Messages::default()
-        }
+        Messages { count: Some(count), ..Messages::default() }
     }
 
     /// Messages without end.
@@ -435,8 +426,7 @@ mod tests {
             if json.contains("include_str") {
                 continue;
             }
-            let step: Step =
-                serde_json::from_str(&json).unwrap_or_else(|error| panic!("{json}: {error}"));
+            let step: Step = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{json}: {error}"));
             let again: Step = serde_json::from_str(&serde_json::to_string(&step).unwrap()).unwrap();
             assert_eq!(again, step);
             examples += 1;
@@ -448,11 +438,7 @@ mod tests {
     fn every_violation_has_a_name() {
         for rule in Violation::ALL {
             let json = serde_json::to_string(&Step::Violate { rule }).unwrap();
-            assert_eq!(
-                serde_json::from_str::<Step>(&json).unwrap(),
-                Step::Violate { rule },
-                "{json}"
-            );
+            assert_eq!(serde_json::from_str::<Step>(&json).unwrap(), Step::Violate { rule }, "{json}");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -56,11 +56,7 @@ impl TestPki {
     pub fn new() -> io::Result<TestPki> {
         let authority = Authority::new()?;
         let client = authority.leaf(&[], ExtendedKeyUsagePurpose::ClientAuth, 2044)?;
-        Ok(TestPki {
-            authority,
-            stranger: Authority::new()?,
-            client,
-        })
+        Ok(TestPki { authority, stranger: Authority::new()?, client })
     }
 
     /// The CA certificate that a client should trust.
@@ -92,21 +88,10 @@ impl TestPki {
     }
 
     pub(crate) fn acceptor(&self, profile: TlsProfile) -> io::Result<TlsAcceptor> {
-        let authority = if profile == TlsProfile::UnknownCa {
-            &self.stranger
-        } else {
-            &self.authority
-        };
-        let hosts: &[&str] = if profile == TlsProfile::WrongHost {
-            &["wrong.example"]
-        } else {
-            &["localhost", "127.0.0.1"]
-        };
-        let last_year = if profile == TlsProfile::Expired {
-            2020
-        } else {
-            2044
-        };
+        let authority = if profile == TlsProfile::UnknownCa { &self.stranger } else { &self.authority };
+        let hosts: &[&str] =
+            if profile == TlsProfile::WrongHost { &["wrong.example"] } else { &["localhost", "127.0.0.1"] };
+        let last_year = if profile == TlsProfile::Expired { 2020 } else { 2044 };
         let leaf = authority.leaf(hosts, ExtendedKeyUsagePurpose::ServerAuth, last_year)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider.clone())
@@ -114,9 +99,7 @@ impl TestPki {
             .map_err(io::Error::other)?;
         let config = if profile == TlsProfile::ClientCertRequired {
             let mut roots = RootCertStore::empty();
-            roots
-                .add(self.authority.der.clone())
-                .map_err(io::Error::other)?;
+            roots.add(self.authority.der.clone()).map_err(io::Error::other)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
                 .map_err(io::Error::other)?;
@@ -125,9 +108,7 @@ impl TestPki {
             config.with_no_client_auth()
         };
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.serialize_der()));
-        let config = config
-            .with_single_cert(vec![leaf.der], key)
-            .map_err(io::Error::other)?;
+        let config = config.with_single_cert(vec![leaf.der], key).map_err(io::Error::other)?;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
@@ -136,30 +117,16 @@ impl Authority {
     fn new() -> io::Result<Authority> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "websocket-testkit CA");
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        params.distinguished_name.push(DnType::CommonName, "websocket-testkit CA");
         params.not_before = date_time_ymd(2015, 1, 1);
         params.not_after = date_time_ymd(2044, 1, 1);
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let certificate = params.self_signed(&key).map_err(io::Error::other)?;
-        Ok(Authority {
-            der: certificate.der().clone(),
-            pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Authority { der: certificate.der().clone(), pem: certificate.pem(), issuer: Issuer::new(params, key) })
     }
 
-    fn leaf(
-        &self,
-        hosts: &[&str],
-        usage: ExtendedKeyUsagePurpose,
-        last_year: i32,
-    ) -> io::Result<Leaf> {
+    fn leaf(&self, hosts: &[&str], usage: ExtendedKeyUsagePurpose, last_year: i32) -> io::Result<Leaf> {
         let mut params = CertificateParams::default();
         for &host in hosts {
             let name = match host {
@@ -168,22 +135,14 @@ impl Authority {
             };
             params.subject_alt_names.push(name);
         }
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "websocket-testkit");
+        params.distinguished_name.push(DnType::CommonName, "websocket-testkit");
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
         params.not_before = date_time_ymd(2016, 1, 1);
         params.not_after = date_time_ymd(last_year, 1, 1);
         let key = KeyPair::generate().map_err(io::Error::other)?;
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .map_err(io::Error::other)?;
-        Ok(Leaf {
-            der: certificate.der().clone(),
-            pem: certificate.pem(),
-            key,
-        })
+        let certificate = params.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
+        Ok(Leaf { der: certificate.der().clone(), pem: certificate.pem(), key })
     }
 }

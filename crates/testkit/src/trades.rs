@@ -18,11 +18,7 @@ pub(crate) struct Trades {
 
 impl Default for Trades {
     fn default() -> Trades {
-        let market = |symbol, price, decimals| Market {
-            symbol,
-            price,
-            decimals,
-        };
+        let market = |symbol, price, decimals| Market { symbol, price, decimals };
         Trades {
             markets: [
                 market("BTC-USD", 68_000.0, 2),
@@ -83,10 +79,7 @@ mod tests {
             let symbol = trade["symbol"].as_str().unwrap().to_owned();
             let price: f64 = trade["price"].as_str().unwrap().parse().unwrap();
             assert!(price > 0.0, "{text}");
-            assert!(
-                symbol != "BTC-USD" || (50_000.0..90_000.0).contains(&price),
-                "{text}"
-            );
+            assert!(symbol != "BTC-USD" || (50_000.0..90_000.0).contains(&price), "{text}");
             symbols.insert(symbol);
         }
         assert_eq!(symbols.len(), 5);

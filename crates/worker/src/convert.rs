@@ -89,42 +89,23 @@ impl Converter {
 
     /// A converter of Java class `class` with its own options, whose prefix is already removed
     /// (`schemas.enable`, not `value.converter.schemas.enable`).
-    pub fn from_config(
-        kind: Kind,
-        class: &str,
-        properties: &IndexMap<String, String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn from_config(kind: Kind, class: &str, properties: &IndexMap<String, String>) -> Result<Self, ConfigError> {
         let class = class.trim();
-        let form = match class
-            .strip_prefix("org.apache.kafka.connect.")
-            .unwrap_or(class)
-        {
-            "storage.StringConverter" | "StringConverter" | "String" => {
-                Form::String(encoding(kind, properties)?)
-            }
+        let form = match class.strip_prefix("org.apache.kafka.connect.").unwrap_or(class) {
+            "storage.StringConverter" | "StringConverter" | "String" => Form::String(encoding(kind, properties)?),
             "converters.ByteArrayConverter" | "ByteArrayConverter" | "ByteArray" => Form::ByteArray,
-            "json.JsonConverter" | "JsonConverter" | "Json" => Form::Json {
-                schemas: json_options(kind, properties)?,
-            },
-            "storage.SimpleHeaderConverter" | "SimpleHeaderConverter" | "Simple"
-                if kind == Kind::Header =>
-            {
+            "json.JsonConverter" | "JsonConverter" | "Json" => Form::Json { schemas: json_options(kind, properties)? },
+            "storage.SimpleHeaderConverter" | "SimpleHeaderConverter" | "Simple" if kind == Kind::Header => {
                 Form::SimpleHeader
             }
             "storage.SimpleHeaderConverter" | "SimpleHeaderConverter" | "Simple" => {
                 let why = "it converts headers only; use org.apache.kafka.connect.storage.StringConverter";
                 return Err(ConfigError::invalid(kind.option(), class, why));
             }
-            "converters.BooleanConverter" | "BooleanConverter" | "Boolean" => {
-                Form::Primitive("Boolean")
-            }
-            "converters.DoubleConverter" | "DoubleConverter" | "Double" => {
-                Form::Primitive("Double")
-            }
+            "converters.BooleanConverter" | "BooleanConverter" | "Boolean" => Form::Primitive("Boolean"),
+            "converters.DoubleConverter" | "DoubleConverter" | "Double" => Form::Primitive("Double"),
             "converters.FloatConverter" | "FloatConverter" | "Float" => Form::Primitive("Float"),
-            "converters.IntegerConverter" | "IntegerConverter" | "Integer" => {
-                Form::Primitive("Integer")
-            }
+            "converters.IntegerConverter" | "IntegerConverter" | "Integer" => Form::Primitive("Integer"),
             "converters.LongConverter" | "LongConverter" | "Long" => Form::Primitive("Long"),
             "converters.ShortConverter" | "ShortConverter" | "Short" => Form::Primitive("Short"),
             _ => {
@@ -172,14 +153,18 @@ impl Converter {
                 write_quoted_base64(scratch, payload);
                 scratch.push(b'}');
             }
-            (Form::String(_), ValueKind::Binary) => return Err(self.refuse(
-                "StringConverter cannot write BYTES: set websocket.frame.binary=base64 or text, or {option} to \
+            (Form::String(_), ValueKind::Binary) => {
+                return Err(self.refuse(
+                    "StringConverter cannot write BYTES: set websocket.frame.binary=base64 or text, or {option} to \
                  org.apache.kafka.connect.converters.ByteArrayConverter",
-            )),
-            (Form::ByteArray, ValueKind::Text) => return Err(self.refuse(
-                "Invalid schema type for ByteArrayConverter: STRING; set {option} to \
+                ));
+            }
+            (Form::ByteArray, ValueKind::Text) => {
+                return Err(self.refuse(
+                    "Invalid schema type for ByteArrayConverter: STRING; set {option} to \
                  org.apache.kafka.connect.storage.StringConverter, which writes the same bytes",
-            )),
+                ));
+            }
             (Form::Primitive(name), ValueKind::Text | ValueKind::Binary) => {
                 let schema = if kind == ValueKind::Text { "STRING" } else { "BYTES" };
                 return Err(self.refuse(&format!(
@@ -227,10 +212,7 @@ pub fn selected<'a>(
         (None, None) => return Err(ConfigError::missing(option)),
     };
     let own = |key: &str| Some(key.strip_prefix(option)?.strip_prefix('.')?.to_owned());
-    let properties = source
-        .iter()
-        .filter_map(|(key, value)| Some((own(key)?, value.clone())))
-        .collect();
+    let properties = source.iter().filter_map(|(key, value)| Some((own(key)?, value.clone()))).collect();
     Ok((class, properties))
 }
 
@@ -247,39 +229,21 @@ fn encoding(kind: Kind, properties: &IndexMap<String, String>) -> Result<Encodin
 
 /// Checks all options of JsonConverter and returns `schemas.enable`, the only one that matters to text and bytes.
 fn json_options(kind: Kind, properties: &IndexMap<String, String>) -> Result<bool, ConfigError> {
-    let invalid = |key: &str, value: &str, why: &str| {
-        Err(ConfigError::invalid(
-            &format!("{}.{key}", kind.option()),
-            value,
-            why,
-        ))
-    };
+    let invalid =
+        |key: &str, value: &str, why: &str| Err(ConfigError::invalid(&format!("{}.{key}", kind.option()), value, why));
     let boolean = |key: &str, default: bool| match properties.get(key) {
         None => Ok(default),
         Some(text) if text.trim().eq_ignore_ascii_case("true") => Ok(true),
         Some(text) if text.trim().eq_ignore_ascii_case("false") => Ok(false),
-        Some(text) => {
-            invalid(key, text, "Expected value to be either true or false").map(|()| default)
-        }
+        Some(text) => invalid(key, text, "Expected value to be either true or false").map(|()| default),
     };
     boolean("replace.null.with.default", true)?;
-    if let Some(text) = properties
-        .get("schemas.cache.size")
-        .filter(|text| text.trim().parse::<i32>().is_err())
-    {
+    if let Some(text) = properties.get("schemas.cache.size").filter(|text| text.trim().parse::<i32>().is_err()) {
         invalid("schemas.cache.size", text, "Not a number of type INT")?;
     }
-    let known = |text: &str| {
-        ["NUMERIC", "BASE64"]
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(text.trim()))
-    };
+    let known = |text: &str| ["NUMERIC", "BASE64"].iter().any(|known| known.eq_ignore_ascii_case(text.trim()));
     if let Some(text) = properties.get("decimal.format").filter(|text| !known(text)) {
-        invalid(
-            "decimal.format",
-            text,
-            "String must be one of (case insensitive): NUMERIC, BASE64",
-        )?;
+        invalid("decimal.format", text, "String must be one of (case insensitive): NUMERIC, BASE64")?;
     }
     boolean("schemas.enable", true)
 }
@@ -294,9 +258,7 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     // The room is exact, so this cannot fail; if it did, the padding would show it to every test.
-    let written = STANDARD
-        .encode_slice(bytes, &mut out[start..])
-        .unwrap_or_default();
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or_default();
     out.truncate(start + written);
 }
 
@@ -305,10 +267,7 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> IndexMap<String, String> {
-        pairs
-            .iter()
-            .map(|(option, value)| ((*option).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(option, value)| ((*option).to_owned(), (*value).to_owned())).collect()
     }
 
     fn converter(class: &str, properties: &[(&str, &str)]) -> Converter {
@@ -316,11 +275,7 @@ mod tests {
     }
 
     fn bytes(converter: &Converter, kind: ValueKind, payload: &[u8]) -> Vec<u8> {
-        converter
-            .value(kind, payload, &mut Vec::new())
-            .unwrap()
-            .unwrap()
-            .to_vec()
+        converter.value(kind, payload, &mut Vec::new()).unwrap().unwrap().to_vec()
     }
 
     fn text(converter: &Converter, payload: &str) -> String {
@@ -337,10 +292,7 @@ mod tests {
             let payload = b"{\"a\":1}";
             let mut scratch = b"old".to_vec();
             let converter = converter(class, &[]);
-            let converted = converter
-                .value(kind, payload, &mut scratch)
-                .unwrap()
-                .unwrap();
+            let converted = converter.value(kind, payload, &mut scratch).unwrap().unwrap();
             assert_eq!(converted, payload);
             assert!(std::ptr::eq(converted, &payload[..]));
         }
@@ -349,46 +301,28 @@ mod tests {
     #[test]
     fn json_with_and_without_envelope() {
         let with = converter(JSON, &[]);
-        assert_eq!(
-            text(&with, "{\"a\":1}"),
-            r#"{"schema":{"type":"string","optional":false},"payload":"{\"a\":1}"}"#
-        );
+        assert_eq!(text(&with, "{\"a\":1}"), r#"{"schema":{"type":"string","optional":false},"payload":"{\"a\":1}"}"#);
         assert_eq!(
             bytes(&with, ValueKind::Binary, b"hi?"),
             br#"{"schema":{"type":"bytes","optional":false},"payload":"aGk/"}"#
         );
         let without = converter(JSON, &[("schemas.enable", " FALSE ")]);
         assert_eq!(text(&without, "{\"a\":1}"), r#""{\"a\":1}""#);
-        assert_eq!(
-            bytes(&without, ValueKind::Binary, b"hi?>>>>"),
-            br#""aGk/Pj4+Pg==""#
-        );
+        assert_eq!(bytes(&without, ValueKind::Binary, b"hi?>>>>"), br#""aGk/Pj4+Pg==""#);
     }
 
     #[test]
     fn scratch_holds_only_the_last_value() {
         let json = converter(JSON, &[("schemas.enable", "false")]);
         let mut scratch = Vec::new();
-        json.value(ValueKind::Text, b"first and long", &mut scratch)
-            .unwrap();
-        assert_eq!(
-            json.value(ValueKind::Text, b"2", &mut scratch).unwrap(),
-            Some(&b"\"2\""[..])
-        );
+        json.value(ValueKind::Text, b"first and long", &mut scratch).unwrap();
+        assert_eq!(json.value(ValueKind::Text, b"2", &mut scratch).unwrap(), Some(&b"\"2\""[..]));
     }
 
     #[test]
     fn null_is_null_in_every_converter() {
-        for class in [
-            STRING,
-            BYTE_ARRAY,
-            JSON,
-            "org.apache.kafka.connect.converters.LongConverter",
-        ] {
-            assert_eq!(
-                converter(class, &[]).value(ValueKind::Null, b"", &mut Vec::new()),
-                Ok(None)
-            );
+        for class in [STRING, BYTE_ARRAY, JSON, "org.apache.kafka.connect.converters.LongConverter"] {
+            assert_eq!(converter(class, &[]).value(ValueKind::Null, b"", &mut Vec::new()), Ok(None));
         }
     }
 
@@ -412,40 +346,24 @@ mod tests {
             ("UTF-16LE", b"a\0\xe9\0\xac\x20\x3d\xd8\0\xdez\0"),
         ] {
             let converter = converter(STRING, &[("converter.encoding", name)]);
-            assert_eq!(
-                bytes(
-                    &converter,
-                    ValueKind::Text,
-                    "a\u{e9}\u{20ac}\u{1f600}z".as_bytes()
-                ),
-                expected,
-                "{name}"
-            );
+            assert_eq!(bytes(&converter, ValueKind::Text, "a\u{e9}\u{20ac}\u{1f600}z".as_bytes()), expected, "{name}");
             assert_eq!(bytes(&converter, ValueKind::Text, b""), b"", "{name}");
         }
-        let error = Converter::from_config(
-            Kind::Value,
-            STRING,
-            &map(&[("converter.encoding", "EBCDIC")]),
-        )
-        .unwrap_err();
-        assert!(error.message.starts_with(
-            "Invalid value EBCDIC for configuration value.converter.converter.encoding: "
-        ));
+        let error = Converter::from_config(Kind::Value, STRING, &map(&[("converter.encoding", "EBCDIC")])).unwrap_err();
+        assert!(
+            error.message.starts_with("Invalid value EBCDIC for configuration value.converter.converter.encoding: ")
+        );
     }
 
     #[test]
     fn what_a_converter_cannot_write_comes_with_a_remedy() {
-        let refused = |class: &str, kind| {
-            converter(class, &[])
-                .value(kind, b"x", &mut Vec::new())
-                .unwrap_err()
-                .to_string()
-        };
+        let refused =
+            |class: &str, kind| converter(class, &[]).value(kind, b"x", &mut Vec::new()).unwrap_err().to_string();
         assert!(refused(STRING, ValueKind::Binary).contains("websocket.frame.binary=base64"));
-        assert!(refused(BYTE_ARRAY, ValueKind::Text).starts_with(
-            "Invalid schema type for ByteArrayConverter: STRING; set value.converter"
-        ));
+        assert!(
+            refused(BYTE_ARRAY, ValueKind::Text)
+                .starts_with("Invalid schema type for ByteArrayConverter: STRING; set value.converter")
+        );
         assert!(
             refused("LongConverter", ValueKind::Text)
                 .starts_with("Invalid schema type for LongConverter: STRING; set value.converter")
@@ -454,12 +372,8 @@ mod tests {
 
     #[test]
     fn an_unknown_class_is_refused_by_name() {
-        let error = Converter::from_config(
-            Kind::Key,
-            "io.confluent.connect.avro.AvroConverter",
-            &map(&[]),
-        )
-        .unwrap_err();
+        let error =
+            Converter::from_config(Kind::Key, "io.confluent.connect.avro.AvroConverter", &map(&[])).unwrap_err();
         assert!(error.message.starts_with(
             "Invalid value io.confluent.connect.avro.AvroConverter for configuration key.converter: \
              Class io.confluent.connect.avro.AvroConverter could not be found."
@@ -469,39 +383,20 @@ mod tests {
     #[test]
     fn json_options_are_checked() {
         for (key, value, why) in [
-            (
-                "schemas.enable",
-                "maybe",
-                "Expected value to be either true or false",
-            ),
-            (
-                "replace.null.with.default",
-                "x",
-                "Expected value to be either true or false",
-            ),
+            ("schemas.enable", "maybe", "Expected value to be either true or false"),
+            ("replace.null.with.default", "x", "Expected value to be either true or false"),
             ("schemas.cache.size", "x", "Not a number of type INT"),
-            (
-                "decimal.format",
-                "x",
-                "String must be one of (case insensitive): NUMERIC, BASE64",
-            ),
+            ("decimal.format", "x", "String must be one of (case insensitive): NUMERIC, BASE64"),
         ] {
-            let error =
-                Converter::from_config(Kind::Value, JSON, &map(&[(key, value)])).unwrap_err();
-            assert_eq!(
-                error.message,
-                format!("Invalid value {value} for configuration value.converter.{key}: {why}")
-            );
+            let error = Converter::from_config(Kind::Value, JSON, &map(&[(key, value)])).unwrap_err();
+            assert_eq!(error.message, format!("Invalid value {value} for configuration value.converter.{key}: {why}"));
         }
     }
 
     #[test]
     fn a_converter_of_the_connector_inherits_no_options() {
-        let worker = map(&[
-            ("value.converter", JSON),
-            ("value.converter.schemas.enable", "false"),
-            ("value.converterx.y", "z"),
-        ]);
+        let worker =
+            map(&[("value.converter", JSON), ("value.converter.schemas.enable", "false"), ("value.converterx.y", "z")]);
         let chosen = |connector: &[(&str, &str)]| {
             let connector = map(connector);
             let (class, properties) = selected(Kind::Value, &connector, &worker).unwrap();
@@ -511,16 +406,8 @@ mod tests {
             chosen(&[("value.converter.schemas.enable", "true")]),
             (JSON.to_owned(), map(&[("schemas.enable", "false")]))
         );
-        assert_eq!(
-            chosen(&[("value.converter", "JsonConverter")]),
-            ("JsonConverter".to_owned(), map(&[]))
-        );
-        assert_eq!(
-            Converter::select(Kind::Header, &map(&[]), &worker)
-                .unwrap()
-                .class(),
-            SIMPLE_HEADER
-        );
+        assert_eq!(chosen(&[("value.converter", "JsonConverter")]), ("JsonConverter".to_owned(), map(&[])));
+        assert_eq!(Converter::select(Kind::Header, &map(&[]), &worker).unwrap().class(), SIMPLE_HEADER);
         assert_eq!(
             Converter::select(Kind::Key, &map(&[]), &worker).unwrap_err(),
             ConfigError::missing("key.converter")

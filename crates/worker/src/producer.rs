@@ -55,7 +55,8 @@ impl Producer {
 
     /// Queues one record; `sequence` comes back in the reports.
     pub fn send(&self, topic: &str, value: Option<&[u8]>, timestamp_ms: i64, sequence: i64) -> Result<(), SendError> {
-        let mut record = BaseRecord::<(), [u8], usize>::with_opaque_to(topic, sequence as usize).timestamp(timestamp_ms);
+        let mut record =
+            BaseRecord::<(), [u8], usize>::with_opaque_to(topic, sequence as usize).timestamp(timestamp_ms);
         record.payload = value;
         match self.client.send(record) {
             Ok(()) => Ok(()),

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use connect_websocket_engine::config::Config;
-use connect_websocket_engine::config_def::{ConfigError, Properties, parse_boolean};
+use connect_websocket_engine::config_def::{Properties, parse_boolean};
 use connect_websocket_engine::metrics::{Metrics, Snapshot};
 use connect_websocket_engine::record::{Batch, Record, ValueKind};
 use connect_websocket_engine::task::SourceTask;
@@ -141,7 +141,8 @@ impl Task {
             let span = info_span!("task", connector = %spec.connector, task = 0);
             // A panic unwinds to here and becomes a FAILED task; the process lives on.
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| run(spec, &on_thread))));
-            let result = result.unwrap_or_else(|_| Err("the task panicked; this is a bug, its cause stands in the log".into()));
+            let result =
+                result.unwrap_or_else(|_| Err("the task panicked; this is a bug, its cause stands in the log".into()));
             span.in_scope(|| match result {
                 Ok(()) => on_thread.set_state(TaskState::Unassigned),
                 Err(why) => {
@@ -291,9 +292,11 @@ impl Line {
             client_properties::producer_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
         settings.warnings.iter().for_each(|warning| warn!("{warning}"));
         let producer = Producer::new(&settings.settings)?;
-        let creation = if worker.topic_creation { TopicCreation::from_config(&config).map_err(sentences)? } else { None };
+        let creation =
+            if worker.topic_creation { TopicCreation::from_config(&config).map_err(sentences)? } else { None };
         if let Some(creation) = creation {
-            let admin = client_properties::admin_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
+            let admin =
+                client_properties::admin_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
             topics::ensure(&admin.settings, &creation.rule_for(&source_config.topic)).await?;
         }
         let stored = offsets::stored(&offsets, &connector, &source_config);
@@ -382,7 +385,13 @@ impl Line {
             Ok(value) => value,
             Err(why) => {
                 let sequence = self.submitted.submit();
-                self.refused(sequence, "VALUE_CONVERTER", self.converter.class(), &why.to_string(), Some(record.value))?;
+                self.refused(
+                    sequence,
+                    "VALUE_CONVERTER",
+                    self.converter.class(),
+                    &why.to_string(),
+                    Some(record.value),
+                )?;
                 return Ok(true);
             }
         };
@@ -427,7 +436,14 @@ impl Line {
     }
 
     /// A record that will never be in Kafka.
-    fn refused(&mut self, sequence: i64, stage: &str, class: &str, why: &str, value: Option<&[u8]>) -> Result<(), String> {
+    fn refused(
+        &mut self,
+        sequence: i64,
+        stage: &str,
+        class: &str,
+        why: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), String> {
         self.shared.counters.record_errors.fetch_add(1, Relaxed);
         if self.errors.log {
             let shown = match value.filter(|_| self.errors.log_messages) {
@@ -435,7 +451,9 @@ impl Line {
                 None => String::new(),
             };
             let connector = &self.connector;
-            error!("Error encountered in task {connector}-0. Executing stage '{stage}' with class '{class}'{shown}. {why}");
+            error!(
+                "Error encountered in task {connector}-0. Executing stage '{stage}' with class '{class}'{shown}. {why}"
+            );
         }
         if !self.errors.tolerate {
             return Err(format!("Tolerance exceeded in error handler: stage {stage}, record {sequence}: {why}"));
@@ -450,7 +468,7 @@ impl Line {
         info!("event=task_stopping");
         let left = || by.saturating_duration_since(Instant::now());
         self.source.stop(left().mul_f64(CLOSING_SHARE));
-        while !(self.source.is_drained() && self.sending.is_none() && self.submitted.in_flight() == 0) && !left().is_zero() {
+        while !left().is_zero() && !self.is_settled() {
             self.settle()?;
             let wait = self.wait().min(left());
             if self.sending.is_none() && !self.source.is_drained() {
@@ -481,6 +499,11 @@ impl Line {
             }
         }
         self.offsets.flush_last(Duration::from_secs(1)).await;
+    }
+
+    /// Whether the session is over and all that it received has its answer from Kafka.
+    fn is_settled(&self) -> bool {
+        self.source.is_drained() && self.sending.is_none() && self.submitted.in_flight() == 0
     }
 
     /// How long the next poll may wait.

@@ -49,9 +49,7 @@ impl Frame {
 }
 
 pub(crate) fn number(text: &str) -> u64 {
-    serde_json::from_str::<serde_json::Value>(text).unwrap()["n"]
-        .as_u64()
-        .unwrap()
+    serde_json::from_str::<serde_json::Value>(text).unwrap()["n"].as_u64().unwrap()
 }
 
 /// Sends a request and returns all bytes up to the end of the connection.
@@ -89,13 +87,7 @@ impl Client {
         tcp.set_read_timeout(Some(LIMIT)).unwrap();
         tcp.set_write_timeout(Some(LIMIT)).unwrap();
         tcp.write_all(upgrade(headers).as_bytes()).unwrap();
-        let mut client = Client {
-            tcp,
-            head: String::new(),
-            answer_pings: true,
-            input: Vec::new(),
-            at: 0,
-        };
+        let mut client = Client { tcp, head: String::new(), answer_pings: true, input: Vec::new(), at: 0 };
         while !client.head.ends_with("\r\n\r\n") {
             let byte = client.take(1).unwrap()[0];
             client.head.push(byte as char);
@@ -132,11 +124,7 @@ impl Client {
         if masked {
             self.take(4)?;
         }
-        Ok(Frame {
-            first: head[0],
-            masked,
-            payload: self.take(length as usize)?,
-        })
+        Ok(Frame { first: head[0], masked, payload: self.take(length as usize)? })
     }
 
     /// The next frame that is no ping; pings are answered.
@@ -173,12 +161,7 @@ impl Client {
         let mask = [7, 77, 177, 201];
         let mut bytes = vec![0x80 | opcode, 0x80 | payload.len() as u8];
         bytes.extend_from_slice(&mask);
-        bytes.extend(
-            payload
-                .iter()
-                .zip(mask.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
+        bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         self.tcp.write_all(&bytes)
     }
 

@@ -11,10 +11,7 @@ use connect_websocket_testkit::{Messages, Play, Proxy, Script, Server};
 use crate::client::{Client, LIMIT, TEXT, upgrade};
 
 fn echo_server() -> Server {
-    Server::start(Script::every(
-        Play::accept().expect_text("go").send(Messages::count(3)),
-    ))
-    .unwrap()
+    Server::start(Script::every(Play::accept().expect_text("go").send(Messages::count(3)))).unwrap()
 }
 
 fn connect(proxy: &Proxy) -> TcpStream {
@@ -69,10 +66,7 @@ fn refuse_closes_the_port_and_resume_opens_it() {
 
 #[test]
 fn delay_keeps_order_and_everything() {
-    let server = Server::start(Script::every(
-        Play::accept().send(Messages::count(20_000)).close(1000),
-    ))
-    .unwrap();
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(20_000)).close(1000))).unwrap();
     let proxy = Proxy::start(server.addr()).unwrap();
     proxy.delay(Duration::from_millis(2));
     let (numbers, _) = Client::over(connect(&proxy), "").numbers_until_close();
@@ -85,20 +79,13 @@ fn an_unreachable_target_is_a_reset() {
     let addr = server.addr();
     server.stop();
     let proxy = Proxy::start(addr).unwrap();
-    assert_eq!(
-        connect(&proxy).read(&mut [0]).unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(connect(&proxy).read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
 fn http_connect(proxy: &Proxy, target: &str, credentials: Option<&str>) -> (TcpStream, String) {
     let mut tcp = connect(proxy);
-    let header =
-        credentials.map(|text| format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(text)));
-    let request = format!(
-        "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}\r\n",
-        header.unwrap_or_default()
-    );
+    let header = credentials.map(|text| format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(text)));
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}\r\n", header.unwrap_or_default());
     tcp.write_all(request.as_bytes()).unwrap();
     let mut head = String::new();
     let mut byte = [0];
@@ -114,10 +101,7 @@ fn http_connect_with_and_without_credentials() {
     let proxy = Proxy::http(Some(("user", "secret"))).unwrap();
     proxy.route("feed.example", server.addr());
     let (_, head) = http_connect(&proxy, "feed.example:443", None);
-    assert!(
-        head.starts_with("HTTP/1.1 407 ") && head.contains("Proxy-Authenticate: Basic"),
-        "{head}"
-    );
+    assert!(head.starts_with("HTTP/1.1 407 ") && head.contains("Proxy-Authenticate: Basic"), "{head}");
     let (_, head) = http_connect(&proxy, "feed.example:443", Some("user:wrong"));
     assert!(head.starts_with("HTTP/1.1 407 "), "{head}");
     let (tcp, head) = http_connect(&proxy, "feed.example:443", Some("user:secret"));
@@ -127,17 +111,10 @@ fn http_connect_with_and_without_credentials() {
     assert_eq!(client.message().unwrap().n(), 0);
     let (_, head) = http_connect(&proxy, "127.0.0.1:1", Some("user:secret"));
     assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
-    let accepted: Vec<bool> = proxy
-        .requests()
-        .iter()
-        .map(|request| request.accepted)
-        .collect();
+    let accepted: Vec<bool> = proxy.requests().iter().map(|request| request.accepted).collect();
     assert_eq!(accepted, [false, false, true, false]);
     let request = &proxy.requests()[2];
-    assert_eq!(
-        (request.target.as_str(), request.by_name),
-        ("feed.example:443", true)
-    );
+    assert_eq!((request.target.as_str(), request.by_name), ("feed.example:443", true));
     assert_eq!(request.user.as_deref(), Some("user"));
 }
 
@@ -162,11 +139,7 @@ fn socks5_with_and_without_credentials() {
     open.route("feed.example", server.addr());
     let mut tcp = connect(&open);
     exchange(&mut tcp, &[5, 1, 0], &[5, 0]);
-    exchange(
-        &mut tcp,
-        &socks_request("feed.example", 80),
-        &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
-    );
+    exchange(&mut tcp, &socks_request("feed.example", 80), &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     let mut client = Client::over(tcp, "");
     client.send(TEXT, b"go");
     assert_eq!(client.message().unwrap().n(), 0);
@@ -189,12 +162,5 @@ fn socks5_with_and_without_credentials() {
     tcp.read_exact(&mut start).unwrap();
     assert_eq!(&start, b"HTTP/1.1 101");
     let requests = closed.requests();
-    assert_eq!(
-        (
-            requests[0].accepted,
-            requests[1].accepted,
-            requests[1].by_name
-        ),
-        (false, true, false)
-    );
+    assert_eq!((requests[0].accepted, requests[1].accepted, requests[1].by_name), (false, true, false));
 }

@@ -89,10 +89,7 @@ pub(super) fn common(t: &mut Translation) {
             t.set(name, property.value);
         }
     }
-    let lookups = [
-        "use_all_dns_ips",
-        "resolve_canonical_bootstrap_servers_only",
-    ];
+    let lookups = ["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"];
     for (name, words) in [
         ("client.dns.lookup", &lookups[..]),
         ("enable.metrics.push", BOOLEAN),
@@ -107,23 +104,13 @@ pub(super) fn common(t: &mut Translation) {
     }
     backoff(t, "reconnect.backoff", 50, 0..=3_600_000);
     backoff(t, "retry.backoff", 100, 1..=300_000);
-    let (refresh, option) = t
-        .take_number("metadata.max.age.ms", ("LONG", 0))
-        .unwrap_or((300_000, "metadata.max.age.ms".to_owned()));
-    t.set_limited(
-        "topic.metadata.refresh.interval.ms",
-        refresh,
-        &(1..=3_600_000),
-        &option,
-    );
+    let (refresh, option) =
+        t.take_number("metadata.max.age.ms", ("LONG", 0)).unwrap_or((300_000, "metadata.max.age.ms".to_owned()));
+    t.set_limited("topic.metadata.refresh.interval.ms", refresh, &(1..=3_600_000), &option);
     // Java refreshes at this age. librdkafka forgets, so it must have refreshed well before.
-    t.set(
-        "metadata.max.age.ms",
-        refresh.saturating_mul(3).clamp(1, 86_400_000).to_string(),
-    );
-    let (timeout, option) = t
-        .take_number("request.timeout.ms", ("INT", 0))
-        .unwrap_or((30_000, "request.timeout.ms".to_owned()));
+    t.set("metadata.max.age.ms", refresh.saturating_mul(3).clamp(1, 86_400_000).to_string());
+    let (timeout, option) =
+        t.take_number("request.timeout.ms", ("INT", 0)).unwrap_or((30_000, "request.timeout.ms".to_owned()));
     t.set_limited("socket.timeout.ms", timeout, &(10..=300_000), &option);
 }
 
@@ -131,10 +118,7 @@ pub(super) fn common(t: &mut Translation) {
 pub(super) fn producer(t: &mut Translation) -> (usize, Option<u64>) {
     // The broker's own wait for its replicas: the same number, which `common` takes next.
     let request_timeout = t.peek_number("request.timeout.ms").unwrap_or(30_000);
-    t.set(
-        "request.timeout.ms",
-        request_timeout.clamp(1, 900_000).to_string(),
-    );
+    t.set("request.timeout.ms", request_timeout.clamp(1, 900_000).to_string());
     let linger = t
         .number(&Number {
             name: "linger.ms",
@@ -145,10 +129,7 @@ pub(super) fn producer(t: &mut Translation) -> (usize, Option<u64>) {
         })
         .unwrap_or(5);
     // How long records without a key stay on one partition: long enough to fill a batch, as Java's sticky partitioner.
-    t.set(
-        "sticky.partitioning.linger.ms",
-        linger.saturating_mul(2).clamp(10, 900_000).to_string(),
-    );
+    t.set("sticky.partitioning.linger.ms", linger.saturating_mul(2).clamp(10, 900_000).to_string());
     t.number(&Number {
         name: "batch.size",
         java: ("INT", 0),
@@ -165,32 +146,21 @@ pub(super) fn producer(t: &mut Translation) -> (usize, Option<u64>) {
             default: Some(1_048_576),
         })
         .unwrap_or(1_048_576);
-    let buffer = t
-        .take_number("buffer.memory", ("LONG", 0))
-        .map_or(33_554_432, |(bytes, _)| bytes);
-    t.set(
-        "queue.buffering.max.kbytes",
-        (buffer / 1024).clamp(1, LARGEST_INT).to_string(),
-    );
+    let buffer = t.take_number("buffer.memory", ("LONG", 0)).map_or(33_554_432, |(bytes, _)| bytes);
+    t.set("queue.buffering.max.kbytes", (buffer / 1024).clamp(1, LARGEST_INT).to_string());
     // The buffer is bounded in bytes alone, as in Java.
     t.set("queue.buffering.max.messages", "0");
-    let max_block = t
-        .take_number("max.block.ms", ("LONG", 0))
-        .map_or(i64::MAX, |(milliseconds, _)| milliseconds);
+    let max_block = t.take_number("max.block.ms", ("LONG", 0)).map_or(i64::MAX, |(milliseconds, _)| milliseconds);
     delivery(t, linger, request_timeout);
     compression(t);
     partitioner(t);
     idempotence(t);
     if let Some(id) = t.take_text("transactional.id") {
         let why = "this worker writes without transactions; remove the option";
-        t.errors
-            .push(ConfigError::invalid(&id.option, &id.value, why));
+        t.errors.push(ConfigError::invalid(&id.option, &id.value, why));
     }
     let max_block = (max_block != i64::MAX).then(|| max_block.unsigned_abs());
-    (
-        usize::try_from(max_request_size.clamp(1_000, 1_000_000_000)).unwrap_or(usize::MAX),
-        max_block,
-    )
+    (usize::try_from(max_request_size.clamp(1_000, 1_000_000_000)).unwrap_or(usize::MAX), max_block)
 }
 
 /// The settings that a consumer adds.
@@ -220,23 +190,15 @@ fn bootstrap_servers(t: &mut Translation) {
         return;
     };
     let mut servers = Vec::new();
-    for server in property
-        .value
-        .split(',')
-        .map(str::trim)
-        .filter(|server| !server.is_empty())
-    {
-        let port = server.rsplit_once(':').and_then(|(host, port)| {
-            if host.is_empty() {
-                None
-            } else {
-                port.parse::<u16>().ok()
-            }
-        });
+    for server in property.value.split(',').map(str::trim).filter(|server| !server.is_empty()) {
+        let port = server.rsplit_once(':').and_then(
+            |(host, port)| {
+                if host.is_empty() { None } else { port.parse::<u16>().ok() }
+            },
+        );
         if port.is_none() {
             let why = format!("Invalid url in bootstrap.servers: {server}; write host:port");
-            t.errors
-                .push(ConfigError::invalid(&property.option, &property.value, why));
+            t.errors.push(ConfigError::invalid(&property.option, &property.value, why));
             return;
         }
         servers.push(server);
@@ -247,13 +209,9 @@ fn bootstrap_servers(t: &mut Translation) {
 /// A first wait and its limit, which librdkafka wants in this order; Java takes the first wait as the limit otherwise.
 fn backoff(t: &mut Translation, name: &str, default: i64, range: std::ops::RangeInclusive<i64>) {
     let (first_name, max_name) = (format!("{name}.ms"), format!("{name}.max.ms"));
-    let (first, option) = t
-        .take_number(&first_name, ("LONG", 0))
-        .unwrap_or((default, first_name.clone()));
+    let (first, option) = t.take_number(&first_name, ("LONG", 0)).unwrap_or((default, first_name.clone()));
     t.set_limited(&first_name, first, &range, &option);
-    let (max, option) = t
-        .take_number(&max_name, ("LONG", 0))
-        .unwrap_or((1_000, max_name.clone()));
+    let (max, option) = t.take_number(&max_name, ("LONG", 0)).unwrap_or((1_000, max_name.clone()));
     t.set_limited(&max_name, max.max(first), &range, &option);
 }
 
@@ -263,8 +221,7 @@ fn delivery(t: &mut Translation, linger: i64, request_timeout: i64) {
         Some((timeout, option)) if timeout < LARGEST_INT => {
             if timeout < linger.saturating_add(request_timeout) {
                 let why = "should be equal to or larger than linger.ms + request.timeout.ms";
-                t.errors
-                    .push(ConfigError::invalid(&option, &timeout.to_string(), why));
+                t.errors.push(ConfigError::invalid(&option, &timeout.to_string(), why));
             }
             t.set("delivery.timeout.ms", timeout.to_string());
         }
@@ -273,10 +230,7 @@ fn delivery(t: &mut Translation, linger: i64, request_timeout: i64) {
 }
 
 fn compression(t: &mut Translation) {
-    let kind = t.take_word(
-        "compression.type",
-        &["none", "gzip", "snappy", "lz4", "zstd"],
-    );
+    let kind = t.take_word("compression.type", &["none", "gzip", "snappy", "lz4", "zstd"]);
     let kind = kind.map_or_else(|| "none".to_owned(), |property| property.value);
     for (codec, least) in [("gzip", -1), ("lz4", 1), ("zstd", -131_072)] {
         let level = t.take_number(&format!("compression.{codec}.level"), ("INT", least));
@@ -289,25 +243,15 @@ fn compression(t: &mut Translation) {
 
 /// Keyed records must meet those of Java producers: murmur2, where librdkafka would take CRC32.
 fn partitioner(t: &mut Translation) {
-    let ignore_keys = t
-        .take_word("partitioner.ignore.keys", BOOLEAN)
-        .is_some_and(|property| property.value == "true");
+    let ignore_keys = t.take_word("partitioner.ignore.keys", BOOLEAN).is_some_and(|property| property.value == "true");
     let class = t.take_text("partitioner.class");
-    let kind = match class
-        .as_ref()
-        .map(|property| property.value.rsplit('.').next().unwrap_or_default())
-    {
+    let kind = match class.as_ref().map(|property| property.value.rsplit('.').next().unwrap_or_default()) {
         None | Some("DefaultPartitioner") if !ignore_keys => "murmur2_random",
-        None
-        | Some("DefaultPartitioner" | "UniformStickyPartitioner" | "RoundRobinPartitioner") => {
-            "random"
-        }
+        None | Some("DefaultPartitioner" | "UniformStickyPartitioner" | "RoundRobinPartitioner") => "random",
         Some(_) => {
             if let Some(property) = class {
-                let why =
-                    "this worker runs no Java classes; leave it out for Java's default partitioner";
-                t.errors
-                    .push(ConfigError::invalid(&property.option, &property.value, why));
+                let why = "this worker runs no Java classes; leave it out for Java's default partitioner";
+                t.errors.push(ConfigError::invalid(&property.option, &property.value, why));
             }
             return;
         }
@@ -322,12 +266,8 @@ fn idempotence(t: &mut Translation) {
     let acks = t.take_word("acks", &["all", "-1", "0", "1"]);
     let in_flight = t.take_number("max.in.flight.requests.per.connection", ("INT", 1));
     let retries = t.take_number("retries", ("INT", 0));
-    let acks_all = acks
-        .as_ref()
-        .is_none_or(|property| matches!(property.value.as_str(), "all" | "-1"));
-    let few = in_flight
-        .as_ref()
-        .is_none_or(|(number, _)| *number <= IDEMPOTENT_IN_FLIGHT);
+    let acks_all = acks.as_ref().is_none_or(|property| matches!(property.value.as_str(), "all" | "-1"));
+    let few = in_flight.as_ref().is_none_or(|(number, _)| *number <= IDEMPOTENT_IN_FLIGHT);
     let retrying = retries.as_ref().is_none_or(|(number, _)| *number > 0);
     let on = match &wanted {
         Some(property) if property.value == "true" => {
@@ -336,14 +276,8 @@ fn idempotence(t: &mut Translation) {
                     acks_all,
                     "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.",
                 ),
-                (
-                    few,
-                    "Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer.",
-                ),
-                (
-                    retrying,
-                    "Must set retries to non-zero when using the idempotent producer.",
-                ),
+                (few, "Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer."),
+                (retrying, "Must set retries to non-zero when using the idempotent producer."),
             ] {
                 if !fine {
                     t.errors.push(ConfigError::sentence(&property.option, why));
@@ -357,17 +291,9 @@ fn idempotence(t: &mut Translation) {
     // Without idempotence Connect's own default keeps the order over retries.
     let default_in_flight = if on { IDEMPOTENT_IN_FLIGHT } else { 1 };
     let (in_flight, option) = in_flight.unwrap_or((default_in_flight, String::new()));
-    t.set_limited(
-        "max.in.flight.requests.per.connection",
-        in_flight,
-        &(1..=1_000_000),
-        &option,
-    );
+    t.set_limited("max.in.flight.requests.per.connection", in_flight, &(1..=1_000_000), &option);
     t.set("enable.idempotence", on.to_string());
-    t.set(
-        "acks",
-        acks.map_or_else(|| "all".to_owned(), |property| property.value),
-    );
+    t.set("acks", acks.map_or_else(|| "all".to_owned(), |property| property.value));
     if let Some((retries, _)) = retries {
         t.set("retries", retries.to_string());
     }

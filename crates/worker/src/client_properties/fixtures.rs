@@ -61,7 +61,5 @@ pub(crate) const KEY_PKCS12: &str = "\
 
 /// The bytes of one of the stores.
 pub(crate) fn bytes(store: &str) -> Vec<u8> {
-    base64::engine::general_purpose::STANDARD
-        .decode(store)
-        .unwrap()
+    base64::engine::general_purpose::STANDARD.decode(store).unwrap()
 }

@@ -18,10 +18,7 @@ pub(super) struct LoginModule {
 impl fmt::Debug for LoginModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options: Vec<_> = self.options.keys().collect();
-        f.debug_struct("LoginModule")
-            .field("class", &self.class)
-            .field("options", &options)
-            .finish()
+        f.debug_struct("LoginModule").field("class", &self.class).field("options", &options).finish()
     }
 }
 
@@ -35,9 +32,7 @@ enum Token {
 
 /// Parses exactly one login module. Errors quote nothing of the text, because any part of a malformed one may be a secret.
 pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
-    let mut tokens = Tokens {
-        rest: text.chars().peekable(),
-    };
+    let mut tokens = Tokens { rest: text.chars().peekable() };
     let Some(Token::Text(class)) = tokens.next() else {
         return Err("Login module not specified in JAAS config");
     };
@@ -46,13 +41,8 @@ pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
         Some(Token::Text(flag)) => flag.to_ascii_uppercase(),
         Some(_) => String::new(),
     };
-    if !matches!(
-        flag.as_str(),
-        "REQUIRED" | "REQUISITE" | "SUFFICIENT" | "OPTIONAL"
-    ) {
-        return Err(
-            "Invalid login module control flag in JAAS config: write `required` after the class name",
-        );
+    if !matches!(flag.as_str(), "REQUIRED" | "REQUISITE" | "SUFFICIENT" | "OPTIONAL") {
+        return Err("Invalid login module control flag in JAAS config: write `required` after the class name");
     }
     let mut options = HashMap::new();
     loop {
@@ -67,17 +57,13 @@ pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
         match (tokens.next(), tokens.next()) {
             (Some(Token::Symbol('=')), Some(Token::Text(value))) => options.insert(key, value),
             _ => {
-                return Err(
-                    "Value not specified for a key in JAAS config: write every option as key=\"value\"",
-                );
+                return Err("Value not specified for a key in JAAS config: write every option as key=\"value\"");
             }
         };
     }
     match tokens.next() {
         None => Ok(LoginModule { class, options }),
-        Some(_) => {
-            Err("JAAS config property contains more than one login module, should be 1 module")
-        }
+        Some(_) => Err("JAAS config property contains more than one login module, should be 1 module"),
     }
 }
 
@@ -119,11 +105,7 @@ fn is_word(c: char) -> bool {
 
 impl Tokens<'_> {
     fn number(&mut self) -> Token {
-        while self
-            .rest
-            .next_if(|c| c.is_ascii_digit() || *c == '.')
-            .is_some()
-        {}
+        while self.rest.next_if(|c| c.is_ascii_digit() || *c == '.').is_some() {}
         Token::Number
     }
 
@@ -184,10 +166,7 @@ mod tests {
     use super::*;
 
     fn option(text: &str, key: &str) -> String {
-        parse(&format!("org.example.Module required {text};"))
-            .unwrap()
-            .options[key]
-            .clone()
+        parse(&format!("org.example.Module required {text};")).unwrap().options[key].clone()
     }
 
     #[test]
@@ -197,10 +176,7 @@ mod tests {
              /* another; */ password='p \"w\"' ;  ",
         )
         .unwrap();
-        assert_eq!(
-            module.class,
-            "org.apache.kafka.common.security.plain.PlainLoginModule"
-        );
+        assert_eq!(module.class, "org.apache.kafka.common.security.plain.PlainLoginModule");
         assert_eq!(module.options["username"], "u");
         assert_eq!(module.options["password"], "p \"w\"");
         assert_eq!(module.options.len(), 2);

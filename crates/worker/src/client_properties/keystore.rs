@@ -17,7 +17,8 @@ pub(super) struct Identity {
 
 const JKS_MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
 const JCEKS_MAGIC: [u8; 4] = [0xce, 0xce, 0xce, 0xce];
-const CONVERT: &str = "convert it with `keytool -importkeystore -srckeystore OLD -destkeystore NEW.p12 -deststoretype PKCS12`";
+const CONVERT: &str =
+    "convert it with `keytool -importkeystore -srckeystore OLD -destkeystore NEW.p12 -deststoretype PKCS12`";
 
 enum Format {
     Jks,
@@ -28,9 +29,7 @@ fn format(bytes: &[u8]) -> Result<Format, String> {
     if bytes.starts_with(&JKS_MAGIC) {
         Ok(Format::Jks)
     } else if bytes.starts_with(&JCEKS_MAGIC) {
-        Err(format!(
-            "it is a JCEKS store, which this worker cannot read: {CONVERT}"
-        ))
+        Err(format!("it is a JCEKS store, which this worker cannot read: {CONVERT}"))
     } else if bytes.first() == Some(&0x30) {
         Ok(Format::Pkcs12)
     } else if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
@@ -57,10 +56,7 @@ pub(super) fn trusted_certificates(bytes: &[u8], password: Option<&str>) -> Resu
             let store = open_pkcs12(bytes, password)?;
             // The certificates of a key's chain are nobody's authorities, and cannot be told from the others here.
             if store.pkey.is_some() {
-                return Err(
-                    "it holds a private key: use a truststore that holds only trusted certificates"
-                        .to_owned(),
-                );
+                return Err("it holds a private key: use a truststore that holds only trusted certificates".to_owned());
             }
             store.ca.into_iter().flatten().collect()
         }
@@ -72,54 +68,39 @@ pub(super) fn trusted_certificates(bytes: &[u8], password: Option<&str>) -> Resu
 }
 
 /// The private key of a JKS or PKCS12 keystore and its chain. `key_password` is the store's unless the user gave another.
-pub(super) fn identity(
-    bytes: &[u8],
-    password: Option<&str>,
-    key_password: Option<&str>,
-) -> Result<Identity, String> {
+pub(super) fn identity(bytes: &[u8], password: Option<&str>, key_password: Option<&str>) -> Result<Identity, String> {
     let password = password.ok_or("it needs ssl.keystore.password")?;
     let key_password = key_password.unwrap_or(password);
     let (key, chain) = match format(bytes)? {
         Format::Jks => {
-            let mut keys = read_jks(bytes, Some(password))?
-                .into_iter()
-                .filter_map(|entry| match entry {
-                    JksEntry::Key { protected, chain } => Some((protected, chain)),
-                    JksEntry::Trusted(_) => None,
-                });
+            let mut keys = read_jks(bytes, Some(password))?.into_iter().filter_map(|entry| match entry {
+                JksEntry::Key { protected, chain } => Some((protected, chain)),
+                JksEntry::Trusted(_) => None,
+            });
             let (protected, chain) = keys.next().ok_or("it holds no private key")?;
             if keys.next().is_some() {
                 return Err("it holds more than one private key: keep one".to_owned());
             }
             let der = unprotect(protected, key_password)?;
-            let key = PKey::private_key_from_pkcs8(&der)
-                .map_err(|_| "its private key is broken".to_owned())?;
+            let key = PKey::private_key_from_pkcs8(&der).map_err(|_| "its private key is broken".to_owned())?;
             let chain: Result<Vec<_>, _> = chain.into_iter().map(X509::from_der).collect();
-            (
-                key,
-                chain.map_err(|_| "it holds a broken certificate".to_owned())?,
-            )
+            (key, chain.map_err(|_| "it holds a broken certificate".to_owned())?)
         }
         Format::Pkcs12 => {
             if key_password != password {
-                return Err("a PKCS12 store has one password: ssl.key.password must equal ssl.keystore.password".to_owned());
+                return Err(
+                    "a PKCS12 store has one password: ssl.key.password must equal ssl.keystore.password".to_owned()
+                );
             }
             let store = open_pkcs12(bytes, password)?;
             let key = store.pkey.ok_or("it holds no private key")?;
-            let own = store
-                .cert
-                .ok_or("it holds no certificate for its private key")?;
+            let own = store.cert.ok_or("it holds no certificate for its private key")?;
             (key, in_order(own, store.ca.into_iter().flatten().collect()))
         }
     };
     check_pair(&key, chain.first())?;
-    let pem = key
-        .private_key_to_pem_pkcs8()
-        .map_err(|_| "its private key cannot be written as PEM".to_owned())?;
-    Ok(Identity {
-        key: text(pem)?,
-        chain: pem_chain(&chain)?,
-    })
+    let pem = key.private_key_to_pem_pkcs8().map_err(|_| "its private key cannot be written as PEM".to_owned())?;
+    Ok(Identity { key: text(pem)?, chain: pem_chain(&chain)? })
 }
 
 /// Checks that a PEM text holds at least one certificate and none that is broken.
@@ -132,31 +113,27 @@ pub(super) fn check_pem_certificates(pem: &[u8]) -> Result<(), String> {
 }
 
 /// Checks that PEM texts of a key and of its chain can be read and belong together.
-pub(super) fn check_pem_identity(
-    key: &[u8],
-    password: Option<&str>,
-    chain: &[u8],
-) -> Result<(), String> {
+pub(super) fn check_pem_identity(key: &[u8], password: Option<&str>, chain: &[u8]) -> Result<(), String> {
     let key = match password {
         // A callback that gives no password keeps OpenSSL from asking on the terminal.
         None => PKey::private_key_from_pem_callback(key, |_| Ok(0)),
         Some(password) => PKey::private_key_from_pem_passphrase(key, password.as_bytes()),
     };
-    let key = key.map_err(|_| "its private key cannot be read: it must be PEM, with the right ssl.key.password if it is encrypted")?;
+    let key = key.map_err(
+        |_| "its private key cannot be read: it must be PEM, with the right ssl.key.password if it is encrypted",
+    )?;
     check_pem_certificates(chain)?;
-    let chain =
-        X509::stack_from_pem(chain).map_err(|_| "it holds a broken PEM certificate".to_owned())?;
+    let chain = X509::stack_from_pem(chain).map_err(|_| "it holds a broken PEM certificate".to_owned())?;
     check_pair(&key, chain.first())
 }
 
 /// The chain from the client's own certificate upwards, as TLS wants it; what does not belong to it is left out.
 fn in_order(own: X509, mut others: Vec<X509>) -> Vec<X509> {
     let mut chain = vec![own];
-    while let Some(at) = chain.last().and_then(|last| {
-        others
-            .iter()
-            .position(|other| other.issued(last) == openssl::x509::X509VerifyResult::OK)
-    }) {
+    while let Some(at) = chain
+        .last()
+        .and_then(|last| others.iter().position(|other| other.issued(last) == openssl::x509::X509VerifyResult::OK))
+    {
         chain.push(others.swap_remove(at));
     }
     chain
@@ -184,20 +161,14 @@ fn open_pkcs12(bytes: &[u8], password: &str) -> Result<openssl::pkcs12::ParsedPk
 
 /// RC2 lives in OpenSSL's legacy provider, which is not built in.
 fn is_unsupported(error: &ErrorStack) -> bool {
-    error.errors().iter().any(|error| {
-        error
-            .reason()
-            .is_some_and(|reason| reason.contains("unsupported"))
-    })
+    error.errors().iter().any(|error| error.reason().is_some_and(|reason| reason.contains("unsupported")))
 }
 
 fn pem_chain(certificates: &[X509]) -> Result<String, String> {
     let mut pem = Vec::new();
     for certificate in certificates {
         pem.extend(
-            certificate
-                .to_pem()
-                .map_err(|_| "it holds a certificate that cannot be written as PEM".to_owned())?,
+            certificate.to_pem().map_err(|_| "it holds a certificate that cannot be written as PEM".to_owned())?,
         );
     }
     text(pem)
@@ -209,20 +180,13 @@ fn text(pem: Vec<u8>) -> Result<String, String> {
 
 enum JksEntry<'a> {
     Trusted(&'a [u8]),
-    Key {
-        protected: &'a [u8],
-        chain: Vec<&'a [u8]>,
-    },
+    Key { protected: &'a [u8], chain: Vec<&'a [u8]> },
 }
 
 const DIGEST_BYTES: usize = 20;
 
 fn read_jks<'a>(bytes: &'a [u8], password: Option<&str>) -> Result<Vec<JksEntry<'a>>, String> {
-    let content = bytes
-        .len()
-        .checked_sub(DIGEST_BYTES)
-        .map(|end| &bytes[..end])
-        .ok_or(TRUNCATED)?;
+    let content = bytes.len().checked_sub(DIGEST_BYTES).map(|end| &bytes[..end]).ok_or(TRUNCATED)?;
     if let Some(password) = password {
         let mut digest = Sha1::new();
         digest.update(&utf16(password));
@@ -233,9 +197,7 @@ fn read_jks<'a>(bytes: &'a [u8], password: Option<&str>) -> Result<Vec<JksEntry<
             return Err("its password is wrong, or it is damaged".to_owned());
         }
     }
-    let mut reader = JksReader {
-        rest: &content[JKS_MAGIC.len()..],
-    };
+    let mut reader = JksReader { rest: &content[JKS_MAGIC.len()..] };
     let version = reader.u32()?;
     if version != 1 && version != 2 {
         return Err(format!("JKS version {version} is unknown"));
@@ -278,8 +240,7 @@ impl<'a> JksReader<'a> {
     }
 
     fn u16(&mut self) -> Result<u16, String> {
-        self.take(2)
-            .map(|bytes| u16::from(bytes[0]) << 8 | u16::from(bytes[1]))
+        self.take(2).map(|bytes| u16::from(bytes[0]) << 8 | u16::from(bytes[1]))
     }
 
     fn u32(&mut self) -> Result<u32, String> {
@@ -303,18 +264,13 @@ impl<'a> JksReader<'a> {
 }
 
 /// DER of the OID 1.3.6.1.4.1.42.2.17.1.1, which names the key protection of JKS.
-const PROTECTION_OID: &[u8] = &[
-    0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x2a, 0x02, 0x11, 0x01, 0x01,
-];
+const PROTECTION_OID: &[u8] = &[0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x2a, 0x02, 0x11, 0x01, 0x01];
 
 /// Removes the key protection of JKS: salt, key XOR a chain of SHA-1 digests, digest of the plain key.
 fn unprotect(protected: &[u8], password: &str) -> Result<Vec<u8>, String> {
     // EncryptedPrivateKeyInfo: the last element is the octet string with the payload.
-    let at = protected
-        .windows(PROTECTION_OID.len())
-        .position(|window| window == PROTECTION_OID);
-    let at =
-        at.ok_or_else(|| format!("its private key is protected in an unknown way: {CONVERT}"))?;
+    let at = protected.windows(PROTECTION_OID.len()).position(|window| window == PROTECTION_OID);
+    let at = at.ok_or_else(|| format!("its private key is protected in an unknown way: {CONVERT}"))?;
     let mut rest = &protected[at + PROTECTION_OID.len()..];
     if let [0x05, 0x00, after @ ..] = rest {
         rest = after;
@@ -338,11 +294,7 @@ fn unprotect(protected: &[u8], password: &str) -> Result<Vec<u8>, String> {
         link = digest(&link).to_vec();
         plain.extend(block.iter().zip(&link).map(|(byte, mask)| byte ^ mask));
     }
-    if digest(&plain) == check {
-        Ok(plain)
-    } else {
-        Err("ssl.key.password is wrong for its private key".to_owned())
-    }
+    if digest(&plain) == check { Ok(plain) } else { Err("ssl.key.password is wrong for its private key".to_owned()) }
 }
 
 /// The content of a DER OCTET STRING.
@@ -355,15 +307,8 @@ fn octet_string(der: &[u8]) -> Option<&[u8]> {
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)
     } else {
-        let (bytes, rest) = rest
-            .split_at_checked(usize::from(first & 0x7f))
-            .filter(|(bytes, _)| bytes.len() <= 4)?;
-        (
-            bytes
-                .iter()
-                .fold(0, |length, byte| length << 8 | usize::from(*byte)),
-            rest,
-        )
+        let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f)).filter(|(bytes, _)| bytes.len() <= 4)?;
+        (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
     };
     rest.get(..length)
 }
@@ -391,96 +336,48 @@ mod tests {
             let error = trusted_certificates(&bytes(store), Some("changedit")).unwrap_err();
             assert!(error.contains("password is wrong"), "{error}");
         }
+        assert!(trusted_certificates(&bytes(fixtures::TRUST_JKS), None).is_ok(), "a JKS digest needs no check");
         assert!(
-            trusted_certificates(&bytes(fixtures::TRUST_JKS), None).is_ok(),
-            "a JKS digest needs no check"
-        );
-        assert!(
-            trusted_certificates(&bytes(fixtures::TRUST_PKCS12), None)
-                .unwrap_err()
-                .contains("ssl.truststore.password")
+            trusted_certificates(&bytes(fixtures::TRUST_PKCS12), None).unwrap_err().contains("ssl.truststore.password")
         );
     }
 
     #[test]
     fn reads_keystores_of_keytool() {
-        let jks = identity(
-            &bytes(fixtures::KEY_JKS),
-            Some("storepass"),
-            Some("keypass1"),
-        )
-        .unwrap();
+        let jks = identity(&bytes(fixtures::KEY_JKS), Some("storepass"), Some("keypass1")).unwrap();
         let pkcs12 = identity(&bytes(fixtures::KEY_PKCS12), Some("storepass"), None).unwrap();
         assert!(jks.key.starts_with("-----BEGIN PRIVATE KEY-----"));
         assert_eq!((jks.key, jks.chain), (pkcs12.key, pkcs12.chain));
         assert!(
-            identity(&bytes(fixtures::KEY_JKS), Some("storepass"), None)
-                .err()
-                .unwrap()
-                .contains("ssl.key.password")
+            identity(&bytes(fixtures::KEY_JKS), Some("storepass"), None).err().unwrap().contains("ssl.key.password")
         );
-        assert!(
-            identity(&bytes(fixtures::KEY_JKS), Some("x"), None)
-                .err()
-                .unwrap()
-                .contains("password is wrong")
-        );
-        assert!(
-            identity(&bytes(fixtures::KEY_JKS), None, None)
-                .err()
-                .unwrap()
-                .contains("ssl.keystore.password")
-        );
+        assert!(identity(&bytes(fixtures::KEY_JKS), Some("x"), None).err().unwrap().contains("password is wrong"));
+        assert!(identity(&bytes(fixtures::KEY_JKS), None, None).err().unwrap().contains("ssl.keystore.password"));
     }
 
     #[test]
     fn a_store_without_what_is_needed_is_refused() {
         let refused = |result: Result<String, String>| result.unwrap_err();
         assert!(
-            refused(trusted_certificates(
-                &bytes(fixtures::KEY_JKS),
-                Some("storepass")
-            ))
-            .contains("no trusted certificate")
+            refused(trusted_certificates(&bytes(fixtures::KEY_JKS), Some("storepass")))
+                .contains("no trusted certificate")
         );
+        assert!(refused(trusted_certificates(&bytes(fixtures::KEY_PKCS12), Some("storepass"))).contains("private key"));
         assert!(
-            refused(trusted_certificates(
-                &bytes(fixtures::KEY_PKCS12),
-                Some("storepass")
-            ))
-            .contains("private key")
+            identity(&bytes(fixtures::TRUST_JKS), Some("changeit"), None).err().unwrap().contains("no private key")
         );
-        assert!(
-            identity(&bytes(fixtures::TRUST_JKS), Some("changeit"), None)
-                .err()
-                .unwrap()
-                .contains("no private key")
-        );
-        let old = refused(trusted_certificates(
-            &bytes(fixtures::TRUST_PKCS12_OLD),
-            Some("changeit"),
-        ));
+        let old = refused(trusted_certificates(&bytes(fixtures::TRUST_PKCS12_OLD), Some("changeit")));
         assert!(old.contains("RC2") && old.contains("keytool"), "{old}");
+        assert!(refused(trusted_certificates(&[0xce, 0xce, 0xce, 0xce, 0, 0], None)).contains("JCEKS"));
         assert!(
-            refused(trusted_certificates(&[0xce, 0xce, 0xce, 0xce, 0, 0], None)).contains("JCEKS")
+            refused(trusted_certificates(b"-----BEGIN CERTIFICATE-----", None)).contains("set the store type to PEM")
         );
-        assert!(
-            refused(trusted_certificates(b"-----BEGIN CERTIFICATE-----", None))
-                .contains("set the store type to PEM")
-        );
-        assert!(
-            refused(trusted_certificates(b"hello", None)).contains("neither a JKS nor a PKCS12")
-        );
+        assert!(refused(trusted_certificates(b"hello", None)).contains("neither a JKS nor a PKCS12"));
     }
 
     #[test]
     fn truncated_stores_are_errors() {
-        for store in [
-            fixtures::TRUST_JKS,
-            fixtures::KEY_JKS,
-            fixtures::TRUST_PKCS12,
-            fixtures::KEY_PKCS12,
-        ] {
+        for store in [fixtures::TRUST_JKS, fixtures::KEY_JKS, fixtures::TRUST_PKCS12, fixtures::KEY_PKCS12] {
             let whole = bytes(store);
             for end in 0..whole.len() {
                 assert!(trusted_certificates(&whole[..end], Some("changeit")).is_err());
@@ -492,39 +389,20 @@ mod tests {
     #[test]
     fn pem_key_and_chain_must_belong_together() {
         let own = identity(&bytes(fixtures::KEY_PKCS12), Some("storepass"), None).unwrap();
-        assert_eq!(
-            check_pem_identity(own.key.as_bytes(), None, own.chain.as_bytes()),
-            Ok(())
-        );
-        let group =
-            openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1).unwrap();
+        assert_eq!(check_pem_identity(own.key.as_bytes(), None, own.chain.as_bytes()), Ok(()));
+        let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1).unwrap();
         let other = PKey::from_ec_key(openssl::ec::EcKey::generate(&group).unwrap()).unwrap();
         let plain = other.private_key_to_pem_pkcs8().unwrap();
-        assert!(
-            check_pem_identity(&plain, None, own.chain.as_bytes())
-                .unwrap_err()
-                .contains("does not belong")
-        );
+        assert!(check_pem_identity(&plain, None, own.chain.as_bytes()).unwrap_err().contains("does not belong"));
         let key = PKey::private_key_from_pem(own.key.as_bytes()).unwrap();
         let cipher = openssl::symm::Cipher::aes_128_cbc();
-        let encrypted = key
-            .private_key_to_pem_pkcs8_passphrase(cipher, b"right")
-            .unwrap();
-        assert_eq!(
-            check_pem_identity(&encrypted, Some("right"), own.chain.as_bytes()),
-            Ok(())
-        );
+        let encrypted = key.private_key_to_pem_pkcs8_passphrase(cipher, b"right").unwrap();
+        assert_eq!(check_pem_identity(&encrypted, Some("right"), own.chain.as_bytes()), Ok(()));
         for wrong in [None, Some("wrong")] {
             assert!(
-                check_pem_identity(&encrypted, wrong, own.chain.as_bytes())
-                    .unwrap_err()
-                    .contains("ssl.key.password")
+                check_pem_identity(&encrypted, wrong, own.chain.as_bytes()).unwrap_err().contains("ssl.key.password")
             );
         }
-        assert!(
-            check_pem_certificates(b"")
-                .unwrap_err()
-                .contains("BEGIN CERTIFICATE")
-        );
+        assert!(check_pem_certificates(b"").unwrap_err().contains("BEGIN CERTIFICATE"));
     }
 }

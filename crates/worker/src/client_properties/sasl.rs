@@ -10,25 +10,18 @@ const OTHER_WAYS: &str = "use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or TLS client 
 
 /// Translates `sasl.*`. Everything that changes how the client authenticates and cannot be honoured is an error.
 pub(super) fn translate(t: &mut Translation) {
-    for handler in [
-        "sasl.client.callback.handler.class",
-        "sasl.login.callback.handler.class",
-        "sasl.login.class",
-    ] {
+    for handler in ["sasl.client.callback.handler.class", "sasl.login.callback.handler.class", "sasl.login.class"] {
         if let Some(property) = t.take_text(handler) {
             if property.value.ends_with("OAuthBearerLoginCallbackHandler") {
                 refuse_oidc(t, &property.option, &property.value);
             } else {
                 let why = format!("this worker runs no Java classes; {OTHER_WAYS}");
-                t.errors
-                    .push(ConfigError::invalid(&property.option, &property.value, why));
+                t.errors.push(ConfigError::invalid(&property.option, &property.value, why));
             }
         }
     }
     let mechanism = t.take_text(MECHANISM);
-    let option = mechanism
-        .as_ref()
-        .map_or_else(|| MECHANISM.to_owned(), |property| property.option.clone());
+    let option = mechanism.as_ref().map_or_else(|| MECHANISM.to_owned(), |property| property.option.clone());
     // Kafka's own default.
     let mechanism = mechanism.map_or_else(|| "GSSAPI".to_owned(), |property| property.value);
     match mechanism.as_str() {
@@ -44,8 +37,7 @@ pub(super) fn translate(t: &mut Translation) {
         }
         "AWS_MSK_IAM" => {
             let why = "IAM needs Amazon's Java library; enable SASL/SCRAM or mutual TLS on the MSK cluster";
-            t.errors
-                .push(ConfigError::invalid(&option, "AWS_MSK_IAM", why));
+            t.errors.push(ConfigError::invalid(&option, "AWS_MSK_IAM", why));
         }
         other => {
             let why = format!("the mechanism is unknown; {OTHER_WAYS}");
@@ -63,29 +55,20 @@ fn login_module(t: &mut Translation) -> Option<(String, LoginModule)> {
     match jaas::parse(&property.value) {
         Ok(module) => Some((property.option, module)),
         Err(why) => {
-            t.errors
-                .push(ConfigError::invalid_secret(&property.option, why));
+            t.errors.push(ConfigError::invalid_secret(&property.option, why));
             None
         }
     }
 }
 
 fn password_login(t: &mut Translation, mechanism: &str, option: &str, mut module: LoginModule) {
-    let expected = if mechanism == "PLAIN" {
-        "PlainLoginModule"
-    } else {
-        "ScramLoginModule"
-    };
+    let expected = if mechanism == "PLAIN" { "PlainLoginModule" } else { "ScramLoginModule" };
     if module.class.rsplit('.').next() != Some(expected) {
         let why = format!("{mechanism} needs {expected}, not another login module");
         t.errors.push(ConfigError::invalid_secret(option, why));
         return;
     }
-    if module
-        .options
-        .get("tokenauth")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    {
+    if module.options.get("tokenauth").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         let why = "delegation tokens (tokenauth) are not supported; use a user name and password";
         t.errors.push(ConfigError::invalid_secret(option, why));
     }
@@ -93,10 +76,7 @@ fn password_login(t: &mut Translation, mechanism: &str, option: &str, mut module
     for (key, setting) in [("username", "sasl.username"), ("password", "sasl.password")] {
         match module.options.remove(key) {
             Some(value) => t.set(setting, value),
-            None => t.errors.push(ConfigError::invalid_secret(
-                option,
-                format!("{key}=\"…\" is missing"),
-            )),
+            None => t.errors.push(ConfigError::invalid_secret(option, format!("{key}=\"…\" is missing"))),
         }
     }
 }
@@ -125,9 +105,7 @@ fn oauth_bearer(t: &mut Translation) {
             return;
         }
         match key.as_str() {
-            "unsecuredLoginPrincipalClaimName" => {
-                config.push(format!("principalClaimName={value}"))
-            }
+            "unsecuredLoginPrincipalClaimName" => config.push(format!("principalClaimName={value}")),
             "unsecuredLoginScopeClaimName" => config.push(format!("scopeClaimName={value}")),
             "unsecuredLoginLifetimeSeconds" => config.push(format!("lifeSeconds={value}")),
             key => {
@@ -150,31 +128,21 @@ fn oauth_bearer(t: &mut Translation) {
         }
     }
     if !config.iter().any(|part| part.starts_with("principal=")) {
-        let why = format!(
-            "unsecuredLoginStringClaim_{}=\"…\" is missing",
-            principal_claim(&module)
-        );
+        let why = format!("unsecuredLoginStringClaim_{}=\"…\" is missing", principal_claim(&module));
         t.errors.push(ConfigError::invalid_secret(&option, why));
         return;
     }
-    t.warnings.push(format!(
-        "{option}: unsecured OAUTHBEARER tokens prove nothing; use them for tests only"
-    ));
+    t.warnings.push(format!("{option}: unsecured OAUTHBEARER tokens prove nothing; use them for tests only"));
     t.set(MECHANISM, "OAUTHBEARER");
     t.set("enable.sasl.oauthbearer.unsecure.jwt", "true");
     t.set("sasl.oauthbearer.config", config.join(" "));
 }
 
 fn principal_claim(module: &LoginModule) -> &str {
-    module
-        .options
-        .get("unsecuredLoginPrincipalClaimName")
-        .map_or("sub", String::as_str)
+    module.options.get("unsecuredLoginPrincipalClaimName").map_or("sub", String::as_str)
 }
 
 fn refuse_oidc(t: &mut Translation, option: &str, value: &str) {
-    let why = format!(
-        "OAUTHBEARER with a token endpoint (OIDC) is not built into this worker; {OTHER_WAYS}"
-    );
+    let why = format!("OAUTHBEARER with a token endpoint (OIDC) is not built into this worker; {OTHER_WAYS}");
     t.errors.push(ConfigError::invalid(option, value, why));
 }

@@ -20,8 +20,7 @@ pub(super) fn translate(t: &mut Translation) {
     cipher_suites(t);
     if let Some(factory) = t.take_text("ssl.engine.factory.class") {
         let why = "this worker runs no Java classes; set truststore and keystore instead";
-        t.errors
-            .push(ConfigError::invalid(&factory.option, &factory.value, why));
+        t.errors.push(ConfigError::invalid(&factory.option, &factory.value, why));
     }
 }
 
@@ -37,10 +36,7 @@ fn truststore(t: &mut Translation) {
                 format!("{} is PEM text: set ssl.truststore.type=PEM", inline.option),
             ));
         } else if let Err(why) = keystore::check_pem_certificates(inline.value.as_bytes()) {
-            t.errors.push(ConfigError::sentence(
-                &inline.option,
-                format!("{}: {why}", inline.option),
-            ));
+            t.errors.push(ConfigError::sentence(&inline.option, format!("{}: {why}", inline.option)));
         } else {
             t.set("ssl.ca.pem", inline.value);
         }
@@ -56,11 +52,8 @@ fn truststore(t: &mut Translation) {
     };
     let translated = if store_type.is_pem() {
         match password {
-            Some(_) => {
-                Err("SSL trust store password cannot be specified for PEM format.".to_owned())
-            }
-            None => keystore::check_pem_certificates(&bytes)
-                .map(|()| ("ssl.ca.location", location.value.clone())),
+            Some(_) => Err("SSL trust store password cannot be specified for PEM format.".to_owned()),
+            None => keystore::check_pem_certificates(&bytes).map(|()| ("ssl.ca.location", location.value.clone())),
         }
     } else {
         let password = password.as_ref().map(|property| property.value.as_str());
@@ -68,9 +61,7 @@ fn truststore(t: &mut Translation) {
     };
     match translated {
         Ok((setting, value)) => t.set(setting, value),
-        Err(why) => t
-            .errors
-            .push(ConfigError::invalid(&location.option, &location.value, why)),
+        Err(why) => t.errors.push(ConfigError::invalid(&location.option, &location.value, why)),
     }
 }
 
@@ -79,13 +70,8 @@ fn key_store(t: &mut Translation) {
     let password = t.take_text("ssl.keystore.password");
     let key_password = t.take_text("ssl.key.password");
     let location = t.take_text("ssl.keystore.location");
-    let inline = (
-        t.take_text("ssl.keystore.key"),
-        t.take_text("ssl.keystore.certificate.chain"),
-    );
-    let key_secret = key_password
-        .as_ref()
-        .map(|property| property.value.as_str());
+    let inline = (t.take_text("ssl.keystore.key"), t.take_text("ssl.keystore.certificate.chain"));
+    let key_secret = key_password.as_ref().map(|property| property.value.as_str());
     match (inline, location) {
         ((None, None), None) => {}
         ((Some(key), Some(chain)), None) => {
@@ -96,11 +82,7 @@ fn key_store(t: &mut Translation) {
                 ));
                 return;
             }
-            match keystore::check_pem_identity(
-                key.value.as_bytes(),
-                key_secret,
-                chain.value.as_bytes(),
-            ) {
+            match keystore::check_pem_identity(key.value.as_bytes(), key_secret, chain.value.as_bytes()) {
                 Ok(()) => {
                     t.set("ssl.key.pem", key.value);
                     t.set("ssl.certificate.pem", chain.value);
@@ -115,10 +97,7 @@ fn key_store(t: &mut Translation) {
         )),
         ((Some(one), _) | (None, Some(one)), Some(_)) => t.errors.push(ConfigError::sentence(
             &one.option,
-            format!(
-                "{} and ssl.keystore.location exclude each other: keep one",
-                one.option
-            ),
+            format!("{} and ssl.keystore.location exclude each other: keep one", one.option),
         )),
         ((None, None), Some(location)) => {
             let Some(bytes) = read(t, &location) else {
@@ -180,8 +159,7 @@ fn store_type(t: &mut Translation, name: &str) -> StoreType {
         "JKS" | "PKCS12" => StoreType::Java,
         _ => {
             let why = "this worker reads PEM, PKCS12 and JKS stores";
-            t.errors
-                .push(ConfigError::invalid(&property.option, &property.value, why));
+            t.errors.push(ConfigError::invalid(&property.option, &property.value, why));
             StoreType::Java
         }
     }
@@ -193,13 +171,9 @@ fn read(t: &mut Translation, location: &Property) -> Option<Vec<u8>> {
             return Err(io::Error::other("it is not a regular file"));
         }
         let mut bytes = Vec::new();
-        File::open(&location.value)?
-            .take(MAX_STORE_BYTES + 1)
-            .read_to_end(&mut bytes)?;
+        File::open(&location.value)?.take(MAX_STORE_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_STORE_BYTES {
-            return Err(io::Error::other(format!(
-                "it has more than the limit of {MAX_STORE_BYTES} bytes"
-            )));
+            return Err(io::Error::other(format!("it has more than the limit of {MAX_STORE_BYTES} bytes")));
         }
         Ok(bytes)
     };
@@ -207,8 +181,7 @@ fn read(t: &mut Translation, location: &Property) -> Option<Vec<u8>> {
         Ok(bytes) => Some(bytes),
         Err(error) => {
             let why = format!("the file cannot be read: {error}");
-            t.errors
-                .push(ConfigError::invalid(&location.option, &location.value, why));
+            t.errors.push(ConfigError::invalid(&location.option, &location.value, why));
             None
         }
     }
@@ -223,8 +196,7 @@ fn endpoint_identification(t: &mut Translation) {
         "" => t.set("ssl.endpoint.identification.algorithm", "none"),
         _ => {
             let why = "use https, or an empty value to accept any host name";
-            t.errors
-                .push(ConfigError::invalid(&property.option, &property.value, why));
+            t.errors.push(ConfigError::invalid(&property.option, &property.value, why));
         }
     }
 }
@@ -235,24 +207,17 @@ fn protocols(t: &mut Translation) {
         return;
     };
     let protocols: Vec<&str> = property.value.split(',').map(str::trim).collect();
-    let has = |wanted: &str| {
-        protocols
-            .iter()
-            .any(|protocol| protocol.eq_ignore_ascii_case(wanted))
-    };
+    let has = |wanted: &str| protocols.iter().any(|protocol| protocol.eq_ignore_ascii_case(wanted));
     if has("TLSv1.2") && has("TLSv1.3") && protocols.len() == 2 {
         return;
     }
     if has("TLSv1.2") {
         let note = "uses TLSv1.2 and TLSv1.3, whichever is the newest that both sides know";
-        t.warnings.push(format!(
-            "{}={}: this worker {note}",
-            property.option, property.value
-        ));
+        t.warnings.push(format!("{}={}: this worker {note}", property.option, property.value));
     } else {
-        let why = "this worker cannot switch off TLSv1.2; write TLSv1.2,TLSv1.3 (the newest that both sides know is used)";
-        t.errors
-            .push(ConfigError::invalid(&property.option, &property.value, why));
+        let why =
+            "this worker cannot switch off TLSv1.2; write TLSv1.2,TLSv1.3 (the newest that both sides know is used)";
+        t.errors.push(ConfigError::invalid(&property.option, &property.value, why));
     }
 }
 
@@ -262,29 +227,21 @@ fn cipher_suites(t: &mut Translation) {
         return;
     };
     let mut names = Vec::new();
-    for suite in property
-        .value
-        .split(',')
-        .map(str::trim)
-        .filter(|suite| !suite.is_empty())
-    {
+    for suite in property.value.split(',').map(str::trim).filter(|suite| !suite.is_empty()) {
         match openssl_name(suite) {
             Some(name) => names.push(name),
             // The suites of TLS 1.3 are always on.
             None if suite.starts_with("TLS_AES_") || suite == "TLS_CHACHA20_POLY1305_SHA256" => {}
             None => {
-                let why =
-                    format!("{suite} is unknown here; use ECDHE suites with AES GCM or CHACHA20");
-                t.errors
-                    .push(ConfigError::invalid(&property.option, &property.value, why));
+                let why = format!("{suite} is unknown here; use ECDHE suites with AES GCM or CHACHA20");
+                t.errors.push(ConfigError::invalid(&property.option, &property.value, why));
                 return;
             }
         }
     }
     if names.is_empty() {
         let why = "the suites of TLS 1.3 cannot be chosen one by one; remove the option or name suites of TLS 1.2";
-        t.errors
-            .push(ConfigError::invalid(&property.option, &property.value, why));
+        t.errors.push(ConfigError::invalid(&property.option, &property.value, why));
         return;
     }
     t.set("ssl.cipher.suites", names.join(":"));

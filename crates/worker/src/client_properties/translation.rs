@@ -40,16 +40,9 @@ pub(super) struct Number {
 
 impl Translation {
     /// Adds a layer of properties; later layers replace earlier ones.
-    pub(super) fn layer<'a>(
-        &mut self,
-        prefix: &str,
-        properties: impl Iterator<Item = (&'a str, &'a str)>,
-    ) {
+    pub(super) fn layer<'a>(&mut self, prefix: &str, properties: impl Iterator<Item = (&'a str, &'a str)>) {
         for (name, value) in properties {
-            let property = Property {
-                value: value.trim().to_owned(),
-                option: format!("{prefix}{name}"),
-            };
+            let property = Property { value: value.trim().to_owned(), option: format!("{prefix}{name}") };
             self.properties.insert(name.to_owned(), property);
         }
     }
@@ -61,16 +54,13 @@ impl Translation {
 
     /// Takes a property; an empty one counts as not set.
     pub(super) fn take_text(&mut self, name: &str) -> Option<Property> {
-        self.take(name)
-            .filter(|property| !property.value.is_empty())
+        self.take(name).filter(|property| !property.value.is_empty())
     }
 
     /// Takes all properties whose names begin with `prefix`.
     pub(super) fn take_prefix(&mut self, prefix: &str) -> Vec<(String, Property)> {
         let all = std::mem::take(&mut self.properties);
-        let (taken, rest): (IndexMap<_, _>, _) = all
-            .into_iter()
-            .partition(|(name, _)| name.starts_with(prefix));
+        let (taken, rest): (IndexMap<_, _>, _) = all.into_iter().partition(|(name, _)| name.starts_with(prefix));
         self.properties = rest;
         taken.into_iter().collect()
     }
@@ -78,10 +68,7 @@ impl Translation {
     /// Takes one of a few words; an unknown one is an error.
     pub(super) fn take_word(&mut self, name: &str, words: &[&str]) -> Option<Property> {
         let mut property = self.take(name)?;
-        match words
-            .iter()
-            .find(|word| word.eq_ignore_ascii_case(&property.value))
-        {
+        match words.iter().find(|word| word.eq_ignore_ascii_case(&property.value)) {
             Some(word) => {
                 property.value = (*word).to_owned();
                 Some(property)
@@ -89,13 +76,9 @@ impl Translation {
             None => {
                 let why = match words {
                     ["true", "false"] => "Expected value to be either true or false".to_owned(),
-                    _ => format!(
-                        "String must be one of (case insensitive): {}",
-                        words.join(", ")
-                    ),
+                    _ => format!("String must be one of (case insensitive): {}", words.join(", ")),
                 };
-                self.errors
-                    .push(ConfigError::invalid(&property.option, &property.value, why));
+                self.errors.push(ConfigError::invalid(&property.option, &property.value, why));
                 None
             }
         }
@@ -103,33 +86,19 @@ impl Translation {
 
     /// A number that stays to be taken; a wrong one is reported when it is.
     pub(super) fn peek_number(&self, name: &str) -> Option<i64> {
-        self.properties
-            .get(name)?
-            .value
-            .parse()
-            .ok()
-            .filter(|number: &i64| (0..=i64::from(i32::MAX)).contains(number))
+        self.properties.get(name)?.value.parse().ok().filter(|number: &i64| (0..=i64::from(i32::MAX)).contains(number))
     }
 
     /// Takes a number that Java accepts.
-    pub(super) fn take_number(
-        &mut self,
-        name: &str,
-        (java_type, least): (&str, i64),
-    ) -> Option<(i64, String)> {
+    pub(super) fn take_number(&mut self, name: &str, (java_type, least): (&str, i64)) -> Option<(i64, String)> {
         let property = self.take(name)?;
-        let largest = if java_type == "INT" {
-            i64::from(i32::MAX)
-        } else {
-            i64::MAX
-        };
+        let largest = if java_type == "INT" { i64::from(i32::MAX) } else { i64::MAX };
         let why = match property.value.parse::<i64>() {
             Ok(number) if number < least => format!("Value must be at least {least}"),
             Ok(number) if number <= largest => return Some((number, property.option)),
             _ => format!("Not a number of type {java_type}"),
         };
-        self.errors
-            .push(ConfigError::invalid(&property.option, &property.value, why));
+        self.errors.push(ConfigError::invalid(&property.option, &property.value, why));
         None
     }
 
@@ -149,17 +118,12 @@ impl Translation {
     }
 
     /// Sets a number that came from `option`, brought into librdkafka's range. -1 as "no value" may become 0 silently.
-    pub(super) fn set_limited(
-        &mut self,
-        setting: &str,
-        value: i64,
-        range: &RangeInclusive<i64>,
-        option: &str,
-    ) {
+    pub(super) fn set_limited(&mut self, setting: &str, value: i64, range: &RangeInclusive<i64>, option: &str) {
         let limited = value.clamp(*range.start(), *range.end());
         if limited != value && (value, limited) != (-1, 0) {
             let (start, end) = (range.start(), range.end());
-            self.warnings.push(format!("{option}={value} is taken as {limited}: the Kafka client here knows {start} to {end}"));
+            self.warnings
+                .push(format!("{option}={value} is taken as {limited}: the Kafka client here knows {start} to {end}"));
         }
         self.set(setting, limited.to_string());
     }

@@ -98,7 +98,7 @@ fn check_change(change: &OffsetChange) -> Result<(), HerderError> {
         return Ok(());
     };
     // With exact numbers, 1.0 and 1e3 are no integers.
-    if !offset.get(SEQUENCE).and_then(Value::as_i64).is_some_and(|sequence| sequence >= 0) {
+    if offset.get(SEQUENCE).and_then(Value::as_i64).is_none_or(|sequence| sequence < 0) {
         return refuse(
             "a source offset of this connector has a sequence, an integer of at least 0: \
              {\"sequence\": 42}; an offset of null resets the partition",

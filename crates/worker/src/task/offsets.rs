@@ -107,7 +107,10 @@ impl TaskOffsets {
         if let Some(flushing) = self.flushing.take()
             && tokio::time::timeout_at(by, flushing).await.is_err()
         {
-            error!("event=offset_commit_failed reason=\"the offset file was not written within {} ms\"", grace.as_millis());
+            error!(
+                "event=offset_commit_failed reason=\"the offset file was not written within {} ms\"",
+                grace.as_millis()
+            );
         }
     }
 
