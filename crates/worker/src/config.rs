@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_websocket_engine::config_def::{
-    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_boolean,
+    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_boolean, parse_list,
 };
 use indexmap::IndexMap;
 
-use crate::client_properties::{self, OverridePolicy};
+use crate::client_properties;
 use crate::convert::{self, Converter};
 use crate::provider::Providers;
 use crate::rest::config::RestConfig;
 
 mod ignored;
+mod override_policy;
+
+pub use override_policy::OverridePolicy;
 
 const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
 const KEY_CONVERTER: &str = "key.converter";
@@ -143,6 +146,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         documentation: "Which producer.override.* and admin.override.* a connector may set: All, None, Principal or \
                         Allowlist (KIP-458).",
         recommended: &["All", "None", "Principal", "Allowlist"],
+        check: Some(override_policy::check),
         ..BASE
     },
     ConfigKey {
@@ -204,9 +208,8 @@ impl WorkerConfig {
         values.check(OPTIONS);
         values.check_converters();
         let rest = RestConfig::parse(&mut values);
-        let policy = OverridePolicy::from_worker(&resolved).map_err(|error| values.errors.push(error.into()));
         values.check_clients();
-        let (Some(providers), Ok(override_policy), true) = (providers, policy, values.errors.is_empty()) else {
+        let (Some(providers), true) = (providers, values.errors.is_empty()) else {
             return Err(values.errors);
         };
         Ok(WorkerConfig {
@@ -218,7 +221,7 @@ impl WorkerConfig {
             topic_creation: values.boolean(TOPIC_CREATION),
             topic_tracking: values.boolean(TOPIC_TRACKING),
             topic_tracking_reset: values.boolean(TOPIC_TRACKING_RESET),
-            override_policy,
+            override_policy: OverridePolicy::new(values.text(OVERRIDE_POLICY), &values.list(OVERRIDE_ALLOWLIST)),
             passwords_hidden: values.boolean(PASSWORDS_HIDDEN),
             providers: Arc::new(providers),
             rest,
@@ -326,6 +329,10 @@ impl Values<'_> {
 
     pub(crate) fn boolean(&self, name: &str) -> bool {
         parse_boolean(self.text(name)).unwrap_or_default()
+    }
+
+    fn list(&self, name: &str) -> Vec<&str> {
+        parse_list(self.text(name))
     }
 
     fn millis(&self, name: &str) -> Duration {

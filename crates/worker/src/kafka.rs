@@ -1,9 +1,13 @@
 //! What the control plane asks of Kafka: which cluster it is.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use rdkafka::admin::AdminClient;
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use tracing::warn;
 
 use crate::client_properties;
@@ -11,11 +15,13 @@ use crate::config::WorkerConfig;
 
 /// As long as Connect's admin client waits (`default.api.timeout.ms`).
 const TIMEOUT: Duration = Duration::from_secs(60);
+const ONE_TRY: Duration = Duration::from_millis(500);
 
-/// The id of the Kafka cluster that the worker's properties lead to. Blocks until Kafka answers.
+/// The id of the Kafka cluster that the worker's properties lead to. Blocks until Kafka answers, refuses the
+/// credentials, or a minute is over.
 ///
 /// # Errors
-/// Connect's sentence when Kafka cannot be reached, with the remedy that it names.
+/// Connect's sentence when Kafka cannot be reached, with the addresses and what the client met last.
 pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
     let settings = client_properties::worker_admin_settings(&worker.properties).map_err(|errors| {
         let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -24,18 +30,53 @@ pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
     for warning in &settings.warnings {
         warn!("event=config_warning {warning}");
     }
-    let mut client = ClientConfig::new();
+    let mut config = ClientConfig::new();
     for (name, value) in &settings.settings {
-        client.set(name, value);
+        config.set(name, value);
     }
-    let failed = |why: String| {
+    let failed = |why: &str| {
         format!(
             "Failed to connect to and describe Kafka cluster. Check worker's broker connection and security properties. \
-             (bootstrap.servers = {}; {why})",
+             (bootstrap.servers = {}: {why})",
             worker.bootstrap_servers
         )
     };
-    let consumer: BaseConsumer = client.create().map_err(|error| failed(error.to_string()))?;
-    let id = consumer.client().fetch_cluster_id(TIMEOUT);
-    id.ok_or_else(|| failed(format!("no answer within {} seconds", TIMEOUT.as_secs())))
+    let client = AdminClient::from_config_and_context(&config, Trouble::default());
+    let client = client.map_err(|error| failed(&error.to_string()))?;
+    let deadline = Instant::now() + TIMEOUT;
+    while Instant::now() < deadline {
+        if let Some(id) = client.inner().fetch_cluster_id(ONE_TRY) {
+            return Ok(id);
+        }
+        let trouble = client.inner().context().last();
+        if let Some((why, true)) = &trouble {
+            return Err(failed(why));
+        }
+    }
+    let last = client.inner().context().last();
+    Err(failed(&last.map_or_else(|| format!("no answer within {} seconds", TIMEOUT.as_secs()), |(why, _)| why)))
+}
+
+/// The last error that the client met.
+#[derive(Default)]
+struct Trouble(Mutex<Option<(String, bool)>>);
+
+impl Trouble {
+    /// The error, and whether trying again is pointless.
+    fn last(&self) -> Option<(String, bool)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Trouble {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let refused = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // "All brokers are down" follows every reason and says less.
+        let says_less = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) && last.is_some();
+        if !says_less && last.as_ref().is_none_or(|(known, _)| known != reason) {
+            warn!(target: "librdkafka", "{reason}");
+            *last = Some((reason.to_owned(), refused));
+        }
+    }
 }

@@ -72,3 +72,30 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (ours, _theirs) = duplex(8);
+        let mut stream = Timed::new(ours, Duration::from_millis(20));
+        let error = stream.write_all(&[0; 64]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_a_little_at_a_time_is_not() {
+        let (ours, mut theirs) = duplex(8);
+        let mut stream = Timed::new(ours, Duration::from_secs(60));
+        let reader = tokio::spawn(async move {
+            let mut taken = [0; 64];
+            theirs.read_exact(&mut taken).await.map(|_| taken)
+        });
+        stream.write_all(&[7; 64]).await.unwrap();
+        assert_eq!(reader.await.unwrap().unwrap(), [7; 64]);
+    }
+}
