@@ -80,9 +80,13 @@ pub fn producer_settings(
     policy: &OverridePolicy,
 ) -> Result<ClientSettings, Vec<ConfigError>> {
     let client_id = format!("connector-producer-{connector}-{task}");
-    let mut t = start(worker, &client_id);
+    let mut t = start(worker, "producer.", &client_id);
     layer(&mut t, worker, "producer.");
     overrides(&mut t, connector_config, "producer.override.", policy);
+    if worker.contains_key("security.protocol") && !t.properties.contains_key("security.protocol") {
+        let note = "security.protocol does not reach the producers of tasks: set producer.security.protocol";
+        t.warnings.push(note.to_owned());
+    }
     let (max_request_size, max_block_ms) = clients::producer(&mut t);
     finish(t, max_request_size, max_block_ms)
 }
@@ -97,7 +101,11 @@ pub fn admin_settings(
     task: u32,
     policy: &OverridePolicy,
 ) -> Result<ClientSettings, Vec<ConfigError>> {
-    let mut t = start(worker, &format!("connector-adminclient-{connector}-{task}"));
+    let mut t = start(
+        worker,
+        "",
+        &format!("connector-adminclient-{connector}-{task}"),
+    );
     worker_layer(&mut t, worker);
     layer(&mut t, worker, "admin.");
     overrides(&mut t, connector_config, "admin.override.", policy);
@@ -109,7 +117,7 @@ pub fn admin_settings(
 pub fn worker_admin_settings(
     worker: &IndexMap<String, String>,
 ) -> Result<ClientSettings, Vec<ConfigError>> {
-    let mut t = start(worker, "connect-websocket-worker");
+    let mut t = start(worker, "", "connect-websocket-worker");
     worker_layer(&mut t, worker);
     finish(t, 0, None)
 }
@@ -119,14 +127,17 @@ pub fn consumer_settings(
     worker: &IndexMap<String, String>,
     client_id: &str,
 ) -> Result<ClientSettings, Vec<ConfigError>> {
-    let mut t = start(worker, client_id);
+    let mut t = start(worker, "consumer.", client_id);
     layer(&mut t, worker, "consumer.");
     clients::consumer(&mut t);
     finish(t, 0, None)
 }
 
-fn start(worker: &IndexMap<String, String>, client_id: &str) -> Translation {
-    let mut t = Translation::default();
+fn start(worker: &IndexMap<String, String>, prefix: &'static str, client_id: &str) -> Translation {
+    let mut t = Translation {
+        prefix,
+        ..Translation::default()
+    };
     let servers = worker
         .get("bootstrap.servers")
         .map(|servers| ("bootstrap.servers", servers.as_str()));

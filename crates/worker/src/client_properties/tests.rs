@@ -434,7 +434,7 @@ fn sasl_that_cannot_be_honoured_is_an_error() {
     );
     assert!(
         with(&[("producer.sasl.jaas.config", "")])
-            .contains("Missing required configuration \"sasl.jaas.config\"")
+            .contains("Missing required configuration \"producer.sasl.jaas.config\"")
     );
     assert!(
         with(&[("producer.security.protocol", "TLS")])
@@ -679,6 +679,13 @@ fn the_admin_client_inherits_from_the_worker() {
     assert_eq!(
         producer["security.protocol"], "plaintext",
         "unprefixed properties do not reach the producer"
+    );
+    let warnings = producer_settings(&worker, &connector, "c", 1, &OverridePolicy::All)
+        .unwrap()
+        .warnings;
+    assert_eq!(
+        warnings,
+        ["security.protocol does not reach the producers of tasks: set producer.security.protocol"]
     );
 }
 
