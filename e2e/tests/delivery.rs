@@ -48,8 +48,18 @@ fn wait_feed(feed: &Server, condition: impl FnMut(&Stats) -> bool) -> Stats {
 /// Every connection ended in a closing handshake, so that nothing is in doubt; what was sent is in `topic` once, in order.
 fn assert_nothing_lost(feed: &Server, consumer: &Consumer, topic: &str) {
     let stats = wait_feed(feed, |stats| stats.open == 0);
-    for connection in &stats.connections {
-        assert_eq!(connection.ended, Some(Ended::ClosedByClient), "{connection:?}");
+    for (i, connection) in stats.connections.iter().enumerate() {
+        let (opened, closed) = (connection.opened_ms, connection.closed_ms.unwrap_or_default());
+        assert_eq!(
+            connection.ended,
+            Some(Ended::ClosedByClient),
+            "connection {i} of {}, open from {opened} to {closed}, {} messages",
+            stats.connections.len(),
+            connection.sent
+        );
+        // Two at a time would be a task that was forgotten.
+        let before = i.checked_sub(1).and_then(|i| stats.connections[i].closed_ms).unwrap_or_default();
+        assert!(opened >= before, "connection {i} was opened at {opened}, the one before closed at {before}");
     }
     consumer.numbers_now(topic, WITHIN).assert_complete(0..=stats.next_n - 1);
 }

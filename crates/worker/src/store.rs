@@ -332,6 +332,27 @@ mod tests {
     }
 
     #[test]
+    fn tasks_may_set_and_flush_at_the_same_time() {
+        let folder = Folder::new("tasks");
+        let store = OffsetStore::open(folder.offsets()).unwrap();
+        std::thread::scope(|scope| {
+            for task in 0..4 {
+                let store = &store;
+                scope.spawn(move || {
+                    for sequence in 0..20 {
+                        let offset = object(json!({ "sequence": sequence }));
+                        store.set("c", &object(json!({ "task": task })), Some(&offset));
+                        store.flush().unwrap();
+                    }
+                });
+            }
+        });
+        let offsets = OffsetStore::open(folder.offsets()).unwrap().connector_offsets("c");
+        assert_eq!(offsets.len(), 4);
+        assert!(offsets.iter().all(|(_, offset)| offset["sequence"] == 19), "{offsets:?}");
+    }
+
+    #[test]
     fn a_reset_offset_stays_as_null() {
         let folder = Folder::new("reset");
         let store = OffsetStore::open(folder.offsets()).unwrap();

@@ -84,6 +84,9 @@ const CONSUMER: &[Number] = &[
 /// What every client has.
 pub(super) fn common(t: &mut Translation) {
     bootstrap_servers(t);
+    t.set("socket.keepalive.enable", "true");
+    // Closing an idle connection is no event: it is opened again when it is needed.
+    t.set("log.connection.close", "false");
     for name in ["client.id", "client.rack"] {
         if let Some(property) = t.take_text(name) {
             t.set(name, property.value);

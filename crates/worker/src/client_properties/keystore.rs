@@ -103,6 +103,38 @@ pub(super) fn identity(bytes: &[u8], password: Option<&str>, key_password: Optio
     Ok(Identity { key: text(pem)?, chain: pem_chain(&chain)? })
 }
 
+/// PEM text out of a property, with one line per line again: Kafka lets any blanks stand for line breaks, as continuation
+/// lines of a properties file leave them. What is no PEM stays as it is.
+pub(super) fn normalized_pem(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 32);
+    let mut rest = text;
+    while let Some((label, body, after)) = next_block(rest) {
+        out.push_str(&format!("-----BEGIN {label}-----\n"));
+        if body.contains(':') {
+            // Old style encryption headers need their own line breaks.
+            out.push_str(body.trim());
+            out.push('\n');
+        } else {
+            let base64: Vec<char> = body.chars().filter(|c| !c.is_whitespace()).collect();
+            for line in base64.chunks(64) {
+                out.extend(line);
+                out.push('\n');
+            }
+        }
+        out.push_str(&format!("-----END {label}-----\n"));
+        rest = after;
+    }
+    if out.is_empty() { text.to_owned() } else { out }
+}
+
+fn next_block(text: &str) -> Option<(&str, &str, &str)> {
+    let (_, rest) = text.split_once("-----BEGIN ")?;
+    let (label, rest) = rest.split_once("-----")?;
+    let (body, rest) = rest.split_once("-----END ")?;
+    let (_, after) = rest.split_once("-----")?;
+    Some((label, body, after))
+}
+
 /// Checks that a PEM text holds at least one certificate and none that is broken.
 pub(super) fn check_pem_certificates(pem: &[u8]) -> Result<(), String> {
     match X509::stack_from_pem(pem) {
@@ -404,5 +436,35 @@ mod tests {
             );
         }
         assert!(check_pem_certificates(b"").unwrap_err().contains("BEGIN CERTIFICATE"));
+    }
+
+    #[test]
+    fn damaged_stores_never_panic() {
+        for store in [fixtures::TRUST_JKS, fixtures::KEY_JKS] {
+            let whole = bytes(store);
+            for at in 0..whole.len() {
+                for byte in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+                    let mut damaged = whole.clone();
+                    damaged[at] = byte;
+                    let _ = trusted_certificates(&damaged, None);
+                    for entry in read_jks(&damaged, None).into_iter().flatten() {
+                        if let JksEntry::Key { protected, .. } = entry {
+                            let _ = unprotect(protected, "keypass1");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pem_of_a_property_gets_its_lines_back() {
+        let pem = identity(&bytes(fixtures::KEY_PKCS12), Some("storepass"), None).unwrap().chain;
+        let two = pem.repeat(2);
+        assert_eq!(normalized_pem(&two), two);
+        assert_eq!(normalized_pem(&two.replace('\n', "  ")), two);
+        assert_eq!(normalized_pem(two.trim_end()), two);
+        assert_eq!(normalized_pem("no pem"), "no pem");
+        assert_eq!(normalized_pem("-----BEGIN X"), "-----BEGIN X");
     }
 }

@@ -21,7 +21,8 @@ pub(super) fn translate(t: &mut Translation) {
         }
     }
     let mechanism = t.take_text(MECHANISM);
-    let option = mechanism.as_ref().map_or_else(|| MECHANISM.to_owned(), |property| property.option.clone());
+    let option =
+        mechanism.as_ref().map_or_else(|| format!("{}{MECHANISM}", t.prefix), |property| property.option.clone());
     // Kafka's own default.
     let mechanism = mechanism.map_or_else(|| "GSSAPI".to_owned(), |property| property.value);
     match mechanism.as_str() {
@@ -49,7 +50,7 @@ pub(super) fn translate(t: &mut Translation) {
 /// The login module with the option that configured it; errors are recorded.
 fn login_module(t: &mut Translation) -> Option<(String, LoginModule)> {
     let Some(property) = t.take_text(JAAS) else {
-        t.errors.push(ConfigError::missing(JAAS));
+        t.errors.push(ConfigError::missing(&format!("{}{JAAS}", t.prefix)));
         return None;
     };
     match jaas::parse(&property.value) {

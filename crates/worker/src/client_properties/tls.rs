@@ -28,7 +28,7 @@ fn truststore(t: &mut Translation) {
     let store_type = store_type(t, "ssl.truststore.type");
     let password = t.take_text("ssl.truststore.password");
     let location = t.take_text("ssl.truststore.location");
-    let inline = t.take_text("ssl.truststore.certificates");
+    let inline = take_pem(t, "ssl.truststore.certificates");
     if let Some(inline) = inline {
         if !store_type.is_pem() {
             t.errors.push(ConfigError::sentence(
@@ -70,7 +70,7 @@ fn key_store(t: &mut Translation) {
     let password = t.take_text("ssl.keystore.password");
     let key_password = t.take_text("ssl.key.password");
     let location = t.take_text("ssl.keystore.location");
-    let inline = (t.take_text("ssl.keystore.key"), t.take_text("ssl.keystore.certificate.chain"));
+    let inline = (take_pem(t, "ssl.keystore.key"), take_pem(t, "ssl.keystore.certificate.chain"));
     let key_secret = key_password.as_ref().map(|property| property.value.as_str());
     match (inline, location) {
         ((None, None), None) => {}
@@ -130,6 +130,11 @@ fn key_store(t: &mut Translation) {
             }
         }
     }
+}
+
+fn take_pem(t: &mut Translation, name: &str) -> Option<Property> {
+    let property = t.take_text(name)?;
+    Some(Property { value: keystore::normalized_pem(&property.value), option: property.option })
 }
 
 fn set_key_password(t: &mut Translation, password: Option<Property>) {

@@ -18,6 +18,8 @@ pub(super) struct Property {
 /// What is left to translate, and what came out so far.
 #[derive(Default)]
 pub(super) struct Translation {
+    /// The prefix under which the worker's file sets this client's properties, for errors about missing ones.
+    pub(super) prefix: &'static str,
     pub(super) properties: IndexMap<String, Property>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) warnings: Vec<String>,

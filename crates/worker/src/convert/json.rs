@@ -43,20 +43,70 @@ pub(crate) fn write_json_string(out: &mut Vec<u8>, text: &str) {
     write_text(out, text.as_bytes());
 }
 
+/// Bytes that are handled one by one after a byte that needs an escape: escapes come in clusters.
+const CLUSTER: usize = 32;
+
 /// Appends a JSON string with its quotes; `text` is UTF-8.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
-    out.reserve(text.len() + text.len() / 8 + 2);
+    out.reserve(text.len() + text.len() / 4 + 2);
     out.push(b'"');
     let mut rest = text;
     loop {
         let plain = plain_prefix(rest);
         out.extend_from_slice(&rest[..plain]);
         rest = &rest[plain..];
-        let Some(&byte) = rest.first() else { break };
-        rest = &rest[write_escape(out, byte, rest)..];
+        if rest.is_empty() {
+            break;
+        }
+        let mut cluster = [0; 2 * CLUSTER];
+        let mut filled = 0;
+        let mut used = 0;
+        for &byte in rest.iter().take(CLUSTER) {
+            match ESCAPES[usize::from(byte)] {
+                NO_ESCAPE => {
+                    cluster[filled] = byte;
+                    filled += 1;
+                }
+                LONG_ESCAPE => break,
+                short => {
+                    cluster[filled] = b'\\';
+                    cluster[filled + 1] = short;
+                    filled += 2;
+                }
+            }
+            used += 1;
+        }
+        out.extend_from_slice(&cluster[..filled]);
+        rest = &rest[used..];
+        if let Some(&byte) = rest.first().filter(|byte| ESCAPES[usize::from(**byte)] == LONG_ESCAPE) {
+            rest = &rest[write_long_escape(out, byte, rest)..];
+        }
     }
     out.push(b'"');
 }
+
+const NO_ESCAPE: u8 = 0;
+/// One or two `\u` escapes; any other entry of the table is the letter behind the backslash.
+const LONG_ESCAPE: u8 = 1;
+
+const ESCAPES: [u8; 256] = {
+    let mut table = [NO_ESCAPE; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        if byte < 0x20 || byte >= 0xf0 {
+            table[byte] = LONG_ESCAPE;
+        }
+        byte += 1;
+    }
+    table[0x08] = b'b';
+    table[b'\t' as usize] = b't';
+    table[b'\n' as usize] = b'n';
+    table[0x0c] = b'f';
+    table[b'\r' as usize] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
 
 /// Length of the run at the start of `text` that needs no escape. Looks at eight bytes at a time; bytes that are a hit
 /// get their highest bit set in `hits`, and the lowest such byte is exact.
@@ -76,35 +126,28 @@ fn plain_prefix(text: &[u8]) -> usize {
             return at * 8 + hits.trailing_zeros() as usize / 8;
         }
     }
-    let needs_escape = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\' || *byte >= 0xf0;
+    let needs_escape = |byte: &u8| ESCAPES[usize::from(*byte)] != NO_ESCAPE;
     text.len() - tail.len() + tail.iter().position(needs_escape).unwrap_or(tail.len())
 }
 
-/// Writes the escape of the character that begins with `byte`, which is the first of `rest`; returns its length in `rest`.
-fn write_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        0x08 => b'b',
-        b'\t' => b't',
-        b'\n' => b'n',
-        0x0c => b'f',
-        b'\r' => b'r',
-        0..0x20 => {
-            write_unit(out, u16::from(byte));
-            return 1;
-        }
-        _ => {
-            let character = rest.get(..4).and_then(|bytes| std::str::from_utf8(bytes).ok()?.chars().next());
-            let Some(character) = character else {
-                out.push(byte);
-                return 1;
-            };
+/// Writes the `\u` escapes of the character that begins with `byte`, the first of `rest`; returns its length there.
+fn write_long_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
+    if byte < 0x20 {
+        write_unit(out, u16::from(byte));
+        return 1;
+    }
+    let character = rest.get(..4).and_then(|bytes| std::str::from_utf8(bytes).ok()?.chars().next());
+    match character {
+        Some(character) => {
             character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(out, *unit));
-            return 4;
+            4
         }
-    };
-    out.extend_from_slice(&[b'\\', short]);
-    1
+        // Not UTF-8, against the contract: kept as it is.
+        None => {
+            out.push(byte);
+            1
+        }
+    }
 }
 
 fn write_unit(out: &mut Vec<u8>, unit: u16) {
@@ -139,7 +182,7 @@ mod tests {
     #[test]
     fn finds_every_special_byte_at_every_position() {
         for special in (0..0x20u8).chain([b'"', b'\\']) {
-            for before in 0..20 {
+            for before in 0..40 {
                 for after in [0, 1, 7, 9] {
                     let plain = |count| "~\u{7f} !#[]\u{c3}".chars().cycle().take(count).collect::<String>();
                     let text = format!("{}{}{}", plain(before), char::from(special), plain(after));
@@ -156,7 +199,7 @@ mod tests {
 
     #[test]
     fn pairs_become_two_escapes_at_every_position() {
-        for before in 0..20 {
+        for before in 0..40 {
             let plain = "\u{ffff}".repeat(before);
             assert_eq!(written(&format!("{plain}\u{10ffff}x")), format!("\"{plain}\\uDBFF\\uDFFFx\""));
         }
