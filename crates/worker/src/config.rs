@@ -358,3 +358,70 @@ fn at_least(text: &str, least: i64) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(more: &[(&str, &str)]) -> IndexMap<String, String> {
+        let string = "org.apache.kafka.connect.storage.StringConverter";
+        let base = [
+            (BOOTSTRAP_SERVERS, "h:9092"),
+            (KEY_CONVERTER, string),
+            (VALUE_CONVERTER, string),
+            (OFFSETS_FILE, "/tmp/connect.offsets"),
+        ];
+        base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn defaults_are_those_of_connect_standalone() {
+        let config = WorkerConfig::parse(&properties(&[])).unwrap();
+        assert_eq!(config.offset_flush_interval, Duration::from_secs(60));
+        assert_eq!(config.offset_flush_timeout, Duration::from_secs(5));
+        assert_eq!(config.task_shutdown_graceful_timeout, Duration::from_secs(5));
+        assert!(config.topic_creation && config.topic_tracking && config.topic_tracking_reset);
+        assert!(!config.passwords_hidden);
+        assert_eq!(config.override_policy, OverridePolicy::All);
+        assert_eq!(config.rest.listeners[0].to_string(), "http://:8083");
+    }
+
+    #[test]
+    fn every_error_is_told_at_once() {
+        let wrong = [
+            (FLUSH_INTERVAL_MS, "0"),
+            (TOPIC_TRACKING, "perhaps"),
+            (OVERRIDE_POLICY, "com.example.Mine"),
+            ("listeners", "ftp://h:1"),
+            ("config.providers", "v"),
+            ("header.converter", "com.example.Mine"),
+        ];
+        let errors = WorkerConfig::parse(&properties(&wrong)).unwrap_err();
+        for option in wrong.map(|(option, _)| option) {
+            let told = errors.iter().any(|error| error.message.contains(option));
+            assert!(told, "{option} is not in {errors:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_holds_no_secret_and_no_resolved_reference() {
+        let config = WorkerConfig::parse(&properties(&[
+            ("producer.sasl.jaas.config", "a.PlainLoginModule required username=\"u\" password=\"hunter2\";"),
+            ("producer.sasl.mechanism", "PLAIN"),
+            ("producer.security.protocol", "SASL_PLAINTEXT"),
+            ("config.providers", "env"),
+            ("config.providers.env.class", "EnvVarConfigProvider"),
+            ("producer.client.id", "${env:PATH}"),
+        ]))
+        .unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("producer.client.id = ${env:PATH}"), "{shown}");
+        assert_ne!(config.properties["producer.client.id"], "${env:PATH}");
+    }
+
+    #[test]
+    fn what_is_for_a_jvm_is_ignored_by_name() {
+        let config = WorkerConfig::parse(&properties(&[("plugin.path", "/opt"), ("group.id", "g")])).unwrap();
+        assert_eq!(config.ignored(), ["plugin.path", "group.id"]);
+    }
+}

@@ -479,7 +479,7 @@ pub fn is_connector_class(name: &str) -> bool {
     [CONNECTOR_CLASS, simple, simple.trim_end_matches("Connector")].contains(&name)
 }
 
-/// The full class name of a converter known by full or simple name; with whether it is for headers only.
+/// The full class name of a converter that is known by its full or its simple name.
 pub fn converter_class(name: &str) -> Option<&'static str> {
     HEADER_CONVERTERS.iter().copied().find(|class| {
         let simple = class.rsplit('.').next().unwrap_or(class);

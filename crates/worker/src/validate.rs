@@ -160,10 +160,10 @@ pub fn shown(name: &str, value: &str) -> String {
 /// Puts stored values in the place of the hidden marks that a client sent back.
 pub fn restore_hidden(sent: &mut SentConfig, stored: &IndexMap<String, String>) {
     for (name, value) in sent {
-        if let (Some(text), Some(known)) = (&value, stored.get(name)) {
-            if *text == shown(name, known) {
-                *value = Some(known.clone());
-            }
+        if let (Some(text), Some(known)) = (&value, stored.get(name))
+            && *text == shown(name, known)
+        {
+            *value = Some(known.clone());
         }
     }
 }

@@ -114,7 +114,8 @@ async fn https_serves_with_a_pem_file() {
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let client = client.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+    let client =
+        client.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(client));
     let name = ServerName::try_from("localhost").unwrap();
     let stream = connector.connect(name, TcpStream::connect(address).await.unwrap()).await.unwrap();

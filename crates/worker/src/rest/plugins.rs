@@ -45,11 +45,11 @@ async fn validate(
     JsonBody(value): JsonBody,
 ) -> Result<Json<ConfigInfos>, RestError> {
     let sent = body::config(value)?;
-    if let Some(class) = sent.get(framework::CLASS).and_then(Option::as_deref) {
-        if !without_suffix(class).ends_with(without_suffix(&plugin)) {
-            let why = format!("Included connector type {class} does not match request type {plugin}");
-            return Err(RestError::bad_request(why));
-        }
+    if let Some(class) = sent.get(framework::CLASS).and_then(Option::as_deref)
+        && !without_suffix(class).ends_with(without_suffix(&plugin))
+    {
+        let why = format!("Included connector type {class} does not match request type {plugin}");
+        return Err(RestError::bad_request(why));
     }
     Ok(Json(api.herder.validate(sent).await?))
 }

@@ -59,8 +59,8 @@ struct Options<'a> {
     errors: Vec<ConfigError>,
 }
 
-impl Options<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
+impl<'a> Options<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
         let value = self.properties.get(&format!("{}{name}", self.prefix))?;
         Some(value.trim()).filter(|value| !value.is_empty())
     }
@@ -75,7 +75,10 @@ impl Options<'_> {
     fn server_config(&mut self) -> Option<ServerConfig> {
         self.check_type(KEYSTORE_TYPE);
         if self.get(KEY_PASSWORD).is_some() {
-            self.refuse(KEY_PASSWORD, "encrypted keys are not supported for REST listeners; give an unencrypted PKCS #8 key");
+            self.refuse(
+                KEY_PASSWORD,
+                "encrypted keys are not supported for REST listeners; give an unencrypted PKCS #8 key",
+            );
         }
         let identity = self.identity();
         let clients = self.clients();
@@ -99,9 +102,10 @@ impl Options<'_> {
 
     /// One PEM file with both, or key and chain as text.
     fn identity(&mut self) -> Option<(PrivateKeyDer<'static>, Vec<CertificateDer<'static>>)> {
-        let (key_option, key, chain) = match (self.get(KEYSTORE_FILE), self.get(KEYSTORE_KEY), self.get(KEYSTORE_CHAIN)) {
+        let (key_option, key, chain) = match (self.get(KEYSTORE_FILE), self.get(KEYSTORE_KEY), self.get(KEYSTORE_CHAIN))
+        {
             (Some(file), None, None) => {
-                let text = self.file(KEYSTORE_FILE, &file.to_owned())?;
+                let text = self.file(KEYSTORE_FILE, file)?;
                 (KEYSTORE_FILE, text.clone(), text)
             }
             (None, Some(key), Some(chain)) => (KEYSTORE_KEY, key.to_owned(), chain.to_owned()),
@@ -131,7 +135,7 @@ impl Options<'_> {
         };
         self.check_type(TRUSTSTORE_TYPE);
         let (option, text) = match (self.get(TRUSTSTORE_FILE), self.get(TRUSTSTORE_TEXT)) {
-            (Some(file), None) => (TRUSTSTORE_FILE, self.file(TRUSTSTORE_FILE, &file.to_owned())?),
+            (Some(file), None) => (TRUSTSTORE_FILE, self.file(TRUSTSTORE_FILE, file)?),
             (None, Some(text)) => (TRUSTSTORE_TEXT, text.to_owned()),
             _ => {
                 self.refuse(TRUSTSTORE_FILE, &format!("{CLIENT_AUTH} needs it, or {TRUSTSTORE_TEXT} instead of it"));
@@ -182,7 +186,13 @@ mod tests {
             ("listeners.https.ssl.client.auth", "required"),
         ]);
         let shown = all.join("\n");
-        for option in ["ssl.keystore.type", "ssl.keystore.key", "ssl.key.password", "ssl.truststore.type", "ssl.truststore.location"] {
+        for option in [
+            "ssl.keystore.type",
+            "ssl.keystore.key",
+            "ssl.key.password",
+            "ssl.truststore.type",
+            "ssl.truststore.location",
+        ] {
             assert!(shown.contains(&format!("configuration listeners.https.{option}: ")), "{option}:\n{shown}");
         }
         assert!(!shown.contains("hunter2"), "{shown}");
@@ -192,6 +202,9 @@ mod tests {
     fn without_prefixed_properties_the_plain_ones_count() {
         let all = errors(&[("ssl.keystore.type", "PEM"), ("ssl.keystore.location", "/no/such/file")]);
         assert_eq!(all.len(), 1);
-        assert!(all[0].contains("configuration ssl.keystore.location: the file /no/such/file cannot be read"), "{all:?}");
+        assert!(
+            all[0].contains("configuration ssl.keystore.location: the file /no/such/file cannot be read"),
+            "{all:?}"
+        );
     }
 }
