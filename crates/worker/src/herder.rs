@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::config::WorkerConfig;
 use crate::framework::{self, VERSION};
+use crate::metrics::ConnectorMetrics;
 use crate::properties::InitialState;
 use crate::rest::entities::{
     ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskState,
@@ -202,6 +203,22 @@ impl Herder {
             topics.extend(task.active_topics());
         }
         Ok(topics.into_iter().collect())
+    }
+
+    /// What `/metrics` shows.
+    pub fn metrics(&self) -> Vec<ConnectorMetrics> {
+        let connectors = self.read();
+        let metrics = |(name, connector): (&String, &Connector)| ConnectorMetrics {
+            name: name.clone(),
+            status: match (&connector.failure, connector.target) {
+                (Some(_), _) => "failed",
+                (None, TargetState::Started) => "running",
+                (None, TargetState::Paused) => "paused",
+                (None, TargetState::Stopped) => "stopped",
+            },
+            task: connector.task.as_ref().map(|task| (task.status().state, task.metrics())),
+        };
+        connectors.iter().map(metrics).collect()
     }
 
     /// Forgets the topics. Those of a running task count again at once, since it writes to them again.
@@ -558,11 +575,11 @@ impl Herder {
         }
     }
 
-    /// Starts the task in the connector's target state. References are resolved anew, so a rotated secret is used.
+    /// Starts the task in the connector's target state, unless there is one. References are resolved anew, so a rotated secret is used.
     fn start_task(&self, name: &str) {
         let (config, target) = match self.read().get(name) {
-            Some(connector) => (connector.config.clone(), connector.target),
-            None => return,
+            Some(connector) if connector.task.is_none() => (connector.config.clone(), connector.target),
+            Some(_) | None => return,
         };
         if target == TargetState::Stopped || self.stopping.load(Ordering::Acquire) {
             return;

@@ -10,6 +10,7 @@ pub mod framework;
 pub mod herder;
 pub mod kafka;
 pub mod logging;
+pub mod metrics;
 pub mod producer;
 pub mod properties;
 pub mod provider;

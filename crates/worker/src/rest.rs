@@ -15,6 +15,7 @@ mod connectors;
 pub mod entities;
 mod error;
 mod loggers;
+mod metrics;
 mod offsets;
 mod path;
 mod plugins;
@@ -40,17 +41,20 @@ pub enum Resources {
 }
 
 /// The API as a service.
-pub fn router(api: Api, resources: Resources) -> Router {
+pub fn router(api: Api, served: Resources) -> Router {
     let mut connect = Router::new();
-    if resources != Resources::AdminOnly {
+    if served != Resources::AdminOnly {
         connect =
             connect.merge(root::routes()).merge(connectors::routes()).merge(offsets::routes()).merge(plugins::routes());
     }
-    if resources != Resources::WithoutAdmin {
+    if served != Resources::WithoutAdmin {
         connect = connect.merge(loggers::routes());
     }
-    // Resources that answer with something else than JSON are merged after this layer: here is their place.
-    let resources = connect.route_layer(middleware::from_fn(surface::accepts_json));
+    // What answers with something else than JSON comes after this layer.
+    let mut resources = connect.route_layer(middleware::from_fn(surface::accepts_json));
+    if served != Resources::AdminOnly {
+        resources = resources.merge(metrics::routes());
+    }
     let surface = surface::Surface::new(&api.herder.worker().rest);
     let resources =
         resources.fallback(surface::not_found).method_not_allowed_fallback(surface::method_not_allowed).with_state(api);
