@@ -92,7 +92,7 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
     let created = tokio::select! {
         created = create_connectors(&herder, connectors) => Some(created),
         code = signals.next() => {
-            info!("event=worker_stopping signal={code}");
+            info!("event=worker_stopping signal={}", code - 128);
             None
         }
     };

@@ -132,6 +132,7 @@ pub enum HeaderRuleValue {
 
 impl RestConfig {
     pub(crate) fn parse(values: &mut Values<'_>) -> RestConfig {
+        values.check(OPTIONS);
         let main = listeners(values.text(LISTENERS)).unwrap_or_default();
         let admin = match values.optional(ADMIN_LISTENERS) {
             None => Admin::WithTheRest,
