@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use connect_websocket::{check, logging, standalone};
+use connect_websocket::{check, demo, logging, standalone};
 
 #[derive(Parser)]
 #[command(name = "connect-websocket", version, about = ABOUT, after_help = AFTER, args_conflicts_with_subcommands = true)]
@@ -30,6 +31,8 @@ enum Command {
         #[arg(long, value_name = "worker.properties")]
         worker: Option<PathBuf>,
     },
+    /// Shows the whole job on embedded parts: a feed, the connector, a broker; and proves that nothing is lost.
+    Demo(demo::Options),
 }
 
 const ABOUT: &str =
@@ -53,16 +56,21 @@ fn main() -> ExitCode {
     };
     match (arguments.command, arguments.worker) {
         (Some(Command::Validate { connector, worker }), _) => check::run(&connector, worker.as_deref()),
-        (None, Some(worker)) => match logging::start() {
-            Ok(levels) => standalone::run(&worker, &arguments.connectors, levels),
-            Err(error) => {
-                eprintln!("the log cannot be started: {error}");
-                ExitCode::from(standalone::START_FAILED)
-            }
-        },
+        (Some(Command::Demo(options)), _) => with_log(|levels| demo::run(&options, levels)),
+        (None, Some(worker)) => with_log(|levels| standalone::run(&worker, &arguments.connectors, levels)),
         (None, None) => {
             eprint!("{}", Arguments::command().render_help());
             ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn with_log(run: impl FnOnce(Arc<logging::Levels>) -> ExitCode) -> ExitCode {
+    match logging::start() {
+        Ok(levels) => run(levels),
+        Err(error) => {
+            eprintln!("the log cannot be started: {error}");
+            ExitCode::from(standalone::START_FAILED)
         }
     }
 }

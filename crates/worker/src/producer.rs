@@ -11,8 +11,8 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use tracing::{debug, error, info, warn};
 
-/// The name under which `/admin/loggers` finds the client's lines.
-const LOG_TARGET: &str = "org.apache.kafka.clients";
+/// `/admin/loggers` knows it as `org.apache.kafka.clients`.
+const LOG_TARGET: &str = "librdkafka";
 
 /// Sends records of one task in order. Reports are collected by [`Producer::reports`], on the caller's thread.
 pub struct Producer {

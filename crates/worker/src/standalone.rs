@@ -125,7 +125,7 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
     code
 }
 
-async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Result<Server, String> {
+pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Result<Server, String> {
     let config = &herder.worker().rest;
     let api = Api { herder: Arc::clone(herder), levels };
     let (main, admin) = match &config.admin {

@@ -1,0 +1,347 @@
+//! `connect-websocket demo`: the whole job on embedded parts. Nothing here serves production.
+//!
+//! ```text
+//! feed ─▶ connector ─▶ broker ─▶ consumer ─▶ terminal
+//! ```
+//!
+//! The feed numbers its trades, so that the end can prove that every one of them is in the topic, once.
+
+pub mod broker;
+mod consumer;
+mod ledger;
+pub mod memory;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use connect_websocket_testkit::{Ended, Feed, FeedConfig, FeedSummary};
+use indexmap::IndexMap;
+
+use crate::config::WorkerConfig;
+use crate::framework::CONNECTOR_CLASS;
+use crate::herder::Herder;
+use crate::kafka::kafka_cluster_id;
+use crate::logging::Levels;
+use crate::properties::InitialState;
+use crate::rest::server::Server;
+use crate::standalone;
+use crate::store::OffsetStore;
+use broker::Broker;
+use consumer::Consumer;
+
+const CONNECTOR: &str = "demo";
+/// What the embedded broker keeps of the topic.
+const RETENTION_BYTES: usize = 64 << 20;
+/// The consumer has this long to see the last record after the connector has stopped.
+const LAST_RECORDS: Duration = Duration::from_secs(20);
+
+/// The command line of the demo.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// A feed of your own instead of the built-in one: ws:// or wss://.
+    #[arg(long)]
+    url: Option<String>,
+    /// A message to send after every connect, as many feeds want it.
+    #[arg(long, value_name = "TEXT")]
+    subscribe: Option<String>,
+    /// A real Kafka instead of the embedded broker.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    bootstrap_servers: Option<String>,
+    /// The topic to write to.
+    #[arg(long, default_value = "demo-trades")]
+    topic: String,
+    /// Stop after this time, such as 20s or 5m; without it at Ctrl-C.
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    duration: Option<Duration>,
+    /// Trades per second of the built-in feed.
+    #[arg(long, default_value_t = 100.0, value_parser = rate)]
+    rate: f64,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| (0.1..=100_000.0).contains(rate));
+    rate.ok_or_else(|| "give a number from 0.1 to 100000".to_owned())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("give a number and s, m or h, such as 20s".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "give a number and s, m or h, such as 20s".to_owned())?;
+    Ok(Duration::from_secs(number.saturating_mul(seconds)))
+}
+
+/// Runs the demo until Ctrl-C or its time is over. The exit code tells whether every message was there, once.
+pub fn run(options: &Options, levels: Arc<Levels>) -> ExitCode {
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the threads of the demo cannot be started: {error}"))
+        .and_then(|runtime| runtime.block_on(Demo::run(options, levels)));
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("the demo cannot go on: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that runs while the demo does.
+struct Demo {
+    feed: Option<Feed>,
+    broker: Option<Broker>,
+    herder: Arc<Herder>,
+    rest: Server,
+    consumer: Consumer,
+    began: Instant,
+}
+
+impl Demo {
+    async fn run(options: &Options, levels: Arc<Levels>) -> Result<bool, String> {
+        // The terminal belongs to the records; what goes wrong is still told.
+        for logger in levels.all().keys() {
+            levels.set(logger, "ERROR")?;
+        }
+        let folder = std::env::temp_dir().join(format!("connect-websocket-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+        let demo = Demo::start(options, levels, &folder).await;
+        let outcome = match demo {
+            Ok(demo) => {
+                demo.show(options).await;
+                demo.finish().await
+            }
+            Err(why) => Err(why),
+        };
+        let _ = std::fs::remove_dir_all(&folder);
+        outcome
+    }
+
+    async fn start(options: &Options, levels: Arc<Levels>, folder: &Path) -> Result<Demo, String> {
+        let feed = match &options.url {
+            Some(_) => None,
+            None => {
+                let config = FeedConfig { rate: options.rate, ..FeedConfig::default() };
+                Some(Feed::start(&config).map_err(|error| format!("the feed cannot be started: {error}"))?)
+            }
+        };
+        let url = options.url.clone().or_else(|| feed.as_ref().map(|feed| feed.url().to_owned())).unwrap_or_default();
+        let broker = match &options.bootstrap_servers {
+            Some(_) => None,
+            None => {
+                let any_port = ([127, 0, 0, 1], 0).into();
+                Some(Broker::start(any_port, RETENTION_BYTES).await.map_err(|error| error.to_string())?)
+            }
+        };
+        let bootstrap = match (&options.bootstrap_servers, &broker) {
+            (Some(servers), _) => servers.clone(),
+            (None, Some(broker)) => broker.addr().to_string(),
+            (None, None) => String::new(),
+        };
+        let (herder, rest) = start_worker(&bootstrap, folder, levels).await?;
+        let consumer = Consumer::start(&bootstrap, &options.topic, feed.is_some())?;
+        let mut config = IndexMap::from([
+            ("connector.class".to_owned(), Some(CONNECTOR_CLASS.to_owned())),
+            ("websocket.url".to_owned(), Some(url.clone())),
+            ("kafka.topic".to_owned(), Some(options.topic.clone())),
+        ]);
+        if let Some(message) = &options.subscribe {
+            config.insert("websocket.subscription.message".to_owned(), Some(message.clone()));
+        }
+        herder.create(CONNECTOR.to_owned(), config, InitialState::Running).await.map_err(|error| error.to_string())?;
+        let shown =
+            connect_websocket_engine::endpoint::Endpoint::parse(&url).map_or(url, |url| url.redacted().to_owned());
+        println!(
+            "feed       {shown}{}",
+            if feed.is_some() { "  (built in: trades, pings, a Close every 20 s, a reset now and then)" } else { "" }
+        );
+        println!(
+            "kafka      {bootstrap}{}",
+            if broker.is_some() {
+                "  (embedded, in memory: it forgets; use a real Kafka for anything else)"
+            } else {
+                ""
+            }
+        );
+        println!("topic      {}", options.topic);
+        println!("REST API   http://{}/connectors/{CONNECTOR}/status", herder.worker_id());
+        println!("metrics    http://{}/metrics", herder.worker_id());
+        println!("Ctrl-C ends it.\n");
+        Ok(Demo { feed, broker, herder, rest, consumer, began: Instant::now() })
+    }
+
+    /// Shows records and figures, until it is time.
+    async fn show(&self, options: &Options) {
+        let end = async {
+            match options.duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ctrl_c = tokio::signal::ctrl_c();
+        tokio::pin!(end, ctrl_c);
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut before = 0;
+        tick.tick().await;
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                _ = &mut ctrl_c => break,
+                _ = tick.tick() => before = self.show_second(before),
+            }
+            if let Some(why) = self.failure() {
+                println!("the task has FAILED: {why}");
+                break;
+            }
+        }
+    }
+
+    /// What the last second brought; answers how many records there are now.
+    fn show_second(&self, before: u64) -> u64 {
+        let seen = self.consumer.seen();
+        for line in &seen.samples {
+            println!("  {line}");
+        }
+        let hidden = (seen.records - before).saturating_sub(seen.samples.len() as u64);
+        if hidden > 0 {
+            println!("  … and {hidden} more");
+        }
+        let metrics = self.herder.metrics();
+        let task = metrics.first().and_then(|connector| connector.task.as_ref()).map(|(_, metrics)| metrics);
+        let lag = task.map_or(0, |task| task.engine.messages_received.saturating_sub(seen.records));
+        let memory = memory::resident_bytes().map_or_else(|| "?".to_owned(), |bytes| (bytes >> 20).to_string());
+        println!(
+            "rate {}/s   total {}   reconnects {}   gaps {}   lag {lag}   memory {memory} MB",
+            seen.records - before,
+            seen.records,
+            task.map_or(0, |task| task.engine.reconnects_total()),
+            task.map_or(0, |task| task.engine.gap_counts.iter().map(|(_, count)| count).sum::<u64>()),
+        );
+        let _ = io::stdout().flush();
+        seen.records
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.herder.connector_status(CONNECTOR).ok()?.tasks.into_iter().find_map(|task| task.trace)
+    }
+
+    /// Stops in the order in which the data flows, and proves that nothing is missing.
+    async fn finish(self) -> Result<bool, String> {
+        println!("\nstopping: goodbye to the feed, the last records to Kafka …");
+        let received_before_stop = self.herder.metrics();
+        self.rest.stop(Duration::from_secs(1)).await;
+        self.herder.shut_down().await;
+        let ran = self.began.elapsed().as_secs_f64();
+        let proven = match self.feed {
+            Some(feed) => {
+                let sent = tokio::task::spawn_blocking(move || feed.stop()).await.map_err(|error| error.to_string())?;
+                let last = sent.connections.iter().flat_map(|c| &c.sent).map(|&(_, last)| last).max();
+                let all_there = |ledger: &ledger::Ledger| last.is_none_or(|last| ledger.covers(&sent, last));
+                self.consumer.wait(LAST_RECORDS, |seen| all_there(&seen.ledger)).await;
+                prove(&sent, &self.consumer.stop().ledger, ran)
+            }
+            None => {
+                let received = received_before_stop
+                    .first()
+                    .and_then(|connector| connector.task.as_ref())
+                    .map_or(0, |(_, metrics)| metrics.engine.messages_received);
+                self.consumer.wait(LAST_RECORDS, |seen| seen.records >= received).await;
+                let records = self.consumer.stop().records;
+                println!(
+                    "{records} messages were read back from the topic in {ran:.0} s; {received} had been received when it was stopped."
+                );
+                records >= received
+            }
+        };
+        if let Some(broker) = self.broker {
+            broker.stop().await;
+        }
+        Ok(proven)
+    }
+}
+
+/// The worker as it always is, on the demo's addresses.
+async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Result<(Arc<Herder>, Server), String> {
+    let mut failure = String::new();
+    for port in [8083, 0] {
+        let properties: IndexMap<String, String> = [
+            ("bootstrap.servers", bootstrap),
+            ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
+            ("value.converter", "org.apache.kafka.connect.storage.StringConverter"),
+            ("offset.storage.file.filename", &folder.join("offsets").display().to_string()),
+            ("offset.flush.interval.ms", "1000"),
+            ("listeners", &format!("http://127.0.0.1:{port}")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let config = Arc::new(
+            WorkerConfig::parse(&properties)
+                .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?,
+        );
+        let offsets = OffsetStore::open(&config.offset_storage_file).map_err(|error| error.to_string())?;
+        let asked = config.clone();
+        let cluster = tokio::task::spawn_blocking(move || kafka_cluster_id(&asked)).await;
+        let cluster = cluster.map_err(|error| error.to_string())??;
+        let herder = Herder::new(config, Arc::new(offsets), cluster);
+        match standalone::start_rest(&herder, levels.clone()).await {
+            Ok(server) => {
+                herder.set_ready();
+                if port == 0 {
+                    println!("port 8083 is taken, so REST has another one: {}", herder.worker_id());
+                }
+                return Ok((herder, server));
+            }
+            Err(why) => failure = why,
+        }
+    }
+    Err(failure)
+}
+
+/// Says whether what the feed sent is in the topic, once.
+fn prove(sent: &FeedSummary, ledger: &ledger::Ledger, ran: f64) -> bool {
+    let resets = sent.connections.iter().filter(|connection| connection.ended == Some(Ended::TcpReset)).count();
+    println!(
+        "\nthe feed sent      {} messages over {} connections in {ran:.0} s, {resets} of them ended by a reset",
+        sent.sent,
+        sent.connections.len()
+    );
+    println!("the topic holds    {} of them", ledger.distinct());
+    let missing = ledger.missing(sent);
+    println!("missing            {missing}");
+    println!("more than once     {}", ledger.duplicates());
+    println!("out of order       {}", ledger.out_of_order());
+    let in_doubt = sent.sent.saturating_sub(ledger.distinct()).saturating_sub(missing);
+    if in_doubt > 0 {
+        println!("lost in a reset    {in_doubt}  (written by the feed, and never delivered by TCP)");
+    }
+    println!("reconnecting took  {} ms in all", sent.unconnected_ms);
+    let proven = missing == 0 && ledger.duplicates() == 0 && ledger.out_of_order() == 0;
+    println!(
+        "{}",
+        if proven { "proven: every message the feed delivered is in the topic, once, in order" } else { "NOT proven" }
+    );
+    proven
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(time("20s"), Ok(Duration::from_secs(20)));
+        assert_eq!(time("20"), Ok(Duration::from_secs(20)));
+        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+        assert!(time("soon").is_err() && time("5d").is_err());
+    }
+}
