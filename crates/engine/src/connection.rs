@@ -8,6 +8,7 @@ mod handshake;
 pub mod inflate;
 mod transport;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -75,6 +76,14 @@ pub enum OpenErrorKind {
     Handshake,
     TimedOut,
 }
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for OpenError {}
 
 impl OpenError {
     fn new(kind: OpenErrorKind, message: impl Into<String>) -> OpenError {
