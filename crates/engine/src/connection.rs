@@ -129,16 +129,21 @@ impl Connection {
             headers: if endpoint.same_origin(&config.endpoint) { headers(config) } else { Vec::new() },
             key: handshake::random_key(),
         };
-        let broken =
-            |what: String| OpenError::new(OpenErrorKind::Tcp, format!("the handshake with {endpoint} failed: {what}"));
-        transport.write_all(&offer.request()).await.map_err(|error| broken(error.to_string()))?;
-        transport.flush().await.map_err(|error| broken(error.to_string()))?;
+        let broken = |error: io::Error| {
+            if transport::is_certificate_problem(&error) {
+                // With TLS 1.3 the server's verdict on our certificate comes after the TLS handshake.
+                return transport::tls_error(endpoint, &error);
+            }
+            OpenError::new(OpenErrorKind::Tcp, format!("the handshake with {endpoint} failed: {error}"))
+        };
+        transport.write_all(&offer.request()).await.map_err(broken)?;
+        transport.flush().await.map_err(broken)?;
         let mut input = vec![0; INPUT_BYTES].into_boxed_slice();
         let mut filled = 0;
         loop {
-            let read = transport.read(&mut input[filled..]).await.map_err(|error| broken(error.to_string()))?;
+            let read = transport.read(&mut input[filled..]).await.map_err(broken)?;
             if read == 0 {
-                return Err(broken("the server closed the connection before it answered".into()));
+                return Err(broken(io::Error::other("the server closed the connection before it answered")));
             }
             filled += read;
             match offer.read_answer(&input[..filled]) {
@@ -159,6 +164,7 @@ impl Connection {
                     return Ok(Handshake::Redirect(location));
                 }
                 Err(Refusal::Status { code, reason, retry_after, .. }) => {
+                    let reason = config.without_secrets(&reason);
                     let message = format!("{endpoint} answered the handshake with status {code} {reason}");
                     return Err(OpenError {
                         kind: OpenErrorKind::Status(code),
@@ -169,7 +175,7 @@ impl Connection {
                 Err(Refusal::Invalid(why)) => {
                     return Err(OpenError::new(
                         OpenErrorKind::Handshake,
-                        format!("the handshake with {endpoint} failed: {why}"),
+                        format!("the handshake with {endpoint} failed: {}", config.without_secrets(&why)),
                     ));
                 }
             }
@@ -267,7 +273,10 @@ impl Connection {
     pub async fn farewell(mut self) {
         let goodbye = async {
             self.flush().await?;
-            self.transport.shutdown().await
+            self.transport.shutdown().await?;
+            // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
+            while self.outgoing.refused && self.transport.read(&mut self.input).await? > 0 {}
+            Ok::<(), io::Error>(())
         };
         // The peer may be gone already; nothing is left to do for it then.
         let _ = tokio::time::timeout(FAREWELL, goodbye).await;
@@ -283,6 +292,8 @@ struct Outgoing {
     /// Something was written that TLS may still hold back.
     flush_due: bool,
     close_sent: bool,
+    /// The server broke a rule, and may well go on sending.
+    refused: bool,
 }
 
 impl Outgoing {
@@ -307,6 +318,7 @@ impl Outgoing {
 
     fn refuse(&mut self, violation: &Violation) {
         self.close(Some(violation.code), &violation.message);
+        self.refused = true;
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> Poll<io::Result<()>> {
