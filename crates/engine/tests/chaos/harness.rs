@@ -13,6 +13,8 @@ use connect_websocket_testkit::{Server, Stats};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::log_lines;
+
 /// No condition may take longer to come true, on a busy machine either.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -53,6 +55,7 @@ impl Feed {
     }
 
     pub(crate) fn resume(url: &str, more: &[(&str, &str)], stored: Option<StoredOffset>) -> Feed {
+        log_lines::install();
         let task = SourceTask::start(config(url, more), stored, &Handle::current()).unwrap();
         Feed { task, records: Vec::new(), error: None }
     }
@@ -87,12 +90,7 @@ impl Feed {
             if let Some(error) = &self.error {
                 panic!("the task failed: {error}");
             }
-            assert!(
-                Instant::now() < deadline,
-                "not in time: {} records, {:?}",
-                self.records.len(),
-                self.snapshot()
-            );
+            assert!(Instant::now() < deadline, "not in time: {} records, {:?}", self.records.len(), self.snapshot());
             self.poll().await;
         }
     }

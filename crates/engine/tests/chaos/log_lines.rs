@@ -1,30 +1,38 @@
 //! Every line that this thread logs, with the fields of the spans around it.
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Once;
 
 use tracing::field::{Field, Visit};
 use tracing::span::Attributes;
-use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Id, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+
+thread_local! {
+    static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
 
 /// Collects until it is dropped. A task that runs on this thread's runtime logs here.
-pub(crate) struct LogLines {
-    lines: Arc<Mutex<Vec<String>>>,
-    _installed: DefaultGuard,
+pub(crate) struct LogLines(());
+
+/// One subscriber for all threads, before the first line of any: whether a line is of interest is decided once.
+pub(crate) fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Collector)).unwrap();
+    });
 }
 
 impl LogLines {
     pub(crate) fn collect() -> LogLines {
-        let lines = Arc::<Mutex<Vec<String>>>::default();
-        let subscriber = tracing_subscriber::registry().with(Collector(lines.clone()));
-        LogLines { lines, _installed: tracing::subscriber::set_default(subscriber) }
+        install();
+        LINES.set(Some(Vec::new()));
+        LogLines(())
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        LINES.with_borrow(|lines| lines.clone().unwrap_or_default())
     }
 
     /// The numbers behind `name=` in the lines of an event.
@@ -35,25 +43,33 @@ impl LogLines {
     }
 }
 
-struct Collector(Arc<Mutex<Vec<String>>>);
-
-impl Collector {
-    fn add(&self, line: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+impl Drop for LogLines {
+    fn drop(&mut self) {
+        LINES.set(None);
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
+struct Collector;
+
+impl Collector {
+    fn add(&self, record: impl FnOnce(&mut Fields<'_>)) {
+        LINES.with_borrow_mut(|lines| {
+            if let Some(lines) = lines {
+                let mut line = String::new();
+                record(&mut Fields(&mut line));
+                lines.push(line + " ");
+            }
+        });
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Collector {
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-        let mut line = String::new();
-        attributes.record(&mut Fields(&mut line));
-        self.add(line);
+        self.add(|fields| attributes.record(fields));
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = String::new();
-        event.record(&mut Fields(&mut line));
-        self.add(line + " ");
+        self.add(|fields| event.record(fields));
     }
 }
 

@@ -68,7 +68,7 @@ async fn connects_failures_and_redirects_show_no_secret() {
 #[tokio::test]
 async fn a_server_that_repeats_our_secrets_does_not_bring_them_into_the_log() {
     let log = LogLines::collect();
-    let close = Close { code: Some(1008), reason: r#"bad token hunter2 of bob:hunter2"#.into(), ..Close::default() };
+    let close = Close { code: Some(1008), reason: "bad token hunter2".into(), ..Close::default() };
     let accept = |header: &str| {
         Play::accept_with(connect_websocket_testkit::Accept {
             subprotocol: Some(header.into()),
@@ -91,13 +91,13 @@ async fn a_server_that_repeats_our_secrets_does_not_bring_them_into_the_log() {
 
 #[tokio::test]
 async fn a_proxys_credentials_are_not_shown() {
-    for proxy in [Proxy::http(Some(("bob", "right"))).unwrap(), Proxy::socks5(Some(("bob", "right"))).unwrap()] {
+    for proxy in [Proxy::http(Some(("alice", "right"))).unwrap(), Proxy::socks5(Some(("alice", "right"))).unwrap()] {
         let log = LogLines::collect();
         let server = Server::start(Script::default()).unwrap();
         let proxy_url = proxy.url();
         let options = [
             ("websocket.proxy.url", proxy_url.as_str()),
-            ("websocket.proxy.username", "bob"),
+            ("websocket.proxy.username", "alice"),
             ("websocket.proxy.password", SECRET),
         ];
         watch(Feed::start(&url(&server), &options), &log).await;

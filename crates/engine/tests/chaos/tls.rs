@@ -111,8 +111,7 @@ async fn a_redirect_never_leaves_tls() {
         let plain = Server::start(Script::every(one())).unwrap();
         let location = format!("{scheme}://{}/", plain.addr());
         let files = Files::new();
-        let server =
-            files.server(Play::handshake(Handshake::Redirect { status: 302, location }), TlsProfile::Good);
+        let server = files.server(Play::handshake(Handshake::Redirect { status: 302, location }), TlsProfile::Good);
         let error = files.feed(&server, &[]).until_failed().await;
         assert!(error.contains("leave TLS"), "{error}");
         assert_eq!(plain.stats().accepted, 0);
@@ -131,9 +130,14 @@ async fn a_redirect_may_enter_tls() {
 
 #[tokio::test]
 async fn a_plain_server_behind_wss_is_an_error_and_not_a_hang() {
-    let plain = Server::start(Script::every(Play::handshake(Handshake::Garbage { hex: String::new(), text: "HTTP/1.1 400 Bad Request\r\n\r\n".into() }))).unwrap();
+    let plain = Server::start(Script::every(Play::handshake(Handshake::Garbage {
+        hex: String::new(),
+        text: "HTTP/1.1 400 Bad Request\r\n\r\n".into(),
+    })))
+    .unwrap();
     let url = plain.url().replace("ws://", "wss://");
-    let mut feed = Feed::start(&url, &[("websocket.reconnect.max.attempts", "1"), ("websocket.connection.timeout.ms", "500")]);
+    let mut feed =
+        Feed::start(&url, &[("websocket.reconnect.max.attempts", "1"), ("websocket.connection.timeout.ms", "500")]);
     let error = feed.until_failed().await;
     assert!(error.contains("TLS") || error.contains("did not answer"), "{error}");
 }
