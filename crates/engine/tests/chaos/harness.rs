@@ -127,6 +127,19 @@ impl Feed {
         self.until(|feed| feed.task.is_drained()).await;
     }
 
+    /// Waits for what the session does by itself, without a poll.
+    pub(crate) async fn without_polls(&self, mut condition: impl FnMut(&Snapshot) -> bool) -> Snapshot {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let now = self.snapshot();
+            if condition(&now) {
+                return now;
+            }
+            assert!(Instant::now() < deadline, "not in time: {now:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.task.metrics().snapshot()
     }

@@ -6,11 +6,6 @@ use connect_websocket_testkit::{Messages, Play, Script, Server};
 
 use crate::harness::{DEADLINE, Feed};
 
-/// Polls nothing until the server is held up or done, and answers how many messages it has sent.
-async fn let_the_queue_fill(server: &Server, at_least: u64) {
-    server.until(|stats| stats.sent() >= at_least, DEADLINE).await.unwrap();
-}
-
 #[tokio::test]
 async fn back_pressure_loses_nothing_and_reaches_the_server() {
     // Far more than all the buffers between hold.
@@ -55,13 +50,24 @@ async fn a_message_as_large_as_the_queue_passes_alone() {
 }
 
 #[tokio::test]
+async fn a_large_message_behind_small_ones_waits_for_its_own_room() {
+    let play = Play::accept().send(Messages::count(100)).send(Messages::count(1).size(99_000));
+    let server = Server::start(Script::every(play)).unwrap();
+    let options = [("websocket.message.queue.max.bytes", "100000"), ("websocket.message.max.bytes", "100000")];
+    let mut feed = Feed::start(server.url(), &options);
+    let now = feed.without_polls(|now| now.messages_received == 101).await;
+    assert!(now.queue_bytes <= 100_000, "{now:?}");
+    feed.until_records(101).await;
+}
+
+#[tokio::test]
 async fn drop_oldest_keeps_the_newest_and_counts_the_rest() {
     let (count, size) = (5000, 10);
     let server = Server::start(Script::every(Play::accept().send(Messages::count(count)))).unwrap();
     let options = [("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.oldest")];
     let mut feed = Feed::start(server.url(), &options);
-    let_the_queue_fill(&server, count).await;
-    feed.until(|feed| feed.snapshot().messages_received == count && feed.snapshot().queue_records == 0).await;
+    feed.without_polls(|now| now.messages_received == count).await;
+    feed.until(|feed| feed.snapshot().queue_records == 0).await;
     let now = feed.snapshot();
     assert_eq!((now.dropped_oldest + now.records_polled, now.dropped_newest), (count, 0));
     assert_eq!(now.records_polled as usize, feed.records.len());
@@ -76,10 +82,7 @@ async fn drop_newest_keeps_the_oldest_and_counts_the_rest() {
     let server = Server::start(Script::every(Play::accept().send(Messages::count(count)))).unwrap();
     let options = [("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.newest")];
     let mut feed = Feed::start(server.url(), &options);
-    let metrics = feed.task.metrics();
-    while metrics.snapshot().messages_received < count {
-        tokio::task::yield_now().await;
-    }
+    feed.without_polls(|now| now.messages_received == count).await;
     feed.until(|feed| feed.snapshot().queue_records == 0).await;
     let now = feed.snapshot();
     assert_eq!((now.dropped_newest + now.records_polled, now.dropped_oldest), (count, 0));
@@ -93,9 +96,8 @@ async fn dropping_never_holds_the_server_up() {
         let server = Server::start(Script::every(Play::accept().send(Messages::count(count).size(500)))).unwrap();
         let options = [("websocket.message.queue.size", "100"), ("websocket.message.queue.full", full)];
         let mut feed = Feed::start(server.url(), &options);
-        // Nothing is polled meanwhile.
-        let_the_queue_fill(&server, count).await;
-        feed.until(|feed| feed.snapshot().messages_received == count && feed.snapshot().queue_records == 0).await;
+        feed.without_polls(|now| now.messages_received == count).await;
+        feed.until(|feed| feed.snapshot().queue_records == 0).await;
         let now = feed.snapshot();
         assert_eq!(now.dropped() + feed.records.len() as u64, count, "{full}");
     }

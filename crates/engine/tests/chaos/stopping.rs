@@ -55,7 +55,7 @@ async fn a_server_that_never_answers_our_close_is_left_after_the_grace() {
 async fn a_stop_whose_queue_nobody_empties_ends_at_its_grace_and_what_is_queued_can_be_polled() {
     let server = Server::start(Script::every(Play::accept().send(Messages::forever()))).unwrap();
     let mut feed = Feed::start(server.url(), &[("websocket.message.queue.size", "10")]);
-    server.until(|stats| stats.sent() > 1000, DEADLINE).await.unwrap();
+    feed.without_polls(|now| now.queue_records == 10).await;
     feed.task.stop(Duration::from_millis(50));
     server.until(|stats| stats.open == 0, DEADLINE).await.unwrap();
     assert!(!feed.task.is_drained());
