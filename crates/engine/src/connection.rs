@@ -372,6 +372,27 @@ impl ControlFrames {
     }
 }
 
+/// What the fuzz targets need of the private parts: a server's bytes must be read from outside without a socket.
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::handshake::{Offer, Refusal};
+    use crate::endpoint::Endpoint;
+
+    /// Reads an answer to a request with the key of RFC 6455 §1.3 and the subprotocol `v1`: how many bytes it took, `None`
+    /// while it is not complete or if it redirects, or why it is refused.
+    pub fn read_handshake_answer(bytes: &[u8], compression: bool) -> Result<Option<usize>, String> {
+        let endpoint = Endpoint::parse("ws://host/")?;
+        let subprotocols = ["v1".to_owned()];
+        let key = "dGhlIHNhbXBsZSBub25jZQ==".to_owned();
+        let offer = Offer { endpoint: &endpoint, subprotocols: &subprotocols, compression, headers: Vec::new(), key };
+        match offer.read_answer(bytes) {
+            Ok(answer) => Ok(answer.map(|(taken, _)| taken)),
+            Err(Refusal::Status { location: Some(location), .. }) => endpoint.redirect(&location).map(|_| None),
+            Err(refusal) => Err(format!("{refusal:?}")),
+        }
+    }
+}
+
 enum Handshake {
     Open(Box<Connection>),
     Redirect(String),

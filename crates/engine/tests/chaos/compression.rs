@@ -82,7 +82,7 @@ async fn the_limit_is_for_the_message_and_not_for_its_compressed_form() {
 
 #[tokio::test]
 async fn a_bomb_closes_with_1009() {
-    for size in [(16 << 20) + 1, 1 << 30] {
+    for size in [(16 << 20) + 1, 1 << 27] {
         let play = Play::accept_deflate(Deflate::default()).step(Step::DeflateBomb { size });
         let server = Server::start(Script::plays([play, Play::accept().send_text("again")])).unwrap();
         let mut feed = Feed::start(server.url(), &[]);
