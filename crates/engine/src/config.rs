@@ -486,6 +486,28 @@ impl Config {
         }
         values.build()
     }
+
+    /// A text of the server's with every secret of ours in it hidden: it may repeat what we sent.
+    pub(crate) fn without_secrets(&self, text: &str) -> String {
+        let url = self.endpoint.url();
+        let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let user_info = [url.username(), url.password().unwrap_or_default()];
+        let query =
+            url.query().unwrap_or_default().split('&').map(|part| part.split_once('=').map_or(part, |(_, v)| v));
+        let given = [&self.auth_token, &self.subscription_message].into_iter().flatten();
+        let given = given.chain(self.headers.iter().map(|(_, value)| value)).map(|secret| secret.reveal().to_owned());
+        let proxy =
+            self.proxy.iter().flat_map(|proxy| &proxy.credentials).map(|(_, secret)| secret.reveal().to_owned());
+        let mut secrets: Vec<String> =
+            user_info.into_iter().chain(query).flat_map(|part| [part.to_owned(), decoded(part)]).collect();
+        secrets.extend(self.endpoint.basic_credentials());
+        secrets.extend(given.chain(proxy));
+        // Short ones are words and numbers that occur by themselves.
+        secrets.retain(|secret| secret.len() >= 4);
+        // The longest first, since one may hold another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    }
 }
 
 /// The checked text of each option, to be typed. A text that fails to become its type was refused by the table before,
@@ -844,6 +866,20 @@ mod tests {
         {
             assert!(!errors(&[pair])[0].contains("hunter2"), "{pair:?}");
         }
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_our_secrets_is_hidden() {
+        let config = Config::parse(&properties(&[
+            (URL, "wss://alice:pass%20word@host/?key=k3y-value&n=1"),
+            (AUTH_TOKEN, "token-1"),
+            (HEADERS, "X-Api-Key:token-1-long"),
+        ]))
+        .unwrap();
+        assert_eq!(
+            config.without_secrets("bad token-1-long, token-1, pass word, pass%20word, k3y-value of alice: code 1001"),
+            "bad ***, ***, ***, ***, *** of ***: code 1001"
+        );
     }
 
     #[test]

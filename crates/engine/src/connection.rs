@@ -8,6 +8,7 @@ mod handshake;
 pub mod inflate;
 mod transport;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -76,6 +77,14 @@ pub enum OpenErrorKind {
     TimedOut,
 }
 
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
 impl OpenError {
     fn new(kind: OpenErrorKind, message: impl Into<String>) -> OpenError {
         OpenError { kind, message: message.into(), retry_after: None }
@@ -120,16 +129,21 @@ impl Connection {
             headers: if endpoint.same_origin(&config.endpoint) { headers(config) } else { Vec::new() },
             key: handshake::random_key(),
         };
-        let broken =
-            |what: String| OpenError::new(OpenErrorKind::Tcp, format!("the handshake with {endpoint} failed: {what}"));
-        transport.write_all(&offer.request()).await.map_err(|error| broken(error.to_string()))?;
-        transport.flush().await.map_err(|error| broken(error.to_string()))?;
+        let broken = |error: io::Error| {
+            if transport::is_certificate_problem(&error) {
+                // With TLS 1.3 the server's verdict on our certificate comes after the TLS handshake.
+                return transport::tls_error(endpoint, &error);
+            }
+            OpenError::new(OpenErrorKind::Tcp, format!("the handshake with {endpoint} failed: {error}"))
+        };
+        transport.write_all(&offer.request()).await.map_err(broken)?;
+        transport.flush().await.map_err(broken)?;
         let mut input = vec![0; INPUT_BYTES].into_boxed_slice();
         let mut filled = 0;
         loop {
-            let read = transport.read(&mut input[filled..]).await.map_err(|error| broken(error.to_string()))?;
+            let read = transport.read(&mut input[filled..]).await.map_err(broken)?;
             if read == 0 {
-                return Err(broken("the server closed the connection before it answered".into()));
+                return Err(broken(io::Error::other("the server closed the connection before it answered")));
             }
             filled += read;
             match offer.read_answer(&input[..filled]) {
@@ -150,6 +164,7 @@ impl Connection {
                     return Ok(Handshake::Redirect(location));
                 }
                 Err(Refusal::Status { code, reason, retry_after, .. }) => {
+                    let reason = config.without_secrets(&reason);
                     let message = format!("{endpoint} answered the handshake with status {code} {reason}");
                     return Err(OpenError {
                         kind: OpenErrorKind::Status(code),
@@ -160,7 +175,7 @@ impl Connection {
                 Err(Refusal::Invalid(why)) => {
                     return Err(OpenError::new(
                         OpenErrorKind::Handshake,
-                        format!("the handshake with {endpoint} failed: {why}"),
+                        format!("the handshake with {endpoint} failed: {}", config.without_secrets(&why)),
                     ));
                 }
             }
@@ -258,7 +273,10 @@ impl Connection {
     pub async fn farewell(mut self) {
         let goodbye = async {
             self.flush().await?;
-            self.transport.shutdown().await
+            self.transport.shutdown().await?;
+            // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
+            while self.outgoing.refused && self.transport.read(&mut self.input).await? > 0 {}
+            Ok::<(), io::Error>(())
         };
         // The peer may be gone already; nothing is left to do for it then.
         let _ = tokio::time::timeout(FAREWELL, goodbye).await;
@@ -274,6 +292,8 @@ struct Outgoing {
     /// Something was written that TLS may still hold back.
     flush_due: bool,
     close_sent: bool,
+    /// The server broke a rule, and may well go on sending.
+    refused: bool,
 }
 
 impl Outgoing {
@@ -298,6 +318,7 @@ impl Outgoing {
 
     fn refuse(&mut self, violation: &Violation) {
         self.close(Some(violation.code), &violation.message);
+        self.refused = true;
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> Poll<io::Result<()>> {
@@ -348,6 +369,27 @@ impl ControlFrames {
         }
         let message = format!("the server sends more than {MAX_CONTROL_FRAMES_PER_SECOND} pings and pongs a second");
         Err(Violation { code: 1008, message })
+    }
+}
+
+/// What the fuzz targets need of the private parts: a server's bytes must be read from outside without a socket.
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::handshake::{Offer, Refusal};
+    use crate::endpoint::Endpoint;
+
+    /// Reads an answer to a request with the key of RFC 6455 §1.3 and the subprotocol `v1`: how many bytes it took, `None`
+    /// while it is not complete or if it redirects, or why it is refused.
+    pub fn read_handshake_answer(bytes: &[u8], compression: bool) -> Result<Option<usize>, String> {
+        let endpoint = Endpoint::parse("ws://host/")?;
+        let subprotocols = ["v1".to_owned()];
+        let key = "dGhlIHNhbXBsZSBub25jZQ==".to_owned();
+        let offer = Offer { endpoint: &endpoint, subprotocols: &subprotocols, compression, headers: Vec::new(), key };
+        match offer.read_answer(bytes) {
+            Ok(answer) => Ok(answer.map(|(taken, _)| taken)),
+            Err(Refusal::Status { location: Some(location), .. }) => endpoint.redirect(&location).map(|_| None),
+            Err(refusal) => Err(format!("{refusal:?}")),
+        }
     }
 }
 

@@ -57,11 +57,13 @@ impl Queue {
                 return Err(batch);
             }
             WhenFull::Backpressure => {}
-            WhenFull::DropNewest if !state.batches.is_empty() && !self.fits(&state, &batch) => {
-                self.metrics.dropped_newest(batch.len() as u64);
-                return Ok(());
+            WhenFull::DropNewest => {
+                let dropped = self.cut_to_room(&state, &mut batch);
+                self.metrics.dropped_newest(dropped);
+                if batch.is_empty() {
+                    return Ok(());
+                }
             }
-            WhenFull::DropNewest => {}
             WhenFull::DropOldest => {
                 let dropped = self.make_room(&mut state, &mut batch);
                 self.metrics.dropped_oldest(dropped);
@@ -111,6 +113,11 @@ impl Queue {
         (self.bounds.records.min(4096), self.bounds.bytes.min(256 << 10))
     }
 
+    /// More than this fits only an empty queue, and only as a single record.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.bounds.bytes
+    }
+
     fn fits(&self, state: &State, batch: &Batch) -> bool {
         state.records + batch.len() <= self.bounds.records && state.bytes + batch.bytes() <= self.bounds.bytes
     }
@@ -138,6 +145,17 @@ impl Queue {
         }
         while batch.len() > 1 && !self.fits(state, batch) {
             batch.drop_oldest();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Drops from the end of the batch until it fits; answers how many.
+    fn cut_to_room(&self, state: &State, batch: &mut Batch) -> u64 {
+        let mut dropped = 0;
+        let at_least = usize::from(state.batches.is_empty());
+        while batch.len() > at_least && !self.fits(state, batch) {
+            batch.drop_newest();
             dropped += 1;
         }
         dropped
@@ -192,9 +210,10 @@ mod tests {
     #[test]
     fn drop_newest_keeps_what_is_queued_and_counts() {
         let queue = queue(2, 1 << 20, WhenFull::DropNewest);
-        assert!(queue.push(batch(&["1", "2"])).is_ok());
-        assert!(queue.push(batch(&["3"])).is_ok());
-        assert_eq!(queue.metrics.snapshot().dropped_newest, 1);
+        assert!(queue.push(batch(&["1"])).is_ok());
+        assert!(queue.push(batch(&["2", "3", "4"])).is_ok());
+        assert!(queue.push(batch(&["5"])).is_ok());
+        assert_eq!(queue.metrics.snapshot().dropped_newest, 3);
         assert_eq!(drain(&queue), ["1", "2"]);
     }
 

@@ -107,9 +107,13 @@ impl Batch {
         self.entries.push(Entry { end: self.values.len() as u32, kind, timestamp_ms });
     }
 
-    /// Whether `other` can follow in the same buffer without it growing beyond `limit` bytes.
+    /// Whether `other` can follow in the same buffer without it growing beyond `limit` bytes, dropped records included.
     pub(crate) fn has_room_for(&self, other: &Batch, limit: usize) -> bool {
-        self.values.len() + other.values.len() <= limit.min(Self::MAX_VALUES)
+        self.memory() + other.memory() <= limit.min(Self::MAX_VALUES)
+    }
+
+    fn memory(&self) -> usize {
+        self.values.len() + self.entries.len() * size_of::<Entry>()
     }
 
     pub(crate) fn append(&mut self, other: &Batch) {
@@ -128,6 +132,23 @@ impl Batch {
         }
         self.dropped += 1;
         Some(before - self.bytes())
+    }
+
+    /// Drops the newest record, if there is one.
+    pub(crate) fn drop_newest(&mut self) {
+        if !self.is_empty() {
+            self.entries.pop();
+            self.values.truncate(self.start_of(self.entries.len()));
+        }
+    }
+
+    /// Takes the newest record out, if there are others before it.
+    pub(crate) fn split_last(&mut self) -> Option<Batch> {
+        let last = (self.len() > 1).then(|| self.get(self.len() - 1)).flatten()?;
+        let mut split = Batch::default();
+        split.push(last.kind, last.value, last.timestamp_ms);
+        self.drop_newest();
+        Some(split)
     }
 
     fn start_of(&self, position: usize) -> usize {
@@ -177,6 +198,26 @@ mod tests {
         assert_eq!(values(&one), ["bb", "yy", "zzz"]);
         assert_eq!(one.bytes(), Batch::cost(2) * 2 + Batch::cost(3));
         assert_eq!(one.oldest_timestamp_ms(), Some(1));
+    }
+
+    #[test]
+    fn the_newest_record_is_dropped_or_split_off() {
+        let mut batch = batch(&["a", "bb", "ccc"]);
+        batch.drop_oldest();
+        let last = batch.split_last().unwrap();
+        assert_eq!((values(&batch), values(&last)), (vec!["bb".to_owned()], vec!["ccc".to_owned()]));
+        assert_eq!(last.oldest_timestamp_ms(), Some(2));
+        assert!(batch.split_last().is_none());
+        batch.drop_newest();
+        assert!(batch.is_empty() && batch.bytes() == 0);
+    }
+
+    #[test]
+    fn empty_and_dropped_records_take_room_too() {
+        let mut one = batch(&[""; 50]);
+        (0..50).for_each(|_| assert!(one.drop_oldest().is_some()));
+        assert!(one.has_room_for(&batch(&[""]), 51 * Batch::cost(0)));
+        assert!(!one.has_room_for(&batch(&[""]), 50 * Batch::cost(0)));
     }
 
     #[test]

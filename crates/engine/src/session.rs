@@ -263,6 +263,10 @@ struct Reader<'a> {
 struct Received {
     last_bytes: SystemTime,
     any_message: bool,
+    /// Not yet added to the metrics.
+    messages: u64,
+    bytes: u64,
+    skipped: u64,
 }
 
 /// The moments at which something is due.
@@ -293,7 +297,8 @@ impl<'a> Reader<'a> {
             idle: config.idle_timeout.map(|timeout| opened + timeout),
             read: opened,
         };
-        let received = Received { last_bytes: SystemTime::now(), any_message: false };
+        let received =
+            Received { last_bytes: SystemTime::now(), any_message: false, messages: 0, bytes: 0, skipped: 0 };
         Reader { session, connection, batch: Batch::default(), opened, received, timers, stop_by: None }
     }
 
@@ -303,6 +308,10 @@ impl<'a> Reader<'a> {
             info!("event=subscription_sent bytes={}", message.reveal().len());
         }
         let end = self.read().await;
+        if end.is_err() {
+            // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
+            self.connection.send_close(1001, "");
+        }
         let failure = match end {
             Ok(()) => None,
             Err((cause, message)) => Some(Failure {
@@ -333,13 +342,8 @@ impl<'a> Reader<'a> {
         loop {
             let burst = self.take_in().await?;
             let now = Instant::now();
-            if self.stop_by.is_none()
-                && let Some(by) = *stop.borrow_and_update()
-            {
-                // Go on reading until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2).
-                self.stop_by = Some(by);
-                self.connection.send_close(1000, "");
-                info!("event=websocket_closing code=1000 by=client");
+            if let Some(by) = *stop.borrow_and_update() {
+                self.begin_stop(by);
             }
             if self.stop_by.is_some_and(|by| now >= by) {
                 return Ok(());
@@ -353,6 +357,15 @@ impl<'a> Reader<'a> {
                 tokio::task::yield_now().await;
             }
             self.fill(&mut stop).await?;
+        }
+    }
+
+    /// Says goodbye, once. Reading goes on until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2).
+    fn begin_stop(&mut self, by: Instant) {
+        if self.stop_by.is_none() {
+            self.stop_by = Some(by);
+            self.connection.send_close(1000, "");
+            info!("event=websocket_closing code=1000 by=client");
         }
     }
 
@@ -387,13 +400,20 @@ impl<'a> Reader<'a> {
     }
 
     fn next_wake(&self) -> Instant {
+        if let Some(by) = self.stop_by {
+            return by;
+        }
         let unsent = self.connection.unsent_since().map(|since| since + WRITE_TIMEOUT);
-        let timers = [self.timers.ping, self.timers.pong, self.timers.idle, unsent, self.stop_by];
+        let timers = [self.timers.ping, self.timers.pong, self.timers.idle, unsent];
         let far = Instant::now() + Duration::from_secs(3600);
         timers.into_iter().flatten().min().unwrap_or(far)
     }
 
+    /// After our Close the server need not answer pings any more, and the stop's deadline bounds all.
     fn check_timers(&mut self, now: Instant) -> Result<(), (Cause, String)> {
+        if self.stop_by.is_some() {
+            return Ok(());
+        }
         let config = &self.session.config;
         if self.connection.unsent_since().is_some_and(|since| now >= since + WRITE_TIMEOUT) {
             let secs = WRITE_TIMEOUT.as_secs();
@@ -423,61 +443,85 @@ impl<'a> Reader<'a> {
     async fn take_in(&mut self) -> Result<bool, (Cause, String)> {
         let (max_records, max_bytes) = self.session.queue.batch_limits();
         let timestamp_ms = epoch_ms(self.received.last_bytes);
-        let (mut messages, mut bytes, mut skipped) = (0, 0, 0);
+        let mut bytes = 0;
         let end = loop {
             match self.connection.next() {
                 Ok(None) => break None,
                 Ok(Some(Event::Text(text))) => {
-                    messages += 1;
+                    self.received.messages += 1;
                     bytes += text.len();
+                    self.received.bytes += text.len() as u64;
                     self.batch.push(ValueKind::Text, text, timestamp_ms);
                 }
                 Ok(Some(Event::Binary(data))) => {
-                    messages += 1;
+                    self.received.messages += 1;
                     bytes += data.len();
-                    skipped += u64::from(!push_binary(&mut self.batch, self.session.config.binary, data, timestamp_ms));
+                    self.received.bytes += data.len() as u64;
+                    let taken = push_binary(&mut self.batch, self.session.config.binary, data, timestamp_ms);
+                    self.received.skipped += u64::from(!taken);
                 }
                 Ok(Some(Event::Pong(_))) => self.timers.pong = None,
                 Ok(Some(Event::Ping(_))) => {}
-                Ok(Some(Event::Close(close))) => break Some(Err(closed_by_server(&close))),
+                Ok(Some(Event::Close(close))) => break Some(Err(closed_by_server(&close, &self.session.config))),
                 Err(violation) => break Some(Err((Cause::ProtocolError, violation.message))),
             }
             if self.batch.len() >= max_records || self.batch.bytes() >= max_bytes {
+                self.account(timestamp_ms);
                 self.hand_over().await?;
             }
         };
-        if messages > 0 {
-            self.received.any_message = true;
-            self.session.metrics.received(messages, bytes as u64, timestamp_ms);
-            self.session.metrics.binary_skipped(skipped);
-            self.timers.idle = self.session.config.idle_timeout.map(|timeout| Instant::now() + timeout);
-        }
+        self.account(timestamp_ms);
         if !self.batch.is_empty() {
             self.hand_over().await?;
         }
         end.unwrap_or(Ok(bytes >= BURST_BYTES))
     }
 
-    /// Gives the batch to the queue. With back-pressure it waits here for room, and so stops reading the socket; pings of
-    /// ours still go out.
+    /// Adds what was received to the metrics: before it is handed over, so that no record is polled that was not received.
+    fn account(&mut self, timestamp_ms: i64) {
+        let received = &mut self.received;
+        if received.messages > 0 {
+            received.any_message = true;
+            self.session.metrics.received(received.messages, received.bytes, timestamp_ms);
+            self.session.metrics.binary_skipped(received.skipped);
+            (received.messages, received.bytes, received.skipped) = (0, 0, 0);
+            self.timers.idle = self.session.config.idle_timeout.map(|timeout| Instant::now() + timeout);
+        }
+    }
+
+    /// Gives the batch to the queue. With back-pressure it waits here for room, and so stops reading the socket; pings and
+    /// the Close of ours still go out.
     async fn hand_over(&mut self) -> Result<(), (Cause, String)> {
         let mut batch = std::mem::take(&mut self.batch);
+        if batch.bytes() > self.session.queue.max_bytes()
+            && let Some(last) = batch.split_last()
+        {
+            // The large message that came last waits for its own room.
+            self.put(batch).await?;
+            batch = last;
+        }
+        self.put(batch).await
+    }
+
+    async fn put(&mut self, mut batch: Batch) -> Result<(), (Cause, String)> {
         let began = Instant::now();
         let mut stop = self.session.stop.clone();
+        let mut sending = true;
         loop {
             batch = match self.session.queue.push(batch) {
                 Ok(()) => break,
                 Err(batch) => batch,
             };
             self.session.report_queue(true);
-            let stop_by = *stop.borrow_and_update();
+            if let Some(by) = *stop.borrow_and_update() {
+                self.begin_stop(by);
+            }
             let now = Instant::now();
-            if stop_by.is_some_and(|by| now >= by) {
+            if self.stop_by.is_some_and(|by| now >= by) {
                 warn!(
                     "event=messages_left count={} reason=\"the queue stayed full until the stop's deadline\"",
                     batch.len()
                 );
-                self.stop_by = stop_by;
                 return Err((Cause::ServerClose, "stopped".into()));
             }
             if let (Some(at), Some(interval)) = (self.timers.ping, self.session.config.ping_interval)
@@ -486,13 +530,15 @@ impl<'a> Reader<'a> {
                 self.connection.send_ping(b"");
                 self.timers.ping = Some(now + interval);
             }
-            let wake = [stop_by, self.timers.ping].into_iter().flatten().min();
+            let wake = [self.stop_by, self.timers.ping].into_iter().flatten().min();
             let wake = wake.unwrap_or(now + Duration::from_secs(60));
             tokio::select! {
                 () = self.session.queue.emptied() => {}
-                // Whether a ping can leave shows when reading goes on.
-                _ = self.connection.flush(), if self.connection.unsent_since().is_some() => {}
-                _ = stop.changed(), if stop_by.is_none() => {}
+                sent = self.connection.flush(), if sending && self.connection.unsent_since().is_some() => {
+                    // A connection that is lost shows when reading goes on: what it brought before is still ours.
+                    sending = sent.is_ok();
+                }
+                _ = stop.changed(), if self.stop_by.is_none() => {}
                 () = sleep_until(wake) => {}
             }
         }
@@ -515,9 +561,9 @@ fn push_binary(batch: &mut Batch, as_what: BinaryMessages, data: &[u8], timestam
     true
 }
 
-fn closed_by_server(close: &Close) -> (Cause, String) {
+fn closed_by_server(close: &Close, config: &Config) -> (Cause, String) {
     let code = close.code.map_or_else(|| "without a code".to_owned(), |code| format!("with code {code}"));
-    let reason: String = close.reason.chars().filter(|c| !c.is_control()).collect();
+    let reason: String = config.without_secrets(&close.reason).chars().filter(|c| !c.is_control()).collect();
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
     info!("event=websocket_closing by=server code={}", close.code.unwrap_or(1005));
     (Cause::ServerClose, format!("the server closed the connection {code}{reason}"))

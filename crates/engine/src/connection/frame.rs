@@ -12,6 +12,9 @@ use super::inflate::Inflate;
 const MAX_EMPTY_FRAGMENTS: u32 = 1024;
 /// RFC 6455 §5.5.
 const MAX_CONTROL_PAYLOAD: usize = 125;
+/// A compressed message that does not compress is larger than what it holds: by this much, and an eighth for servers
+/// that cut it into small blocks (RFC 1951 §3.2.4: five bytes each).
+const MAX_DEFLATE_OVERHEAD: usize = 1024;
 /// A message buffer that grew beyond this is given back after the message.
 const KEPT_MESSAGE_BUFFER: usize = 1 << 20;
 
@@ -201,8 +204,14 @@ impl Decoder {
                 })
             }
             (opcode::CONTINUATION | opcode::TEXT | opcode::BINARY, _) => {
-                let room = self.limit.saturating_sub(self.message.len()) as u64;
-                if header.payload_len > room { Err(Violation::too_big(self.limit)) } else { Ok(()) }
+                let compressed = header.rsv1 || self.assembly.is_some_and(|assembly| assembly.compressed);
+                let room = if compressed {
+                    // What it inflates to is bounded as it comes; this only refuses at once what cannot fit.
+                    self.limit.saturating_add(self.limit / 8).saturating_add(MAX_DEFLATE_OVERHEAD)
+                } else {
+                    self.limit.saturating_sub(self.message.len())
+                };
+                if header.payload_len > room as u64 { Err(Violation::too_big(self.limit)) } else { Ok(()) }
             }
             _ => Ok(()),
         }

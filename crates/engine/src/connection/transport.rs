@@ -141,12 +141,18 @@ async fn connect_through_socks5(proxy: &Proxy, endpoint: &Endpoint) -> Result<Tc
     })
 }
 
-fn tls_error(endpoint: &Endpoint, error: &io::Error) -> OpenError {
-    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let kind = match cause {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) => OpenErrorKind::Certificate,
-        _ => OpenErrorKind::Tcp,
-    };
+fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// Whether a certificate was refused, by us or by the server.
+pub(super) fn is_certificate_problem(error: &io::Error) -> bool {
+    matches!(tls_cause(error), Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)))
+}
+
+pub(super) fn tls_error(endpoint: &Endpoint, error: &io::Error) -> OpenError {
+    let cause = tls_cause(error);
+    let kind = if is_certificate_problem(error) { OpenErrorKind::Certificate } else { OpenErrorKind::Tcp };
     let remedy = match cause {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
             "; to trust its authority, name it in websocket.ssl.ca.location"

@@ -1,0 +1,16 @@
+//! The engine from outside: a task as a host runs it, against a server that misbehaves in every way a real one can.
+
+mod compression;
+mod handshake;
+mod harness;
+mod hostile;
+mod lifecycle;
+mod liveness;
+mod log_lines;
+mod messages;
+mod proxy;
+mod queue;
+mod reconnect;
+mod secrets;
+mod stopping;
+mod tls;

@@ -1,0 +1,141 @@
+//! The queue at its bounds: back-pressure, or messages dropped and counted.
+
+use std::time::{Duration, Instant};
+
+use connect_websocket_testkit::{Messages, Play, Script, Server};
+
+use crate::harness::{DEADLINE, Feed};
+
+#[tokio::test]
+async fn back_pressure_loses_nothing_and_reaches_the_server() {
+    // Far more than all the buffers between hold.
+    let (count, size) = (40_000, 1000);
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(count).size(size)))).unwrap();
+    let mut feed =
+        Feed::start(server.url(), &[("websocket.message.queue.size", "10"), ("websocket.ping.interval.ms", "20")]);
+    // Nothing is polled for thirty of our pings, in which the server could have sent all of it many times.
+    server.until(|stats| stats.connections.iter().any(|c| c.pings_received >= 30), DEADLINE).await.unwrap();
+    assert_eq!(feed.snapshot().queue_records, 10);
+    assert!(server.stats().sent() < count, "all was sent although nothing was polled");
+    feed.until_records(count as usize).await;
+    feed.assert_complete(count);
+    let now = feed.snapshot();
+    assert_eq!((now.dropped(), now.messages_received, now.connections), (0, count, 1));
+}
+
+#[tokio::test]
+async fn bytes_hold_the_server_up_as_records_do() {
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(300).size(50_000)))).unwrap();
+    let options = [("websocket.message.queue.max.bytes", "200000"), ("websocket.message.max.bytes", "100000")];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_records(300).await;
+    feed.assert_complete(300);
+}
+
+#[tokio::test]
+async fn a_message_as_large_as_the_queue_passes_alone() {
+    let play =
+        Play::accept().send(Messages::count(100)).send(Messages::count(5).size(100_000)).send(Messages::count(100));
+    let server = Server::start(Script::every(play)).unwrap();
+    let options = [("websocket.message.queue.max.bytes", "100000"), ("websocket.message.max.bytes", "100000")];
+    for full in ["backpressure", "drop.oldest", "drop.newest"] {
+        let mut feed = Feed::start(server.url(), &[options[0], options[1], ("websocket.message.queue.full", full)]);
+        feed.until(|feed| {
+            let now = feed.snapshot();
+            now.messages_received == 205 && now.records_polled + now.dropped() == 205
+        })
+        .await;
+        assert!(full != "backpressure" || feed.records.len() == 205);
+    }
+}
+
+#[tokio::test]
+async fn a_large_message_behind_small_ones_waits_for_its_own_room() {
+    let play = Play::accept().send(Messages::count(100)).send(Messages::count(1).size(99_000));
+    let server = Server::start(Script::every(play)).unwrap();
+    let options = [("websocket.message.queue.max.bytes", "100000"), ("websocket.message.max.bytes", "100000")];
+    let mut feed = Feed::start(server.url(), &options);
+    let now = feed.without_polls(|now| now.messages_received == 101).await;
+    assert!(now.queue_bytes <= 100_000, "{now:?}");
+    feed.until_records(101).await;
+}
+
+#[tokio::test]
+async fn drop_oldest_keeps_the_newest_and_counts_the_rest() {
+    let (count, size) = (5000, 10);
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(count)))).unwrap();
+    let options = [("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.oldest")];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.without_polls(|now| now.messages_received == count).await;
+    feed.until(|feed| feed.snapshot().queue_records == 0).await;
+    let now = feed.snapshot();
+    assert_eq!((now.dropped_oldest + now.records_polled, now.dropped_newest), (count, 0));
+    assert_eq!(now.records_polled as usize, feed.records.len());
+    let numbers = feed.numbers();
+    assert!(numbers.is_sorted() && numbers.ends_with(&(count - size..count).collect::<Vec<_>>()), "{numbers:?}");
+    assert!(feed.records.iter().map(|record| record.sequence).eq(1..=numbers.len() as i64));
+}
+
+#[tokio::test]
+async fn drop_newest_keeps_the_oldest_and_counts_the_rest() {
+    let count = 5000;
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(count)))).unwrap();
+    let options = [("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.newest")];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.without_polls(|now| now.messages_received == count).await;
+    feed.until(|feed| feed.snapshot().queue_records == 0).await;
+    let now = feed.snapshot();
+    assert_eq!((now.dropped_newest + now.records_polled, now.dropped_oldest), (count, 0));
+    assert_eq!(feed.numbers(), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn dropping_never_holds_the_server_up() {
+    for full in ["drop.oldest", "drop.newest"] {
+        let count = 50_000;
+        let server = Server::start(Script::every(Play::accept().send(Messages::count(count).size(500)))).unwrap();
+        let options = [("websocket.message.queue.size", "100"), ("websocket.message.queue.full", full)];
+        let mut feed = Feed::start(server.url(), &options);
+        feed.without_polls(|now| now.messages_received == count).await;
+        feed.until(|feed| feed.snapshot().queue_records == 0).await;
+        let now = feed.snapshot();
+        assert_eq!(now.dropped() + feed.records.len() as u64, count, "{full}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_host_gets_everything_from_a_fast_feed() {
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(20_000)))).unwrap();
+    let mut feed = Feed::start(server.url(), &[("websocket.message.queue.size", "10")]);
+    while feed.records.len() < 20_000 {
+        // Other work of the host, between any two polls.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        feed.poll().await;
+    }
+    feed.assert_complete(20_000);
+    assert_eq!(feed.snapshot().dropped(), 0);
+}
+
+#[tokio::test]
+async fn a_full_queue_over_a_lost_connection_costs_no_work_until_there_is_room() {
+    let server = Server::start(Script::plays([
+        Play::accept().send(Messages::count(100)).await_signal().reset(),
+        Play::accept().send(Messages::count(10)),
+    ]))
+    .unwrap();
+    let options = [("websocket.message.queue.size", "10"), ("websocket.ping.interval.ms", "10")];
+    let mut feed = Feed::start(server.url(), &options);
+    server.until(|stats| stats.connections.iter().any(|c| c.pings_received > 3), DEADLINE).await.unwrap();
+    server.signal();
+    server.until(|stats| stats.open == 0, DEADLINE).await.unwrap();
+    // A ping falls due on the dead socket. A loop around it would keep this thread busy all the time.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let runtime = tokio::runtime::Handle::current().metrics();
+    let (began, busy) = (Instant::now(), runtime.worker_total_busy_duration(0));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let busy = runtime.worker_total_busy_duration(0) - busy;
+    assert!(busy < began.elapsed() / 2, "busy for {busy:?} while there was nothing to do");
+    feed.until(|feed| feed.records.len() >= 10 && feed.snapshot().connections == 2).await;
+}

@@ -1,0 +1,143 @@
+//! `wss://` with certificates good and bad.
+
+use connect_websocket_testkit::{Handshake, Messages, Play, Script, Server, TestPki, TlsProfile};
+use tempfile::TempDir;
+
+use crate::harness::Feed;
+
+struct Files {
+    directory: TempDir,
+    pki: TestPki,
+}
+
+impl Files {
+    fn new() -> Files {
+        let (directory, pki) = (tempfile::tempdir().unwrap(), TestPki::new().unwrap());
+        pki.write_to(directory.path()).unwrap();
+        Files { directory, pki }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn server(&self, play: Play, profile: TlsProfile) -> Server {
+        Server::start_tls(Script::every(play), &self.pki, profile).unwrap()
+    }
+
+    fn feed(&self, server: &Server, more: &[(&str, &str)]) -> Feed {
+        let ca = self.path("ca.pem");
+        Feed::start(server.url(), &[&[("websocket.ssl.ca.location", ca.as_str())], more].concat())
+    }
+}
+
+fn one() -> Play {
+    Play::accept().send(Messages::count(1))
+}
+
+#[tokio::test]
+async fn an_extra_authority_is_trusted() {
+    let files = Files::new();
+    let server = files.server(Play::accept().send(Messages::count(20_000)), TlsProfile::Good);
+    let mut feed = files.feed(&server, &[("websocket.message.queue.size", "100")]);
+    feed.until_records(20_000).await;
+    feed.assert_complete(20_000);
+    feed.stop(crate::harness::DEADLINE).await;
+    assert_eq!(server.stats().connections[0].close_received.as_ref().and_then(|close| close.code), Some(1000));
+}
+
+#[tokio::test]
+async fn certificates_that_do_not_hold_fail_the_task_after_five_attempts() {
+    for (profile, why) in [
+        (TlsProfile::Expired, "expired"),
+        (TlsProfile::WrongHost, "not valid for name"),
+        (TlsProfile::UnknownCa, "TLS with localhost failed"),
+    ] {
+        let files = Files::new();
+        let server = files.server(one(), profile);
+        let mut feed = files.feed(&server, &[]);
+        let error = feed.until_failed().await;
+        assert!(error.contains(why) && error.contains("5 attempts"), "{profile:?}: {error}");
+        assert_eq!(server.stats().accepted, 5);
+        assert!(feed.records.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn without_the_extra_authority_the_error_names_the_option() {
+    let files = Files::new();
+    let server = files.server(one(), TlsProfile::Good);
+    let mut feed = Feed::start(server.url(), &[]);
+    let error = feed.until_failed().await;
+    assert!(error.contains("websocket.ssl.ca.location"), "{error}");
+}
+
+#[tokio::test]
+async fn with_the_host_check_off_only_the_name_is_not_checked() {
+    for off in ["none", ""] {
+        let files = Files::new();
+        let option = [("websocket.ssl.endpoint.identification.algorithm", off)];
+        let server = files.server(one(), TlsProfile::WrongHost);
+        files.feed(&server, &option).until_records(1).await;
+        for profile in [TlsProfile::Expired, TlsProfile::UnknownCa] {
+            let server = files.server(one(), profile);
+            let error = files.feed(&server, &option).until_failed().await;
+            assert!(error.contains("TLS"), "{profile:?}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_when_it_is_asked_for() {
+    let files = Files::new();
+    let server = files.server(one(), TlsProfile::ClientCertRequired);
+    let (certificate, key) = (files.path("client.pem"), files.path("client.key"));
+    let options =
+        [("websocket.ssl.certificate.location", certificate.as_str()), ("websocket.ssl.key.location", key.as_str())];
+    files.feed(&server, &options).until_records(1).await;
+}
+
+#[tokio::test]
+async fn a_missing_client_certificate_fails_the_task_and_the_error_names_the_option() {
+    let files = Files::new();
+    let server = files.server(one(), TlsProfile::ClientCertRequired);
+    let error = files.feed(&server, &[]).until_failed().await;
+    assert!(error.contains("websocket.ssl.certificate.location") && error.contains("5 attempts"), "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_never_leaves_tls() {
+    for scheme in ["ws", "http"] {
+        let plain = Server::start(Script::every(one())).unwrap();
+        let location = format!("{scheme}://{}/", plain.addr());
+        let files = Files::new();
+        let server = files.server(Play::handshake(Handshake::Redirect { status: 302, location }), TlsProfile::Good);
+        let error = files.feed(&server, &[]).until_failed().await;
+        assert!(error.contains("leave TLS"), "{error}");
+        assert_eq!(plain.stats().accepted, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_may_enter_tls() {
+    let files = Files::new();
+    let tls = files.server(one(), TlsProfile::Good);
+    let location = tls.url().replace("wss://", "https://");
+    let plain = Server::start(Script::every(Play::handshake(Handshake::Redirect { status: 308, location }))).unwrap();
+    files.feed(&plain, &[]).until_records(1).await;
+    assert_eq!(tls.stats().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_plain_server_behind_wss_is_an_error_and_not_a_hang() {
+    let plain = Server::start(Script::every(Play::handshake(Handshake::Garbage {
+        hex: String::new(),
+        text: "HTTP/1.1 400 Bad Request\r\n\r\n".into(),
+    })))
+    .unwrap();
+    let url = plain.url().replace("ws://", "wss://");
+    let mut feed =
+        Feed::start(&url, &[("websocket.reconnect.max.attempts", "1"), ("websocket.connection.timeout.ms", "500")]);
+    let error = feed.until_failed().await;
+    assert!(error.contains("TLS") || error.contains("did not answer"), "{error}");
+}

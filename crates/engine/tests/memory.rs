@@ -1,0 +1,103 @@
+//! What a hostile or overwhelming server can make the process hold. In a process of its own: resident memory is measured.
+
+use std::time::Duration;
+
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::config_def::Properties;
+use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::task::SourceTask;
+use connect_websocket_testkit::{Deflate, Messages, Play, Script, Server, Stats, Step};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const MIB: usize = 1 << 20;
+
+fn start(server: &Server, more: &[(&str, &str)]) -> SourceTask {
+    let base = [
+        ("websocket.url", server.url()),
+        ("kafka.topic", "messages"),
+        ("websocket.reconnect.interval.ms", "10"),
+        ("websocket.reconnect.backoff.max.ms", "10"),
+    ];
+    let properties: Properties =
+        base.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    SourceTask::start(Config::parse(&properties).unwrap(), None, &Handle::current()).unwrap()
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).unwrap() * 1024
+}
+
+/// Lets the task run until the condition holds, and answers how much memory it took at most. Nothing is polled.
+async fn growth(server: &Server, mut until: impl FnMut(&Stats) -> bool) -> usize {
+    let before = resident();
+    let (mut most, deadline) = (before, Instant::now() + DEADLINE);
+    while !until(&server.stats()) {
+        assert!(Instant::now() < deadline, "not in time: {:?}", server.stats());
+        most = most.max(resident());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    most.max(resident()) - before
+}
+
+/// Again and again the same attack: each connection costs as little as the first.
+async fn hostile(step: Step, allowed: usize) {
+    let play = Play::accept_deflate(Deflate::default()).step(step.clone());
+    let server = Server::start(Script::every(play)).unwrap();
+    let task = start(&server, &[]);
+    let grown = growth(&server, |stats| stats.accepted > 5).await;
+    assert!(grown < allowed, "{step:?} took {} KiB", grown / 1024);
+    let now = task.metrics().snapshot();
+    assert!(now.reconnects.iter().all(|(cause, _)| *cause == Cause::ProtocolError), "{now:?}");
+}
+
+/// One test, so that nothing else runs beside a measurement.
+#[tokio::test]
+async fn memory_stays_bounded() {
+    // A warm-up, so that what the runtimes take once is not counted.
+    hostile(Step::HugeLength { length: 1 << 62 }, usize::MAX).await;
+
+    hostile(Step::HugeLength { length: 1 << 62 }, 4 * MIB).await;
+    hostile(Step::HugeLength { length: (1 << 24) + 1 }, 4 * MIB).await;
+    hostile(Step::EndlessFrame, 8 * MIB).await;
+    hostile(Step::EmptyFragments { count: None }, 4 * MIB).await;
+    hostile(Step::PingFlood { count: None }, 8 * MIB).await;
+    // Up to the limit of 16 MiB a message may grow, in a buffer that doubles.
+    hostile(Step::EndlessFragments { size: 16_000 }, 48 * MIB).await;
+    hostile(Step::DeflateBomb { size: 1 << 26 }, 64 * MIB).await;
+
+    a_full_queue_holds_no_more_than_its_bytes().await;
+    dropping_empty_messages_takes_nothing().await;
+}
+
+async fn a_full_queue_holds_no_more_than_its_bytes() {
+    let server = Server::start(Script::every(Play::accept().send(Messages::forever().size(1000)))).unwrap();
+    let options = [("websocket.message.queue.max.bytes", "20000000"), ("websocket.message.queue.size", "1000000")];
+    let task = start(&server, &options);
+    let mut quiet = (0, 0);
+    let grown = growth(&server, |stats| {
+        // Until the server has not sent anything for a while.
+        quiet = if quiet.0 == stats.sent() { (quiet.0, quiet.1 + 1) } else { (stats.sent(), 0) };
+        quiet.0 > 0 && quiet.1 > 300
+    })
+    .await;
+    assert!(task.metrics().snapshot().queue_bytes > 19_000_000);
+    assert!(grown < 48 * MIB, "{} KiB", grown / 1024);
+}
+
+async fn dropping_empty_messages_takes_nothing() {
+    // Two bytes each: an empty text message.
+    let empty = Step::Raw { hex: "8100".repeat(20_000) };
+    let play = Play::accept().step(Step::Loop { count: Some(50), steps: vec![empty] }).send(Messages::count(1));
+    let server = Server::start(Script::every(play)).unwrap();
+    let options = [("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.oldest")];
+    let task = start(&server, &options);
+    let metrics = task.metrics();
+    let grown = growth(&server, |_| metrics.snapshot().messages_received == 1_000_001).await;
+    assert_eq!(metrics.snapshot().dropped_oldest, 1_000_001 - 10);
+    assert!(grown < 8 * MIB, "{} KiB", grown / 1024);
+}
