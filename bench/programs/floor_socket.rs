@@ -95,7 +95,7 @@ impl Frame {
                 (10, usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h]))?)
             }
             [_, short @ 0..=125, ..] => (2, usize::from(short)),
-            [_, 128.., ..] => return Err("a server's frame is masked".into()),
+            [_, 128..=255, ..] => return Err("a server's frame is masked".into()),
             _ => return Ok(None),
         };
         if length > BUFFER - header {

@@ -20,7 +20,7 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(20);
 const READ_WITHIN: Duration = Duration::from_secs(300);
 
 /// A topic of one partition that is made for one measurement and deleted after it.
-pub struct Topic {
+pub(crate) struct Topic {
     pub name: String,
     pub bootstrap: String,
     consumer: BaseConsumer,
@@ -34,14 +34,14 @@ struct Sent {
 }
 
 impl Topic {
-    pub fn create(kafka: &Kafka, name: &str) -> Outcome<Topic> {
+    pub(crate) fn create(kafka: &Kafka, name: &str) -> Outcome<Topic> {
         kafka.create_topic(name, 1);
         let bootstrap = kafka.bootstrap();
         Ok(Topic { name: name.to_owned(), consumer: consumer(&bootstrap)?, bootstrap })
     }
 
     /// How many records it holds.
-    pub fn count(&self) -> Outcome<u64> {
+    pub(crate) fn count(&self) -> Outcome<u64> {
         let (low, high) = self
             .consumer
             .fetch_watermarks(&self.name, 0, REQUEST_WITHIN)
@@ -50,7 +50,7 @@ impl Topic {
     }
 
     /// The numbers that it holds now.
-    pub fn read_all(&self) -> Outcome<Numbers> {
+    pub(crate) fn read_all(&self) -> Outcome<Numbers> {
         let mut numbers = Numbers::default();
         self.assign(&self.consumer)?;
         let start = Instant::now();
@@ -66,7 +66,7 @@ impl Topic {
     }
 
     /// Follows it from now on.
-    pub fn follow(&self) -> Outcome<Follower> {
+    pub(crate) fn follow(&self) -> Outcome<Follower> {
         let consumer = consumer(&self.bootstrap)?;
         self.assign(&consumer)?;
         let shared = Arc::new(Progress::default());
@@ -109,7 +109,7 @@ impl Drop for Topic {
 }
 
 /// Reads a topic on a thread of its own.
-pub struct Follower {
+pub(crate) struct Follower {
     shared: Arc<Progress>,
     thread: JoinHandle<Outcome<Arrivals>>,
 }
@@ -123,7 +123,7 @@ struct Progress {
 
 /// What a [`Follower`] saw.
 #[derive(Default)]
-pub struct Arrivals {
+pub(crate) struct Arrivals {
     pub numbers: Numbers,
     /// Number and microseconds from sending to arrival, of the messages with a time.
     latencies: Vec<u64>,
@@ -131,16 +131,16 @@ pub struct Arrivals {
 
 impl Follower {
     /// Records so far.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.shared.count.load(Ordering::Relaxed)
     }
 
     /// One more than the highest number so far.
-    pub fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.shared.next.load(Ordering::Relaxed)
     }
 
-    pub fn stop(self) -> Outcome<Arrivals> {
+    pub(crate) fn stop(self) -> Outcome<Arrivals> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| "the thread that follows the topic panicked".to_owned())?
     }
@@ -158,7 +158,7 @@ impl Arrivals {
     }
 
     /// Latencies in ascending order, microseconds.
-    pub fn sorted_latencies(&mut self) -> &[u64] {
+    pub(crate) fn sorted_latencies(&mut self) -> &[u64] {
         self.latencies.sort_unstable();
         &self.latencies
     }

@@ -11,18 +11,18 @@ use tempfile::TempDir;
 use crate::program::Outcome;
 
 /// Messages that a scenario sends before it measures: connections to Kafka are up and memory is in use by then.
-pub const WARM_UP: u64 = 1_000;
+pub(crate) const WARM_UP: u64 = 1_000;
 
 /// How the messages travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     Plain,
     Tls,
     Deflate,
 }
 
 impl Transport {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Transport::Plain => "plain",
             Transport::Tls => "TLS",
@@ -33,20 +33,20 @@ impl Transport {
 
 /// How a live feed ends its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Close,
     Reset,
 }
 
 /// A server of numbered messages.
-pub struct Feed {
+pub(crate) struct Feed {
     server: Server,
     pki: Option<(TempDir, PathBuf)>,
 }
 
 impl Feed {
     /// [`WARM_UP`] messages, then, after [`Feed::begin`], as fast as the socket takes them up to `total` in all.
-    pub fn burst(transport: Transport, size: usize, total: u64) -> Outcome<Feed> {
+    pub(crate) fn burst(transport: Transport, size: usize, total: u64) -> Outcome<Feed> {
         Feed::start(
             transport,
             Script::every(warmed_up(transport, size).send(Messages { until_n: Some(total), ..of(size) })),
@@ -54,13 +54,13 @@ impl Feed {
     }
 
     /// The same at `rate` per second, with the time of sending in each message.
-    pub fn paced(size: usize, rate: f64, total: u64) -> Outcome<Feed> {
+    pub(crate) fn paced(size: usize, rate: f64, total: u64) -> Outcome<Feed> {
         let messages = Messages { until_n: Some(total), rate: Some(rate), timestamp: true, ..of(size) };
         Feed::start(Transport::Plain, Script::every(warmed_up(Transport::Plain, size).send(messages)))
     }
 
     /// The same at `rate` per second without end, or silence.
-    pub fn idle(size: usize, rate: Option<f64>) -> Outcome<Feed> {
+    pub(crate) fn idle(size: usize, rate: Option<f64>) -> Outcome<Feed> {
         let play = warmed_up(Transport::Plain, size);
         let play = match rate {
             Some(rate) => play.send(Messages { rate: Some(rate), ..of(size) }),
@@ -70,7 +70,7 @@ impl Feed {
     }
 
     /// `rate` per second whether anybody is connected or not; each connection ends after `every`.
-    pub fn live(size: usize, rate: f64, every: Duration, end: End) -> Outcome<Feed> {
+    pub(crate) fn live(size: usize, rate: f64, every: Duration, end: End) -> Outcome<Feed> {
         let for_ms = Some(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
         let play = Play::accept().send(Messages { rate: Some(rate), live: true, for_ms, ..of(size) });
         let close =
@@ -83,7 +83,7 @@ impl Feed {
     }
 
     /// `rate` per second without end; the client's Close is answered after 50 messages more, which were on their way.
-    pub fn steady(size: usize, rate: f64) -> Outcome<Feed> {
+    pub(crate) fn steady(size: usize, rate: f64) -> Outcome<Feed> {
         let play = Play::accept().send(Messages { rate: Some(rate), ..of(size) });
         Feed::start(Transport::Plain, Script::every(play.on_close(OnClose::GoOnSending { count: 50 })))
     }
@@ -101,26 +101,26 @@ impl Feed {
         Ok(Feed { server, pki: Some((dir, ca)) })
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.server.url()
     }
 
     /// PEM file of the authority to trust, with TLS.
-    pub fn ca(&self) -> Option<&Path> {
+    pub(crate) fn ca(&self) -> Option<&Path> {
         self.pki.as_ref().map(|(_, ca)| ca.as_path())
     }
 
-    pub fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         self.server.stats()
     }
 
     /// Ends the warm-up.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.server.signal();
     }
 
     /// Whether compression was agreed on every connection.
-    pub fn is_compressed(&self) -> bool {
+    pub(crate) fn is_compressed(&self) -> bool {
         let stats = self.server.stats();
         !stats.connections.is_empty()
             && stats

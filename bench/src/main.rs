@@ -33,7 +33,7 @@ struct Options {
     /// Another program to compare, told by its environment what to do (see bench/README.md).
     #[arg(long = "program", value_name = "NAME=PATH", value_parser = named)]
     programs: Vec<(String, PathBuf)>,
-    /// Another worker to compare, started as connect-standalone: PATH worker.properties connector.json.
+    /// Another worker to compare, started as connect-standalone: PATH worker.properties connector.properties.
     #[arg(long = "worker", value_name = "NAME=PATH", value_parser = named)]
     workers: Vec<(String, PathBuf)>,
     /// Only these programs, such as worker,plain,python,floor-socket,floor-producer.
@@ -120,17 +120,17 @@ fn measure(scenario: &Scenario, repetitions: u32, programs: &[Program], kafka: &
 
 fn scenarios(options: &Options) -> Vec<(Scenario, u32)> {
     let quick = options.quick;
-    let pick = |quickly, fully| if quick { quickly } else { fully };
     let repetitions = options.repetitions.unwrap_or(3);
-    let once_if_quick = options.repetitions.unwrap_or(pick(1, 3));
-    let messages = options.messages.unwrap_or(pick(200_000, 1_000_000));
-    let seconds = options.seconds.unwrap_or(pick(4, 20));
+    let once_if_quick = options.repetitions.unwrap_or(if quick { 1 } else { 3 });
+    let messages = options.messages.unwrap_or(if quick { 200_000 } else { 1_000_000 });
+    let seconds = options.seconds.unwrap_or(if quick { 4 } else { 20 });
 
     let mut all = Vec::new();
     let transports: &[Transport] =
         if quick { &[Transport::Plain] } else { &[Transport::Plain, Transport::Tls, Transport::Deflate] };
+    let sizes: &[usize] = if quick { &[512] } else { &[200, 512, 4096] };
     for &transport in transports {
-        for &size in pick(&[512][..], &[200, 512, 4096]) {
+        for &size in sizes {
             // The large ones fill the disk quickly.
             let messages = if size > 1024 { messages.div_ceil(4) } else { messages };
             all.push((Scenario::Burst { transport, size, messages }, repetitions));

@@ -9,25 +9,24 @@ use connect_websocket_e2e::Process;
 use nix::sys::signal::{Signal, kill};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A figure, or why there is none.
-pub type Outcome<T> = Result<T, String>;
+pub(crate) type Outcome<T> = Result<T, String>;
 
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is run for a name.
 #[derive(Debug, Clone)]
-pub struct Program {
+pub(crate) struct Program {
     pub name: String,
     pub kind: Kind,
 }
 
 /// How it is started.
 #[derive(Debug, Clone)]
-pub enum Kind {
-    /// `<path> worker.properties connector.json`, as connect-standalone is.
+pub(crate) enum Kind {
+    /// `<path> worker.properties connector.properties`, as connect-standalone is.
     Worker(PathBuf),
     /// A command whose environment says what to do.
     Plain(Vec<PathBuf>),
@@ -39,7 +38,7 @@ pub enum Kind {
 
 /// What a program has to do.
 #[derive(Debug)]
-pub struct Job<'a> {
+pub(crate) struct Job<'a> {
     pub url: &'a str,
     /// PEM file of the authority that signed the server's certificate.
     pub ca: Option<&'a Path>,
@@ -52,7 +51,7 @@ pub struct Job<'a> {
 }
 
 /// A program at work; killed when dropped.
-pub struct Running {
+pub(crate) struct Running {
     name: String,
     process: Process,
     // Removed after the process has ended.
@@ -61,12 +60,12 @@ pub struct Running {
 
 impl Program {
     /// Whether it only marks what cannot be undercut.
-    pub fn is_floor(&self) -> bool {
+    pub(crate) fn is_floor(&self) -> bool {
         matches!(self.kind, Kind::FloorSocket(_) | Kind::FloorProducer(_))
     }
 
     /// The executable.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match &self.kind {
             Kind::Worker(path) | Kind::FloorSocket(path) | Kind::FloorProducer(path) => path,
             Kind::Plain(words) => &words[0],
@@ -74,7 +73,7 @@ impl Program {
     }
 
     /// Starts it.
-    pub fn start(&self, job: &Job<'_>) -> Outcome<Running> {
+    pub(crate) fn start(&self, job: &Job<'_>) -> Outcome<Running> {
         let dir = TempDir::with_prefix("bench-").map_err(|e| format!("no temporary directory: {e}"))?;
         let mut command = match &self.kind {
             Kind::Worker(path) => {
@@ -108,7 +107,7 @@ impl Program {
 
 impl Running {
     /// Waits for `condition`; an error if the program ends before, or nothing comes of it.
-    pub fn wait(&mut self, what: &str, within: Duration, mut condition: impl FnMut() -> bool) -> Outcome<()> {
+    pub(crate) fn wait(&mut self, what: &str, within: Duration, mut condition: impl FnMut() -> bool) -> Outcome<()> {
         let start = Instant::now();
         loop {
             if condition() {
@@ -123,7 +122,7 @@ impl Running {
     }
 
     /// An error if the program has ended.
-    pub fn check(&mut self) -> Outcome<()> {
+    pub(crate) fn check(&mut self) -> Outcome<()> {
         let Some(code) = self.process.exit_code() else {
             return Ok(());
         };
@@ -133,7 +132,7 @@ impl Running {
     }
 
     /// Waits until it has written this.
-    pub fn wait_log(&mut self, text: &str, within: Duration) -> Outcome<()> {
+    pub(crate) fn wait_log(&mut self, text: &str, within: Duration) -> Outcome<()> {
         let start = Instant::now();
         while !self.process.log().contains(text) {
             self.check()?;
@@ -146,24 +145,24 @@ impl Running {
     }
 
     /// Processor time, user and system, of all its threads, ended ones too.
-    pub fn cpu(&self) -> Outcome<Duration> {
+    pub(crate) fn cpu(&self) -> Outcome<Duration> {
         let clock = clock_getcpuclockid(self.pid()).and_then(|clock| clock.now());
         clock.map(Duration::from).map_err(|e| format!("the processor time of {} is not known: {e}", self.name))
     }
 
     /// The most memory that was ever resident, in MiB.
-    pub fn peak_rss_mib(&mut self) -> Outcome<f64> {
+    pub(crate) fn peak_rss_mib(&mut self) -> Outcome<f64> {
         self.check()?;
         Ok(self.process.peak_rss_bytes() as f64 / f64::from(1 << 20))
     }
 
     /// Lets a floor begin.
-    pub fn signal_start(&self) -> Outcome<()> {
+    pub(crate) fn signal_start(&self) -> Outcome<()> {
         kill(self.pid(), Signal::SIGUSR1).map_err(|e| format!("{} cannot be signalled: {e}", self.name))
     }
 
     /// Ends it with SIGTERM; how long that took, and the exit code. After a minute it is killed.
-    pub fn stop(&mut self) -> Outcome<(Duration, i32)> {
+    pub(crate) fn stop(&mut self) -> Outcome<(Duration, i32)> {
         self.check()?;
         let start = Instant::now();
         kill(self.pid(), Signal::SIGTERM).map_err(|e| format!("{} cannot be signalled: {e}", self.name))?;
@@ -186,7 +185,7 @@ impl Running {
 /// The files of a standalone Kafka Connect worker; all options that are not named keep their default.
 fn write_worker_files(dir: &Path, job: &Job<'_>) -> Outcome<[PathBuf; 2]> {
     let worker = dir.join("worker.properties");
-    let connector = dir.join("connector.json");
+    let connector = dir.join("connector.properties");
     let lines = [
         ("bootstrap.servers", job.bootstrap),
         ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
@@ -195,16 +194,18 @@ fn write_worker_files(dir: &Path, job: &Job<'_>) -> Outcome<[PathBuf; 2]> {
         ("listeners", &format!("http://127.0.0.1:{}", connect_websocket_e2e::free_port())),
     ];
     let text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    let mut config = json!({
-        "connector.class": "io.conduktor.connect.websocket.WebSocketSourceConnector",
-        "tasks.max": "1",
-        "websocket.url": job.url,
-        "kafka.topic": job.topic,
-    });
+    let mut config = vec![
+        ("name", "bench".to_owned()),
+        ("connector.class", "io.conduktor.connect.websocket.WebSocketSourceConnector".to_owned()),
+        ("tasks.max", "1".to_owned()),
+        ("websocket.url", job.url.to_owned()),
+        ("kafka.topic", job.topic.to_owned()),
+    ];
     if let Some(ca) = job.ca {
-        config["websocket.ssl.ca.location"] = Value::from(ca.display().to_string());
+        config.push(("websocket.ssl.ca.location", ca.display().to_string()));
     }
-    let files = [(&worker, text), (&connector, json!({"name": "bench", "config": config}).to_string())];
+    let config: String = config.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    let files = [(&worker, text), (&connector, config)];
     for (path, text) in files {
         fs::write(path, text).map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
     }
@@ -212,7 +213,7 @@ fn write_worker_files(dir: &Path, job: &Job<'_>) -> Outcome<[PathBuf; 2]> {
 }
 
 /// Prints the machine's load so that a reader can judge a figure.
-pub fn load_average() -> String {
+pub(crate) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").to_owned()
 }

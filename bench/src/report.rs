@@ -7,29 +7,29 @@ use crate::scenario::{Integrity, Metric, Sample, Scenario};
 
 /// All runs of one program in one scenario.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub(crate) struct Row {
     pub program: String,
     pub runs: Vec<Outcome<Sample>>,
 }
 
 /// The heading of a report: where and how it was measured.
-pub fn heading(mode: &str, when: &str, revision: &str) -> String {
+pub(crate) fn heading(mode: &str, when: &str, revision: &str) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
-        "# Benchmark of {when}\n\nRevision {revision}, {mode} mode. {cores} cores,{}, Linux {}; load average at the \
+        "# Benchmark of {when}\n\nRevision {revision}, {mode} mode. {cores} cores ({model}), Linux {}; load average at the \
          start {}.\nFeed, Kafka, program and consumer share the machine: ratios count, not the figures themselves. \
          Median (least–most) over the runs.\n",
-        model.trim_start_matches(['\t', ' ', ':']).split('\n').next().map(|m| format!(" {m}")).unwrap_or_default(),
         kernel.trim(),
         load_average()
     )
 }
 
 /// One scenario's table; ratios are to the program named `reference`.
-pub fn table(scenario: &Scenario, rows: &[Row], reference: &str) -> String {
+pub(crate) fn table(scenario: &Scenario, rows: &[Row], reference: &str) -> String {
     let metrics = scenario.metrics();
     let mut out = format!("\n## {scenario}\n\n| program |");
     for metric in metrics {

@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 /// One thing to measure.
 #[derive(Debug, Clone, Copy)]
-pub enum Scenario {
+pub(crate) enum Scenario {
     /// As many messages as fast as the socket takes them.
     Burst { transport: Transport, size: usize, messages: u64 },
     /// A steady rate: latency and processor time.
@@ -32,7 +32,7 @@ pub enum Scenario {
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
-pub struct Metric {
+pub(crate) struct Metric {
     pub title: &'static str,
     pub decimals: usize,
     /// Whether the ratio to the plain program is shown.
@@ -41,7 +41,7 @@ pub struct Metric {
 
 /// One run: a value for each metric of its scenario, and whether everything arrived.
 #[derive(Debug, Clone)]
-pub struct Sample {
+pub(crate) struct Sample {
     pub values: Vec<f64>,
     pub integrity: Integrity,
     pub note: Option<&'static str>,
@@ -49,7 +49,7 @@ pub struct Sample {
 
 /// How far what came differs from what was sent, in messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Integrity {
+pub(crate) struct Integrity {
     pub lost: u64,
     pub duplicated: u64,
     pub out_of_order: u64,
@@ -75,7 +75,7 @@ const STOP: &[Metric] =
 
 impl Scenario {
     /// The name by which `--scenarios` selects it.
-    pub fn group(&self) -> &'static str {
+    pub(crate) fn group(&self) -> &'static str {
         match self {
             Scenario::Burst { .. } => "burst",
             Scenario::Paced { .. } => "paced",
@@ -85,7 +85,7 @@ impl Scenario {
         }
     }
 
-    pub fn metrics(&self) -> &'static [Metric] {
+    pub(crate) fn metrics(&self) -> &'static [Metric] {
         match self {
             Scenario::Burst { .. } => BURST,
             Scenario::Paced { .. } => PACED,
@@ -96,12 +96,12 @@ impl Scenario {
     }
 
     /// Whether lost messages are a fault of the run; where they are the figure itself, they aren't told twice.
-    pub fn expects_all(&self) -> bool {
+    pub(crate) fn expects_all(&self) -> bool {
         !matches!(self, Scenario::Ends { .. } | Scenario::Stop { .. })
     }
 
     /// Whether the program can do it at all.
-    pub fn suits(&self, program: &Program) -> bool {
+    pub(crate) fn suits(&self, program: &Program) -> bool {
         match (&program.kind, self) {
             (Kind::FloorSocket(_), Scenario::Burst { .. })
             | (Kind::FloorProducer(_), Scenario::Burst { transport: Transport::Plain, .. }) => true,
@@ -110,7 +110,7 @@ impl Scenario {
     }
 
     /// Runs the program once.
-    pub fn run(&self, program: &Program, kafka: &Kafka, topic: &str) -> Outcome<Sample> {
+    pub(crate) fn run(&self, program: &Program, kafka: &Kafka, topic: &str) -> Outcome<Sample> {
         let topic = Topic::create(kafka, topic)?;
         match *self {
             Scenario::Burst { transport, size, messages } => burst(program, &topic, transport, size, messages),
@@ -344,7 +344,7 @@ impl Integrity {
     }
 
     /// Field by field the worse of two.
-    pub fn worst(self, other: Integrity) -> Integrity {
+    pub(crate) fn worst(self, other: Integrity) -> Integrity {
         Integrity {
             lost: self.lost.max(other.lost),
             duplicated: self.duplicated.max(other.duplicated),
