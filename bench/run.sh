@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# usage: bench/run.sh [--quick] [--program NAME=PATH]... [--help]; README.md here has the method and all options.
+# Builds what is compared and measures it; the report goes to standard output and to bench/results.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+# The two workspaces share one directory, so that librdkafka is built once.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+bash "$root/scripts/needs.sh" cargo gcc make perl java mvn setpriv
+bash "$root/e2e/kafka/fetch.sh" >&2
+
+(cd "$root" && cargo build --release --locked -p connect-websocket)
+(cd "$root/bench" && cargo build --release --locked)
+
+# Python is one more to compare with: without it, the rest is measured.
+requirements=$root/bench/programs/requirements.txt
+venv=$CARGO_TARGET_DIR/bench/venv
+python=()
+if cmp -s "$requirements" "$venv/complete" ||
+  { rm -rf "$venv" && python3 -m venv "$venv" &&
+    "$venv/bin/pip" install -q --disable-pip-version-check -r "$requirements" && cp "$requirements" "$venv/complete"; } >&2; then
+  python=(--python "$venv/bin/python")
+else
+  echo "bench: the Python program is left out: it needs python3 with venv, and the packages of $requirements" >&2
+fi
+
+revision=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
+exec "$CARGO_TARGET_DIR/release/bench" "${python[@]}" --revision "$revision" --when "$(date '+%Y-%m-%d %H:%M')" \
+  --output "$root/bench/results/$(date +%Y-%m-%d-%H%M%S).md" "$@"
