@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use indexmap::IndexMap;
 use tracing::warn;
 
-use crate::config_error::ConfigError;
+use connect_websocket_engine::config_def::ConfigError;
 use crate::properties::{self, MAX_FILE_BYTES};
 use crate::topic_creation::full_match;
 
@@ -87,7 +87,7 @@ impl Providers {
                 let found = match self.by_name.get(reference.provider) {
                     Some(provider) => provider
                         .look_up(&reference, &mut files)
-                        .map_err(|why| ConfigError::sentence(option, format!("option {option}: {why}")))?,
+                        .map_err(|why| ConfigError::new(option, format!("option {option}: {why}")))?,
                     None => None,
                 };
                 match found {
