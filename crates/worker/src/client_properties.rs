@@ -38,10 +38,7 @@ impl fmt::Debug for ClientSettings {
             .iter()
             .map(|(name, value)| (name.as_str(), if is_secret(name) { "[hidden]" } else { value.as_str() }))
             .collect();
-        f.debug_struct("ClientSettings")
-            .field("settings", &shown)
-            .field("warnings", &self.warnings)
-            .finish()
+        f.debug_struct("ClientSettings").field("settings", &shown).field("warnings", &self.warnings).finish()
     }
 }
 
@@ -153,11 +150,7 @@ fn finish(mut t: Translation) -> Result<ClientSettings, Vec<ConfigError>> {
             t.warnings.push(format!("{option} has no effect: {name} is unknown"));
         }
     }
-    if t.errors.is_empty() {
-        Ok(ClientSettings { settings: t.settings, warnings: t.warnings })
-    } else {
-        Err(t.errors)
-    }
+    if t.errors.is_empty() { Ok(ClientSettings { settings: t.settings, warnings: t.warnings }) } else { Err(t.errors) }
 }
 
 fn security(t: &mut Translation) {

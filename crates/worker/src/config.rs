@@ -295,7 +295,7 @@ impl Values<'_> {
                 continue;
             }
             if let Err(error) = Converter::select(kind, &none, self.properties) {
-                self.errors.push(error.into());
+                self.errors.push(error);
             }
         }
     }

@@ -11,9 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use indexmap::IndexMap;
 use tracing::warn;
 
-use connect_websocket_engine::config_def::ConfigError;
 use crate::properties::{self, MAX_FILE_BYTES};
 use crate::topic_creation::full_match;
+use connect_websocket_engine::config_def::ConfigError;
 
 const PROVIDERS: &str = "config.providers";
 

@@ -215,10 +215,8 @@ fn check_hidden_marks(given: &IndexMap<String, String>) -> Vec<ConfigError> {
 
 fn check_converters(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<ConfigError> {
     let kinds = [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header];
-    let mut errors: Vec<ConfigError> = kinds
-        .into_iter()
-        .filter_map(|kind| Converter::select(kind, config, &worker.properties).err())
-        .collect();
+    let mut errors: Vec<ConfigError> =
+        kinds.into_iter().filter_map(|kind| Converter::select(kind, config, &worker.properties).err()).collect();
     let class = value_converter(worker, config);
     // A binary feed must say that it is one: every text message would fail the task.
     if matches!(class.as_str(), "ByteArrayConverter" | "ByteArray")
