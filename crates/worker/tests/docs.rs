@@ -101,11 +101,11 @@ fn table<'a>(page: &mut String, prefix: &str, keys: impl IntoIterator<Item = &'a
 
 // --- docs/rest.md ----------------------------------------------------------------------------------------------------
 
-const NOT_A_SERVER_FAULT: &str = "the request is at fault, not the worker: 400 and a sentence, where Connect answers 500 with a message of its JSON library";
+const MALFORMED: &str = "malformed request";
 
 /// Why our answer is another than Connect's: scenario, steps, reason. A new difference needs a reason here.
 const REASONS: &[(&str, &[&str], &str)] = &[
-    ("config", &["broken JSON"], NOT_A_SERVER_FAULT),
+    ("config", &["broken JSON"], MALFORMED),
     (
         "create_refused",
         &[
@@ -118,7 +118,7 @@ const REASONS: &[(&str, &[&str], &str)] = &[
             "array as value",
             "unknown initial state",
         ],
-        NOT_A_SERVER_FAULT,
+        MALFORMED,
     ),
     ("create_refused", &["no class"], "the configuration is not repeated in the message: it may hold secrets"),
     (
@@ -132,7 +132,7 @@ const REASONS: &[(&str, &[&str], &str)] = &[
             "list as partition",
             "broken JSON",
         ],
-        NOT_A_SERVER_FAULT,
+        MALFORMED,
     ),
     (
         "restart",
@@ -144,18 +144,18 @@ const REASONS: &[(&str, &[&str], &str)] = &[
         &["no task was made up"],
         "Connect standalone keeps a FAILED task 9 in the status after the request before; here a task that is not there stays so",
     ),
-    ("surface", &["type with a charset"], NOT_A_SERVER_FAULT),
+    ("surface", &["type with a charset"], MALFORMED),
     (
         "unknown_connector",
         &["stop", "restart", "restart of a task"],
-        "a connector that does not exist is 404 in every request; Connect standalone answers 500 to these",
+        "a connector that does not exist is 404 here too; Connect standalone answers these with 500",
     ),
     (
         "validate",
         &["no class", "nothing"],
         "the request is at fault, so 400; and the configuration, which may hold secrets, is not repeated",
     ),
-    ("validate", &["no body"], NOT_A_SERVER_FAULT),
+    ("validate", &["no body"], MALFORMED),
 ];
 
 #[test]
@@ -198,7 +198,7 @@ fn differences() -> String {
 fn answer(expected: &Value) -> String {
     let status = &expected["status"];
     match expected["json"]["message"].as_str() {
-        Some(exact) if !exact.starts_with('<') => format!("{status} `{exact}`"),
+        Some(exact) if !exact.starts_with('<') => format!("{status} `` {exact} ``"),
         Some(_) | None => status.to_string(),
     }
 }
