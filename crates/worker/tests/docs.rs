@@ -90,12 +90,13 @@ fn table<'a>(page: &mut String, prefix: &str, keys: impl IntoIterator<Item = &'a
         };
         let text = key.documentation.split_whitespace().collect::<Vec<_>>().join(" ");
         let name = format!("{prefix}{}", key.name);
-        let _ = writeln!(
-            page,
-            "| `{name}` | {kind} | {default} | {} | {} |",
-            key.importance.as_str(),
-            text.replace('|', "\\|").replace('<', "&lt;")
-        );
+        // In code, characters stand for themselves.
+        let escape = |(index, part): (usize, &str)| match index % 2 {
+            0 => part.replace('|', "\\|").replace('<', "&lt;"),
+            _ => part.to_owned(),
+        };
+        let text = text.split('`').enumerate().map(escape).collect::<Vec<_>>().join("`");
+        let _ = writeln!(page, "| `{name}` | {kind} | {default} | {} | {text} |", key.importance.as_str());
     }
 }
 
