@@ -307,7 +307,7 @@ options of that file apply to it; else the worker's class with the worker's opti
 
 | class (its simple name is enough) | a text message becomes | a binary message (`websocket.frame.binary=bytes`) |
 |---|---|---|
-| `org.apache.kafka.connect.storage.StringConverter` | its text | is refused: the task fails, or skips it with `errors.tolerance=all`. Set `websocket.frame.binary` to `text`, `base64` or `skip` |
+| `org.apache.kafka.connect.storage.StringConverter` | its text | its bytes as they are (Connect writes Java's `[B@…`). For text, set `websocket.frame.binary` to `text` or `base64` |
 | `org.apache.kafka.connect.json.JsonConverter` | a JSON string, in an envelope with its schema if `schemas.enable` | base64 in a JSON string |
 | `org.apache.kafka.connect.converters.ByteArrayConverter` | is refused | its bytes |
 
