@@ -123,6 +123,11 @@ impl Worker {
         code
     }
 
+    /// The exit code, once the worker has ended by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.running_mut().exit_code()
+    }
+
     /// The process, for memory, processor time and signals.
     pub fn process(&self) -> &Process {
         self.process.as_ref().unwrap_or_else(|| panic!("the worker does not run"))
@@ -283,7 +288,10 @@ fn started_url(log: &str) -> Option<String> {
 }
 
 /// The path of a binary of this workspace, beside the running test.
-fn binary(name: &str) -> PathBuf {
+///
+/// # Panics
+/// If it isn't built.
+pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap_or_else(|e| panic!("the test's own path is not known: {e}"));
     // target/<profile>/deps/<test>
     let path = test.parent().and_then(Path::parent).map(|profile| profile.join(name)).unwrap_or_default();
