@@ -166,8 +166,10 @@ mod tests {
 
     #[test]
     fn entries_and_tombstones_are_read() {
-        let entries =
-            [stored("a", json!({"websocket_url": "ws://h"}), Some(json!({"sequence": 7}))), stored("b", json!({}), None)];
+        let entries = [
+            stored("a", json!({"websocket_url": "ws://h"}), Some(json!({"sequence": 7}))),
+            stored("b", json!({}), None),
+        ];
         assert_eq!(parse(&write(&entries)), Ok(entries.to_vec()));
     }
 

@@ -123,11 +123,6 @@ impl Worker {
         code
     }
 
-    /// The exit code, once the worker has ended by itself.
-    pub fn exit_code(&mut self) -> Option<i32> {
-        self.running_mut().exit_code()
-    }
-
     /// The process, for memory, processor time and signals.
     pub fn process(&self) -> &Process {
         self.process.as_ref().unwrap_or_else(|| panic!("the worker does not run"))

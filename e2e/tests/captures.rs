@@ -44,7 +44,8 @@ fn folder() -> Option<PathBuf> {
         return Some(folder);
     }
     // Not eprintln!, which a passing test keeps to itself.
-    let _ = writeln!(std::io::stderr(), "skipped: no recordings in {}; CAPTURES names another folder", folder.display());
+    let _ =
+        writeln!(std::io::stderr(), "skipped: no recordings in {}; CAPTURES names another folder", folder.display());
     None
 }
 
@@ -136,7 +137,8 @@ fn recorded_feeds_arrive_byte_for_byte_plain_and_compressed() {
             let play = messages.iter().fold(play, |play, message| play.step(message.step()));
             let feed = Server::start(Script::every(play)).unwrap_or_else(|e| panic!("no feed: {e}"));
             let topic = format!("{name}-{way}");
-            let converter = [("value.converter", if binary { BYTE_ARRAY } else { STRING }), ("websocket.frame.binary", "bytes")];
+            let converter =
+                [("value.converter", if binary { BYTE_ARRAY } else { STRING }), ("websocket.frame.binary", "bytes")];
             worker.put_connector(&topic, &source_config(feed.url(), &topic, &converter));
             running.push((topic, feed, messages.clone()));
         }

@@ -167,10 +167,7 @@ fn hostile_plays() -> Vec<(&'static str, Play)> {
         ("mute", step(Step::Mute { ms: None })),
         ("black hole", step(Step::BlackHole { ms: None })),
         ("server that reads nothing", step(Step::StopReading { on: true }).step(Step::PingFlood { count: None })),
-        (
-            "deflate bomb",
-            Play::accept_deflate(Deflate::default()).step(Step::DeflateBomb { size: 4 << 30 }),
-        ),
+        ("deflate bomb", Play::accept_deflate(Deflate::default()).step(Step::DeflateBomb { size: 4 << 30 })),
     ];
     plays.extend(Violation::ALL.map(|rule| ("violation", step(Step::Violate { rule }))));
     plays
@@ -180,9 +177,8 @@ fn hostile_plays() -> Vec<(&'static str, Play)> {
 fn hostile_servers_neither_disturb_another_connector_nor_fill_the_memory() {
     let kafka = Kafka::shared();
     let good = serve(Script::every(Play::accept().send(Messages::forever().rate(2_000.0).size(200))));
-    let mut worker = Worker::builder(&kafka.bootstrap())
-        .connector("good", source_config(good.url(), "undisturbed", &[]))
-        .start();
+    let mut worker =
+        Worker::builder(&kafka.bootstrap()).connector("good", source_config(good.url(), "undisturbed", &[])).start();
     let consumer = Consumer::new(&kafka.bootstrap());
     consumer.wait_count("undisturbed", 1_000, WITHIN);
 

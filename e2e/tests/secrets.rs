@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use connect_websocket_e2e::{Consumer, Kafka, Worker, WorkerBuilder, offsets_file, source_config, wait_until};
 use connect_websocket_e2e::offsets_file::StoredOffset;
+use connect_websocket_e2e::{Consumer, Kafka, Worker, WorkerBuilder, offsets_file, source_config, wait_until};
 use connect_websocket_testkit::{Close, Handshake, Messages, Play, Reject, Script, Server, Stats, Step, Violation};
 use serde_json::{Value, json};
 
@@ -150,8 +150,7 @@ fn secrets_reach_the_feed_and_nothing_else() {
     ]));
     let mut worker = builder(kafka).start();
     log_everything(&worker);
-    let answer =
-        worker.rest().put_json(&format!("/connectors/{CONNECTOR}/config"), &config(&feed, "secrets", &[]));
+    let answer = worker.rest().put_json(&format!("/connectors/{CONNECTOR}/config"), &config(&feed, "secrets", &[]));
     assert_eq!(answer.status, 201, "{}", answer.text);
     consumer.wait_count("secrets", 300, WITHIN);
 

@@ -32,7 +32,10 @@ fn jaas(mechanism: &str, password: &str) -> String {
 /// The properties for the worker's own client and, with their prefixes, for those of its connectors, as Connect wants it.
 fn for_all_clients(builder: WorkerBuilder, properties: &[(&str, &str)]) -> WorkerBuilder {
     properties.iter().fold(builder, |builder, (key, value)| {
-        builder.property(key, value).property(&format!("producer.{key}"), value).property(&format!("admin.{key}"), value)
+        builder
+            .property(key, value)
+            .property(&format!("producer.{key}"), value)
+            .property(&format!("admin.{key}"), value)
     })
 }
 
@@ -111,11 +114,8 @@ fn sasl_over_tls_with_every_mechanism() {
 #[test]
 fn sasl_without_tls() {
     let jaas = jaas("PLAIN", Secured::PASSWORD);
-    let properties = [
-        ("security.protocol", "SASL_PLAINTEXT"),
-        ("sasl.mechanism", "PLAIN"),
-        ("sasl.jaas.config", jaas.as_str()),
-    ];
+    let properties =
+        [("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", jaas.as_str())];
     assert_connects(&kafka().security().sasl_plaintext, "sasl-plaintext", &properties);
 }
 
