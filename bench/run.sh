@@ -3,7 +3,7 @@
 # Builds what is compared and measures it; the report goes to standard output and to bench/results.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-# The two workspaces share one directory, so that librdkafka is built once.
+# One directory for both workspaces: the worker that `make build` built is not built again.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 bash "$root/scripts/needs.sh" cargo gcc make perl java mvn setpriv
 bash "$root/e2e/kafka/fetch.sh" >&2

@@ -58,6 +58,8 @@ impl BatchProducer {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "5")
+            // A short queue stays in the processor's cache.
+            .set("queue.buffering.max.messages", "10000")
             // No event for each message.
             .set("delivery.report.only.error", "true")
             .create()?;

@@ -48,7 +48,9 @@ pub(crate) fn table(scenario: &Scenario, rows: &[Row], reference: &str) -> Strin
         let _ = writeln!(out, "{}", line(scenario, metrics, row, reference));
     }
     for row in rows {
-        for error in row.runs.iter().filter_map(|run| run.as_ref().err()) {
+        let mut errors: Vec<&String> = row.runs.iter().filter_map(|run| run.as_ref().err()).collect();
+        errors.dedup();
+        for error in errors {
             let _ = write!(out, "\n{}: a run failed: {error}\n", row.program);
         }
     }

@@ -6,10 +6,9 @@ use connect_websocket::properties;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(parsed) = properties::parse(bytes)
-        && let Ok(text) = std::str::from_utf8(bytes)
-    {
-        assert_eq!(properties::parse_text(text).ok(), Some(parsed));
+    let parsed = properties::parse(bytes);
+    if let (true, Ok(text)) = (bytes.is_ascii(), std::str::from_utf8(bytes)) {
+        assert_eq!(properties::parse_text(text).ok(), parsed.ok());
     }
     for name in ["connector.properties", "connector.json"] {
         let _ = properties::connector_file(name, bytes);

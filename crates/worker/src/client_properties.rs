@@ -8,7 +8,7 @@ use std::fmt;
 use indexmap::IndexMap;
 
 use crate::config::OverridePolicy;
-use crate::config_error::ConfigError;
+use connect_websocket_engine::config_def::ConfigError;
 use translation::Translation;
 
 mod clients;
@@ -29,10 +29,6 @@ pub struct ClientSettings {
     pub settings: Vec<(String, String)>,
     /// Properties that have no effect here, one sentence each. They hold no secret.
     pub warnings: Vec<String>,
-    /// `max.request.size` of a producer in bytes: the largest record.
-    pub max_request_size: usize,
-    /// `max.block.ms` of a producer: how long a full buffer may block the task; `None` means for ever, as in Connect.
-    pub max_block_ms: Option<u64>,
 }
 
 impl fmt::Debug for ClientSettings {
@@ -42,12 +38,7 @@ impl fmt::Debug for ClientSettings {
             .iter()
             .map(|(name, value)| (name.as_str(), if is_secret(name) { "[hidden]" } else { value.as_str() }))
             .collect();
-        f.debug_struct("ClientSettings")
-            .field("settings", &shown)
-            .field("warnings", &self.warnings)
-            .field("max_request_size", &self.max_request_size)
-            .field("max_block_ms", &self.max_block_ms)
-            .finish()
+        f.debug_struct("ClientSettings").field("settings", &shown).field("warnings", &self.warnings).finish()
     }
 }
 
@@ -74,8 +65,8 @@ pub fn producer_settings(
         let note = "security.protocol does not reach the producers of tasks: set producer.security.protocol";
         t.warnings.push(note.to_owned());
     }
-    let (max_request_size, max_block_ms) = clients::producer(&mut t);
-    finish(t, max_request_size, max_block_ms)
+    clients::producer(&mut t);
+    finish(t)
 }
 
 /// The admin client that creates a task's topics: all client properties of the worker without a prefix, then the
@@ -92,7 +83,7 @@ pub fn admin_settings(
     worker_layer(&mut t, worker);
     layer(&mut t, worker, "admin.");
     overrides(&mut t, connector_config, "admin.override.", policy);
-    finish(t, 0, None)
+    finish(t)
 }
 
 /// The worker's own admin client, which asks for the cluster id at the start: all client properties of the worker
@@ -100,7 +91,7 @@ pub fn admin_settings(
 pub fn worker_admin_settings(worker: &IndexMap<String, String>) -> Result<ClientSettings, Vec<ConfigError>> {
     let mut t = start(worker, "", "connect-websocket-worker");
     worker_layer(&mut t, worker);
-    finish(t, 0, None)
+    finish(t)
 }
 
 /// A consumer of the worker: `bootstrap.servers` and the worker's `consumer.*`. Errors as of [`producer_settings`].
@@ -111,7 +102,7 @@ pub fn consumer_settings(
     let mut t = start(worker, "consumer.", client_id);
     layer(&mut t, worker, "consumer.");
     clients::consumer(&mut t);
-    finish(t, 0, None)
+    finish(t)
 }
 
 fn start(worker: &IndexMap<String, String>, prefix: &'static str, client_id: &str) -> Translation {
@@ -142,17 +133,13 @@ fn worker_layer(t: &mut Translation, worker: &IndexMap<String, String>) {
 fn overrides(t: &mut Translation, connector_config: &IndexMap<String, String>, prefix: &str, policy: &OverridePolicy) {
     let refused = connector_config.keys().filter_map(|option| {
         let why = policy.check(option.strip_prefix(prefix)?).err()?;
-        Some(ConfigError::sentence(option, why))
+        Some(ConfigError::new(option, why))
     });
     t.errors.extend(refused);
     layer(t, connector_config, prefix);
 }
 
-fn finish(
-    mut t: Translation,
-    max_request_size: usize,
-    max_block_ms: Option<u64>,
-) -> Result<ClientSettings, Vec<ConfigError>> {
+fn finish(mut t: Translation) -> Result<ClientSettings, Vec<ConfigError>> {
     clients::common(&mut t);
     security(&mut t);
     for (name, property) in t.take_prefix("") {
@@ -163,11 +150,7 @@ fn finish(
             t.warnings.push(format!("{option} has no effect: {name} is unknown"));
         }
     }
-    if t.errors.is_empty() {
-        Ok(ClientSettings { settings: t.settings, warnings: t.warnings, max_request_size, max_block_ms })
-    } else {
-        Err(t.errors)
-    }
+    if t.errors.is_empty() { Ok(ClientSettings { settings: t.settings, warnings: t.warnings }) } else { Err(t.errors) }
 }
 
 fn security(t: &mut Translation) {

@@ -203,7 +203,7 @@ impl WorkerConfig {
             Some(Err(error)) => (properties.clone(), Some(error)),
             None => (properties.clone(), None),
         };
-        let errors = provider_errors.into_iter().chain(error).map(ConfigError::from).collect();
+        let errors = provider_errors.into_iter().chain(error).collect();
         let mut values = Values { properties: &resolved, errors };
         values.check(OPTIONS);
         values.check_converters();
@@ -271,12 +271,6 @@ fn table_row(name: &str) -> Option<&'static ConfigKey> {
     OPTIONS.iter().chain(crate::rest::config::OPTIONS).find(|key| key.name == name)
 }
 
-impl From<crate::config_error::ConfigError> for ConfigError {
-    fn from(error: crate::config_error::ConfigError) -> Self {
-        ConfigError::new(error.option, error.message)
-    }
-}
-
 /// The checked text of each option, to be typed. A text that was refused by the table falls back silently here: the
 /// errors are already counted.
 pub(crate) struct Values<'a> {
@@ -301,7 +295,7 @@ impl Values<'_> {
                 continue;
             }
             if let Err(error) = Converter::select(kind, &none, self.properties) {
-                self.errors.push(error.into());
+                self.errors.push(error);
             }
         }
     }
@@ -311,7 +305,7 @@ impl Values<'_> {
         let admin = client_properties::worker_admin_settings(self.properties);
         let (none, any) = (IndexMap::new(), OverridePolicy::All);
         let producer = client_properties::producer_settings(self.properties, &none, "", 0, &any);
-        let errors = admin.err().into_iter().chain(producer.err()).flatten().map(ConfigError::from);
+        let errors = admin.err().into_iter().chain(producer.err()).flatten();
         for error in errors {
             if !self.errors.contains(&error) {
                 self.errors.push(error);

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use thiserror::Error;
 
-use crate::config_error::ConfigError;
+use connect_websocket_engine::config_def::ConfigError;
 
 mod encoding;
 mod json;

@@ -3,7 +3,6 @@
 pub mod check;
 pub mod client_properties;
 pub mod config;
-pub mod config_error;
 pub mod convert;
 pub mod demo;
 pub mod framework;

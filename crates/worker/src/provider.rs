@@ -11,9 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use indexmap::IndexMap;
 use tracing::warn;
 
-use crate::config_error::ConfigError;
 use crate::properties::{self, MAX_FILE_BYTES};
 use crate::topic_creation::full_match;
+use connect_websocket_engine::config_def::ConfigError;
 
 const PROVIDERS: &str = "config.providers";
 
@@ -87,7 +87,7 @@ impl Providers {
                 let found = match self.by_name.get(reference.provider) {
                     Some(provider) => provider
                         .look_up(&reference, &mut files)
-                        .map_err(|why| ConfigError::sentence(option, format!("option {option}: {why}")))?,
+                        .map_err(|why| ConfigError::new(option, format!("option {option}: {why}")))?,
                     None => None,
                 };
                 match found {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use indexmap::IndexMap;
 use regex::Regex;
 
-use crate::config_error::ConfigError;
+use connect_websocket_engine::config_def::ConfigError;
 
 const PREFIX: &str = "topic.creation.";
 const GROUPS: &str = "topic.creation.groups";

@@ -78,7 +78,7 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, 
     errors.add(check_hidden_marks(&given));
     errors.add(check_converters(worker, &resolved.values));
     if worker.topic_creation {
-        errors.add(TopicCreation::from_config(&resolved.values).err().unwrap_or_default().into_iter().map(Into::into));
+        errors.add(TopicCreation::from_config(&resolved.values).err().unwrap_or_default());
     }
     errors.add(check_overrides(worker, &resolved.values));
     for name in sent.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name) {
@@ -215,11 +215,8 @@ fn check_hidden_marks(given: &IndexMap<String, String>) -> Vec<ConfigError> {
 
 fn check_converters(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<ConfigError> {
     let kinds = [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header];
-    let mut errors: Vec<ConfigError> = kinds
-        .into_iter()
-        .filter_map(|kind| Converter::select(kind, config, &worker.properties).err())
-        .map(Into::into)
-        .collect();
+    let mut errors: Vec<ConfigError> =
+        kinds.into_iter().filter_map(|kind| Converter::select(kind, config, &worker.properties).err()).collect();
     let class = value_converter(worker, config);
     // A binary feed must say that it is one: every text message would fail the task.
     if matches!(class.as_str(), "ByteArrayConverter" | "ByteArray")
@@ -256,7 +253,7 @@ fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> 
     let producer = client_properties::producer_settings(properties, config, "", 0, policy).err();
     let admin = client_properties::admin_settings(properties, config, "", 0, policy).err();
     let errors = producer.into_iter().chain(admin).flatten();
-    errors.filter(|error| is_override(worker, config, &error.option)).map(Into::into).collect()
+    errors.filter(|error| is_override(worker, config, &error.option)).collect()
 }
 
 fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<String> {

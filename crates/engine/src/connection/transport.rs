@@ -22,6 +22,8 @@ use crate::endpoint::Endpoint;
 
 /// A proxy's answer to CONNECT may have this many bytes.
 const MAX_PROXY_ANSWER_BYTES: usize = 16 << 10;
+/// An address of a host that has others is given up after this.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) enum Transport {
@@ -70,10 +72,14 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, OpenError> {
         .await
         .map_err(|error| OpenError::new(OpenErrorKind::Name, format!("the name {host} cannot be resolved: {error}")))?;
     let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => last = Some(format!("no connection to {host} at {address}: {error}")),
+    let mut addresses = addresses.peekable();
+    while let Some(address) = addresses.next() {
+        // A dead address, of a broken IPv6 route perhaps, must not use up the time of those behind it (RFC 8305).
+        let patience = if addresses.peek().is_some() { ADDRESS_PATIENCE } else { Duration::MAX };
+        match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => last = Some(format!("no connection to {host} at {address}: {error}")),
+            Err(_) => last = Some(format!("no connection to {host} at {address}: it does not answer")),
         }
     }
     let message = last.unwrap_or_else(|| format!("the name {host} has no address"));

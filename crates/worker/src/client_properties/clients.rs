@@ -1,8 +1,14 @@
 //! Properties without security of Java's producer, admin client and consumer (Kafka 4.3, `ProducerConfig` and
-//! `AdminClientConfig`) for librdkafka 2.12. Java's default is set wherever librdkafka has another one.
+//! `AdminClientConfig`) for librdkafka 2.12. Java's default is set wherever
+//! librdkafka has another one, but for the sizes of batch and buffer.
+
+use connect_websocket_engine::config_def::ConfigError;
 
 use super::translation::{Number, Translation};
-use crate::config_error::ConfigError;
+
+/// Unless `buffer.memory` says otherwise.
+const DEFAULT_BUFFER_BYTES: i64 = 16 << 20;
+const DEFAULT_BUFFER_RECORDS: i64 = 30_000;
 
 const LARGEST_INT: i64 = i32::MAX as i64;
 /// Java means "for ever" with the largest number, librdkafka with 0.
@@ -117,8 +123,8 @@ pub(super) fn common(t: &mut Translation) {
     t.set_limited("socket.timeout.ms", timeout, &(10..=300_000), &option);
 }
 
-/// The settings that a producer adds; returns `max.request.size` and `max.block.ms`.
-pub(super) fn producer(t: &mut Translation) -> (usize, Option<u64>) {
+/// The settings that a producer adds.
+pub(super) fn producer(t: &mut Translation) {
     // The broker's own wait for its replicas: the same number, which `common` takes next.
     let request_timeout = t.peek_number("request.timeout.ms").unwrap_or(30_000);
     t.set("request.timeout.ms", request_timeout.clamp(1, 900_000).to_string());
@@ -133,27 +139,24 @@ pub(super) fn producer(t: &mut Translation) -> (usize, Option<u64>) {
         .unwrap_or(5);
     // How long records without a key stay on one partition: long enough to fill a batch, as Java's sticky partitioner.
     t.set("sticky.partitioning.linger.ms", linger.saturating_mul(2).clamp(10, 900_000).to_string());
+    // As large as librdkafka's own default: a batch that has time to grow costs less, and none waits longer for it.
     t.number(&Number {
         name: "batch.size",
         java: ("INT", 0),
         setting: "batch.size",
         range: 1..=LARGEST_INT,
-        default: Some(16_384),
+        default: Some(1_000_000),
     });
-    let max_request_size = t
-        .number(&Number {
-            name: "max.request.size",
-            java: ("INT", 0),
-            setting: "message.max.bytes",
-            range: 1_000..=1_000_000_000,
-            default: Some(1_048_576),
-        })
-        .unwrap_or(1_048_576);
-    let buffer = t.take_number("buffer.memory", ("LONG", 0)).map_or(33_554_432, |(bytes, _)| bytes);
-    t.set("queue.buffering.max.kbytes", (buffer / 1024).clamp(1, LARGEST_INT).to_string());
-    // The buffer is bounded in bytes alone, as in Java.
-    t.set("queue.buffering.max.messages", "0");
-    let max_block = t.take_number("max.block.ms", ("LONG", 0)).map_or(i64::MAX, |(milliseconds, _)| milliseconds);
+    t.number(&Number {
+        name: "max.request.size",
+        java: ("INT", 0),
+        setting: "message.max.bytes",
+        range: 1_000..=1_000_000_000,
+        default: Some(1_048_576),
+    });
+    buffer(t);
+    // Java's wait for a full buffer. Connect's own value is for ever, and it tries again after a shorter one; so do we.
+    let _ = t.take_number("max.block.ms", ("LONG", 0));
     delivery(t, linger, request_timeout);
     compression(t);
     partitioner(t);
@@ -162,8 +165,17 @@ pub(super) fn producer(t: &mut Translation) -> (usize, Option<u64>) {
         let why = "this worker writes without transactions; remove the option";
         t.errors.push(ConfigError::invalid(&id.option, &id.value, why));
     }
-    let max_block = (max_block != i64::MAX).then(|| max_block.unsigned_abs());
-    (usize::try_from(max_request_size.clamp(1_000, 1_000_000_000)).unwrap_or(usize::MAX), max_block)
+}
+
+/// How much may wait in the producer: as many bytes as the user says, as in Java. Otherwise what keeps the worker small and
+/// the network busy; the engine's queue stands before it, and the socket's buffers before that.
+fn buffer(t: &mut Translation) {
+    let given = t.take_number("buffer.memory", ("LONG", 0)).map(|(bytes, _)| bytes);
+    let bytes = given.unwrap_or(DEFAULT_BUFFER_BYTES);
+    t.set("queue.buffering.max.kbytes", (bytes / 1024).clamp(1, LARGEST_INT).to_string());
+    // Beside its bytes each record has some 200 of librdkafka's own, which it does not count.
+    let records = if given.is_some() { 0 } else { DEFAULT_BUFFER_RECORDS };
+    t.set("queue.buffering.max.messages", records.to_string());
 }
 
 /// The settings that a consumer adds.
@@ -283,7 +295,7 @@ fn idempotence(t: &mut Translation) {
                 (retrying, "Must set retries to non-zero when using the idempotent producer."),
             ] {
                 if !fine {
-                    t.errors.push(ConfigError::sentence(&property.option, why));
+                    t.errors.push(ConfigError::new(&property.option, why));
                 }
             }
             true

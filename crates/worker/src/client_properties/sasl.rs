@@ -2,7 +2,7 @@
 
 use super::jaas::{self, LoginModule};
 use super::translation::Translation;
-use crate::config_error::ConfigError;
+use connect_websocket_engine::config_def::ConfigError;
 
 const JAAS: &str = "sasl.jaas.config";
 const MECHANISM: &str = "sasl.mechanism";

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use super::keystore;
 use super::translation::{Property, Translation};
-use crate::config_error::ConfigError;
+use connect_websocket_engine::config_def::ConfigError;
 
 /// The largest store or PEM file that is read, in bytes.
 const MAX_STORE_BYTES: u64 = 10 * 1024 * 1024;
@@ -31,12 +31,12 @@ fn truststore(t: &mut Translation) {
     let inline = take_pem(t, "ssl.truststore.certificates");
     if let Some(inline) = inline {
         if !store_type.is_pem() {
-            t.errors.push(ConfigError::sentence(
+            t.errors.push(ConfigError::new(
                 &inline.option,
                 format!("{} is PEM text: set ssl.truststore.type=PEM", inline.option),
             ));
         } else if let Err(why) = keystore::check_pem_certificates(inline.value.as_bytes()) {
-            t.errors.push(ConfigError::sentence(&inline.option, format!("{}: {why}", inline.option)));
+            t.errors.push(ConfigError::new(&inline.option, format!("{}: {why}", inline.option)));
         } else {
             t.set("ssl.ca.pem", inline.value);
         }
@@ -76,7 +76,7 @@ fn key_store(t: &mut Translation) {
         ((None, None), None) => {}
         ((Some(key), Some(chain)), None) => {
             if !store_type.is_pem() {
-                t.errors.push(ConfigError::sentence(
+                t.errors.push(ConfigError::new(
                     &key.option,
                     format!("{} is PEM text: set ssl.keystore.type=PEM", key.option),
                 ));
@@ -91,11 +91,11 @@ fn key_store(t: &mut Translation) {
                 Err(why) => t.errors.push(ConfigError::invalid_secret(&key.option, why)),
             }
         }
-        ((Some(one), None) | (None, Some(one)), None) => t.errors.push(ConfigError::sentence(
+        ((Some(one), None) | (None, Some(one)), None) => t.errors.push(ConfigError::new(
             &one.option,
             "ssl.keystore.key and ssl.keystore.certificate.chain belong together: set both",
         )),
-        ((Some(one), _) | (None, Some(one)), Some(_)) => t.errors.push(ConfigError::sentence(
+        ((Some(one), _) | (None, Some(one)), Some(_)) => t.errors.push(ConfigError::new(
             &one.option,
             format!("{} and ssl.keystore.location exclude each other: keep one", one.option),
         )),

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use indexmap::IndexMap;
 
-use crate::config_error::ConfigError;
+use connect_websocket_engine::config_def::ConfigError;
 
 /// A Java client property.
 #[derive(Clone)]
