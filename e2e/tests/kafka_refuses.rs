@@ -196,6 +196,33 @@ fn byte_array_converter_refuses_text_with_a_remedy() {
 }
 
 #[test]
+fn string_converter_refuses_binary_messages_with_a_remedy() {
+    kafka().create_topic("binary-as-text", 1);
+    let feed = serve(Play::accept().send(Messages::count(10)).send(Messages::count(1).binary()));
+    let worker = worker(&feed, "binary-as-text", &[]);
+    let trace = wait_failed(&worker);
+    assert!(trace.contains("VALUE_CONVERTER") && trace.contains("websocket.frame.binary=base64"), "{trace}");
+    consumer().numbers_now("binary-as-text", WITHIN).assert_complete(0..=9);
+}
+
+#[test]
+fn binary_messages_become_base64_text_or_nothing_as_asked_for() {
+    for (kind, expected) in [("base64", Some("AP8=")), ("text", Some("\0\u{fffd}")), ("skip", None)] {
+        let topic = format!("binary-{kind}");
+        kafka().create_topic(&topic, 1);
+        let binary = Step::SendBinary { base64: BASE64.encode(b"\x00\xff") };
+        let feed = serve(Play::accept().send_text("before").step(binary).send_text("after"));
+        let worker = worker(&feed, &topic, &[("websocket.frame.binary", kind)]);
+
+        let expected: Vec<&str> = [Some("before"), expected, Some("after")].into_iter().flatten().collect();
+        let records = consumer().read_until(&topic, expected.len(), WITHIN);
+        assert_eq!(records.iter().map(|record| record.text()).collect::<Vec<_>>(), expected, "{kind}");
+        let skipped = worker.metric("connect_websocket_messages_dropped_total", &[("cause", "binary_skipped")]);
+        assert_eq!(skipped, Some(if kind == "skip" { 1.0 } else { 0.0 }), "{kind}");
+    }
+}
+
+#[test]
 fn json_converter_writes_schemas_unless_they_are_disabled() {
     for topic in ["json-schemas", "json-bare"] {
         kafka().create_topic(topic, 1);

@@ -232,6 +232,23 @@ fn refused_configurations_are_answered_without_their_secrets() {
     assert_files_are_silent(&worker);
 }
 
+#[test]
+fn restart_takes_the_present_secret_from_the_file() {
+    let kafka = Kafka::shared();
+    let feed = serve(Script::every(Play::accept()));
+    let worker = builder(kafka).connector(CONNECTOR, config(&feed, "secrets-renewed", &[])).start();
+    let other = |stats: &Stats| {
+        stats.requests().last().and_then(|request| request.header("X-Other").map(str::to_owned)).unwrap_or_default()
+    };
+    wait_feed(&feed, |stats| other(stats) == "file-hush7");
+
+    fs::write(worker.dir().join("secrets.properties"), "other=renewed-secret\n")
+        .unwrap_or_else(|e| panic!("the secret cannot be changed: {e}"));
+    assert_eq!(worker.rest().post(&format!("/connectors/{CONNECTOR}/restart?includeTasks=true")).status, 202);
+    wait_feed(&feed, |stats| other(stats) == "renewed-secret");
+    assert!(!worker.log_contains("renewed-secret"));
+}
+
 /// The existing connector's source partition is the URL as configured, with what it holds.
 #[test]
 fn stored_offset_under_the_raw_url_is_continued_and_the_raw_entry_is_gone() {
