@@ -145,9 +145,10 @@ impl Consumer {
             return 0;
         };
         let held = |partition| {
-            let (low, high) = consumer
-                .fetch_watermarks(topic, partition, REQUEST_WITHIN)
-                .unwrap_or_else(|e| panic!("the end of {topic}-{partition} is not known: {e}"));
+            // A partition that was created just now has no leader for a moment.
+            let (low, high) = wait_until(&format!("the end of {topic}-{partition}"), REQUEST_WITHIN, || {
+                consumer.fetch_watermarks(topic, partition, REQUEST_WITHIN).ok()
+            });
             u64::try_from(high - low).unwrap_or_default()
         };
         partitions.into_iter().map(held).sum()

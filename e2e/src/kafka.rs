@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_executor::block_on;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ use crate::properties;
 /// A broker needs about 5 s on an idle machine of two cores.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const STOP_WITHIN: Duration = Duration::from_secs(60);
+const ADMIN_WITHIN: Duration = Duration::from_secs(20);
 
 /// A broker on ports of its own. It is killed when dropped, and its data removed.
 pub struct Kafka {
@@ -104,17 +105,53 @@ impl Kafka {
     /// # Panics
     /// If the broker refuses it.
     pub fn create_topic(&self, name: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-            .set("bootstrap.servers", self.bootstrap())
-            .create()
-            .unwrap_or_else(|e| panic!("no admin client: {e}"));
+        self.create_topic_with(name, partitions, &[]);
+    }
+
+    /// Creates a topic with settings such as `max.message.bytes`.
+    ///
+    /// # Panics
+    /// If the broker refuses it.
+    pub fn create_topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
-        let results = block_on(admin.create_topics([&topic], &options))
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let options = AdminOptions::new().operation_timeout(Some(ADMIN_WITHIN));
+        let results = block_on(self.admin().create_topics([&topic], &options))
             .unwrap_or_else(|e| panic!("topic {name} not created: {e}"));
         for result in results {
             result.unwrap_or_else(|(_, e)| panic!("topic {name} not created: {e}"));
         }
+    }
+
+    /// How many partitions a topic has.
+    ///
+    /// # Panics
+    /// If the broker doesn't say.
+    pub fn partitions(&self, topic: &str) -> usize {
+        let metadata = self.admin().inner().fetch_metadata(Some(topic), ADMIN_WITHIN);
+        let metadata = metadata.unwrap_or_else(|e| panic!("the partitions of topic {topic} are not known: {e}"));
+        metadata.topics().iter().map(|topic| topic.partitions().len()).sum()
+    }
+
+    /// The value of a setting of a topic.
+    ///
+    /// # Panics
+    /// If the broker doesn't say.
+    pub fn topic_setting(&self, topic: &str, name: &str) -> Option<String> {
+        let options = AdminOptions::new().request_timeout(Some(ADMIN_WITHIN));
+        let described = block_on(self.admin().describe_configs([&ResourceSpecifier::Topic(topic)], &options));
+        let described = described.unwrap_or_else(|e| panic!("the settings of topic {topic} are not known: {e}"));
+        let entries = described.into_iter().flat_map(|resource| {
+            resource.unwrap_or_else(|e| panic!("the settings of topic {topic} are not known: {e}")).entries
+        });
+        entries.into_iter().find(|entry| entry.name == name)?.value
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .create()
+            .unwrap_or_else(|e| panic!("no admin client: {e}"))
     }
 
     /// Stops the broker in good order; ports and data are kept for [`Kafka::start_again`].

@@ -13,12 +13,15 @@ mod process;
 mod properties;
 mod rest;
 pub mod scenario;
+mod source;
 mod worker;
 
 pub use connect::{ConnectStandalone, ConnectStandaloneBuilder};
 pub use consumer::{Consumer, Record};
 pub use kafka::{Kafka, KafkaBuilder, Secured};
+pub use nix::sys::signal::Signal;
 pub use numbers::{Numbers, Report};
 pub use process::{Process, free_port, wait_until};
 pub use rest::{Answer, Rest};
-pub use worker::{Worker, WorkerBuilder};
+pub use source::source_config;
+pub use worker::{Worker, WorkerBuilder, binary};

@@ -1,4 +1,4 @@
-//! Reads the offsets file of a standalone worker, independently of the worker's own code.
+//! Reads and writes the offsets file of a standalone worker, independently of the worker's own code.
 //!
 //! The file is a Java-serialised `HashMap<byte[], byte[]>` (Java Object Serialization Specification, chapter 6, and
 //! `java.util.HashMap.writeObject`). Keys are JSON `["<connector>",{source partition}]`, values the source offset as JSON
@@ -25,6 +25,31 @@ pub struct StoredOffset {
 pub fn read(path: &Path) -> Result<Vec<StoredOffset>, String> {
     let bytes = fs::read(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
     parse(&bytes).map_err(|e| format!("{} is no offsets file: {e}", path.display()))
+}
+
+/// The file that holds `entries`, as Java would write it.
+pub fn write(entries: &[StoredOffset]) -> Vec<u8> {
+    let size = |length: usize| u32::try_from(length).unwrap_or_default().to_be_bytes();
+    let mut bytes = HASH_MAP.to_vec();
+    // A load factor of 0.75, a threshold of 12 and 16 buckets: the defaults of java.util.HashMap.
+    bytes.extend(b"\x3f\x40\x00\x00\x00\x00\x00\x0c\x77\x08\x00\x00\x00\x10");
+    bytes.extend(size(entries.len()));
+    let mut first = true;
+    for entry in entries {
+        let key = Value::from(vec![Value::from(entry.connector.as_str()), entry.partition.clone()]);
+        for element in [Some(&key), entry.offset.as_ref()] {
+            let Some(json) = element.map(Value::to_string) else {
+                bytes.push(0x70);
+                continue;
+            };
+            bytes.push(0x75);
+            bytes.extend(if std::mem::take(&mut first) { BYTE_ARRAY } else { BYTE_ARRAY_AGAIN });
+            bytes.extend(size(json.len()));
+            bytes.extend(json.as_bytes());
+        }
+    }
+    bytes.push(0x78);
+    bytes
 }
 
 /// The `sequence` that the file holds for `connector`, which has one source partition; `None` before the first flush.
@@ -133,41 +158,24 @@ impl<'a> Reader<'a> {
 mod tests {
     use serde_json::json;
 
-    use super::{BYTE_ARRAY, BYTE_ARRAY_AGAIN, HASH_MAP, parse};
+    use super::{StoredOffset, parse, write};
 
-    fn file(elements: &[Option<&str>]) -> Vec<u8> {
-        let mut bytes = HASH_MAP.to_vec();
-        bytes.extend(b"\x3f\x40\x00\x00\x00\x00\x00\x0c\x77\x08\x00\x00\x00\x10");
-        bytes.extend(u32::try_from(elements.len() / 2).unwrap_or_default().to_be_bytes());
-        let mut first = true;
-        for element in elements {
-            match element {
-                Some(text) => {
-                    bytes.push(0x75);
-                    bytes.extend(if std::mem::take(&mut first) { BYTE_ARRAY } else { BYTE_ARRAY_AGAIN });
-                    bytes.extend(u32::try_from(text.len()).unwrap_or_default().to_be_bytes());
-                    bytes.extend(text.as_bytes());
-                }
-                None => bytes.push(0x70),
-            }
-        }
-        bytes.push(0x78);
-        bytes
+    fn stored(connector: &str, partition: serde_json::Value, offset: Option<serde_json::Value>) -> StoredOffset {
+        StoredOffset { connector: connector.to_owned(), partition, offset }
     }
 
     #[test]
     fn entries_and_tombstones_are_read() {
-        let bytes =
-            file(&[Some(r#"["a",{"websocket_url":"ws://h"}]"#), Some(r#"{"sequence":7}"#), Some(r#"["b",{}]"#), None]);
-        let entries = parse(&bytes).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!((entries[0].connector.as_str(), &entries[0].partition), ("a", &json!({"websocket_url": "ws://h"})));
-        assert_eq!(entries[0].offset, Some(json!({"sequence": 7})));
-        assert_eq!(entries[1].offset, None);
+        let entries = [
+            stored("a", json!({"websocket_url": "ws://h"}), Some(json!({"sequence": 7}))),
+            stored("b", json!({}), None),
+        ];
+        assert_eq!(parse(&write(&entries)), Ok(entries.to_vec()));
     }
 
     #[test]
     fn every_truncation_is_an_error() {
-        let bytes = file(&[Some(r#"["a",{}]"#), Some("{}")]);
+        let bytes = write(&[stored("a", json!({}), Some(json!({})))]);
         assert!((0..bytes.len()).all(|length| parse(&bytes[..length]).is_err()));
     }
 }

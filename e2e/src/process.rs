@@ -91,7 +91,7 @@ impl Process {
     /// # Panics
     /// If the process still runs after `within`.
     pub fn terminate(&mut self, within: Duration) -> i32 {
-        self.signal(Signal::SIGTERM);
+        self.send(Signal::SIGTERM);
         self.wait_exit(within)
     }
 
@@ -113,12 +113,12 @@ impl Process {
 
     /// Stops the process with SIGSTOP: its sockets stay open, nothing answers.
     pub fn suspend(&self) {
-        self.signal(Signal::SIGSTOP);
+        self.send(Signal::SIGSTOP);
     }
 
     /// Lets a suspended process run again (SIGCONT).
     pub fn resume(&self) {
-        self.signal(Signal::SIGCONT);
+        self.send(Signal::SIGCONT);
     }
 
     /// Resident memory now, in bytes.
@@ -150,7 +150,11 @@ impl Process {
         kib.unwrap_or_else(|| panic!("{}: has ended, there is no {field}", self.name)) * 1024
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// If the process has ended.
+    pub fn send(&self, signal: Signal) {
         let id = i32::try_from(self.id()).unwrap_or_else(|_| panic!("{}: process id out of range", self.name));
         kill(Pid::from_raw(id), signal).unwrap_or_else(|e| panic!("{}: {signal} cannot be sent: {e}", self.name));
     }

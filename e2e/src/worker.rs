@@ -283,7 +283,10 @@ fn started_url(log: &str) -> Option<String> {
 }
 
 /// The path of a binary of this workspace, beside the running test.
-fn binary(name: &str) -> PathBuf {
+///
+/// # Panics
+/// If it isn't built.
+pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap_or_else(|e| panic!("the test's own path is not known: {e}"));
     // target/<profile>/deps/<test>
     let path = test.parent().and_then(Path::parent).map(|profile| profile.join(name)).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use connect_websocket_e2e::{ConnectStandalone, Consumer, Kafka, Numbers, Rest, Worker, WorkerBuilder, offsets_file};
-use connect_websocket_testkit::{Ended, Messages, OnClose, Play, Script, Server, Stats};
+use connect_websocket_testkit::{Ended, Handshake, Messages, OnClose, Play, Reject, Script, Server, Stats};
 use serde_json::{Value, json};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -243,6 +243,31 @@ fn server_that_accepts_and_closes_at_once_is_not_hammered() {
     }
     assert_eq!(worker.rest().get(&format!("/connectors/{CONNECTOR}/status")).json()["tasks"][0]["state"], "RUNNING");
     assert_eq!(worker.terminate(), 0);
+}
+
+#[test]
+fn server_that_asks_for_time_with_retry_after_gets_it() {
+    let headers = vec![("Retry-After".to_owned(), "2".to_owned())];
+    let busy = Play::handshake(Handshake::Reject(Reject { status: 429, headers, body: "slow down".to_owned() }));
+    let feed = start(Script::plays([busy, Play::accept().send(Messages::count(100))]));
+    let worker = worker(Kafka::shared(), &feed, "retry-after").start();
+    Consumer::new(&Kafka::shared().bootstrap()).numbers_until("retry-after", 100, WITHIN).assert_complete(0..=99);
+    let opened: Vec<u64> = feed.stats().connections.iter().map(|connection| connection.opened_ms).collect();
+    // The backoff alone would be 200 ms. Two clocks may differ by a tick.
+    assert!(opened[1] + 5 >= opened[0] + 2_000, "the second attempt came too early: {opened:?}");
+    assert_eq!(worker.metric(GAPS, &[("connector", CONNECTOR)]).unwrap_or_default(), 0.0, "nothing was missed");
+}
+
+#[test]
+fn time_stamp_of_a_record_is_the_time_of_receipt() {
+    let feed = serve(Play::accept().send(Messages::count(50)).wait_ms(300).send(Messages::count(50)));
+    let _worker = worker(Kafka::shared(), &feed, "time-stamps").start();
+    let records = Consumer::new(&Kafka::shared().bootstrap()).read_until("time-stamps", 100, WITHIN);
+    let stamps: Vec<i64> = records.iter().filter_map(|record| record.timestamp).collect();
+    assert_eq!(stamps.len(), 100);
+    assert!(stamps.is_sorted(), "{stamps:?}");
+    let opened = i64::try_from(feed.stats().connections[0].opened_ms).unwrap_or_default();
+    assert!(stamps[0] >= opened - 5 && stamps[99] - stamps[0] >= 295, "opened at {opened}: {stamps:?}");
 }
 
 #[test]

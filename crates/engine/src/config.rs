@@ -501,13 +501,27 @@ impl Config {
         let mut secrets: Vec<String> =
             user_info.into_iter().chain(query).flat_map(|part| [part.to_owned(), decoded(part)]).collect();
         secrets.extend(self.endpoint.basic_credentials());
-        secrets.extend(given.chain(proxy));
+        secrets.extend(given.chain(proxy).flat_map(|secret| {
+            let parts: Vec<String> =
+                secret.split(|c| !is_of_key(c)).filter(|part| looks_like_key(part)).map(str::to_owned).collect();
+            parts.into_iter().chain([secret])
+        }));
         // Short ones are words and numbers that occur by themselves.
         secrets.retain(|secret| secret.len() >= 4);
         // The longest first, since one may hold another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
+}
+
+/// Characters of keys, tokens and signatures; what is between them in a message or header is syntax.
+fn is_of_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.~+/".contains(c)
+}
+
+/// Whether a part of a message or header may be a key, and not a word such as `subscribe` or a symbol such as `BTC-USD`.
+fn looks_like_key(part: &str) -> bool {
+    part.len() >= 20 || part.len() >= 8 && part.contains(|c: char| c.is_ascii_digit())
 }
 
 /// The checked text of each option, to be typed. A text that fails to become its type was refused by the table before,
@@ -879,6 +893,20 @@ mod tests {
         assert_eq!(
             config.without_secrets("bad token-1-long, token-1, pass word, pass%20word, k3y-value of alice: code 1001"),
             "bad ***, ***, ***, ***, *** of ***: code 1001"
+        );
+    }
+
+    #[test]
+    fn keys_inside_messages_and_headers_are_hidden_and_words_are_not() {
+        let config = Config::parse(&properties(&[
+            (URL, "wss://host/"),
+            (HEADERS, "Cookie:session=5e55-10n-1d"),
+            (SUBSCRIPTION_MESSAGE, r#"{"op":"subscribe","channel":"trades","symbol":"BTC-USD","key":"AK1234567"}"#),
+        ]))
+        .unwrap();
+        assert_eq!(
+            config.without_secrets("cannot subscribe to trades of BTC-USD: bad key AK1234567, session 5e55-10n-1d"),
+            "cannot subscribe to trades of BTC-USD: bad key ***, session ***"
         );
     }
 

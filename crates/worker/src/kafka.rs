@@ -4,21 +4,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::AdminClient;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 use tracing::warn;
 
 use crate::client_properties;
 use crate::config::WorkerConfig;
 
-/// As long as Connect's admin client waits (`default.api.timeout.ms`).
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long Connect's admin client waits, and its default.
+const TIMEOUT: (&str, Duration) = ("default.api.timeout.ms", Duration::from_secs(60));
 const ONE_TRY: Duration = Duration::from_millis(500);
 
 /// The id of the Kafka cluster that the worker's properties lead to. Blocks until Kafka answers, refuses the
-/// credentials, or a minute is over.
+/// credentials, or `default.api.timeout.ms` (a minute) are over.
 ///
 /// # Errors
 /// Connect's sentence when Kafka cannot be reached, with the addresses and what the client met last.
@@ -41,20 +41,24 @@ pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
             worker.bootstrap_servers
         )
     };
-    let client = AdminClient::from_config_and_context(&config, Trouble::default());
-    let client = client.map_err(|error| failed(&error.to_string()))?;
-    let deadline = Instant::now() + TIMEOUT;
+    // A producer, which librdkafka's admin client is as well: rdkafka's admin client never takes the errors that it meets.
+    let client: BaseProducer<Trouble> = BaseProducer::from_config_and_context(&config, Trouble::default())
+        .map_err(|error| failed(&error.to_string()))?;
+    let timeout = worker.properties.get(TIMEOUT.0).and_then(|text| text.trim().parse().ok());
+    let timeout = timeout.map_or(TIMEOUT.1, Duration::from_millis);
+    let deadline = Instant::now() + timeout;
     while Instant::now() < deadline {
-        if let Some(id) = client.inner().fetch_cluster_id(ONE_TRY) {
+        if let Some(id) = client.client().fetch_cluster_id(ONE_TRY) {
             return Ok(id);
         }
-        let trouble = client.inner().context().last();
+        client.poll(Duration::ZERO);
+        let trouble = client.context().last();
         if let Some((why, true)) = &trouble {
             return Err(failed(why));
         }
     }
-    let last = client.inner().context().last();
-    Err(failed(&last.map_or_else(|| format!("no answer within {} seconds", TIMEOUT.as_secs()), |(why, _)| why)))
+    let last = client.context().last();
+    Err(failed(&last.map_or_else(|| format!("no answer within {} ms", timeout.as_millis()), |(why, _)| why)))
 }
 
 /// The last error that the client met.
@@ -66,6 +70,12 @@ impl Trouble {
     fn last(&self) -> Option<(String, bool)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+impl ProducerContext for Trouble {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 impl ClientContext for Trouble {

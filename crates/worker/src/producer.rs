@@ -7,7 +7,7 @@ use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use tracing::{debug, error, info, warn};
 
@@ -24,10 +24,19 @@ pub struct Producer {
 pub struct Reports {
     /// Ranges of sequences that Kafka has, both ends included.
     pub delivered: Vec<(i64, i64)>,
-    /// Records that Kafka will never have, and why.
-    pub refused: Vec<(i64, String)>,
+    /// Records that Kafka will never have.
+    pub refused: Vec<Refused>,
     /// The client cannot go on.
     pub fatal: Option<String>,
+}
+
+/// A record that Kafka will never have.
+#[derive(Debug)]
+pub struct Refused {
+    pub sequence: i64,
+    pub why: String,
+    /// The record's value, if it was asked for.
+    pub value: Option<Vec<u8>>,
 }
 
 /// Why a record was not taken.
@@ -41,14 +50,16 @@ pub enum SendError {
 }
 
 impl Producer {
+    /// With `keep_refused`, the values of refused records come back, to be shown.
+    ///
     /// # Errors
     /// A sentence of librdkafka that names the setting.
-    pub fn new(settings: &[(String, String)]) -> Result<Producer, String> {
+    pub fn new(settings: &[(String, String)], keep_refused: bool) -> Result<Producer, String> {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Info);
         config.extend(settings.iter().cloned());
         let client = config
-            .create_with_context(Context::default())
+            .create_with_context(Context { keep_refused, ..Context::default() })
             .map_err(|error| format!("the Kafka producer cannot be made: {error}"))?;
         Ok(Producer { client })
     }
@@ -63,6 +74,9 @@ impl Producer {
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(SendError::Full),
             Err((KafkaError::MessageProduction(code @ RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
                 Err(SendError::Refused(format!("{code}; see producer.override.max.request.size")))
+            }
+            Err((KafkaError::MessageProduction(code), _)) if is_missing_topic(code) => {
+                Err(SendError::Fatal(missing_topic(topic)))
             }
             Err((error, _)) => Err(SendError::Fatal(self.fatal_error().unwrap_or_else(|| error.to_string()))),
         }
@@ -86,6 +100,11 @@ impl Producer {
         reports
     }
 
+    /// Whether Kafka has answered for every record, and every answer was taken.
+    pub fn is_idle(&self) -> bool {
+        self.client.in_flight_count() == 0
+    }
+
     pub fn client(&self) -> &Client<impl ClientContext + use<>> {
         self.client.client()
     }
@@ -95,9 +114,21 @@ impl Producer {
     }
 }
 
+fn is_missing_topic(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)
+}
+
+fn missing_topic(topic: &str) -> String {
+    format!(
+        "topic {topic} does not exist and Kafka creates none by itself; create it, or let the connector do so with \
+         topic.creation.default.partitions and topic.creation.default.replication.factor"
+    )
+}
+
 /// Collects what librdkafka says.
 #[derive(Default)]
 struct Context {
+    keep_refused: bool,
     state: Mutex<State>,
 }
 
@@ -136,7 +167,14 @@ impl ProducerContext for Context {
                 Some((_, last)) if *last + 1 == sequence => *last = sequence,
                 _ => state.reports.delivered.push((sequence, sequence)),
             },
-            Err((error, _)) => state.reports.refused.push((sequence, error.to_string())),
+            // No fault of the record: to skip it, as errors.tolerance=all does, would be to lose every record.
+            Err((KafkaError::MessageProduction(code), message)) if is_missing_topic(*code) => {
+                state.reports.fatal = Some(missing_topic(message.topic()));
+            }
+            Err((error, message)) => {
+                let value = message.payload().filter(|_| self.keep_refused).map(<[u8]>::to_vec);
+                state.reports.refused.push(Refused { sequence, why: error.to_string(), value });
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::client_properties;
 use crate::config::WorkerConfig;
 use crate::convert::{self, Converter};
-use crate::producer::{Producer, SendError};
+use crate::producer::{Producer, Refused, SendError};
 use crate::store::OffsetStore;
 use crate::submitted::Submitted;
 use crate::topic_creation::TopicCreation;
@@ -46,6 +46,8 @@ const FULL_RETRY: Duration = Duration::from_millis(1);
 const CLOSING_SHARE: f64 = 0.5;
 /// A failed task says goodbye for this long.
 const FAILED_FAREWELL: Duration = Duration::from_millis(500);
+/// It waits this long for Kafka to acknowledge what was sent, as Connect does when it closes a producer.
+const FAILED_FLUSH: Duration = Duration::from_secs(30);
 
 /// What a task is made from; all of it checked before.
 pub struct TaskSpec {
@@ -291,14 +293,16 @@ impl Line {
         let settings =
             client_properties::producer_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
         settings.warnings.iter().for_each(|warning| warn!("{warning}"));
-        let producer = Producer::new(&settings.settings)?;
+        let admin =
+            client_properties::admin_settings(properties, &config, &connector, 0, policy).map_err(sentences)?.settings;
         let creation =
             if worker.topic_creation { TopicCreation::from_config(&config).map_err(sentences)? } else { None };
         if let Some(creation) = creation {
-            let admin =
-                client_properties::admin_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
-            topics::ensure(&admin.settings, &creation.rule_for(&source_config.topic)).await?;
+            topics::ensure(&admin, &creation.rule_for(&source_config.topic)).await?;
         }
+        let limit = topics::largest_batch(&admin, &source_config.topic).await;
+        let errors = ErrorPolicy::parse(&config);
+        let producer = Producer::new(&within(settings.settings, limit), errors.log && errors.log_messages)?;
         let stored = offsets::stored(&offsets, &connector, &source_config);
         let topic = source_config.topic.clone();
         let endpoint = source_config.endpoint.clone();
@@ -314,7 +318,7 @@ impl Line {
         );
         info!("event=task_started topic={topic}");
         Ok(Line {
-            errors: ErrorPolicy::parse(&config),
+            errors,
             submitted: Submitted::new(stored.map_or(1, |stored| stored.sequence.saturating_add(1))),
             connector,
             topic,
@@ -426,8 +430,8 @@ impl Line {
             self.source.commit(self.submitted.committable());
             self.offsets.set_committable(self.submitted.committable());
         }
-        for (sequence, why) in reports.refused {
-            self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, None)?;
+        for Refused { sequence, why, value } in reports.refused {
+            self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, value.as_deref())?;
         }
         match reports.fatal {
             Some(why) => Err(format!("the Kafka producer cannot go on: {why}")),
@@ -489,7 +493,7 @@ impl Line {
         Ok(())
     }
 
-    /// After a failure: what Kafka has is committed, the server hears a goodbye.
+    /// After a failure: the server hears a goodbye, and what the producer has taken still gets to Kafka.
     async fn abandon(&mut self) {
         self.source.stop(FAILED_FAREWELL);
         let by = Instant::now() + FAILED_FAREWELL;
@@ -498,6 +502,17 @@ impl Line {
                 break;
             }
         }
+        let by = Instant::now() + FAILED_FLUSH;
+        while !self.producer.is_idle() {
+            let stop_by = self.shared.wanted.borrow().stop_by;
+            if Instant::now() >= stop_by.map_or(by, |stop_by| stop_by.min(by)) {
+                break;
+            }
+            tokio::time::sleep(REPORT_INTERVAL).await;
+            // Another refusal is counted, and changes nothing.
+            let _ = self.settle();
+        }
+        let _ = self.settle();
         self.offsets.flush_last(Duration::from_secs(1)).await;
     }
 
@@ -510,6 +525,19 @@ impl Line {
     fn wait(&self) -> Duration {
         if self.submitted.in_flight() > 0 { REPORT_INTERVAL } else { POLL_WAIT }
     }
+}
+
+/// The producer's settings with batches that the topic accepts. Java's producer splits a batch that turns out too large;
+/// librdkafka gives up every record in it.
+fn within(mut settings: Vec<(String, String)>, limit: Option<u64>) -> Vec<(String, String)> {
+    for (name, value) in &mut settings {
+        if name == "batch.size"
+            && let (Some(limit), Ok(size)) = (limit, value.parse::<u64>())
+        {
+            *value = size.min(limit).to_string();
+        }
+    }
+    settings
 }
 
 /// The class that Connect names in the stage KAFKA_PRODUCE.

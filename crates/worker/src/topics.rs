@@ -1,9 +1,9 @@
-//! Creating a connector's topic before its first record (KIP-158).
+//! A connector's topic before its first record: creating it (KIP-158), and how large a batch it accepts.
 
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as AdminTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as AdminTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 use tracing::info;
@@ -12,6 +12,21 @@ use crate::topic_creation::NewTopic;
 
 /// Kafka may be slow or away when the task starts.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Knowing the topic's limit is worth no longer wait, in which nothing is read from the feed.
+const LIMIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The topic's `max.message.bytes`, the limit of a batch; `None` if Kafka does not say: the topic may not exist yet, or
+/// the user may not describe it.
+pub async fn largest_batch(admin_settings: &[(String, String)], topic: &str) -> Option<u64> {
+    let mut config = ClientConfig::new();
+    config.extend(admin_settings.iter().cloned());
+    let admin: AdminClient<DefaultClientContext> = config.create().ok()?;
+    let options = AdminOptions::new().request_timeout(Some(LIMIT_TIMEOUT));
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await.ok()?;
+    let entries = described.into_iter().next()?.ok()?.entries;
+    entries.into_iter().find(|entry| entry.name == "max.message.bytes")?.value?.parse().ok()
+}
 
 /// Creates the topic unless it is there.
 ///

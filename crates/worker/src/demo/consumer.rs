@@ -65,9 +65,14 @@ impl Consumer {
         };
         let mut assignment = TopicPartitionList::new();
         for partition in partitions {
-            let (_, end) = consumer
-                .fetch_watermarks(topic, partition, METADATA_TIMEOUT)
-                .map_err(|error| failed("offsets", error))?;
+            // A partition that was created just now has no leader for a moment.
+            let end = loop {
+                match consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT) {
+                    Ok((_, end)) => break end,
+                    Err(error) if Instant::now() >= by => return Err(failed("offsets", error)),
+                    Err(_) => std::thread::sleep(Duration::from_millis(50)),
+                }
+            };
             assignment
                 .add_partition_offset(topic, partition, Offset::Offset(end))
                 .map_err(|error| failed("assignment", error))?;
