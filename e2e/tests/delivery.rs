@@ -278,10 +278,14 @@ fn nothing_is_lost_while_kafka_is_down() {
     let mut worker = worker(&kafka, &feed, "outage").start();
     consumer.wait_count("outage", 2_000, WITHIN);
 
+    let lines = || worker.log().lines().count();
+    let before = lines();
     kafka.stop();
     // How long Kafka is away; nothing is waited for.
     thread::sleep(Duration::from_secs(10));
     kafka.start_again();
+    let logged = lines() - before;
+    assert!(logged < 100, "{logged} lines of log for an outage of 10 s: {}", worker.log());
 
     let sent = feed.stats().next_n;
     consumer.numbers_until_number("outage", sent + 2_000, WITHIN).assert_complete(0..=sent + 2_000);

@@ -1,8 +1,9 @@
 //! A task that cannot go on is FAILED, says why wherever one looks, keeps what it had received, and disturbs no other.
 
+use std::fs;
 use std::time::Duration;
 
-use connect_websocket_e2e::{Consumer, Kafka, Worker, source_config, wait_until};
+use connect_websocket_e2e::{Consumer, Kafka, Worker, offsets_file, source_config, wait_until};
 use connect_websocket_testkit::{
     Accept, Deflate, Handshake, Messages, Play, Script, Server, Stats, Step, TestPki, TlsProfile, Violation,
 };
@@ -141,6 +142,37 @@ fn wrong_certificates_fail_the_task_each_with_its_reason() {
     Consumer::new(&kafka.bootstrap()).numbers_until("certificates", 100, WITHIN).assert_complete(0..=99);
     worker.wait_state("good", "RUNNING");
     assert!(feeds.iter().all(|feed| feed.stats().sent() == 0));
+}
+
+#[test]
+fn offset_file_that_cannot_be_written_is_told_and_tried_again_while_messages_go_on() {
+    let kafka = Kafka::shared();
+    let consumer = Consumer::new(&kafka.bootstrap());
+    let feed = serve(Script::every(Play::accept().send(Messages::forever().rate(500.0))));
+    let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary directory: {e}"));
+    let (folder, moved) = (dir.path().join("offsets"), dir.path().join("moved"));
+    fs::create_dir(&folder).unwrap_or_else(|e| panic!("no folder: {e}"));
+    let file = folder.join("connect.offsets");
+    let mut worker = Worker::builder(&kafka.bootstrap())
+        .property("offset.storage.file.filename", &file.display().to_string())
+        .connector("unwritable", source_config(feed.url(), "unwritable", &[]))
+        .start();
+    wait_until("the first offset", WITHIN, || offsets_file::sequence(&file, "unwritable"));
+
+    fs::rename(&folder, &moved).unwrap_or_else(|e| panic!("the folder cannot be moved: {e}"));
+    let failures = "kafka_connect_connector_task_metrics_offset_commit_failure_total";
+    wait_until("a failed commit to be counted", WITHIN, || {
+        (worker.metric(failures, &[("connector", "unwritable")]) >= Some(2.0)).then_some(())
+    });
+    assert!(worker.log_contains("event=offset_commit_failed"));
+    consumer.wait_count("unwritable", consumer.count("unwritable") + 500, WITHIN);
+    worker.wait_state("unwritable", "RUNNING");
+
+    fs::rename(&moved, &folder).unwrap_or_else(|e| panic!("the folder cannot be moved: {e}"));
+    assert_eq!(worker.terminate(), 0);
+    let sent = wait_feed(&feed, |stats| stats.open == 0).next_n;
+    assert_eq!(offsets_file::sequence(&file, "unwritable"), Some(sent));
+    consumer.numbers_now("unwritable", WITHIN).assert_complete(0..=sent - 1);
 }
 
 /// What a broken or ill-meaning server can do, by name.

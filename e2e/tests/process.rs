@@ -1,6 +1,7 @@
 //! The process: its start, its ends, its exit codes, its other commands.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -96,11 +97,9 @@ fn connector_file_that_is_not_valid_ends_with_3_and_all_that_is_wrong() {
     {
         assert!(log.contains(words), "{words:?} is not in\n{log}");
     }
-    // The good one, created first, is stopped in good order.
-    let stats = feed.wait_until(|stats| stats.open == 0, WITHIN).unwrap_or_else(|e| panic!("{e}"));
-    if let Some(connection) = stats.connections.first() {
-        assert!(connection.close_received.is_some(), "the good connector left without a goodbye");
-    }
+    // The good one, created first, is stopped with the worker.
+    feed.wait_until(|stats| stats.open == 0, WITHIN).unwrap_or_else(|e| panic!("{e}"));
+    assert!(log.contains("event=worker_stopped"), "{log}");
 }
 
 #[test]
@@ -157,6 +156,20 @@ fn unreachable_kafka_ends_with_2_and_connects_sentence() {
     );
     assert!(line.contains(&bootstrap) && line.contains("Connection refused"), "{line}");
     assert_eq!(feed.stats().accepted, 0, "the feed is not read before Kafka is there");
+}
+
+#[test]
+fn address_in_use_ends_with_2_and_the_address() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| panic!("no port: {e}"));
+    let address = taken.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let mut worker = Worker::builder(&Kafka::shared().bootstrap())
+        .property("listeners", &format!("http://{address}"))
+        .start_to_fail();
+    assert_eq!(worker.wait_exit(), 2);
+    let port = address.rsplit(':').next().unwrap_or_default();
+    let log = worker.log();
+    let line = log.lines().find(|line| line.contains("Stopping due to error")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(port) && line.contains("in use"), "{line}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use connect_websocket_e2e::{Consumer, Kafka, Secured, Worker, WorkerBuilder, source_config};
-use connect_websocket_testkit::{Messages, Play, Script, Server};
+use connect_websocket_e2e::{Consumer, Kafka, Secured, Worker, WorkerBuilder, source_config, wait_until};
+use connect_websocket_testkit::{Messages, Play, Script, Server, TestPki};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const COUNT: u64 = 2_000;
@@ -150,6 +150,50 @@ fn wrong_password_ends_the_start_with_the_reason_and_not_the_password() {
         ];
         assert_refused(&security.sasl_ssl, &properties, &["uthentication"]);
     }
+}
+
+#[test]
+fn untrusted_broker_and_wrong_protocol_end_the_start_with_the_reason() {
+    let security = kafka().security();
+    let stranger = TestPki::new().unwrap_or_else(|e| panic!("no certificates: {e}"));
+    let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary directory: {e}"));
+    stranger.write_to(dir.path()).unwrap_or_else(|e| panic!("no certificates: {e}"));
+    let ca = dir.path().join("ca.pem").display().to_string();
+    let untrusted = [
+        ("security.protocol", "SSL"),
+        ("ssl.truststore.type", "PEM"),
+        ("ssl.truststore.location", ca.as_str()),
+        ("default.api.timeout.ms", "3000"),
+    ];
+    assert_refused(&security.ssl, &untrusted, &["certificate"]);
+    let plain = [("security.protocol", "PLAINTEXT"), ("default.api.timeout.ms", "3000")];
+    assert_refused(&security.ssl, &plain, &["security.protocol"]);
+}
+
+/// The worker itself may log in; the connector's own credentials are wrong.
+#[test]
+fn wrong_password_of_a_connector_fails_its_task_with_the_reason_and_not_the_password() {
+    let security = kafka().security();
+    let (right, wrong) = (jaas("PLAIN", Secured::PASSWORD), jaas("PLAIN", "guessed-secret"));
+    let properties = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.jaas.config", right.as_str()),
+    ];
+    let feed = Server::start(Script::every(Play::accept().send(Messages::forever().rate(100.0))))
+        .unwrap_or_else(|e| panic!("the feed cannot be served: {e}"));
+    let overrides = [("producer.override.sasl.jaas.config", wrong.as_str())];
+    let builder = Worker::builder(&security.sasl_plaintext)
+        .connector("stranger", source_config(feed.url(), "stranger", &overrides));
+    let worker = for_all_clients(builder, &properties).start();
+
+    let trace = wait_until("the task to be FAILED", WITHIN, || {
+        let status = worker.rest().get("/connectors/stranger/status").json();
+        let task = &status["tasks"][0];
+        (task["state"] == "FAILED").then(|| task["trace"].as_str().unwrap_or_default().to_owned())
+    });
+    assert!(trace.contains("uthentication"), "{trace}");
+    assert!(!worker.log_contains("guessed-secret"), "the password is in the log");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! librdkafka: settings in, records out, delivery reports back, and its log lines into ours.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
@@ -13,6 +13,10 @@ use tracing::{debug, error, info, warn};
 
 /// `/admin/loggers` knows it as `org.apache.kafka.clients`.
 const LOG_TARGET: &str = "librdkafka";
+/// An error of the same kind is logged no more often.
+const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// In the reason of an authentication that a broker neither granted nor refused, because its connection ended.
+const INTERRUPTED: &str = "handshake failed: Local:";
 
 /// Sends records of one task in order. Reports are collected by [`Producer::reports`], on the caller's thread.
 pub struct Producer {
@@ -136,6 +140,8 @@ struct Context {
 struct State {
     reports: Reports,
     events: u64,
+    /// When an error of each kind was last logged.
+    errors: Vec<(Option<RDKafkaErrorCode>, Instant)>,
 }
 
 impl Context {
@@ -150,7 +156,21 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).events += 1;
+        let code = error.rdkafka_error_code();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.events += 1;
+        if code == Some(RDKafkaErrorCode::Authentication) && !reason.contains(INTERRUPTED) {
+            state.reports.fatal = Some(format!("Kafka refuses the credentials: {reason}"));
+        }
+        // While Kafka is away the same comes every second, and twice.
+        let now = Instant::now();
+        let known = state.errors.iter_mut().find(|(known, _)| *known == code);
+        match known {
+            Some((_, logged)) if now.duration_since(*logged) < ERROR_LOG_INTERVAL => return,
+            Some((_, logged)) => *logged = now,
+            None => state.errors.push((code, now)),
+        }
+        drop(state);
         warn!(target: LOG_TARGET, "event=kafka_error error=\"{error}\" reason=\"{reason}\"");
     }
 }

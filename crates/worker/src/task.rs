@@ -257,6 +257,8 @@ struct Line {
     scratch: Vec<u8>,
     submitted: Submitted,
     producer: Producer,
+    /// It will bring nothing more to Kafka.
+    producer_failed: bool,
     offsets: TaskOffsets,
     errors: ErrorPolicy,
     shared: Arc<Shared>,
@@ -326,6 +328,7 @@ impl Line {
             converter,
             scratch: Vec::new(),
             producer,
+            producer_failed: false,
             offsets,
             shared,
             sending: None,
@@ -434,7 +437,10 @@ impl Line {
             self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, value.as_deref())?;
         }
         match reports.fatal {
-            Some(why) => Err(format!("the Kafka producer cannot go on: {why}")),
+            Some(why) => {
+                self.producer_failed = true;
+                Err(format!("the Kafka producer cannot go on: {why}"))
+            }
             None => Ok(()),
         }
     }
@@ -503,7 +509,7 @@ impl Line {
             }
         }
         let by = Instant::now() + FAILED_FLUSH;
-        while !self.producer.is_idle() {
+        while !self.producer_failed && !self.producer.is_idle() {
             let stop_by = self.shared.wanted.borrow().stop_by;
             if Instant::now() >= stop_by.map_or(by, |stop_by| stop_by.min(by)) {
                 break;
