@@ -40,8 +40,9 @@ use offsets::TaskOffsets;
 const POLL_WAIT: Duration = Duration::from_secs(1);
 /// While records are in flight, reports are looked for this often.
 const REPORT_INTERVAL: Duration = Duration::from_millis(5);
-/// The producer is full: it is tried again this soon.
+/// The producer is full: it is tried again this soon, and less and less often while Kafka takes nothing.
 const FULL_RETRY: Duration = Duration::from_millis(1);
+const FULL_RETRY_MAX: Duration = Duration::from_millis(64);
 /// Of the time that a stop may take, this part is the closing handshake's; the rest is for Kafka.
 const CLOSING_SHARE: f64 = 0.5;
 /// A failed task says goodbye for this long.
@@ -264,6 +265,7 @@ struct Line {
     shared: Arc<Shared>,
     /// The batch being sent, and how many of its records were.
     sending: Option<(Batch, usize)>,
+    full_retry: Duration,
 }
 
 /// `errors.*`: what happens to a record that cannot be converted or that Kafka refuses.
@@ -302,14 +304,15 @@ impl Line {
         if let Some(creation) = creation {
             topics::ensure(&admin, &creation.rule_for(&source_config.topic)).await?;
         }
-        let limit = topics::largest_batch(&admin, &source_config.topic).await;
-        let errors = ErrorPolicy::parse(&config);
-        let producer = Producer::new(&within(settings.settings, limit), errors.log && errors.log_messages)?;
         let stored = offsets::stored(&offsets, &connector, &source_config);
         let topic = source_config.topic.clone();
         let endpoint = source_config.endpoint.clone();
         let source = SourceTask::start(source_config, stored, &Handle::current()).map_err(|error| error.to_string())?;
         let _ = shared.engine.set((source.metrics(), endpoint.redacted().to_owned()));
+        // The feed is read already, into the queue, while Kafka is asked for the topic's limit.
+        let limit = topics::largest_batch(&admin, &topic).await;
+        let errors = ErrorPolicy::parse(&config);
+        let producer = Producer::new(&within(settings.settings, limit), errors.log && errors.log_messages)?;
         let offsets = TaskOffsets::new(
             offsets,
             connector.clone(),
@@ -332,6 +335,7 @@ impl Line {
             offsets,
             shared,
             sending: None,
+            full_retry: FULL_RETRY,
         })
     }
 
@@ -358,7 +362,8 @@ impl Line {
                 };
             }
             if !self.send()? {
-                let _ = tokio::time::timeout(FULL_RETRY, wanted.changed()).await;
+                let _ = tokio::time::timeout(self.full_retry, wanted.changed()).await;
+                self.full_retry = (self.full_retry * 2).min(FULL_RETRY_MAX);
             }
         }
     }
@@ -421,6 +426,7 @@ impl Line {
         let reports = self.producer.reports();
         let mut acknowledged = 0;
         for (first, last) in reports.delivered {
+            self.full_retry = FULL_RETRY;
             self.submitted.ack(first, last);
             acknowledged += (last - first + 1) as u64;
         }
@@ -490,12 +496,9 @@ impl Line {
         }
         self.settle()?;
         self.offsets.flush_last(left().max(Duration::from_millis(200))).await;
-        let unsent = self.sending.as_ref().map_or(0, |(batch, sent)| batch.len() - sent);
-        let lost = self.submitted.in_flight() + unsent + self.source.metrics().snapshot().queue_records;
-        if lost > 0 {
-            warn!("event=records_left count={lost} reason=\"Kafka did not take them before the stop's deadline\"");
-        }
-        info!("event=task_stopped records_left={lost}");
+        let left = self.submitted.in_flight() + self.unsent() + self.source.metrics().snapshot().queue_records;
+        report_left(left, "Kafka did not take them before the stop's deadline");
+        info!("event=task_stopped records_left={left}");
         Ok(())
     }
 
@@ -503,9 +506,11 @@ impl Line {
     async fn abandon(&mut self) {
         self.source.stop(FAILED_FAREWELL);
         let by = Instant::now() + FAILED_FAREWELL;
+        let mut left = self.unsent();
         while !self.source.is_drained() && Instant::now() < by {
-            if self.source.poll(FAILED_FAREWELL).await.is_err() {
-                break;
+            match self.source.poll(FAILED_FAREWELL).await {
+                Ok(batch) => left += batch.map_or(0, |batch| batch.len()),
+                Err(_) => break,
             }
         }
         let by = Instant::now() + FAILED_FLUSH;
@@ -519,7 +524,13 @@ impl Line {
             let _ = self.settle();
         }
         let _ = self.settle();
+        report_left(left + self.submitted.in_flight(), "the task has failed");
         self.offsets.flush_last(Duration::from_secs(1)).await;
+    }
+
+    /// How many records of the batch in hand the producer has not taken.
+    fn unsent(&self) -> usize {
+        self.sending.as_ref().map_or(0, |(batch, sent)| batch.len() - sent)
     }
 
     /// Whether the session is over and all that it received has its answer from Kafka.
@@ -544,6 +555,13 @@ fn within(mut settings: Vec<(String, String)>, limit: Option<u64>) -> Vec<(Strin
         }
     }
     settings
+}
+
+/// Says how many records were received and will not be in Kafka.
+fn report_left(count: usize, reason: &str) {
+    if count > 0 {
+        warn!("event=records_left count={count} reason=\"{reason}\"");
+    }
 }
 
 /// The class that Connect names in the stage KAFKA_PRODUCE.
