@@ -172,8 +172,7 @@ fn large_messages_are_bounded_in_bytes_while_the_connector_is_paused() {
     let before = wait_stalled(&feed);
     assert!(before < COUNT, "270 MB went into a paused connector");
     let metric = |name: &str| worker.metric(name, &[("connector", CONNECTOR)]).unwrap_or_default();
-    let (held, capacity) =
-        (metric("connect_websocket_queue_bytes"), metric("connect_websocket_queue_capacity_bytes"));
+    let (held, capacity) = (metric("connect_websocket_queue_bytes"), metric("connect_websocket_queue_capacity_bytes"));
     assert!(held > 0.0 && held <= capacity, "{held} bytes in a queue of {capacity}");
 
     assert_eq!(worker.rest().put(&format!("/connectors/{CONNECTOR}/resume")).status, 202);

@@ -167,7 +167,7 @@ fn untrusted_broker_and_wrong_protocol_end_the_start_with_the_reason() {
     ];
     assert_refused(&security.ssl, &untrusted, &["certificate"]);
     let plain = [("security.protocol", "PLAINTEXT"), ("default.api.timeout.ms", "3000")];
-    assert_refused(&security.ssl, &plain, &["security.protocol"]);
+    assert_refused(&security.ssl, &plain, &["security properties", "Disconnected"]);
 }
 
 /// The worker itself may log in; the connector's own credentials are wrong.
@@ -175,11 +175,8 @@ fn untrusted_broker_and_wrong_protocol_end_the_start_with_the_reason() {
 fn wrong_password_of_a_connector_fails_its_task_with_the_reason_and_not_the_password() {
     let security = kafka().security();
     let (right, wrong) = (jaas("PLAIN", Secured::PASSWORD), jaas("PLAIN", "guessed-secret"));
-    let properties = [
-        ("security.protocol", "SASL_PLAINTEXT"),
-        ("sasl.mechanism", "PLAIN"),
-        ("sasl.jaas.config", right.as_str()),
-    ];
+    let properties =
+        [("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", right.as_str())];
     let feed = Server::start(Script::every(Play::accept().send(Messages::forever().rate(100.0))))
         .unwrap_or_else(|e| panic!("the feed cannot be served: {e}"));
     let overrides = [("producer.override.sasl.jaas.config", wrong.as_str())];
