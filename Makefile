@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help build test check demo bench autobahn
+.PHONY: help build test check demo docs bench autobahn
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -25,6 +25,10 @@ check: ## Formatting, lints, documentation, licences and sources of dependencies
 demo: ## See it work without Kafka: a feed, the worker and a small broker in one process.
 	@bash scripts/needs.sh cargo gcc make perl
 	cargo run --release --locked -p connect-websocket -- demo
+
+docs: ## Write the generated parts of docs/ anew: options, REST differences.
+	@bash scripts/needs.sh cargo gcc make perl
+	UPDATE=1 cargo test --workspace --locked --test docs
 
 autobahn: ## Run the Autobahn test suite against the WebSocket client (needs Python 2.7).
 	@bash scripts/autobahn.sh

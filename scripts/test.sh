@@ -26,6 +26,9 @@ cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || failed+=("ca
 stage "Autobahn test suite"
 AUTOBAHN_PROFILE=dev bash scripts/autobahn.sh || failed+=("Autobahn")
 
+stage "check: formatting, lints, documentation, licences"
+make --no-print-directory check || failed+=("make check")
+
 stage "results"
 grep -E '^ +(Running|Doc-tests) |^test result:|^test .* FAILED$|^error: ' "$log"
 if [ ${#failed[@]} -gt 0 ]; then

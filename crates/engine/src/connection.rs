@@ -6,6 +6,7 @@
 pub mod frame;
 mod handshake;
 pub mod inflate;
+mod socket;
 mod transport;
 
 use std::fmt;
@@ -238,6 +239,11 @@ impl Connection {
             }
         })
         .await
+    }
+
+    /// The caller will not read for a while, and wants no packet to wake it.
+    pub fn rest(&mut self) {
+        self.transport.rest();
     }
 
     /// Sends what is due, without reading.

@@ -1,5 +1,5 @@
 //! What went wrong, and whether trying again can help: decided where the error is made, obeyed in one place
-//! ([`crate::session`]).
+//! (`session.rs`).
 
 use std::fmt;
 

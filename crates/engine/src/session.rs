@@ -380,6 +380,7 @@ impl<'a> Reader<'a> {
                     .unwrap_or(Ok(()))
                     .map_err(lost)?;
             }
+            self.connection.rest();
             tokio::select! {
                 _ = stop.changed(), if !stopping => return Ok(()),
                 () = sleep_until(self.timers.read) => {}

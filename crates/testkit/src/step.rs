@@ -227,6 +227,7 @@ pub struct Messages {
     /// Stops after this time, looked at between two buffers.
     pub for_ms: Option<u64>,
     /// Messages per second, kept on average (what the socket delays is caught up with); `None`: as fast as the socket takes them.
+    #[serde(deserialize_with = "number")]
     pub rate: Option<f64>,
     /// With `rate`: the feed's clock runs whether anybody is connected or not, and what came meanwhile is skipped (counted in
     /// [`Stats::missed`](crate::Stats::missed)), as a live feed does. For one connection at a time.
@@ -270,6 +271,13 @@ impl Default for Messages {
             compress: true,
         }
     }
+}
+
+/// A number of JSON, whole or not. Not read as `f64` straight away: with serde_json's `arbitrary_precision`, which another
+/// crate of a build may ask for, a number inside a tagged enum comes as a map.
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let number = Option::<serde_json::Number>::deserialize(deserializer)?;
+    Ok(number.and_then(|number| number.as_f64()))
 }
 
 impl Messages {

@@ -135,6 +135,8 @@ impl Converter {
             (_, ValueKind::Null) => return Ok(None),
             (Form::String(Encoding::Utf8) | Form::SimpleHeader, ValueKind::Text)
             | (Form::ByteArray, ValueKind::Binary) => return Ok(Some(payload)),
+            // Java writes an array's `toString` here, which no one can want; the bytes themselves lose nothing.
+            (Form::String(_), ValueKind::Binary) => return Ok(Some(payload)),
             (Form::String(encoding), ValueKind::Text) => {
                 let text = std::str::from_utf8(payload)
                     .map_err(|error| ConvertError(format!("text is not UTF-8 at byte {}", error.valid_up_to())))?;
@@ -152,12 +154,6 @@ impl Converter {
                 scratch.extend_from_slice(br#"{"schema":{"type":"bytes","optional":false},"payload":"#);
                 write_quoted_base64(scratch, payload);
                 scratch.push(b'}');
-            }
-            (Form::String(_), ValueKind::Binary) => {
-                return Err(self.refuse(
-                    "StringConverter cannot write BYTES: set websocket.frame.binary=base64 or text, or {option} to \
-                 org.apache.kafka.connect.converters.ByteArrayConverter",
-                ));
             }
             (Form::ByteArray, ValueKind::Text) => {
                 return Err(self.refuse(
@@ -288,7 +284,7 @@ mod tests {
 
     #[test]
     fn string_and_byte_array_do_not_copy() {
-        for (class, kind) in [(STRING, ValueKind::Text), (BYTE_ARRAY, ValueKind::Binary)] {
+        for (class, kind) in [(STRING, ValueKind::Text), (STRING, ValueKind::Binary), (BYTE_ARRAY, ValueKind::Binary)] {
             let payload = b"{\"a\":1}";
             let mut scratch = b"old".to_vec();
             let converter = converter(class, &[]);
@@ -359,7 +355,6 @@ mod tests {
     fn what_a_converter_cannot_write_comes_with_a_remedy() {
         let refused =
             |class: &str, kind| converter(class, &[]).value(kind, b"x", &mut Vec::new()).unwrap_err().to_string();
-        assert!(refused(STRING, ValueKind::Binary).contains("websocket.frame.binary=base64"));
         assert!(
             refused(BYTE_ARRAY, ValueKind::Text)
                 .starts_with("Invalid schema type for ByteArrayConverter: STRING; set value.converter")

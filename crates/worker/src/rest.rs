@@ -1,6 +1,6 @@
 //! The REST API of a Kafka Connect worker: one file per resource.
 //!
-//! [`router`] is the whole API; [`server`] brings it to the network, [`surface`] holds what concerns every answer.
+//! [`router`] is the whole API; [`server`] brings it to the network, `surface` holds what concerns every answer.
 
 use std::sync::Arc;
 

@@ -218,25 +218,25 @@ impl Shared {
 
 /// The life of the task's thread.
 fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
+    let shared = shared.clone();
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|why| format!("no runtime can be started for the task: {why}"))?;
-    let span = tracing::Span::current();
-    runtime.block_on(
-        async {
-            if !until_resumed(shared).await {
-                return Ok(());
-            }
-            let mut line = Line::open(spec, shared.clone()).await?;
-            let result = line.run().await;
-            if result.is_err() {
-                line.abandon().await;
-            }
-            result
+    let line = async move {
+        if !until_resumed(&shared).await {
+            return Ok(());
         }
-        .instrument(span),
-    )
+        let mut line = Line::open(spec, shared).await?;
+        let result = line.run().await;
+        if result.is_err() {
+            line.abandon().await;
+        }
+        result
+    };
+    // Spawned, beside the session: a future that is blocked on is woken through a system call, even by its own thread.
+    let line = runtime.spawn(line.instrument(tracing::Span::current()));
+    runtime.block_on(line).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// A task that is paused when it starts connects only when it is resumed, as in Connect. Answers false if it is stopped

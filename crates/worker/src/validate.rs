@@ -258,18 +258,12 @@ fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> 
 
 fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<String> {
     let mut warnings = Vec::new();
-    match value_converter(worker, config).as_str() {
-        "JsonConverter" | "Json" => warnings.push(
+    if matches!(value_converter(worker, config).as_str(), "JsonConverter" | "Json") {
+        warnings.push(
             "value.converter is JsonConverter, which wraps a text message into a JSON string once more; use \
              org.apache.kafka.connect.storage.StringConverter to write messages as they are"
                 .to_owned(),
-        ),
-        "StringConverter" | "String" if config.get(FRAME_BINARY).map(|text| text.trim()) == Some("bytes") => warnings
-            .push(format!(
-                "value.converter is StringConverter, which cannot write the BYTES of {FRAME_BINARY}=bytes; use \
-             org.apache.kafka.connect.converters.ByteArrayConverter, or {FRAME_BINARY}=text, base64 or skip"
-            )),
-        _ => {}
+        );
     }
     if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {
         warnings.push("tasks.max is more than 1; one feed is one task".to_owned());

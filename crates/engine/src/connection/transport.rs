@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_socks::tcp::Socks5Stream;
 
+use super::socket::Socket;
 use super::{OpenError, OpenErrorKind};
 use crate::config::{Proxy, ProxyScheme};
 use crate::endpoint::Endpoint;
@@ -27,8 +28,8 @@ const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Transport {
@@ -46,15 +47,26 @@ impl Transport {
         };
         prepare(&tcp)
             .map_err(|error| OpenError::new(OpenErrorKind::Tcp, format!("the socket cannot be set up: {error}")))?;
+        let socket = Socket::new(tcp);
         if !endpoint.is_tls() {
-            return Ok(Transport::Plain(tcp));
+            return Ok(Transport::Plain(socket));
         }
         let name = ServerName::try_from(endpoint.host().to_owned()).map_err(|_| {
             OpenError::new(OpenErrorKind::Certificate, format!("{} is not a name that TLS can check", endpoint.host()))
         })?;
-        match TlsConnector::from(tls.clone()).connect(name, tcp).await {
+        match TlsConnector::from(tls.clone()).connect(name, socket).await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
             Err(error) => Err(tls_error(endpoint, &error)),
+        }
+    }
+}
+
+impl Transport {
+    /// Until the next read that has to wait, no packet wakes the runtime.
+    pub(super) fn rest(&mut self) {
+        match self {
+            Transport::Plain(socket) => socket.rest(),
+            Transport::Tls(tls) => tls.get_mut().0.rest(),
         }
     }
 }
@@ -172,7 +184,7 @@ pub(super) fn tls_error(endpoint: &Endpoint, error: &io::Error) -> OpenError {
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Transport::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
@@ -181,21 +193,21 @@ impl AsyncRead for Transport {
 impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Transport::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Transport::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Transport::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }

@@ -6,6 +6,9 @@ use connect_websocket_engine::config_def::ConfigError;
 
 use super::translation::{Number, Translation};
 
+/// Java waits 5 ms. Records come here in batches already, for which the engine has waited (`websocket.receive.linger.ms`); the
+/// one lets a batch leave whole.
+const LINGER_MS: i64 = 1;
 /// Unless `buffer.memory` says otherwise.
 const DEFAULT_BUFFER_BYTES: i64 = 16 << 20;
 const DEFAULT_BUFFER_RECORDS: i64 = 30_000;
@@ -134,9 +137,9 @@ pub(super) fn producer(t: &mut Translation) {
             java: ("LONG", 0),
             setting: "linger.ms",
             range: 0..=900_000,
-            default: Some(5),
+            default: Some(LINGER_MS),
         })
-        .unwrap_or(5);
+        .unwrap_or(LINGER_MS);
     // How long records without a key stay on one partition: long enough to fill a batch, as Java's sticky partitioner.
     t.set("sticky.partitioning.linger.ms", linger.saturating_mul(2).clamp(10, 900_000).to_string());
     // As large as librdkafka's own default: a batch that has time to grow costs less, and none waits longer for it.

@@ -81,7 +81,7 @@ fn defaults_are_those_of_java_with_idempotence() {
         ("acks", "all"),
         ("max.in.flight.requests.per.connection", "5"),
         ("delivery.timeout.ms", "0"),
-        ("linger.ms", "5"),
+        ("linger.ms", "1"),
         ("sticky.partitioning.linger.ms", "10"),
         ("batch.size", "1000000"),
         ("queue.buffering.max.kbytes", "16384"),

@@ -1,0 +1,345 @@
+//! `docs/config.md` is what the option tables say, and `docs/rest.md` names every difference that the scenarios know.
+//!
+//! `UPDATE=1 cargo test --workspace --test docs` (`make docs`) rewrites what is generated.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use connect_websocket::{config, framework, rest};
+use connect_websocket_engine::config::OPTIONS;
+use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
+use serde_json::Value;
+
+const BEGIN: &str = "<!-- generated: begin -->\n";
+const END: &str = "<!-- generated: end -->\n";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Compares a file with what it should be, or makes it so with `UPDATE=1`.
+fn check(file: &str, expected: &str) {
+    let path = root().join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, expected).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "{file} is not what the code says: run `make docs` and commit the file");
+}
+
+// --- docs/config.md --------------------------------------------------------------------------------------------------
+
+#[test]
+fn config_md_is_generated_from_the_option_tables() {
+    check("docs/config.md", &config_md());
+}
+
+fn config_md() -> String {
+    let mut page = String::from(INTRODUCTION);
+    page.push_str("\n## Connector options\n");
+    for group in groups(OPTIONS) {
+        let _ = write!(page, "\n### {group}\n\n");
+        table(&mut page, "", OPTIONS.iter().filter(|key| key.group == group));
+    }
+    let of_framework: Vec<ConfigKey> = framework::KEYS.iter().map(|ordered| ordered.key).collect();
+    page.push_str(FRAMEWORK);
+    for group in groups(&of_framework) {
+        let _ = write!(page, "\n### {group}\n\n");
+        table(&mut page, "", of_framework.iter().filter(|key| key.group == group));
+    }
+    page.push_str(BESIDE_THE_TABLES);
+    for (class, prefix) in [("StringConverter", "value.converter."), ("JsonConverter", "value.converter.")] {
+        let _ = write!(page, "\n### {class}\n\n");
+        let keys = framework::converter_keys(class).iter().filter(|ordered| ordered.key.name != "converter.type");
+        table(&mut page, prefix, keys.map(|ordered| &ordered.key));
+    }
+    page.push_str(WORKER);
+    table(&mut page, "", config::OPTIONS);
+    page.push_str("\n### REST server\n\n");
+    table(&mut page, "", rest::config::OPTIONS);
+    page.push_str(BESIDE_THE_WORKERS_TABLES);
+    page
+}
+
+/// The groups of a table, in the order in which they first occur.
+fn groups(table: &[ConfigKey]) -> Vec<&'static str> {
+    let mut groups: Vec<&str> = Vec::new();
+    table.iter().for_each(|key| {
+        if !groups.contains(&key.group) {
+            groups.push(key.group);
+        }
+    });
+    groups
+}
+
+fn table<'a>(page: &mut String, prefix: &str, keys: impl IntoIterator<Item = &'a ConfigKey>) {
+    page.push_str("| option | type | default | importance | |\n|---|---|---|---|---|\n");
+    for key in keys {
+        let default = match key.default {
+            Default::Required => "**required**".to_owned(),
+            Default::Null => "none".to_owned(),
+            // The version of the build, which this page shall not follow.
+            Default::Value(framework::VERSION) => "the worker's".to_owned(),
+            Default::Value("") => "empty".to_owned(),
+            Default::Value(text) => format!("`{text}`"),
+        };
+        let kind = match key.kind {
+            Kind::Password => "PASSWORD (never shown)".to_owned(),
+            kind => kind.as_str().to_owned(),
+        };
+        let text = key.documentation.split_whitespace().collect::<Vec<_>>().join(" ");
+        let name = format!("{prefix}{}", key.name);
+        // In code, characters stand for themselves.
+        let escape = |(index, part): (usize, &str)| match index % 2 {
+            0 => part.replace('|', "\\|").replace('<', "&lt;"),
+            _ => part.to_owned(),
+        };
+        let text = text.split('`').enumerate().map(escape).collect::<Vec<_>>().join("`");
+        let _ = writeln!(page, "| `{name}` | {kind} | {default} | {} | {text} |", key.importance.as_str());
+    }
+}
+
+// --- docs/rest.md ----------------------------------------------------------------------------------------------------
+
+const MALFORMED: &str = "malformed request";
+
+/// Why our answer is another than Connect's: scenario, steps, reason. A new difference needs a reason here.
+const REASONS: &[(&str, &[&str], &str)] = &[
+    ("config", &["broken JSON"], MALFORMED),
+    (
+        "create_refused",
+        &[
+            "no body",
+            "null",
+            "broken JSON",
+            "array",
+            "unknown member",
+            "object as value",
+            "array as value",
+            "unknown initial state",
+        ],
+        MALFORMED,
+    ),
+    ("create_refused", &["no class"], "the configuration is not repeated in the message: it may hold secrets"),
+    (
+        "offsets_refused",
+        &[
+            "array",
+            "unknown member",
+            "object instead of a list",
+            "number in the list",
+            "unknown member in the list",
+            "list as partition",
+            "broken JSON",
+        ],
+        MALFORMED,
+    ),
+    (
+        "restart",
+        &["task that is not there"],
+        "one wording for every task that is not there, that of Connect's distributed herder",
+    ),
+    (
+        "restart",
+        &["no task was made up"],
+        "Connect standalone keeps a FAILED task 9 in the status after the request before; here a task that is not there stays so",
+    ),
+    ("surface", &["type with a charset"], MALFORMED),
+    (
+        "unknown_connector",
+        &["stop", "restart", "restart of a task"],
+        "a connector that does not exist is 404 here too; Connect standalone answers these with 500",
+    ),
+    (
+        "validate",
+        &["no class", "nothing"],
+        "the request is at fault, so 400; and the configuration, which may hold secrets, is not repeated",
+    ),
+    ("validate", &["no body"], MALFORMED),
+];
+
+#[test]
+fn rest_md_lists_every_difference_that_the_scenarios_know() {
+    let text = fs::read_to_string(root().join("docs/rest.md")).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("docs/rest.md has lost the mark of its generated part");
+    let (_, after) = rest.split_once(END).expect("docs/rest.md has lost the mark of its generated part");
+    check("docs/rest.md", &format!("{before}{BEGIN}{}{END}{after}", differences()));
+}
+
+/// A table of all steps that have an answer of their own for Connect.
+fn differences() -> String {
+    let mut table =
+        String::from("| request | here | Kafka Connect 4.3.1 | reason | scenario |\n|---|---|---|---|---|\n");
+    let mut used = 0;
+    for path in sorted(&root().join("e2e/scenarios/rest")) {
+        let scenario = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let content: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        for step in content["steps"].as_array().unwrap().iter().filter(|step| !step["connect"].is_null()) {
+            let id = step["id"].as_str().unwrap();
+            let reason = REASONS.iter().find(|(file, ids, _)| *file == scenario && ids.contains(&id));
+            let (_, _, why) =
+                reason.unwrap_or_else(|| panic!("say in REASONS why \"{id}\" of {scenario}.json differs"));
+            used += 1;
+            let _ = writeln!(
+                table,
+                "| `{} {}`: {id} | {} | {} | {why} | {scenario} |",
+                step["method"].as_str().unwrap(),
+                step["path"].as_str().unwrap().replace("{{class}}", "…"),
+                answer(&step["expect"]),
+                answer(&step["connect"]),
+            );
+        }
+    }
+    assert_eq!(used, REASONS.iter().map(|(_, ids, _)| ids.len()).sum::<usize>(), "REASONS names a step that is gone");
+    table
+}
+
+/// Status and, where the scenario fixes it, the message.
+fn answer(expected: &Value) -> String {
+    let status = &expected["status"];
+    match expected["json"]["message"].as_str() {
+        Some(exact) if !exact.starts_with('<') => format!("{status} `` {exact} ``"),
+        Some(_) | None => status.to_string(),
+    }
+}
+
+#[test]
+fn rest_md_names_every_route() {
+    let text = fs::read_to_string(root().join("docs/rest.md")).unwrap();
+    let routes = parts_of_sources("crates/worker/src/rest", ".route(\"", |c| c == '"');
+    assert!(routes.len() > 15, "{routes:?}");
+    for route in routes {
+        assert!(text.contains(&format!("`{route}`")), "docs/rest.md does not name {route}");
+    }
+}
+
+// --- docs/operations.md ----------------------------------------------------------------------------------------------
+
+#[test]
+fn operations_md_names_every_metric() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let page = connect_websocket::metrics::render(&[]);
+    let families: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(families.len() > 30, "{families:?}");
+    for family in families {
+        assert!(text.contains(&format!("`{family}`")), "docs/operations.md does not name the metric {family}");
+    }
+}
+
+#[test]
+fn operations_md_names_every_event_of_the_log() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let mut events = parts_of_sources("crates/engine/src", "(\"event=", |c| !(c.is_ascii_lowercase() || c == '_'));
+    events.extend(parts_of_sources("crates/worker/src", "\"event=", |c| !(c.is_ascii_lowercase() || c == '_')));
+    events.retain(|event| event.len() > 1); // `event=x` is the sample of a test.
+    assert!(events.len() > 30, "{events:?}");
+    for event in events {
+        assert!(text.contains(&format!("`{event}`")), "docs/operations.md does not name event={event}");
+    }
+}
+
+/// What stands between `begin` and the first character that ends it, in all sources below a folder.
+fn parts_of_sources(folder: &str, begin: &str, ends: fn(char) -> bool) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for path in sorted(&folder) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            parts.extend(source.split(begin).skip(1).filter_map(|rest| rest.split(ends).next()).map(str::to_owned));
+        }
+    }
+    parts
+}
+
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+// --- what the tables do not say --------------------------------------------------------------------------------------
+
+const INTRODUCTION: &str = "\
+<!-- Generated by crates/worker/tests/docs.rs from the option tables: change those, then run `make docs`. -->
+
+# Options
+
+The connector's file and the worker's file are Java properties, as for `connect-standalone`; a connector's file may also be JSON. All
+values are text, blanks around them do not count. `connect-websocket validate connector.properties [--worker
+worker.properties]` tells every error of a connector at once; the worker does the same for its own file when it starts.
+
+In the connector's options, `${env:NAME}`, `${file:/path:key}` and `${dir:/path:file}` are replaced if the worker's file has a config provider
+of that name (see [below](#beside-the-tables-1)).
+";
+
+const FRAMEWORK: &str = "
+## Options of every source connector
+
+These are Kafka Connect's own.
+
+Without effect at present, though checked: `errors.retry.timeout` and `errors.retry.delay.max.ms` (the Kafka client tries again by itself,
+without end unless `delivery.timeout.ms` is set; a converter's refusal does not pass).
+";
+
+const BESIDE_THE_TABLES: &str = "
+### Beside the tables
+
+| option | |
+|---|---|
+| `producer.override.*` | properties of Kafka's producer for this connector, in Java's names, as far as `connector.client.config.override.policy` allows |
+| `admin.override.*` | the same for the client that creates topics |
+| `topic.creation.default.partitions`, `topic.creation.default.replication.factor` | required once any `topic.creation.*` is given: the topic is then created before the first record; -1 takes the broker's default |
+| `topic.creation.default.*` | other settings of the topic, `retention.ms` for one |
+| `topic.creation.<group>.*` | the same for the topics that `topic.creation.<group>.include` matches and `.exclude` does not |
+| `key.converter.*`, `value.converter.*` | options of the converter that the same file names, see below |
+
+Without any `topic.creation.*` a missing topic is left to the broker (`auto.create.topics.enable`).
+
+## Converter options
+
+A record of this connector has no key and no headers, so `value.converter` alone matters. If the connector's file names a class, only
+options of that file apply to it; else the worker's class with the worker's options.
+
+| class (its simple name is enough) | a text message becomes | a binary message (`websocket.frame.binary=bytes`) |
+|---|---|---|
+| `org.apache.kafka.connect.storage.StringConverter` | its text | its bytes as they are (Connect writes Java's `[B@…`). For text, set `websocket.frame.binary` to `text` or `base64` |
+| `org.apache.kafka.connect.json.JsonConverter` | a JSON string, in an envelope with its schema if `schemas.enable` | base64 in a JSON string |
+| `org.apache.kafka.connect.converters.ByteArrayConverter` | is refused | its bytes |
+
+The converters of Java's numbers and booleans are known too, and refuse both. There are no other classes here: this worker runs no Java.
+";
+
+const WORKER: &str = "
+## Worker options
+
+`offset.flush.timeout.ms` is read and checked, without effect at present: a stopping task has the time of
+`task.shutdown.graceful.timeout.ms`. `header.converter` and `key.converter` are checked; records have neither headers nor keys.
+
+";
+
+const BESIDE_THE_WORKERS_TABLES: &str = "
+### Beside the tables
+
+| option | |
+|---|---|
+| `producer.*` | properties of Kafka's producer in Java's names, for all connectors. Security for the producers stands here: `producer.security.protocol`, `producer.sasl.*`, `producer.ssl.*` |
+| `security.protocol`, `sasl.*`, `ssl.*`, `request.timeout.ms`, … without a prefix | for the worker's own client, and for the one that creates topics |
+| `admin.*` | the client that creates topics, over the ones without a prefix |
+| `config.providers`, `config.providers.<name>.class`, `.param.*` | `FileConfigProvider`, `DirectoryConfigProvider` (parameter `allowed.paths`) and `EnvVarConfigProvider` (parameter `allowlist.pattern`) of Apache Kafka, by their full names |
+| `listeners.https.ssl.*`, `admin.listeners.https.ssl.*`, else `ssl.*` | TLS of https listeners: PEM only, keys unencrypted |
+
+The clients are librdkafka's. A property of Java's that it has under another name is translated, and Java's default is set where librdkafka has
+another one (`linger.ms` 5, `batch.size` 16384, `buffer.memory` 33554432, `max.request.size` 1048576). A property without
+equivalent is named in a warning; one that decides about security and cannot be honoured is an error: Kerberos (`GSSAPI`), OAUTHBEARER with a
+token endpoint, `AWS_MSK_IAM`, Java callback classes, `transactional.id`. `max.block.ms` is checked, without effect: a full buffer makes the
+queue fill and the socket wait, without end.
+
+Ignored, and named once in the log (`event=options_ignored`): what only a JVM or a cluster of workers can use, such as
+`plugin.path`, `metric.reporters`, `rest.extension.classes`, `group.id`, `offset.storage.topic`, `config.storage.*`, `status.storage.*`,
+`consumer.*`.
+";
