@@ -167,7 +167,7 @@ fn untrusted_broker_and_wrong_protocol_end_the_start_with_the_reason() {
     ];
     assert_refused(&security.ssl, &untrusted, &["certificate"]);
     let plain = [("security.protocol", "PLAINTEXT"), ("default.api.timeout.ms", "3000")];
-    assert_refused(&security.ssl, &plain, &["security.protocol"]);
+    assert_refused(&security.ssl, &plain, &["security properties", "Disconnected"]);
 }
 
 /// The worker itself may log in; the connector's own credentials are wrong.

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 use tracing::warn;
 
 use crate::client_properties;
 use crate::config::WorkerConfig;
+use crate::producer::log_client_line;
 
 /// How long Connect's admin client waits, and its default.
 const TIMEOUT: (&str, Duration) = ("default.api.timeout.ms", Duration::from_secs(60));
@@ -34,6 +35,8 @@ pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
     for (name, value) in &settings.settings {
         config.set(name, value);
     }
+    // Here a closed connection is the reason: perhaps security.protocol is another one.
+    config.set("log.connection.close", "true");
     let failed = |why: &str| {
         format!(
             "Failed to connect to and describe Kafka cluster. Check worker's broker connection and security properties. \
@@ -78,15 +81,32 @@ impl ProducerContext for Trouble {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-impl ClientContext for Trouble {
-    fn error(&self, error: KafkaError, reason: &str) {
-        let refused = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication);
+impl Trouble {
+    fn note(&self, reason: &str, refused: bool, says_less: bool) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // "All brokers are down" follows every reason and says less.
-        let says_less = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) && last.is_some();
-        if !says_less && last.as_ref().is_none_or(|(known, _)| known != reason) {
+        if !(says_less && last.is_some()) && last.as_ref().is_none_or(|(known, _)| known != reason) {
             warn!(target: "librdkafka", "{reason}");
             *last = Some((reason.to_owned(), refused));
+        }
+    }
+}
+
+impl ClientContext for Trouble {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        // "All brokers are down" follows every reason and says less.
+        self.note(
+            reason,
+            code == Some(RDKafkaErrorCode::Authentication),
+            code == Some(RDKafkaErrorCode::AllBrokersDown),
+        );
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // A broker that closes the connection at once, as one that wants TLS does, is no error but a line of log.
+        match facility {
+            "FAIL" => self.note(message.split_once("]: ").map_or(message, |(_, reason)| reason), false, false),
+            _ => log_client_line(level, facility, message),
         }
     }
 }
