@@ -97,7 +97,10 @@ fn extra_broker_settings_are_in_force() {
         Kafka::builder().property("auto.create.topics.enable", "false").property("message.max.bytes", "2000").start();
     kafka.create_topic("small", 3);
     let consumer = Consumer::new(&kafka.bootstrap());
-    let producer = producer(&plain(&kafka));
+    let mut config = plain(&kafka);
+    // By default a topic has half a minute to become known.
+    config.set("topic.metadata.propagation.max.ms", "1000").set("message.timeout.ms", "5000");
+    let producer = producer(&config);
     produce(&producer, "small", 0..30);
     assert_eq!(consumer.read_until("small", 30, WITHIN).iter().map(|record| record.partition).max(), Some(2));
 
