@@ -197,7 +197,7 @@ pub const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: RECONNECT_FIRST_DELAY_MS,
         kind: Kind::Long,
-        default: Default::Value("10"),
+        default: Default::Value("2"),
         group: RECONNECT,
         width: Width::Short,
         display_name: "First delay (ms)",
