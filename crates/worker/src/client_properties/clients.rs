@@ -11,7 +11,7 @@ use super::translation::{Number, Translation};
 const LINGER_MS: i64 = 1;
 /// Unless `buffer.memory` says otherwise.
 const DEFAULT_BUFFER_BYTES: i64 = 16 << 20;
-const DEFAULT_BUFFER_RECORDS: i64 = 30_000;
+const DEFAULT_BUFFER_RECORDS: i64 = 20_000;
 
 const LARGEST_INT: i64 = i32::MAX as i64;
 /// Java means "for ever" with the largest number, librdkafka with 0.

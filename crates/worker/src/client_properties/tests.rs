@@ -85,7 +85,7 @@ fn defaults_are_those_of_java_with_idempotence() {
         ("sticky.partitioning.linger.ms", "10"),
         ("batch.size", "1000000"),
         ("queue.buffering.max.kbytes", "16384"),
-        ("queue.buffering.max.messages", "30000"),
+        ("queue.buffering.max.messages", "20000"),
         ("message.max.bytes", "1048576"),
         ("request.timeout.ms", "30000"),
         ("socket.timeout.ms", "30000"),
