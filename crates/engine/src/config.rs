@@ -49,19 +49,7 @@ const LIVENESS: &str = "Liveness";
 const MESSAGES: &str = "Messages";
 const SECURITY: &str = "Security";
 
-const BASE: ConfigKey = ConfigKey {
-    name: "",
-    kind: Kind::String,
-    default: Default::Null,
-    importance: Importance::Low,
-    group: CONNECTION,
-    width: Width::Medium,
-    display_name: "",
-    documentation: "",
-    recommended: &[],
-    check: None,
-    mask: None,
-};
+const BASE: ConfigKey = ConfigKey { group: CONNECTION, ..ConfigKey::BASE };
 
 /// Every option of the connector, in the order in which people should meet them.
 pub const OPTIONS: &[ConfigKey] = &[

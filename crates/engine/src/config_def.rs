@@ -143,6 +143,21 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigKey {
+    /// What most options have; a table names what is different.
+    pub const BASE: ConfigKey = ConfigKey {
+        name: "",
+        kind: Kind::String,
+        default: Default::Null,
+        importance: Importance::Low,
+        group: "",
+        width: Width::Medium,
+        display_name: "",
+        documentation: "",
+        recommended: &[],
+        check: None,
+        mask: None,
+    };
+
     /// The text in force: what was given, else the default. Trimmed, as `ConfigDef.parseType` does.
     /// `Ok(None)` is a null value.
     ///

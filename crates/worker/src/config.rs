@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_websocket_engine::config_def::{
-    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_boolean, parse_list,
+    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, parse_boolean, parse_list,
 };
 use indexmap::IndexMap;
 
@@ -38,19 +38,7 @@ const OVERRIDE_ALLOWLIST: &str = "connector.client.config.override.allowlist";
 const PASSWORDS_HIDDEN: &str = "rest.config.passwords.hidden";
 
 /// A row with what most rows share.
-pub(crate) const BASE: ConfigKey = ConfigKey {
-    name: "",
-    kind: Kind::String,
-    default: Default::Null,
-    importance: Importance::Low,
-    group: "Worker",
-    width: Width::Medium,
-    display_name: "",
-    documentation: "",
-    recommended: &[],
-    check: None,
-    mask: None,
-};
+pub(crate) const BASE: ConfigKey = ConfigKey { group: "Worker", ..ConfigKey::BASE };
 
 /// The options of the worker itself. Client properties (`producer.*`, `sasl.*`, `ssl.*`, …) and `config.providers.*`
 /// have readers of their own, the REST server's are in [`crate::rest::config::OPTIONS`].

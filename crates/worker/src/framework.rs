@@ -27,19 +27,7 @@ pub struct OrderedKey {
     pub order: i32,
 }
 
-const BASE: ConfigKey = ConfigKey {
-    name: "",
-    kind: Kind::String,
-    default: Default::Null,
-    importance: Importance::Low,
-    group: COMMON,
-    width: Width::Short,
-    display_name: "",
-    documentation: "",
-    recommended: &[],
-    check: None,
-    mask: None,
-};
+const BASE: ConfigKey = ConfigKey { group: COMMON, width: Width::Short, ..ConfigKey::BASE };
 
 const CONVERTERS: &[&str] = &[
     "org.apache.kafka.connect.converters.BooleanConverter",

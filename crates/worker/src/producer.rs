@@ -4,7 +4,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
@@ -107,10 +106,6 @@ impl Producer {
     /// Whether Kafka has answered for every record, and every answer was taken.
     pub fn is_idle(&self) -> bool {
         self.client.in_flight_count() == 0
-    }
-
-    pub fn client(&self) -> &Client<impl ClientContext + use<>> {
-        self.client.client()
     }
 
     fn fatal_error(&self) -> Option<String> {

@@ -81,7 +81,6 @@ pub struct TaskStatus {
 /// What the worker counts of a task, beside what the engine counts.
 #[derive(Debug, Default)]
 struct Counters {
-    records_sent: AtomicU64,
     records_acknowledged: AtomicU64,
     records_skipped: AtomicU64,
     record_errors: AtomicU64,
@@ -94,7 +93,6 @@ struct Counters {
 #[derive(Debug, Clone, Default)]
 pub struct TaskMetrics {
     pub engine: Snapshot,
-    pub records_sent: u64,
     pub records_acknowledged: u64,
     /// Records that Kafka or a converter refused and `errors.tolerance=all` let pass.
     pub records_skipped: u64,
@@ -195,7 +193,6 @@ impl Task {
         let engine = self.shared.engine.get();
         TaskMetrics {
             engine: engine.map(|(metrics, _)| metrics.snapshot()).unwrap_or_default(),
-            records_sent: counters.records_sent.load(Relaxed),
             records_acknowledged: counters.records_acknowledged.load(Relaxed),
             records_skipped: counters.records_skipped.load(Relaxed),
             record_errors: counters.record_errors.load(Relaxed),
@@ -374,17 +371,11 @@ impl Line {
         for index in sent..batch.len() {
             let Some(record) = batch.get(index) else { break };
             if !self.send_record(&record)? {
-                self.count_sent(index - sent);
                 self.sending = Some((batch, index));
                 return Ok(false);
             }
         }
-        self.count_sent(batch.len() - sent);
         Ok(true)
-    }
-
-    fn count_sent(&self, records: usize) {
-        self.shared.counters.records_sent.fetch_add(records as u64, Relaxed);
     }
 
     /// Convert, submit, send. Answers false if the producer is full.
