@@ -261,7 +261,10 @@ fn server_that_asks_for_time_with_retry_after_gets_it() {
 #[test]
 fn time_stamp_of_a_record_is_the_time_of_receipt() {
     let feed = serve(Play::accept().send(Messages::count(50)).wait_ms(300).send(Messages::count(50)));
-    let _worker = worker(Kafka::shared(), &feed, "time-stamps").start();
+    // A socket that rests is read up to the linger later than its bytes came.
+    let mut config = config(&feed, "time-stamps");
+    config["websocket.receive.linger.ms"] = json!("0");
+    let _worker = Worker::builder(&Kafka::shared().bootstrap()).connector(CONNECTOR, config).start();
     let records = Consumer::new(&Kafka::shared().bootstrap()).read_until("time-stamps", 100, WITHIN);
     let stamps: Vec<i64> = records.iter().filter_map(|record| record.timestamp).collect();
     assert_eq!(stamps.len(), 100);
