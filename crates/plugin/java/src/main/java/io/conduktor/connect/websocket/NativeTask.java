@@ -1,0 +1,74 @@
+package io.conduktor.connect.websocket;
+
+import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A task of the native half, by its handle. Every call after {@link #close} is answered as one to a closed task; the native
+ * half checks that, too.
+ */
+final class NativeTask {
+    /** What {@code poll} answers when the handle is closed. */
+    static final int CLOSED = Integer.MIN_VALUE;
+
+    private final long handle;
+
+    private NativeTask(long handle) {
+        this.handle = handle;
+    }
+
+    /** {@code storedSequence} is -1 if no offset is stored. */
+    static NativeTask start(Map<String, String> config, String storedSession, long storedSequence) {
+        return new NativeTask(start(Strings.encode(config), Strings.encode(storedSession), storedSequence));
+    }
+
+    /** The URL without secrets, the session's id, the topic. */
+    List<String> identity() {
+        return Strings.decode(identity(handle));
+    }
+
+    /**
+     * Waits up to a second for records and writes them into the buffer.
+     *
+     * @param committed Kafka has all records up to this sequence; -1 is none
+     * @param committedAt since when, milliseconds since the epoch
+     * @return how many records; a negative number is the size of a larger buffer that is needed; or {@link #CLOSED}
+     */
+    int poll(ByteBuffer buffer, long committed, long committedAt) {
+        return poll(handle, buffer, committed, committedAt);
+    }
+
+    /** Levels and messages in turn. */
+    List<String> logLines() {
+        return Strings.decode(logLines(handle));
+    }
+
+    /** In the order of {@link NativeLibrary#figureNames}; empty when closed. */
+    long[] figures() {
+        return figures(handle);
+    }
+
+    /** Closes the connection; how many records were kept for the next start, and how many not. */
+    long[] stop() {
+        return stop(handle);
+    }
+
+    void close() {
+        close(handle);
+    }
+
+    private static native long start(byte[] config, byte[] storedSession, long storedSequence);
+
+    private static native byte[] identity(long handle);
+
+    private static native int poll(long handle, ByteBuffer buffer, long committed, long committedAtMs);
+
+    private static native byte[] logLines(long handle);
+
+    private static native long[] figures(long handle);
+
+    private static native long[] stop(long handle);
+
+    private static native void close(long handle);
+}

@@ -1,0 +1,77 @@
+package io.conduktor.connect.websocket;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.apache.kafka.connect.data.Schema;
+import org.apache.kafka.connect.source.SourceRecord;
+
+/** The direct buffer that the native half fills, and the records made from it. Its layout stands in {@code batch.rs}. */
+final class RecordBatch {
+    /** Holds every batch of the engine but those of one very large message. */
+    private static final int USUAL_CAPACITY = 512 << 10;
+
+    private static final byte STRING = 0;
+
+    private ByteBuffer buffer = allocate(USUAL_CAPACITY);
+    private byte[] scratch = new byte[4096];
+
+    ByteBuffer buffer() {
+        return buffer;
+    }
+
+    /** Makes room for a batch of {@code size} bytes. */
+    void grow(int size) {
+        buffer = allocate(size);
+    }
+
+    List<SourceRecord> read(int count, String topic, Map<String, String> partition, String sessionId) {
+        List<SourceRecord> records = new ArrayList<>(count);
+        buffer.clear();
+        long sequence = buffer.getLong();
+        for (int i = 0; i < count; i++, sequence++) {
+            long timestamp = buffer.getLong();
+            boolean text = buffer.get() == STRING;
+            int length = buffer.getInt();
+            Map<String, Object> offset =
+                    Map.of(WebSocketSourceTask.SESSION_ID, sessionId, WebSocketSourceTask.SEQUENCE, sequence);
+            records.add(new SourceRecord(
+                    partition,
+                    offset,
+                    topic,
+                    null,
+                    null,
+                    null,
+                    text ? Schema.STRING_SCHEMA : Schema.BYTES_SCHEMA,
+                    text ? text(length) : bytes(length),
+                    timestamp));
+        }
+        if (buffer.capacity() > USUAL_CAPACITY) {
+            buffer = allocate(USUAL_CAPACITY);
+            scratch = new byte[4096];
+        }
+        return records;
+    }
+
+    private String text(int length) {
+        if (scratch.length < length) {
+            scratch = new byte[Math.max(length, scratch.length * 2)];
+        }
+        buffer.get(scratch, 0, length);
+        return new String(scratch, 0, length, UTF_8);
+    }
+
+    private byte[] bytes(int length) {
+        byte[] bytes = new byte[length];
+        buffer.get(bytes);
+        return bytes;
+    }
+
+    private static ByteBuffer allocate(int capacity) {
+        return ByteBuffer.allocateDirect(capacity).order(ByteOrder.nativeOrder());
+    }
+}

@@ -1,0 +1,185 @@
+package io.conduktor.connect.websocket;
+
+import java.util.List;
+import java.util.Map;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.connect.errors.ConnectException;
+import org.apache.kafka.connect.source.SourceRecord;
+import org.apache.kafka.connect.source.SourceTask;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.slf4j.MDC;
+
+/**
+ * A feed in Kafka Connect. Connect calls {@link #start}, {@link #poll} and {@link #stop} one after another in one thread;
+ * {@link #commitRecord} comes from the producer's thread, also after {@code stop}.
+ */
+public class WebSocketSourceTask extends SourceTask {
+    static final String WEBSOCKET_URL = "websocket_url";
+    static final String SESSION_ID = "session_id";
+    static final String SEQUENCE = "sequence";
+
+    private static final Logger log = LoggerFactory.getLogger(WebSocketSourceTask.class);
+
+    private final RecordBatch batch = new RecordBatch();
+    private NativeTask task;
+    private TaskMBeans mbeans;
+    private Map<String, String> partition;
+    private String sessionId;
+    private String topic;
+    private int logLevel = -1;
+
+    /** Kafka has all records up to this sequence. */
+    private volatile long committed = -1;
+
+    private volatile long committedAt;
+
+    @Override
+    public String version() {
+        return Version.get();
+    }
+
+    @Override
+    public void start(Map<String, String> config) {
+        NativeLibrary.load();
+        String connector = config.getOrDefault("name", "");
+        MDC.put("connector_name", connector);
+        followLogLevel();
+        Map<String, Object> stored = storedOffset(config);
+        Object sequence = stored.get(SEQUENCE);
+        task = NativeTask.start(
+                config,
+                stored.get(SESSION_ID) instanceof String ? (String) stored.get(SESSION_ID) : null,
+                sequence instanceof Number ? ((Number) sequence).longValue() : -1);
+        List<String> identity = task.identity();
+        partition = Map.of(WEBSOCKET_URL, identity.get(0));
+        sessionId = identity.get(1);
+        topic = identity.get(2);
+        MDC.put("websocket_url", identity.get(0));
+        MDC.put("kafka_topic", topic);
+        MDC.put("session_id", sessionId);
+        mbeans = TaskMBeans.register(task, connector, identity.get(0));
+        log.info("event=task_started topic={}", topic);
+        writeLogLines();
+    }
+
+    @Override
+    public List<SourceRecord> poll() {
+        followLogLevel();
+        try {
+            int count = task.poll(batch.buffer(), committed, committedAt);
+            if (count < 0 && count != NativeTask.CLOSED) {
+                batch.grow(-count);
+                count = task.poll(batch.buffer(), -1, 0);
+            }
+            return count > 0 ? batch.read(count, topic, partition, sessionId) : null;
+        } finally {
+            writeLogLines();
+        }
+    }
+
+    /** Only notes how far Kafka is; the next poll tells it. {@code metadata} is null for a record that was filtered out. */
+    @Override
+    public void commitRecord(SourceRecord record, RecordMetadata metadata) {
+        Object sequence = record.sourceOffset().get(SEQUENCE);
+        if (sequence instanceof Long && (Long) sequence > committed) {
+            committedAt = System.currentTimeMillis();
+            committed = (Long) sequence;
+        }
+    }
+
+    /** Comes every {@code offset.flush.interval.ms}, also while the task is paused and not polled. */
+    @Override
+    public void commit() {
+        writeLogLines();
+    }
+
+    @Override
+    public void stop() {
+        if (task != null) {
+            log.info("event=task_stopping");
+            task.stop();
+            writeLogLines();
+            mbeans.unregister();
+            task.close();
+            log.info("event=task_stopped");
+        }
+        List.of("connector_name", "websocket_url", "kafka_topic", "session_id").forEach(MDC::remove);
+    }
+
+    /**
+     * Checks an offset that somebody wants to store; null resets the partition.
+     *
+     * @throws ConnectException if a task could not continue from it
+     */
+    static void checkOffset(Map<String, ?> partition, Map<String, ?> offset) {
+        if (partition == null || partition.size() != 1 || !(partition.get(WEBSOCKET_URL) instanceof String)) {
+            throw new ConnectException("A source partition of this connector is {\"" + WEBSOCKET_URL + "\": \"<url>\"}; got the keys "
+                    + (partition == null ? null : partition.keySet()) + ".");
+        }
+        Object sequence = offset == null ? 0L : offset.get(SEQUENCE);
+        boolean whole = sequence instanceof Long || sequence instanceof Integer;
+        if (!whole || ((Number) sequence).longValue() < 0) {
+            throw new ConnectException("A source offset of this connector is {\"" + SEQUENCE + "\": <integer, 0 or more>, …}; got the"
+                    + " sequence " + sequence + ".");
+        }
+    }
+
+    /** The stored offset that is further: under the URL without secrets, or as the existing connector stored it. */
+    private Map<String, Object> storedOffset(Map<String, String> config) {
+        Map<String, Object> furthest = Map.of();
+        for (String url : Strings.decode(NativeLibrary.partitions(Strings.encode(config)))) {
+            Map<String, Object> stored = context.offsetStorageReader().offset(Map.of(WEBSOCKET_URL, url));
+            if (stored != null && sequence(stored) > sequence(furthest)) {
+                furthest = stored;
+            }
+        }
+        return furthest;
+    }
+
+    private static long sequence(Map<String, Object> offset) {
+        Object sequence = offset.get(SEQUENCE);
+        return sequence instanceof Number ? ((Number) sequence).longValue() : -1;
+    }
+
+    private void writeLogLines() {
+        NativeTask current = task;
+        if (current == null) {
+            return;
+        }
+        List<String> lines = current.logLines();
+        for (int i = 0; i < lines.size(); i += 2) {
+            String message = lines.get(i + 1);
+            switch (lines.get(i)) {
+                case "ERROR":
+                    log.error(message);
+                    break;
+                case "WARN":
+                    log.warn(message);
+                    break;
+                case "INFO":
+                    log.info(message);
+                    break;
+                case "DEBUG":
+                    log.debug(message);
+                    break;
+                default:
+                    log.trace(message);
+            }
+        }
+    }
+
+    /** Lets the native half collect what this logger would write. */
+    private void followLogLevel() {
+        int level = log.isTraceEnabled() ? 5
+                : log.isDebugEnabled() ? 4
+                : log.isInfoEnabled() ? 3
+                : log.isWarnEnabled() ? 2
+                : log.isErrorEnabled() ? 1
+                : 0;
+        if (level != logLevel) {
+            logLevel = level;
+            NativeLibrary.setLogLevel(level);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What goes wrong in a native method becomes an exception of Kafka Connect's; a panic too.
+
+use std::any::Any;
+
+use connect_websocket_engine::config_def::ConfigError;
+use connect_websocket_engine::error::{Error, ErrorKind};
+use jni::Env;
+use jni::errors::ErrorPolicy;
+use jni::strings::{JNIStr, JNIString};
+use jni::jni_str;
+
+/// Why a native method failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Of the engine, already a sentence.
+    Engine(Error),
+    /// The JVM refused a call; an exception of its own may be pending.
+    Jni(jni::errors::Error),
+}
+
+impl Failure {
+    /// A configuration that does not start: all that is wrong with it.
+    pub(crate) fn config(errors: Vec<ConfigError>) -> Failure {
+        let sentences: Vec<String> = errors.into_iter().map(|error| error.message).collect();
+        Failure::Engine(Error::fatal(sentences.join("\n")))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Engine(error)
+    }
+}
+
+impl From<jni::errors::Error> for Failure {
+    fn from(error: jni::errors::Error) -> Failure {
+        Failure::Jni(error)
+    }
+}
+
+/// Throws and returns the default value, which nobody will see.
+pub(crate) struct Throw;
+
+impl<T: Default> ErrorPolicy<T, Failure> for Throw {
+    type Captures<'local: 'method, 'method> = ();
+
+    fn on_error<'local: 'method, 'method>(
+        env: &mut Env<'local>,
+        (): &mut (),
+        failure: Failure,
+    ) -> jni::errors::Result<T> {
+        match failure {
+            Failure::Engine(error) => throw(env, class_of(error.kind()), &error.to_string()),
+            // What Java threw by itself says more.
+            Failure::Jni(_) if env.exception_check() => {}
+            Failure::Jni(error) => {
+                throw(env, class_of(ErrorKind::Fatal), &format!("a call into the JVM failed, which is a bug: {error}"));
+            }
+        }
+        Ok(T::default())
+    }
+
+    fn on_panic<'local: 'method, 'method>(
+        env: &mut Env<'local>,
+        (): &mut (),
+        payload: Box<dyn Any + Send + 'static>,
+    ) -> jni::errors::Result<T> {
+        let message = format!("the connector panicked, which is a bug: {}", panic_message(payload.as_ref()));
+        throw(env, class_of(ErrorKind::Fatal), &message);
+        // Dropping a payload may panic in turn.
+        std::mem::forget(payload);
+        Ok(T::default())
+    }
+}
+
+/// Fatal: the task fails with this as its trace. Retriable: Connect calls `poll` again.
+fn class_of(kind: ErrorKind) -> &'static JNIStr {
+    match kind {
+        ErrorKind::Fatal => jni_str!("org/apache/kafka/connect/errors/ConnectException"),
+        ErrorKind::Retriable => jni_str!("org/apache/kafka/connect/errors/RetriableException"),
+    }
+}
+
+fn throw(env: &mut Env<'_>, class: &'static JNIStr, message: &str) {
+    // It answers with an error because now an exception is pending, as it should be.
+    let _ = env.throw_new(class, JNIString::from(message));
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("its cause is not a text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::panic_message;
+
+    #[test]
+    fn a_panic_with_a_formatted_message_keeps_it() {
+        let payload = std::panic::catch_unwind(|| panic!("{} is wrong", 7)).unwrap_err();
+        assert_eq!(panic_message(payload.as_ref()), "7 is wrong");
+        let payload = std::panic::catch_unwind(|| panic!("all is wrong")).unwrap_err();
+        assert_eq!(panic_message(payload.as_ref()), "all is wrong");
+    }
+}

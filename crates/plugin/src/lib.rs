@@ -1,0 +1,186 @@
+//! The native half of the Kafka Connect plugin: what `NativeLibrary.java` and `NativeTask.java` declare.
+//!
+//! Java calls Rust, never the other way, and once per batch. A method borrows its arguments, calls the module that does the
+//! work, and turns an error or a panic into an exception ([`failure`]).
+
+mod batch;
+mod description;
+mod failure;
+mod log;
+mod strings;
+mod task;
+
+use std::time::{Duration, SystemTime};
+
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::config_def::Properties;
+use connect_websocket_engine::offset::StoredOffset;
+use jni::errors::Error as JniError;
+use jni::objects::{JByteArray, JByteBuffer, JClass, JLongArray};
+use jni::sys::{jint, jlong};
+use jni::{Env, EnvUnowned, jni_mangle};
+
+use crate::failure::{Failure, Throw};
+use crate::task::Polled;
+
+/// What `poll` answers for a handle that is closed.
+const CLOSED: jint = jint::MIN;
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn init<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) {
+    env.with_env(|_| -> Result<(), Failure> { Ok(log::init()) }).resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn version<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) -> JByteArray<'l> {
+    env.with_env(|env| bytes(env, &strings::encode([Some(env!("CARGO_PKG_VERSION"))]))).resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn options<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) -> JByteArray<'l> {
+    env.with_env(|env| bytes(env, &description::options())).resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn errors<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
+    env.with_env(|env| {
+        let config = properties(env, &config)?;
+        bytes(env, &description::errors(&config))
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn masked<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
+    env.with_env(|env| {
+        let config = properties(env, &config)?;
+        bytes(env, &description::masked(&config))
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn partitions<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
+    env.with_env(|env| {
+        let config = properties(env, &config)?;
+        bytes(env, &description::partitions(&config))
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn figure_names<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) -> JByteArray<'l> {
+    env.with_env(|env| bytes(env, &description::figure_names())).resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn set_log_level<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, level: jint) {
+    env.with_env(|_| -> Result<(), Failure> { Ok(log::set_level(level.clamp(0, 5) as u8)) }).resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+pub fn start<'l>(
+    mut env: EnvUnowned<'l>,
+    _class: JClass<'l>,
+    config: JByteArray<'l>,
+    stored_session: JByteArray<'l>,
+    stored_sequence: jlong,
+) -> jlong {
+    env.with_env(|env| {
+        let config = Config::parse(&properties(env, &config)?).map_err(Failure::config)?;
+        let _session = strings::decode(&env.convert_byte_array(&stored_session)?);
+        let stored = (stored_sequence >= 0).then_some(StoredOffset { sequence: stored_sequence, written_at: None });
+        Ok(task::start(config, stored)?)
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+pub fn identity<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -> JByteArray<'l> {
+    env.with_env(|env| {
+        let task = task::get(handle);
+        bytes(env, &strings::encode(task.iter().flat_map(|task| &task.identity).map(|text| Some(text.as_str()))))
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+#[allow(unsafe_code)]
+pub fn poll<'l>(
+    mut env: EnvUnowned<'l>,
+    _class: JClass<'l>,
+    handle: jlong,
+    buffer: JByteBuffer<'l>,
+    committed: jlong,
+    committed_at_ms: jlong,
+) -> jint {
+    env.with_env(|env| -> Result<jint, Failure> {
+        let (start, capacity) = (env.get_direct_buffer_address(&buffer)?, env.get_direct_buffer_capacity(&buffer)?);
+        // SAFETY: Java holds a reference to the buffer during the call, so its memory stays; it is `capacity` bytes long, and
+        // nobody else reads or writes it meanwhile: each task has a buffer of its own, used by the one thread that polls.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(start, capacity) };
+        let committed = (committed >= 0).then(|| (committed, epoch(committed_at_ms)));
+        let polled = task::get(handle).map(|task| task.poll(buffer, committed)).transpose()?;
+        Ok(match polled {
+            None => CLOSED,
+            Some(Polled::Records(count)) => jint::try_from(count).unwrap_or(jint::MAX),
+            Some(Polled::NeedsBuffer(size)) => -jint::try_from(size).unwrap_or(jint::MAX),
+        })
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+pub fn log_lines<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -> JByteArray<'l> {
+    env.with_env(|env| {
+        let lines = log::take(handle);
+        let rows = lines.iter().flat_map(|line| [Some(line.level.as_str()), Some(line.message.as_str())]);
+        bytes(env, &strings::encode(rows))
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+pub fn figures<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -> JLongArray<'l> {
+    env.with_env(|env| {
+        let figures = task::get(handle).map(|task| description::figures(&task.metrics().snapshot()));
+        longs(env, &figures.unwrap_or_default())
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+pub fn stop<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -> JLongArray<'l> {
+    env.with_env(|env| longs(env, &task::get(handle).map_or([0; 2], |task| task.stop()))).resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+pub fn close<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) {
+    env.with_env(|_| -> Result<(), Failure> { Ok(task::close(handle)) }).resolve::<Throw>()
+}
+
+fn bytes<'l>(env: &mut Env<'l>, bytes: &[u8]) -> Result<JByteArray<'l>, Failure> {
+    Ok(env.byte_array_from_slice(bytes)?)
+}
+
+fn longs<'l>(env: &mut Env<'l>, values: &[i64]) -> Result<JLongArray<'l>, Failure> {
+    let array = env.new_long_array(values.len())?;
+    array.set_region(env, 0, values)?;
+    Ok(array)
+}
+
+/// A configuration: names and values in turn. A null value, which Connect allows, is as if it were not there.
+fn properties(env: &mut Env<'_>, config: &JByteArray<'_>) -> Result<Properties, JniError> {
+    let mut texts = strings::decode(&env.convert_byte_array(config)?).into_iter();
+    let mut properties = Properties::new();
+    while let (Some(name), Some(value)) = (texts.next(), texts.next()) {
+        if let (Some(name), Some(value)) = (name, value) {
+            properties.insert(name, value);
+        }
+    }
+    Ok(properties)
+}
+
+fn epoch(millis: jlong) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+}

@@ -1,0 +1,177 @@
+//! The tasks that Java started, by handle. A handle is never used again, so that a call that comes late (`commitRecord`
+//! after `stop`, a JMX client) finds nothing, and not another task.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::error::Error;
+use connect_websocket_engine::metrics::Metrics;
+use connect_websocket_engine::offset::StoredOffset;
+use connect_websocket_engine::record::Batch;
+use connect_websocket_engine::task::SourceTask;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tracing::{Span, warn};
+
+use crate::{batch, log};
+
+/// How long an idle poll waits: Connect asks again at once, and looks between two polls whether to stop.
+const POLL_WAIT: Duration = Duration::from_secs(1);
+/// For the closing handshake and the hand-over file, of the five seconds that Connect gives a task
+/// (`task.shutdown.graceful.timeout.ms`); a poll may have taken one of them.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+/// Of these, how long the server may take to answer our Close.
+const CLOSING: Duration = Duration::from_secs(2);
+
+static TASKS: Mutex<BTreeMap<i64, Arc<Task>>> = Mutex::new(BTreeMap::new());
+static NEXT_HANDLE: AtomicI64 = AtomicI64::new(1);
+
+/// One running task. Its session has a thread and a single-threaded runtime of its own: a task that is busy or broken
+/// disturbs no other.
+pub(crate) struct Task {
+    source: Mutex<Source>,
+    metrics: Arc<Metrics>,
+    /// What Java shows and stores: the URL without secrets, the session's id, the topic.
+    pub(crate) identity: [String; 3],
+    runtime: Handle,
+    /// Dropped, it ends the runtime.
+    _running: oneshot::Sender<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    span: Span,
+}
+
+struct Source {
+    task: SourceTask,
+    /// Polled, and larger than the buffer that was given.
+    too_large: Option<Batch>,
+}
+
+/// What a poll found.
+pub(crate) enum Polled {
+    /// So many records are in the buffer.
+    Records(usize),
+    /// A batch of so many bytes waits for a buffer that holds it.
+    NeedsBuffer(usize),
+}
+
+/// Starts a task and answers its handle.
+///
+/// # Errors
+/// TLS files that cannot be used; no thread or runtime.
+pub(crate) fn start(config: Config, stored: Option<StoredOffset>) -> Result<i64, Error> {
+    let handle = NEXT_HANDLE.fetch_add(1, Relaxed);
+    let span = log::open(handle);
+    let started = Task::start(config, stored, span).inspect_err(|_| log::close(handle))?;
+    tasks().insert(handle, Arc::new(started));
+    Ok(handle)
+}
+
+/// The task with this handle, unless it is closed.
+pub(crate) fn get(handle: i64) -> Option<Arc<Task>> {
+    tasks().get(&handle).cloned()
+}
+
+/// Forgets a task. Its thread is gone when this returns.
+pub(crate) fn close(handle: i64) {
+    let task = tasks().remove(&handle);
+    let thread = task.and_then(|task| lock(&task.thread).take());
+    // A call in another thread may hold the task a little longer; the runtime ends with the last of them.
+    drop(thread);
+    log::close(handle);
+}
+
+fn tasks() -> MutexGuard<'static, BTreeMap<i64, Arc<Task>>> {
+    lock(&TASKS)
+}
+
+/// A panic while it was locked has ended that call and left nothing half done that another relies on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Task {
+    fn start(config: Config, stored: Option<StoredOffset>, span: Span) -> Result<Task, Error> {
+        let (running, stopped) = oneshot::channel::<()>();
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("websocket-{}", config.name))
+            .spawn(move || {
+                let runtime = Builder::new_current_thread().enable_all().build();
+                let _ = sender.send(runtime.as_ref().map(|runtime| runtime.handle().clone()).map_err(|e| e.to_string()));
+                if let Ok(runtime) = runtime {
+                    // An error is what comes: nobody sends anything, the other end is dropped.
+                    let _ = runtime.block_on(stopped);
+                }
+            })
+            .map_err(|error| Error::retriable(format!("no thread can be started for the task: {error}")))?;
+        let runtime = receiver
+            .recv()
+            .unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(|error| Error::retriable(format!("no runtime can be started for the task: {error}")))?;
+        let identity = [config.endpoint.redacted().to_owned(), String::new(), config.topic.clone()];
+        let task = span.in_scope(|| SourceTask::start(config, stored, &runtime))?;
+        let [url, _, topic] = identity;
+        let identity = [url, task.offset(0).session_id.to_string(), topic];
+        Ok(Task {
+            metrics: task.metrics(),
+            source: Mutex::new(Source { task, too_large: None }),
+            identity,
+            runtime,
+            _running: running,
+            thread: Mutex::new(Some(thread)),
+            span,
+        })
+    }
+
+    /// Waits for records and writes them into the buffer. `committed`: Kafka has all up to this sequence, since then.
+    ///
+    /// # Errors
+    /// Why the session cannot go on; it comes out after all that was received.
+    pub(crate) fn poll(&self, buffer: &mut [u8], committed: Option<(i64, SystemTime)>) -> Result<Polled, Error> {
+        let mut source = lock(&self.source);
+        let _in_span = self.span.enter();
+        if let Some((sequence, _at)) = committed {
+            source.task.commit(sequence);
+        }
+        let batch = match source.too_large.take() {
+            Some(batch) => Some(batch),
+            None => self.runtime.block_on(source.task.poll(POLL_WAIT))?,
+        };
+        let Some(batch) = batch else {
+            return Ok(Polled::Records(0));
+        };
+        let size = batch::size(&batch);
+        if size > buffer.len() {
+            source.too_large = Some(batch);
+            return Ok(Polled::NeedsBuffer(size));
+        }
+        batch::write(&batch, buffer);
+        Ok(Polled::Records(batch.len()))
+    }
+
+    /// Closes the connection and keeps what Connect can no longer take; answers how many records were kept and lost.
+    pub(crate) fn stop(&self) -> [i64; 2] {
+        let mut source = lock(&self.source);
+        let _in_span = self.span.enter();
+        source.task.stop(CLOSING);
+        let mut left = source.too_large.take().map_or(0, |batch| batch.len());
+        let deadline = std::time::Instant::now() + STOP_WITHIN;
+        while !source.task.is_drained() && std::time::Instant::now() < deadline {
+            if let Ok(Some(batch)) = self.runtime.block_on(source.task.poll(Duration::from_millis(100))) {
+                left += batch.len();
+            }
+        }
+        if left > 0 {
+            warn!("event=records_left records={left}");
+        }
+        [0, left as i64]
+    }
+
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+}
