@@ -1,6 +1,6 @@
 //! What the engine's tables say, in rows of strings for Java: options, errors, figures. Nothing of it is written there again.
 
-use connect_websocket_engine::config::{Config, OPTIONS};
+use connect_websocket_engine::config::{self, Config, OPTIONS};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Properties};
 use connect_websocket_engine::metrics::{Cause, Snapshot};
 
@@ -49,11 +49,45 @@ pub(crate) fn masked(config: &Properties) -> Vec<u8> {
     strings::encode(rows.iter().flat_map(|(name, value)| [Some(*name), Some(value.as_str())]))
 }
 
+/// Sentences about what works, but not as its author will have meant it. Connect shows a plugin only the connector's own
+/// configuration: of the worker's converters nothing is known.
+pub(crate) fn warnings(config: &Properties) -> Vec<u8> {
+    let text = |name: &str| config.get(name).map_or("", |text| text.trim());
+    let converter = text("value.converter").rsplit('.').next().unwrap_or_default();
+    let binary = text(config::FRAME_BINARY);
+    let mut warnings = Vec::new();
+    match converter {
+        "StringConverter" if binary == "bytes" => warnings.push(
+            "StringConverter writes a binary message as Java's [B@…; use \
+             org.apache.kafka.connect.converters.ByteArrayConverter, or set websocket.frame.binary to text or base64"
+                .to_owned(),
+        ),
+        "ByteArrayConverter" if binary != "bytes" => warnings.push(
+            "ByteArrayConverter fails on text messages; use org.apache.kafka.connect.storage.StringConverter, or set \
+             websocket.frame.binary=bytes if the feed is binary"
+                .to_owned(),
+        ),
+        "JsonConverter" => warnings.push(
+            "JsonConverter wraps a text message into a JSON string once more; use \
+             org.apache.kafka.connect.storage.StringConverter to write messages as they are"
+                .to_owned(),
+        ),
+        _ => {}
+    }
+    if text("tasks.max").parse::<i32>().is_ok_and(|tasks| tasks > 1) {
+        warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
+    }
+    let unknown =
+        |name: &&String| name.starts_with("websocket.") && OPTIONS.iter().all(|key| key.name != name.as_str());
+    for name in config.keys().filter(unknown) {
+        warnings.push(format!("{name} is not an option of this connector and has no effect"));
+    }
+    strings::encode(warnings.iter().map(|warning| Some(warning.as_str())))
+}
+
 /// The URLs under which offsets may be stored: the one without secrets, and the one as configured, which the existing
 /// connector used.
-///
-/// # Errors
-/// None: an invalid configuration has no URLs.
+/// An invalid configuration has none.
 pub(crate) fn partitions(config: &Properties) -> Vec<u8> {
     let Ok(config) = Config::parse(config) else {
         return Vec::new();
@@ -172,6 +206,19 @@ mod tests {
         let unique: std::collections::BTreeSet<&String> = names.iter().collect();
         assert_eq!(unique.len(), names.len(), "{names:?}");
         assert!(names.contains(&"GapsServerClose".to_owned()));
+    }
+
+    #[test]
+    fn what_a_configuration_will_hardly_mean_is_warned_about() {
+        let warned = |pairs: &[(&str, &str)]| {
+            let config = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            strings::decode(&warnings(&config)).len()
+        };
+        let (string, json) =
+            ("org.apache.kafka.connect.storage.StringConverter", "org.apache.kafka.connect.json.JsonConverter");
+        assert_eq!(warned(&[("value.converter", string)]), 0);
+        assert_eq!(warned(&[("value.converter", string), ("websocket.frame.binary", "bytes")]), 1);
+        assert_eq!(warned(&[("value.converter", json), ("tasks.max", "2"), ("websocket.urls", "")]), 3);
     }
 
     #[test]

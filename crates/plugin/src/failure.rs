@@ -6,8 +6,8 @@ use connect_websocket_engine::config_def::ConfigError;
 use connect_websocket_engine::error::{Error, ErrorKind};
 use jni::Env;
 use jni::errors::ErrorPolicy;
-use jni::strings::{JNIStr, JNIString};
 use jni::jni_str;
+use jni::strings::{JNIStr, JNIString};
 
 /// Why a native method failed.
 #[derive(Debug)]

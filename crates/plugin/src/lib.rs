@@ -60,6 +60,15 @@ pub fn masked<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArra
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn warnings<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
+    env.with_env(|env| {
+        let config = properties(env, &config)?;
+        bytes(env, &description::warnings(&config))
+    })
+    .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn partitions<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
     env.with_env(|env| {
         let config = properties(env, &config)?;

@@ -65,10 +65,8 @@ pub(crate) fn take(task: i64) -> Vec<Line> {
     let Some(lines) = waiting().get_mut(&task).map(std::mem::take) else {
         return Vec::new();
     };
-    let dropped = (lines.dropped > 0).then(|| Line {
-        level: Level::WARN,
-        message: format!("event=log_lines_dropped count={}", lines.dropped),
-    });
+    let dropped = (lines.dropped > 0)
+        .then(|| Line { level: Level::WARN, message: format!("event=log_lines_dropped count={}", lines.dropped) });
     dropped.into_iter().chain(lines.lines).collect()
 }
 

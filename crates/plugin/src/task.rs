@@ -101,7 +101,8 @@ impl Task {
             .name(format!("websocket-{}", config.name))
             .spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build();
-                let _ = sender.send(runtime.as_ref().map(|runtime| runtime.handle().clone()).map_err(|e| e.to_string()));
+                let _ =
+                    sender.send(runtime.as_ref().map(|runtime| runtime.handle().clone()).map_err(|e| e.to_string()));
                 if let Ok(runtime) = runtime {
                     // An error is what comes: nobody sends anything, the other end is dropped.
                     let _ = runtime.block_on(stopped);
@@ -134,6 +135,8 @@ impl Task {
     pub(crate) fn poll(&self, buffer: &mut [u8], committed: Option<(i64, SystemTime)>) -> Result<Polled, Error> {
         let mut source = lock(&self.source);
         let _in_span = self.span.enter();
+        #[cfg(debug_assertions)]
+        panic_if_asked();
         if let Some((sequence, _at)) = committed {
             source.task.commit(sequence);
         }
@@ -173,5 +176,13 @@ impl Task {
 
     pub(crate) fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+}
+
+/// A debug build panics when it is asked to: the tests show what becomes of it.
+#[cfg(debug_assertions)]
+fn panic_if_asked() {
+    if let Ok(why) = std::env::var("CONNECT_WEBSOCKET_TEST_PANIC") {
+        panic!("asked to: {why}");
     }
 }

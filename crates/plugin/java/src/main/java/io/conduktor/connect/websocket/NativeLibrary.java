@@ -128,6 +128,8 @@ final class NativeLibrary {
 
     static native byte[] masked(byte[] config);
 
+    static native byte[] warnings(byte[] config);
+
     static native byte[] partitions(byte[] config);
 
     static native byte[] figureNames();

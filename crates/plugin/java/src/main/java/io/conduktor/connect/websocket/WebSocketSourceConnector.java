@@ -87,6 +87,9 @@ public class WebSocketSourceConnector extends SourceConnector {
         for (int i = 0; i < masked.size(); i += 2) {
             values.get(masked.get(i)).value(masked.get(i + 1));
         }
+        for (String warning : Strings.decode(NativeLibrary.warnings(encoded))) {
+            log.warn("event=config_warning connector={} message=\"{}\"", connectorConfig.get("name"), warning);
+        }
         return validated;
     }
 

@@ -59,8 +59,8 @@ public class WebSocketSourceTask extends SourceTask {
         MDC.put("kafka_topic", topic);
         MDC.put("session_id", sessionId);
         mbeans = TaskMBeans.register(task, connector, identity.get(0));
-        log.info("event=task_started topic={}", topic);
         writeLogLines();
+        log.info("event=task_started topic={}", topic);
     }
 
     @Override
