@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use connect_websocket_engine::config::{Config, OPTIONS};
+use connect_websocket_engine::config::{Config, FRAME_BINARY, OPTIONS};
 use connect_websocket_engine::config_def::{
     ConfigError, ConfigKey, HIDDEN, Kind, Properties, parse_boolean, parse_list,
 };
@@ -23,7 +23,6 @@ pub type SentConfig = IndexMap<String, Option<String>>;
 
 const PRODUCER_OVERRIDE: &str = "producer.override.";
 const ADMIN_OVERRIDE: &str = "admin.override.";
-const FRAME_BINARY: &str = "websocket.frame.binary";
 
 /// What is to be said of a configuration.
 #[derive(Debug)]
