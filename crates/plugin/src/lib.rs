@@ -28,7 +28,11 @@ const CLOSED: jint = jint::MIN;
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn init<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) {
-    env.with_env(|_| -> Result<(), Failure> { Ok(log::init()) }).resolve::<Throw>()
+    env.with_env(|_| -> Result<(), Failure> {
+        log::init();
+        Ok(())
+    })
+    .resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
@@ -84,7 +88,11 @@ pub fn figure_names<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) -> JByteArr
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn set_log_level<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, level: jint) {
-    env.with_env(|_| -> Result<(), Failure> { Ok(log::set_level(level.clamp(0, 5) as u8)) }).resolve::<Throw>()
+    env.with_env(|_| -> Result<(), Failure> {
+        log::set_level(level.clamp(0, 5) as u8);
+        Ok(())
+    })
+    .resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
@@ -165,7 +173,11 @@ pub fn stop<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -> J
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
 pub fn close<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) {
-    env.with_env(|_| -> Result<(), Failure> { Ok(task::close(handle)) }).resolve::<Throw>()
+    env.with_env(|_| -> Result<(), Failure> {
+        task::close(handle);
+        Ok(())
+    })
+    .resolve::<Throw>()
 }
 
 fn bytes<'l>(env: &mut Env<'l>, bytes: &[u8]) -> Result<JByteArray<'l>, Failure> {
