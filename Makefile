@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help build test check demo docs bench autobahn
+.PHONY: help build plugin test check demo docs bench autobahn
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -11,6 +11,10 @@ help: ## Show this.
 build: ## Build the worker as it ships: target/release/connect-websocket.
 	@bash scripts/needs.sh cargo gcc make perl
 	cargo build --release --locked -p connect-websocket
+
+plugin: ## Build the Kafka Connect plugin: target/plugin, for Linux on x86_64 and aarch64, glibc and musl.
+	@bash scripts/needs.sh cargo gcc java mvn python3
+	@bash scripts/plugin.sh
 
 test: ## Install what the tests need and run all of them, with a real Apache Kafka.
 	@bash scripts/test.sh
