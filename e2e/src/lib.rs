@@ -6,6 +6,7 @@
 
 mod connect;
 mod consumer;
+mod java;
 mod kafka;
 mod numbers;
 pub mod offsets_file;
@@ -16,8 +17,9 @@ pub mod scenario;
 mod source;
 mod worker;
 
-pub use connect::{ConnectStandalone, ConnectStandaloneBuilder};
+pub use connect::{Connect, ConnectBuilder, ConnectStandalone};
 pub use consumer::{Consumer, Record};
+pub use java::{ConnectVersion, java_source, plugin_dir};
 pub use kafka::{Kafka, KafkaBuilder, Secured};
 pub use nix::sys::signal::Signal;
 pub use numbers::{Numbers, Report};
