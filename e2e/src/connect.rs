@@ -24,6 +24,8 @@ pub struct Connect {
     dir: TempDir,
     command: Command,
     rest: Rest,
+    /// Bytes that the log had when it was last started.
+    log_before: usize,
 }
 
 /// Files and settings of a worker of Kafka Connect to be started.
@@ -126,11 +128,16 @@ impl Connect {
         self.process.as_ref().unwrap_or_else(|| panic!("Connect does not run"))
     }
 
-    /// Everything logged since the first start, one line for each message: time, level, logger, message.
+    /// Everything logged since the first start, as `[time] LEVEL [connector|task-0] message (logger)`.
     pub fn log(&self) -> String {
         fs::read(self.dir.path().join("connect.log"))
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
+    }
+
+    /// What was logged since it was last started.
+    pub fn log_since_start(&self) -> String {
+        self.log().split_off(self.log_before)
     }
 
     /// Starts Connect again with the same files.
@@ -144,6 +151,7 @@ impl Connect {
 
     fn launch(&mut self) {
         assert!(self.process.is_none(), "Connect still runs");
+        self.log_before = self.log().len();
         self.process = Some(Process::start("connect", &self.command, &self.dir.path().join("connect.log")));
     }
 
@@ -253,7 +261,7 @@ impl ConnectBuilder {
         let mut command = self.java.command("512m", self.main);
         command.args(files).current_dir(self.dir.path()).envs(self.environment);
         let rest = Rest::new(&format!("http://127.0.0.1:{}", self.port));
-        let mut connect = Connect { dir: self.dir, command, process: None, rest };
+        let mut connect = Connect { dir: self.dir, command, process: None, rest, log_before: 0 };
         connect.launch();
         connect
     }

@@ -6,6 +6,8 @@
 
 mod connect;
 mod consumer;
+pub mod delivery;
+mod host;
 mod java;
 mod kafka;
 mod numbers;
@@ -19,6 +21,7 @@ mod worker;
 
 pub use connect::{Connect, ConnectBuilder, ConnectStandalone};
 pub use consumer::{Consumer, Record};
+pub use host::Host;
 pub use java::{ConnectVersion, java_source, plugin_dir};
 pub use kafka::{Kafka, KafkaBuilder, Secured};
 pub use nix::sys::signal::Signal;

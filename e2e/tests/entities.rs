@@ -12,9 +12,8 @@ fn connects_own_classes_read_every_answer() {
     let kafka = Kafka::shared();
     let feed = Server::start(Script::every(Play::accept().send(Messages::forever().rate(100.0))))
         .unwrap_or_else(|e| panic!("the feed cannot be served: {e}"));
-    let worker = Worker::builder(&kafka.bootstrap())
-        .connector("feed", source_config(feed.url(), "entities", &[]))
-        .start();
+    let worker =
+        Worker::builder(&kafka.bootstrap()).connector("feed", source_config(feed.url(), "entities", &[])).start();
     Consumer::new(&kafka.bootstrap()).wait_count("entities", 1, WITHIN);
     wait_until("an offset to be stored", WITHIN, || offsets_file::sequence(&worker.offsets_file(), "feed"));
 
