@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetches the jars of Apache Kafka and Kafka Connect named by pom.xml into e2e/.kafka/libs, once, and into
-# e2e/.kafka/sample a source connector from Connect's own tests that stores nothing and asks for nothing: under its cover
-# a real Connect shows and alters the offsets of any connector.
+# Fetches the jars named by pom.xml, once: those of Apache Kafka and Kafka Connect into e2e/.kafka/libs, those of the last
+# Connect before 4.0 into e2e/.kafka/libs-3.9, and into e2e/.kafka/sample a source connector from Connect's own tests that
+# stores nothing and asks for nothing: under its cover a real Connect shows and alters the offsets of any connector.
 # A mark beside them holds the checksums of pom and script: a change fetches again, an interrupted fetch is not complete.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,11 +18,15 @@ command -v mvn >/dev/null || {
   exit 1
 }
 
+# copy <profile of the pom> <directory>
+copy() {
+  mvn -q -B -f "$here/pom.xml" -P "$1" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$2" </dev/null
+}
+
 fetch() {
   local kafka sample=$home/sample services=META-INF/services
-  kafka=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/pom.xml")
-  mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies \
-    -DincludeScope=runtime -DoutputDirectory="$home/libs" </dev/null &&
+  kafka=$(sed -n 's:.*<kafka.version>\(4.*\)</kafka.version>.*:\1:p' "$here/pom.xml")
+  copy 4.3 "$home/libs" && copy 3.9 "$home/libs-3.9" &&
     mvn -q -B -f "$here/pom.xml" dependency:unpack -Dartifact="org.apache.kafka:connect-runtime:$kafka:jar:test" \
       -Dmdep.unpack.includes='org/apache/kafka/connect/runtime/SampleSource*' -DoutputDirectory="$sample" </dev/null &&
     mkdir -p "$sample/$services" &&
@@ -37,7 +41,7 @@ echo "kafka: fetching jars from Maven Central"
 for try in 1 2 3; do
   if fetch; then
     echo "$sum" >"$mark"
-    echo "kafka: $(find "$home/libs" -name '*.jar' | wc -l) jars in e2e/.kafka/libs"
+    echo "kafka: $(find "$home" -name '*.jar' | wc -l) jars in e2e/.kafka"
     exit 0
   fi
   echo "kafka: fetching failed (try $try of 3)" >&2

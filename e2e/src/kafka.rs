@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
+use crate::java::Java;
 use crate::process::{Process, free_port, wait_until};
 use crate::properties;
 
@@ -169,8 +170,9 @@ impl Kafka {
     /// Starts a stopped or killed broker on the same ports and data.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the broker still runs");
-        let mut process =
-            java("kafka", "512m", "kafka.Kafka", &[&self.dir.path().join("server.properties")], self.dir.path());
+        let mut command = Java::default().command("512m", "kafka.Kafka");
+        command.arg("server.properties").current_dir(self.dir.path());
+        let mut process = Process::start("kafka", &command, &self.dir.path().join("kafka.log"));
         let probe: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap())
             // Attempts fail until the broker listens: that is no news.
@@ -268,36 +270,9 @@ impl KafkaBuilder {
     }
 }
 
-/// Starts a Java program of the Kafka jars, logging warnings and the main events to `<name>.log` in `dir`.
-///
-/// # Panics
-/// If the jars are missing.
-pub(crate) fn java(name: &str, heap: &str, main: &str, arguments: &[&Path], dir: &Path) -> Process {
-    Process::start(name, &java_command(heap, main, arguments, dir), &dir.join(format!("{name}.log")))
-}
-
-fn java_command(heap: &str, main: &str, arguments: &[&Path], dir: &Path) -> Command {
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(".kafka");
-    assert!(
-        home.join("complete").exists(),
-        "the jars of Kafka are missing in e2e/.kafka; fetch them with e2e/kafka/fetch.sh (make test does)"
-    );
-    let log4j = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/log4j2.properties");
-    let mut command = Command::new("java");
-    command
-        .arg(format!("-Xmx{heap}"))
-        .args(["-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto"])
-        .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
-        .arg("-cp")
-        .arg(format!("{home}/libs/*:{home}/sample", home = home.display()))
-        .arg(main)
-        .args(arguments)
-        .current_dir(dir);
-    command
-}
-
 fn format_storage(dir: &Path, users: bool) {
-    let mut command = java_command("128m", "kafka.tools.StorageTool", &[], dir);
+    let mut command = Java::default().command("128m", "kafka.tools.StorageTool");
+    command.current_dir(dir);
     // Any 16 bytes in URL-safe base64 are a cluster id.
     command.args(["format", "-t", "Y29ubmVjdC1lMmUtdGVzdA", "-c", "server.properties"]);
     if users {

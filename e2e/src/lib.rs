@@ -6,6 +6,9 @@
 
 mod connect;
 mod consumer;
+pub mod delivery;
+mod host;
+mod java;
 mod kafka;
 mod numbers;
 pub mod offsets_file;
@@ -16,8 +19,10 @@ pub mod scenario;
 mod source;
 mod worker;
 
-pub use connect::{ConnectStandalone, ConnectStandaloneBuilder};
+pub use connect::{Connect, ConnectBuilder, ConnectStandalone};
 pub use consumer::{Consumer, Record};
+pub use host::Host;
+pub use java::{ConnectVersion, java_source, plugin_dir};
 pub use kafka::{Kafka, KafkaBuilder, Secured};
 pub use nix::sys::signal::Signal;
 pub use numbers::{Numbers, Report};

@@ -135,6 +135,21 @@ impl Rest {
         Ok(Answer { status: parts.status.as_u16(), headers: headers.collect(), text: body.read_to_string()? })
     }
 
+    /// Creates or changes a connector by PUT and waits until it is RUNNING.
+    ///
+    /// # Panics
+    /// If it is refused or doesn't get there within half a minute.
+    pub fn put_connector(&self, name: &str, config: &Value) {
+        let answer = self.put_json(&format!("/connectors/{name}/config"), config);
+        assert!(
+            matches!(answer.status, 200 | 201),
+            "connector {name} was refused with {}: {}",
+            answer.status,
+            answer.text
+        );
+        self.wait_state(name, "RUNNING", Duration::from_secs(30));
+    }
+
     /// Waits until the connector and all its tasks (at least one, except when STOPPED) are in `state`.
     ///
     /// # Panics

@@ -59,14 +59,7 @@ impl Worker {
     /// # Panics
     /// If it is refused or doesn't get there.
     pub fn put_connector(&self, name: &str, config: &Value) {
-        let answer = self.rest().put_json(&format!("/connectors/{name}/config"), config);
-        assert!(
-            matches!(answer.status, 200 | 201),
-            "connector {name} was refused with {}: {}",
-            answer.status,
-            answer.text
-        );
-        self.wait_state(name, "RUNNING");
+        self.rest().put_connector(name, config);
     }
 
     /// Waits until the connector and its tasks are in `state`.
