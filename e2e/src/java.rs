@@ -56,8 +56,8 @@ impl Java {
         command
             .arg(format!("-Xmx{heap}"))
             .args(["-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto"])
-            .args(&self.arguments)
             .arg(format!("-D{logging}{}", log4j.display()))
+            .args(&self.arguments)
             .args(["-cp", &class_path, main]);
         command
     }
@@ -68,8 +68,18 @@ impl Java {
 /// # Panics
 /// If there is no JDK, or the jars are missing.
 pub fn java_source(file: &str, arguments: &[&str]) -> (bool, String) {
+    java_source_with(&[], file, arguments)
+}
+
+/// The same with arguments of the JVM, such as `-Dkey=value`.
+///
+/// # Panics
+/// As [`java_source`].
+pub fn java_source_with(jvm: &[&str], file: &str, arguments: &[&str]) -> (bool, String) {
     let output = Command::new("java")
         .args(["-Xmx256m", "-cp", &class_path(&["libs/*"])])
+        .arg(format!("-Dlog4j2.configurationFile={}", home().join("log4j2.properties").display()))
+        .args(jvm)
         .arg(home().join(file))
         .args(arguments)
         .stdin(Stdio::null())

@@ -22,7 +22,7 @@ mod worker;
 pub use connect::{Connect, ConnectBuilder, ConnectStandalone};
 pub use consumer::{Consumer, Record};
 pub use host::Host;
-pub use java::{ConnectVersion, java_source, plugin_dir};
+pub use java::{ConnectVersion, java_source, java_source_with, plugin_dir};
 pub use kafka::{Kafka, KafkaBuilder, Secured};
 pub use nix::sys::signal::Signal;
 pub use numbers::{Numbers, Report};

@@ -23,6 +23,9 @@ use jni::{Env, EnvUnowned, jni_mangle};
 use crate::failure::{Failure, Throw};
 use crate::task::Polled;
 
+/// As Java puts it together, to find out whether both halves are of one build.
+const VERSION: &str = concat!("kafka-connect-websocket ", env!("CARGO_PKG_VERSION"));
+
 /// What `poll` answers for a handle that is closed.
 const CLOSED: jint = jint::MIN;
 
@@ -37,7 +40,7 @@ pub fn init<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) {
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn version<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) -> JByteArray<'l> {
-    env.with_env(|env| bytes(env, &strings::encode([Some(env!("CARGO_PKG_VERSION"))]))).resolve::<Throw>()
+    env.with_env(|env| bytes(env, &strings::encode([Some(VERSION)]))).resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]

@@ -56,8 +56,9 @@ final class NativeLibrary {
                 }
                 init();
                 String version = Strings.decode(version()).get(0);
-                return version.equals(Version.get()) ? null : "The native library of the WebSocket connector is of version "
-                        + version + ", the JAR of " + Version.get() + "; remove -D" + PATH_PROPERTY + " or give the matching file.";
+                return version.equals("kafka-connect-websocket " + Version.get()) ? null
+                        : "The native library is that of " + version + ", the JAR that of kafka-connect-websocket " + Version.get()
+                                + "; remove -D" + PATH_PROPERTY + " or give the matching file.";
             } catch (UnsupportedOperationException e) {
                 return "The WebSocket connector does not support the platform " + platform + "; it runs on Linux on x86_64 and"
                         + " aarch64, with glibc or musl.";
