@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help build plugin test check demo docs bench autobahn
+.PHONY: help build plugin test check demo demo-connect docs bench autobahn
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -29,6 +29,9 @@ check: ## Formatting, lints, documentation, licences and sources of dependencies
 demo: ## See it work without Kafka: a feed, the worker and a small broker in one process.
 	@bash scripts/needs.sh cargo gcc make perl
 	cargo run --release --locked -p connect-websocket -- demo
+
+demo-connect: ## See the plugin work: a feed, a real Kafka and a real Kafka Connect on this machine.
+	@bash scripts/demo-connect.sh
 
 docs: ## Write the generated parts of docs/ anew: options, REST differences.
 	@bash scripts/needs.sh cargo gcc make perl
