@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::{Properties, parse_boolean};
@@ -321,7 +321,7 @@ impl Line {
         info!("event=task_started topic={topic}");
         Ok(Line {
             errors,
-            submitted: Submitted::new(stored.map_or(1, |stored| stored.sequence.saturating_add(1))),
+            submitted: Submitted::new(source.first_sequence()),
             connector,
             topic,
             source,
@@ -427,7 +427,7 @@ impl Line {
         }
         counters.in_flight.store(self.submitted.in_flight() as u64, Relaxed);
         if self.submitted.committable() > self.offsets.committable() {
-            self.source.commit(self.submitted.committable());
+            self.source.commit(self.submitted.committable(), SystemTime::now());
             self.offsets.set_committable(self.submitted.committable());
         }
         for Refused { sequence, why, value } in reports.refused {
