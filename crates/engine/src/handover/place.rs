@@ -34,7 +34,8 @@ impl Place {
 
     /// The file, if there is one.
     pub(super) fn open(&self) -> Result<Option<File>, String> {
-        if fs::symlink_metadata(&self.file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        if fs::symlink_metadata(&self.file).is_err_and(|error| absent.contains(&error.kind())) {
             return Ok(None);
         }
         self.check_directory()?;
