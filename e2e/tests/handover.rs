@@ -84,10 +84,10 @@ fn stops_while_kafka_is_dead_lose_nothing() {
 
         kafka.start_again();
         worker.start_again();
-        assert_eq!(logged(&worker, "handover_found", "records"), written);
         wait_until("the handed over records to be in Kafka", WITHIN, || {
             (logged(&worker, "handover_delivered", "records") == written).then_some(())
         });
+        assert_eq!(logged(&worker, "handover_found", "records"), written);
         assert_eq!(files(&worker), Vec::<PathBuf>::new());
     }
 
