@@ -35,6 +35,8 @@ const QUEUE_FULL: &str = "websocket.message.queue.full";
 const MESSAGE_MAX_BYTES: &str = "websocket.message.max.bytes";
 pub const FRAME_BINARY: &str = "websocket.frame.binary";
 const RECEIVE_LINGER_MS: &str = "websocket.receive.linger.ms";
+const HANDOVER_DIR: &str = "websocket.handover.dir";
+const HANDOVER_MAX_BYTES: &str = "websocket.handover.max.bytes";
 const SSL_CA: &str = "websocket.ssl.ca.location";
 const SSL_CERTIFICATE: &str = "websocket.ssl.certificate.location";
 const SSL_KEY: &str = "websocket.ssl.key.location";
@@ -47,7 +49,11 @@ const CONNECTION: &str = "Connection";
 const RECONNECT: &str = "Reconnect";
 const LIVENESS: &str = "Liveness";
 const MESSAGES: &str = "Messages";
+const RESTART: &str = "Restart";
 const SECURITY: &str = "Security";
+
+/// The number of a connector's only task: one connection reads a feed.
+pub const TASK_NUMBER: u32 = 0;
 
 const BASE: ConfigKey = ConfigKey { group: CONNECTION, ..ConfigKey::BASE };
 
@@ -298,6 +304,28 @@ pub const OPTIONS: &[ConfigKey] = &[
         ..BASE
     },
     ConfigKey {
+        name: HANDOVER_DIR,
+        group: RESTART,
+        width: Width::Long,
+        display_name: "Hand-over directory",
+        documentation: "Where a task that stops leaves the messages that it received and could not give to Kafka; the \
+                        next start on this machine sends them first. Made with mode 0700; one that others own or can \
+                        write to is not used. Not given: kafka-connect-websocket in the system's temporary directory. \
+                        Empty: off, and such messages are counted as lost.",
+        ..BASE
+    },
+    ConfigKey {
+        name: HANDOVER_MAX_BYTES,
+        kind: Kind::Long,
+        default: Default::Value("134217728"),
+        group: RESTART,
+        width: Width::Short,
+        display_name: "Hand-over bytes",
+        documentation: "The largest hand-over file. What does not fit is counted as lost.",
+        check: Some(positive),
+        ..BASE
+    },
+    ConfigKey {
         name: SSL_CA,
         group: SECURITY,
         display_name: "CA file",
@@ -382,6 +410,8 @@ pub struct Config {
     pub message_max_bytes: usize,
     pub binary: BinaryMessages,
     pub receive_linger: Duration,
+    /// `None` is off.
+    pub handover: Option<Handover>,
     pub tls: tls::Settings,
     pub proxy: Option<Proxy>,
 }
@@ -419,6 +449,13 @@ pub enum BinaryMessages {
     Base64,
     Text,
     Skip,
+}
+
+/// Where a stopped task leaves records for the next start.
+#[derive(Debug, Clone)]
+pub struct Handover {
+    pub directory: PathBuf,
+    pub max_bytes: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -590,6 +627,16 @@ impl Values<'_> {
         }
     }
 
+    fn handover(&self) -> Option<Handover> {
+        let directory = match self.text(HANDOVER_DIR) {
+            Some("") => return None,
+            Some(directory) => PathBuf::from(directory),
+            None => std::env::temp_dir().join("kafka-connect-websocket"),
+        };
+        let max_bytes = u64::try_from(self.number(HANDOVER_MAX_BYTES)).unwrap_or_default();
+        Some(Handover { directory, max_bytes })
+    }
+
     fn proxy(&self) -> Option<Proxy> {
         let (scheme, host, port) = parse_proxy_url(self.non_empty(PROXY_URL)?).ok()?;
         let credentials = self
@@ -646,6 +693,7 @@ impl Values<'_> {
                 _ => BinaryMessages::Bytes,
             },
             receive_linger: self.millis(RECEIVE_LINGER_MS),
+            handover: self.handover(),
             tls: self.tls(),
             proxy: self.proxy(),
         })
@@ -904,6 +952,17 @@ mod tests {
         assert!(errors(&[(PROXY_PASSWORD, "x")])[0].contains(PROXY_USERNAME));
         assert!(errors(&[(QUEUE_MAX_BYTES, "1000")])[0].contains(MESSAGE_MAX_BYTES));
         assert!(errors(&[(PROXY_URL, "ftp://h")])[0].contains("socks5"));
+    }
+
+    #[test]
+    fn the_hand_over_directory_is_the_systems_temporary_one_unless_given_and_empty_is_off() {
+        let handover = |pairs: &[_]| Config::parse(&properties(pairs)).unwrap().handover;
+        let default = handover(&[]).unwrap();
+        assert_eq!(default.directory, std::env::temp_dir().join("kafka-connect-websocket"));
+        assert_eq!(default.max_bytes, 128 << 20);
+        assert_eq!(handover(&[(HANDOVER_DIR, " /data/a b ")]).unwrap().directory, PathBuf::from("/data/a b"));
+        assert!(handover(&[(HANDOVER_DIR, "")]).is_none());
+        assert!(errors(&[(HANDOVER_MAX_BYTES, "0")])[0].contains(HANDOVER_MAX_BYTES));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub struct Gap {
     pub began: Option<SystemTime>,
     pub ended: SystemTime,
     pub cause: Cause,
-    /// How many messages are missing, where the feed lets us know.
+    /// How many messages are missing, where that is known: for a restart, those that were received before and lost.
     pub missed: Option<u64>,
 }
 
@@ -93,6 +93,9 @@ pub struct Metrics {
     dropped_oldest: AtomicU64,
     dropped_newest: AtomicU64,
     binary_skipped: AtomicU64,
+    records_handed_over: AtomicU64,
+    records_taken_over: AtomicU64,
+    records_left_behind: AtomicU64,
     connections: AtomicU64,
     reconnects: [AtomicU64; Cause::ALL.len()],
     gap_counts: [AtomicU64; Cause::ALL.len()],
@@ -122,6 +125,12 @@ pub struct Snapshot {
     pub dropped_oldest: u64,
     pub dropped_newest: u64,
     pub binary_skipped: u64,
+    /// Records in the hand-over file that the stop wrote.
+    pub records_handed_over: u64,
+    /// Records that came out of the last task's hand-over file.
+    pub records_taken_over: u64,
+    /// Records that were received and, when the task stopped, found a place neither with the host nor in a file.
+    pub records_left_behind: u64,
     /// Connections that were opened.
     pub connections: u64,
     /// Reconnects by what made them necessary; only causes that occurred.
@@ -164,6 +173,9 @@ impl Metrics {
             dropped_oldest: AtomicU64::default(),
             dropped_newest: AtomicU64::default(),
             binary_skipped: AtomicU64::default(),
+            records_handed_over: AtomicU64::default(),
+            records_taken_over: AtomicU64::default(),
+            records_left_behind: AtomicU64::default(),
             connections: AtomicU64::default(),
             reconnects: std::array::from_fn(|_| AtomicU64::default()),
             gap_counts: std::array::from_fn(|_| AtomicU64::default()),
@@ -195,6 +207,9 @@ impl Metrics {
             dropped_oldest: self.dropped_oldest.load(Relaxed),
             dropped_newest: self.dropped_newest.load(Relaxed),
             binary_skipped: self.binary_skipped.load(Relaxed),
+            records_handed_over: self.records_handed_over.load(Relaxed),
+            records_taken_over: self.records_taken_over.load(Relaxed),
+            records_left_behind: self.records_left_behind.load(Relaxed),
             connections: self.connections.load(Relaxed),
             reconnects: by_cause(&self.reconnects),
             gap_counts: by_cause(&self.gap_counts),
@@ -219,6 +234,18 @@ impl Metrics {
 
     pub(crate) fn binary_skipped(&self, messages: u64) {
         self.binary_skipped.fetch_add(messages, Relaxed);
+    }
+
+    pub(crate) fn handed_over(&self, records: u64) {
+        self.records_handed_over.fetch_add(records, Relaxed);
+    }
+
+    pub(crate) fn taken_over(&self, records: u64) {
+        self.records_taken_over.fetch_add(records, Relaxed);
+    }
+
+    pub(crate) fn left_behind(&self, records: u64) {
+        self.records_left_behind.fetch_add(records, Relaxed);
     }
 
     pub(crate) fn dropped_oldest(&self, messages: u64) {

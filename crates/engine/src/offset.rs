@@ -14,16 +14,18 @@ pub const SEQUENCE: &str = "sequence";
 /// How far a task has come: every record up to and including `sequence`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceOffset {
-    /// A random UUID per task start.
+    /// A random UUID per task start; a task that takes a hand-over file over continues its session.
     pub session_id: Arc<str>,
     /// Grows by one per record, over restarts too.
     pub sequence: i64,
 }
 
 /// What the host found in its offset storage when the task starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredOffset {
     pub sequence: i64,
+    /// The session that the sequence belongs to: a hand-over file of the same session is surely the next.
+    pub session_id: Option<Arc<str>>,
     /// When the host last wrote its offsets, if it knows: the begin of the gap that the restart makes.
     pub written_at: Option<SystemTime>,
 }

@@ -3,7 +3,12 @@
 //! A reconnect is the first connect again: only backoff, counters and the open gap survive. What to do about an end is
 //! decided in one place, [`Session::next_delay`].
 
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -18,6 +23,7 @@ use crate::config::{BinaryMessages, Config};
 use crate::connection::frame::{Close, Event};
 use crate::connection::{Connection, OpenError, OpenErrorKind};
 use crate::error::Error;
+use crate::handover;
 use crate::metrics::{Cause, Gap, Metrics};
 use crate::queue::Queue;
 use crate::record::{Batch, ValueKind, epoch_ms};
@@ -52,6 +58,8 @@ pub(crate) struct Session {
 pub(crate) struct Down {
     pub(crate) began: Option<SystemTime>,
     pub(crate) cause: Cause,
+    /// Messages that are known to be missing.
+    pub(crate) missed: Option<u64>,
 }
 
 /// How a connection, or an attempt at one, ended.
@@ -70,12 +78,12 @@ struct Failure {
     delivered: Option<Duration>,
 }
 
-/// Ends the queue when the session's future is gone, by a panic too: nobody waits on something dead.
+/// Ends the queue when the session's future is gone, however that came: nobody waits on something dead.
 struct EndOnDrop(Arc<Queue>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.end(Err(Error::fatal("the session ended unexpectedly; this is a bug, its cause stands in the log")));
+        self.0.end(Err(Error::fatal("the session was ended from outside")));
     }
 }
 
@@ -105,9 +113,11 @@ impl Session {
     /// Lives until it is stopped or cannot go on; the queue's end says which.
     pub(crate) async fn run(mut self) {
         let end = EndOnDrop(self.queue.clone());
-        let result = self.live().await;
+        let config = self.config.clone();
+        let result = panics_as_errors(self.live()).await;
         self.metrics.disconnected();
-        end.0.end(result);
+        // A panic's message may hold what was being worked on.
+        end.0.end(result.unwrap_or_else(|panic| Err(Error::fatal(config.without_secrets(&panic)))));
     }
 
     async fn live(&mut self) -> Result<(), Error> {
@@ -180,7 +190,11 @@ impl Session {
                     retry_after: error.retry_after,
                     delivered: None,
                 };
-                self.down.get_or_insert(Down { began: Some(SystemTime::now()), cause: Cause::ConnectFailed });
+                self.down.get_or_insert(Down {
+                    began: Some(SystemTime::now()),
+                    cause: Cause::ConnectFailed,
+                    missed: None,
+                });
                 End::Failed(failure)
             }
         }
@@ -199,9 +213,10 @@ impl Session {
         if let Some(down) = self.down.take()
             && (self.opened_before || down.cause == Cause::Restart)
         {
-            let gap = Gap { began: down.began, ended: now, cause: down.cause, missed: None };
+            let gap = Gap { began: down.began, ended: now, cause: down.cause, missed: down.missed };
             let duration = gap.duration().map_or_else(|| "unknown".to_owned(), |d| d.as_millis().to_string());
-            info!("event=gap cause={} duration_ms={duration}", gap.cause);
+            let missed = gap.missed.map_or_else(String::new, |missed| format!(" missed={missed}"));
+            info!("event=gap cause={} duration_ms={duration}{missed}", gap.cause);
             self.metrics.gap(gap);
         }
         self.opened_before = true;
@@ -229,6 +244,22 @@ impl Session {
             warn!("event=queue_high_utilization queue_records={records} queue_bytes={bytes} reading=paused");
         }
     }
+}
+
+/// The future's output, or the sentence of its panic, which ends it.
+async fn panics_as_errors<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let mut future = pin!(future);
+    // What it worked on is given up with it, so nothing half changed is seen later.
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic_sentence(&*panic))),
+    })
+    .await
+}
+
+fn panic_sentence(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the session panicked: {}; this is a bug, please report it", text.unwrap_or("without a message"))
 }
 
 /// Waits until stopping is asked for; answers the deadline.
@@ -330,7 +361,8 @@ impl<'a> Reader<'a> {
         match failure {
             None => End::Stopped,
             Some(failure) => {
-                self.session.down = Some(Down { began: Some(self.received.last_bytes), cause: failure.cause });
+                self.session.down =
+                    Some(Down { began: Some(self.received.last_bytes), cause: failure.cause, missed: None });
                 End::Failed(failure)
             }
         }
@@ -519,10 +551,9 @@ impl<'a> Reader<'a> {
             }
             let now = Instant::now();
             if self.stop_by.is_some_and(|by| now >= by) {
-                warn!(
-                    "event=messages_left count={} reason=\"the queue stayed full until the stop's deadline\"",
-                    batch.len()
-                );
+                let values = batch.iter().map(|record| record.value.len() as u64).sum();
+                let reason = "the queue stayed full until the stop's deadline";
+                handover::leave_behind(&self.session.config, &self.session.metrics, batch.len() as u64, values, reason);
                 return Err((Cause::ServerClose, "stopped".into()));
             }
             if let (Some(at), Some(interval)) = (self.timers.ping, self.session.config.ping_interval)
@@ -577,6 +608,24 @@ fn lost(error: std::io::Error) -> (Cause, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_with_its_message() {
+        async fn after_a_while(panic: fn()) -> u8 {
+            tokio::task::yield_now().await;
+            panic();
+            7
+        }
+        assert_eq!(panics_as_errors(after_a_while(|| ())).await, Ok(7));
+        let panics: [(fn(), &str); 2] =
+            [(|| panic!("lost the thread"), "lost the thread"), (|| panic!("{} frames", 3 + 4), "7 frames")];
+        for (panic, message) in panics {
+            let why = panics_as_errors(after_a_while(panic)).await.unwrap_err();
+            assert!(why.contains(message) && why.contains("this is a bug"), "{why}");
+        }
+        let why = panics_as_errors(after_a_while(|| std::panic::panic_any(5))).await.unwrap_err();
+        assert!(why.contains("without a message"), "{why}");
+    }
 
     fn error(kind: OpenErrorKind) -> OpenError {
         OpenError { kind, message: String::new(), retry_after: None }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant as StdInstant, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -12,14 +12,17 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::metrics::{Cause, Metrics};
+use crate::handover::{self, Found, HandedOver, Outgoing, SessionStart, Takeover};
+use crate::metrics::{Cause, Gap, Metrics};
 use crate::offset::{SourceOffset, StoredOffset};
 use crate::queue::{Popped, Queue};
-use crate::record::{Batch, epoch_ms};
+use crate::record::{Batch, Record, epoch_ms};
 use crate::session::{Down, Session};
 
 /// A line of figures in the log comes this often while records flow.
 const METRICS_LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// A session that was told to end takes this much longer for its last steps, at most.
+const LAST_STEPS: Duration = Duration::from_secs(2);
 
 /// One running feed. Dropping it ends the connection without a goodbye; [`SourceTask::stop`] is the polite way.
 pub struct SourceTask {
@@ -28,8 +31,15 @@ pub struct SourceTask {
     metrics: Arc<Metrics>,
     stop: watch::Sender<Option<Instant>>,
     session: JoinHandle<()>,
-    session_id: Arc<str>,
+    session_start: SessionStart,
+    /// What the last task left, until Kafka has it all.
+    takeover: Option<Takeover>,
+    /// How many records of it were polled.
+    taken_over: u64,
+    /// Records lost before the start, which the first connection's gap tells.
+    missed: u64,
     next_sequence: i64,
+    committed: i64,
     /// Polled and not committed: the last sequence and the time of receipt of each batch, oldest first.
     uncommitted: VecDeque<Uncommitted>,
     drained: bool,
@@ -43,7 +53,8 @@ struct Uncommitted {
 }
 
 impl SourceTask {
-    /// Starts the session on the host's runtime and returns at once; connecting happens there.
+    /// Starts the session on the host's runtime and returns; connecting happens there. A hand-over file of the last task
+    /// is read once to check it, here and now: some 100 ms for one of 128 MiB.
     ///
     /// # Errors
     /// TLS files that cannot be used; everything else was refused by [`Config::parse`].
@@ -52,9 +63,26 @@ impl SourceTask {
         let tls = config.tls.client_config().map_err(Error::fatal)?;
         let metrics = Arc::new(Metrics::new(config.queue.records, config.queue.bytes));
         let queue = Arc::new(Queue::new(config.queue, metrics.clone()));
-        let session_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
         let (stop, stopped) = watch::channel(None);
-        let down = stored.map(|stored| Down { began: stored.written_at, cause: Cause::Restart });
+        let stored_sequence = stored.as_ref().map_or(0, |stored| stored.sequence);
+        let resumed = stored_sequence.saturating_add(1);
+        let Found { takeover, session, written_at, lost } = {
+            let _in_span = info_span!("handover", connector_name = %config.name).entered();
+            handover::find(&config, stored.as_ref())
+        };
+        let session_start = session
+            .unwrap_or_else(|| SessionStart { id: uuid::Uuid::new_v4().to_string().into(), first_sequence: resumed });
+        let session_id = session_start.id.clone();
+        let next_sequence = takeover.as_ref().map_or(resumed, |file| file.last_sequence().saturating_add(1));
+        // The host knows best when it was last there; else it was when the file was written.
+        let began = stored.as_ref().and_then(|stored| stored.written_at).or(written_at);
+        let began = began.or(lost.as_ref().and_then(|lost| lost.since));
+        let missed = lost.as_ref().and_then(|lost| lost.records);
+        let down = (stored.is_some() || takeover.is_some() || lost.is_some()).then_some(Down {
+            began,
+            cause: Cause::Restart,
+            missed,
+        });
         let session = Session::new(config.clone(), tls, queue.clone(), metrics.clone(), stopped, down);
         let span = info_span!(
             "session",
@@ -63,7 +91,6 @@ impl SourceTask {
             kafka_topic = %config.topic,
             session_id = %session_id,
         );
-        let next_sequence = stored.map_or(1, |stored| stored.sequence.saturating_add(1));
         {
             let _in_span = span.enter();
             info!("event=task_starting url={} topic={}", config.endpoint, config.topic);
@@ -78,23 +105,33 @@ impl SourceTask {
             metrics,
             stop,
             session: runtime.spawn(session.run().instrument(span)),
-            session_id,
+            session_start,
+            takeover,
+            taken_over: 0,
+            missed: missed.unwrap_or_default(),
             next_sequence,
+            committed: stored_sequence,
             uncommitted: VecDeque::new(),
             drained: false,
             metrics_logged: Instant::now(),
         })
     }
 
-    /// The next records, or `None` if none came within `max_wait`. Cancel safe.
+    /// The next records, those that the last task handed over first, or `None` if none came within `max_wait`. Cancel safe.
     ///
     /// # Errors
     /// Why the session cannot go on; it comes out after all that was received.
     pub async fn poll(&mut self, max_wait: Duration) -> Result<Option<Batch>, Error> {
+        if let Some(batch) = self.take_over() {
+            return Ok(Some(batch));
+        }
         let deadline = Instant::now() + max_wait;
         loop {
             match self.queue.pop() {
-                Popped::Batch(batch) => return Ok(Some(self.give_out(batch))),
+                Popped::Batch(batch) => {
+                    let batch = self.number(batch);
+                    return Ok(Some(self.give_out(batch)));
+                }
                 Popped::End(result) => {
                     self.drained = true;
                     return result.map(|()| None);
@@ -107,13 +144,17 @@ impl SourceTask {
         }
     }
 
-    /// Kafka has every record up to and including this sequence.
-    pub fn commit(&mut self, sequence: i64) {
-        let now_ms = epoch_ms(SystemTime::now());
+    /// Kafka has every record up to and including this sequence, and said so at that moment.
+    pub fn commit(&mut self, sequence: i64, at: SystemTime) {
+        let at_ms = epoch_ms(at);
+        self.committed = self.committed.max(sequence);
+        if let Some(file) = self.takeover.take_if(|file| file.last_sequence() <= sequence) {
+            file.delivered();
+        }
         while let Some(batch) = self.uncommitted.front_mut() {
             let open = (batch.last_sequence - sequence).max(0) as u64;
             let done = batch.records.saturating_sub(open);
-            self.metrics.committed(done, now_ms.saturating_sub(batch.received_ms).max(0) as u64);
+            self.metrics.committed(done, at_ms.saturating_sub(batch.received_ms).max(0) as u64);
             batch.records -= done;
             if batch.records > 0 {
                 break;
@@ -123,7 +164,7 @@ impl SourceTask {
     }
 
     /// Begins to stop: says goodbye to the server and goes on receiving until it answers, for `grace` at most. Go on
-    /// polling until [`SourceTask::is_drained`].
+    /// polling until [`SourceTask::is_drained`], or let [`SourceTask::hand_over`] keep the rest for the next start.
     pub fn stop(&mut self, grace: Duration) {
         self.stop.send_if_modified(|by| {
             let first = by.is_none();
@@ -132,13 +173,53 @@ impl SourceTask {
         });
     }
 
+    /// After [`SourceTask::stop`]: receives until the session is over or `deadline`, and writes all that was not polled to
+    /// the hand-over file. Writing blocks; it takes as long as the disk takes. Nothing can be polled after it.
+    pub async fn hand_over(&mut self, deadline: StdInstant) -> HandedOver {
+        self.hand_over_with(std::iter::empty(), deadline).await
+    }
+
+    /// The same, with records that were polled and are not in Kafka: all of them, in the order of their sequences.
+    pub async fn hand_over_with<'a>(
+        &mut self,
+        returned: impl Iterator<Item = Record<'a>>,
+        deadline: StdInstant,
+    ) -> HandedOver {
+        let deadline = Instant::from_std(deadline);
+        self.stop.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
+        let (config, session_start) = (self.config.clone(), self.session_start.clone());
+        let mut outgoing = Outgoing::new(&config, &session_start, self.committed, self.takeover.take());
+        returned.for_each(|record| outgoing.add(&record));
+        loop {
+            match self.queue.pop() {
+                Popped::Batch(batch) => self.number(batch).iter().for_each(|record| outgoing.add(&record)),
+                Popped::End(_) => break,
+                Popped::Empty => {
+                    if timeout_at(deadline + LAST_STEPS, self.queue.filled()).await.is_err() {
+                        self.session.abort();
+                        break;
+                    }
+                }
+            }
+        }
+        self.drained = true;
+        let untold = self.untold();
+        outgoing.finish(&self.metrics, untold)
+    }
+
     /// Whether the session is over and everything it received was polled.
     pub fn is_drained(&self) -> bool {
         self.drained
     }
 
     pub fn offset(&self, sequence: i64) -> SourceOffset {
-        SourceOffset { session_id: self.session_id.clone(), sequence }
+        SourceOffset { session_id: self.session_start.id.clone(), sequence }
+    }
+
+    /// The first sequence that [`SourceTask::poll`] gives after the start. They grow by one, but for the records that a
+    /// hand-over file leaves out.
+    pub fn first_sequence(&self) -> i64 {
+        self.takeover.as_ref().map_or(self.next_sequence, Takeover::first_sequence)
     }
 
     pub fn config(&self) -> &Config {
@@ -150,9 +231,38 @@ impl SourceTask {
         self.metrics.clone()
     }
 
-    fn give_out(&mut self, mut batch: Batch) -> Batch {
+    /// The next batch of the last task's hand-over file.
+    fn take_over(&mut self) -> Option<Batch> {
+        match self.takeover.as_mut()?.next_batch() {
+            Ok(Some(batch)) => {
+                self.taken_over += batch.len() as u64;
+                self.metrics.taken_over(batch.len() as u64);
+                Some(self.give_out(batch))
+            }
+            Ok(None) => None,
+            Err(why) => {
+                // It was whole when the task started: the disk has failed since.
+                let lost = self.takeover.take()?.broken(why, self.taken_over);
+                let (ended, cause) = (SystemTime::now(), Cause::Restart);
+                self.metrics.gap(Gap { began: lost.since, ended, cause, missed: lost.records });
+                None
+            }
+        }
+    }
+
+    /// Gives the records of a batch their sequences.
+    fn number(&mut self, mut batch: Batch) -> Batch {
         batch.set_first_sequence(self.next_sequence);
         self.next_sequence += batch.len() as i64;
+        batch
+    }
+
+    /// Records whose loss no gap has told, because there was no connection yet.
+    fn untold(&mut self) -> u64 {
+        if self.metrics.snapshot().connections > 0 { 0 } else { std::mem::take(&mut self.missed) }
+    }
+
+    fn give_out(&mut self, batch: Batch) -> Batch {
         self.metrics.polled(batch.len() as u64);
         self.uncommitted.push_back(Uncommitted {
             last_sequence: batch.last_sequence(),
@@ -179,5 +289,7 @@ impl SourceTask {
 impl Drop for SourceTask {
     fn drop(&mut self) {
         self.session.abort();
+        let untold = self.untold();
+        handover::carry(&self.config, untold);
     }
 }

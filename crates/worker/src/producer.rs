@@ -7,13 +7,15 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 use tracing::{debug, error, info, warn};
 
 /// `/admin/loggers` knows it as `org.apache.kafka.clients`.
 const LOG_TARGET: &str = "librdkafka";
 /// An error of the same kind is logged no more often.
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// To give up what is in flight is a matter of librdkafka's threads, which do it at once unless the machine is busy.
+const GIVE_UP_WITHIN: Duration = Duration::from_millis(500);
 /// In the reason of an authentication that a broker neither granted nor refused, because its connection ended.
 const INTERRUPTED: &str = "handshake failed: Local:";
 
@@ -108,6 +110,16 @@ impl Producer {
         self.client.in_flight_count() == 0
     }
 
+    /// Brings nothing more to Kafka. What was acknowledged until now is in the next [`Producer::reports`]; of the rest Kafka
+    /// has at most what was on its way.
+    pub fn give_up(&self) {
+        if !self.is_idle() {
+            self.client.purge(PurgeConfig::default().queue().inflight());
+            // An error says that the time is over; what has no report then is taken as not acknowledged.
+            let _ = self.client.flush(GIVE_UP_WITHIN);
+        }
+    }
+
     fn fatal_error(&self) -> Option<String> {
         self.client.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
     }
@@ -185,6 +197,9 @@ impl ProducerContext for Context {
             // No fault of the record: to skip it, as errors.tolerance=all does, would be to lose every record.
             Err((KafkaError::MessageProduction(code), message)) if is_missing_topic(*code) => {
                 state.reports.fatal = Some(missing_topic(message.topic()));
+            }
+            // Given up by ourselves: still to be brought to Kafka, by the next start.
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {
             }
             Err((error, message)) => {
                 let value = message.payload().filter(|_| self.keep_refused).map(<[u8]>::to_vec);

@@ -6,19 +6,23 @@
 //!            OffsetStore ◀─ longest acknowledged prefix ─▶ SourceTask::commit
 //! ```
 //!
+//! Batches are kept until Kafka has acknowledged them: what it cannot take before a stop's deadline, or before the task has
+//! failed, goes back to the engine, which hands it over to the next start.
+//!
 //! The session of the engine runs on the same thread, in the same single-threaded runtime: a batch changes hands without
 //! waking anybody, and a task that is busy or broken disturbs no other.
 
 mod offsets;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::{Properties, parse_boolean};
+use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::{Metrics, Snapshot};
 use connect_websocket_engine::record::{Batch, Record, ValueKind};
 use connect_websocket_engine::task::SourceTask;
@@ -45,6 +49,9 @@ const FULL_RETRY: Duration = Duration::from_millis(1);
 const FULL_RETRY_MAX: Duration = Duration::from_millis(64);
 /// Of the time that a stop may take, this part is the closing handshake's; the rest is for Kafka.
 const CLOSING_SHARE: f64 = 0.5;
+/// And this part, up to a bound, is for handing over what Kafka did not take.
+const HANDOVER_SHARE: f64 = 0.25;
+const HANDOVER_TIME: Duration = Duration::from_secs(2);
 /// A failed task says goodbye for this long.
 const FAILED_FAREWELL: Duration = Duration::from_millis(500);
 /// It waits this long for Kafka to acknowledge what was sent, as Connect does when it closes a producer.
@@ -262,6 +269,10 @@ struct Line {
     shared: Arc<Shared>,
     /// The batch being sent, and how many of its records were.
     sending: Option<(Batch, usize)>,
+    /// Batches that the producer has taken and Kafka has not acknowledged, oldest first. The producer's own bounds are theirs.
+    unacknowledged: VecDeque<Batch>,
+    /// The record that has failed the task: it is told and counted, and not tried again.
+    refused: Option<i64>,
     full_retry: Duration,
 }
 
@@ -304,12 +315,19 @@ impl Line {
         let stored = offsets::stored(&offsets, &connector, &source_config);
         let topic = source_config.topic.clone();
         let endpoint = source_config.endpoint.clone();
-        let source = SourceTask::start(source_config, stored, &Handle::current()).map_err(|error| error.to_string())?;
+        let mut source =
+            SourceTask::start(source_config, stored, &Handle::current()).map_err(|error| error.to_string())?;
         let _ = shared.engine.set((source.metrics(), endpoint.redacted().to_owned()));
         // The feed is read already, into the queue, while Kafka is asked for the topic's limit.
         let limit = topics::largest_batch(&admin, &topic).await;
         let errors = ErrorPolicy::parse(&config);
-        let producer = Producer::new(&within(settings.settings, limit), errors.log && errors.log_messages)?;
+        let producer = match Producer::new(&within(settings.settings, limit), errors.log && errors.log_messages) {
+            Ok(producer) => producer,
+            Err(why) => {
+                source.hand_over(Instant::now() + FAILED_FAREWELL).await;
+                return Err(why);
+            }
+        };
         let offsets = TaskOffsets::new(
             offsets,
             connector.clone(),
@@ -321,7 +339,7 @@ impl Line {
         info!("event=task_started topic={topic}");
         Ok(Line {
             errors,
-            submitted: Submitted::new(stored.map_or(1, |stored| stored.sequence.saturating_add(1))),
+            submitted: Submitted::new(source.first_sequence()),
             connector,
             topic,
             source,
@@ -332,6 +350,8 @@ impl Line {
             offsets,
             shared,
             sending: None,
+            unacknowledged: VecDeque::new(),
+            refused: None,
             full_retry: FULL_RETRY,
         })
     }
@@ -370,11 +390,19 @@ impl Line {
         let Some((batch, sent)) = self.sending.take() else { return Ok(true) };
         for index in sent..batch.len() {
             let Some(record) = batch.get(index) else { break };
-            if !self.send_record(&record)? {
-                self.sending = Some((batch, index));
-                return Ok(false);
+            match self.send_record(&record) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.sending = Some((batch, index));
+                    return Ok(false);
+                }
+                Err(why) => {
+                    self.sending = Some((batch, index));
+                    return Err(why);
+                }
             }
         }
+        self.unacknowledged.push_back(batch);
         Ok(true)
     }
 
@@ -387,9 +415,9 @@ impl Line {
         let value = match self.converter.value(kind, record.value, &mut self.scratch) {
             Ok(value) => value,
             Err(why) => {
-                let sequence = self.submitted.submit();
+                self.submitted.submit(record.sequence);
                 self.refused(
-                    sequence,
+                    record.sequence,
                     "VALUE_CONVERTER",
                     self.converter.class(),
                     &why.to_string(),
@@ -398,7 +426,8 @@ impl Line {
                 return Ok(true);
             }
         };
-        let sequence = self.submitted.submit();
+        let sequence = record.sequence;
+        self.submitted.submit(sequence);
         match self.producer.send(&self.topic, value, record.timestamp_ms, sequence) {
             Ok(()) => Ok(true),
             Err(SendError::Full) => {
@@ -408,7 +437,10 @@ impl Line {
             Err(SendError::Refused(why)) => {
                 self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, Some(record.value)).map(|()| true)
             }
-            Err(SendError::Fatal(why)) => Err(format!("the Kafka producer cannot go on: {why}")),
+            Err(SendError::Fatal(why)) => {
+                self.submitted.take_back();
+                Err(format!("the Kafka producer cannot go on: {why}"))
+            }
         }
     }
 
@@ -427,8 +459,12 @@ impl Line {
         }
         counters.in_flight.store(self.submitted.in_flight() as u64, Relaxed);
         if self.submitted.committable() > self.offsets.committable() {
-            self.source.commit(self.submitted.committable());
+            self.source.commit(self.submitted.committable(), SystemTime::now());
             self.offsets.set_committable(self.submitted.committable());
+            let committable = self.submitted.committable();
+            while self.unacknowledged.front().is_some_and(|batch| batch.last_sequence() <= committable) {
+                self.unacknowledged.pop_front();
+            }
         }
         for Refused { sequence, why, value } in reports.refused {
             self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, value.as_deref())?;
@@ -463,6 +499,7 @@ impl Line {
             );
         }
         if !self.errors.tolerate {
+            self.refused.get_or_insert(sequence);
             return Err(format!("Tolerance exceeded in error handler: stage {stage}, record {sequence}: {why}"));
         }
         self.shared.counters.records_skipped.fetch_add(1, Relaxed);
@@ -470,12 +507,13 @@ impl Line {
         Ok(())
     }
 
-    /// Stop: goodbye to the server, all that was received to Kafka, offsets to the file.
+    /// Stop: goodbye to the server, all that was received to Kafka or else to the next start, offsets to the file.
     async fn drain(&mut self, by: Instant) -> Result<(), String> {
         info!("event=task_stopping");
         let left = || by.saturating_duration_since(Instant::now());
         self.source.stop(left().mul_f64(CLOSING_SHARE));
-        while !left().is_zero() && !self.is_settled() {
+        let for_handover = left().mul_f64(HANDOVER_SHARE).min(HANDOVER_TIME);
+        while left() > for_handover && !self.is_settled() {
             self.settle()?;
             let wait = self.wait().min(left());
             if self.sending.is_none() && !self.source.is_drained() {
@@ -486,24 +524,15 @@ impl Line {
             self.send()?;
         }
         self.settle()?;
+        let HandedOver { records, left_behind, .. } = self.hand_over(by).await;
         self.offsets.flush_last(left().max(Duration::from_millis(200))).await;
-        let left = self.submitted.in_flight() + self.unsent() + self.source.metrics().snapshot().queue_records;
-        report_left(left, "Kafka did not take them before the stop's deadline");
-        info!("event=task_stopped records_left={left}");
+        info!("event=task_stopped records_left={left_behind} records_handed_over={records}");
         Ok(())
     }
 
-    /// After a failure: the server hears a goodbye, and what the producer has taken still gets to Kafka.
+    /// After a failure: what the producer has taken still gets to Kafka, the rest goes to the next start. The session waits
+    /// meanwhile, and then says goodbye.
     async fn abandon(&mut self) {
-        self.source.stop(FAILED_FAREWELL);
-        let by = Instant::now() + FAILED_FAREWELL;
-        let mut left = self.unsent();
-        while !self.source.is_drained() && Instant::now() < by {
-            match self.source.poll(FAILED_FAREWELL).await {
-                Ok(batch) => left += batch.map_or(0, |batch| batch.len()),
-                Err(_) => break,
-            }
-        }
         let by = Instant::now() + FAILED_FLUSH;
         while !self.producer_failed && !self.producer.is_idle() {
             let stop_by = self.shared.wanted.borrow().stop_by;
@@ -514,14 +543,20 @@ impl Line {
             // Another refusal is counted, and changes nothing.
             let _ = self.settle();
         }
-        let _ = self.settle();
-        report_left(left + self.submitted.in_flight(), "the task has failed");
+        self.hand_over(Instant::now() + FAILED_FAREWELL).await;
         self.offsets.flush_last(Duration::from_secs(1)).await;
     }
 
-    /// How many records of the batch in hand the producer has not taken.
-    fn unsent(&self) -> usize {
-        self.sending.as_ref().map_or(0, |(batch, sent)| batch.len() - sent)
+    /// Everything that was received and that Kafka has not acknowledged, to the next start.
+    async fn hand_over(&mut self, by: Instant) -> HandedOver {
+        self.producer.give_up();
+        let _ = self.settle();
+        let sent = self.sending.iter().flat_map(|&(ref batch, sent)| batch.iter().take(sent));
+        let unsent = self.sending.iter().flat_map(|&(ref batch, sent)| batch.iter().skip(sent));
+        let submitted = self.unacknowledged.iter().flat_map(Batch::iter).chain(sent);
+        let open = submitted.filter(|record| self.submitted.is_open(record.sequence));
+        let returned = open.chain(unsent).filter(|record| self.refused != Some(record.sequence));
+        self.source.hand_over_with(returned, by).await
     }
 
     /// Whether the session is over and all that it received has its answer from Kafka.
@@ -546,13 +581,6 @@ fn within(mut settings: Vec<(String, String)>, limit: Option<u64>) -> Vec<(Strin
         }
     }
     settings
-}
-
-/// Says how many records were received and will not be in Kafka.
-fn report_left(count: usize, reason: &str) {
-    if count > 0 {
-        warn!("event=records_left count={count} reason=\"{reason}\"");
-    }
 }
 
 /// The class that Connect names in the stage KAFKA_PRODUCE.

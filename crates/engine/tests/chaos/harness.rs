@@ -1,5 +1,6 @@
 //! Runs one task as a host does, and keeps all it polled.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use connect_websocket_engine::config::Config;
@@ -34,10 +35,13 @@ pub(crate) struct Feed {
     pub(crate) error: Option<Error>,
 }
 
-/// Options with short times; `more` adds to them or replaces them.
+/// Options with short times, a name of its own and no hand-over; `more` adds to them or replaces them.
 pub(crate) fn config(url: &str, more: &[(&str, &str)]) -> Config {
+    static CONNECTORS: AtomicU64 = AtomicU64::new(0);
+    let name = format!("test-{}", CONNECTORS.fetch_add(1, Relaxed));
     let base = [
-        ("name", "test"),
+        ("name", name.as_str()),
+        ("websocket.handover.dir", ""),
         ("websocket.url", url),
         ("kafka.topic", "messages"),
         ("websocket.reconnect.interval.ms", "10"),
@@ -70,7 +74,7 @@ impl Feed {
                     timestamp_ms: record.timestamp_ms,
                     sequence: record.sequence,
                 }));
-                self.task.commit(batch.last_sequence());
+                self.task.commit(batch.last_sequence(), std::time::SystemTime::now());
             }
             Ok(None) => {}
             Err(error) => self.error = Some(error),

@@ -25,7 +25,7 @@ async fn sequences_begin_at_one_and_go_on_over_reconnects() {
 async fn a_stored_offset_is_continued_and_the_restart_is_a_gap_from_when_it_was_written() {
     let server = Server::start(Script::every(Play::accept().send(Messages::count(2)))).unwrap();
     let written_at = SystemTime::now() - Duration::from_secs(90);
-    let stored = StoredOffset { sequence: 41, written_at: Some(written_at) };
+    let stored = StoredOffset { sequence: 41, session_id: None, written_at: Some(written_at) };
     let mut feed = Feed::resume(server.url(), &[], Some(stored));
     feed.until_records(2).await;
     assert_eq!(feed.records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [42, 43]);
@@ -38,7 +38,7 @@ async fn a_stored_offset_is_continued_and_the_restart_is_a_gap_from_when_it_was_
 #[tokio::test]
 async fn a_restart_whose_begin_is_unknown_is_a_gap_without_duration() {
     let server = Server::start(Script::every(Play::accept().send(Messages::count(1)))).unwrap();
-    let stored = StoredOffset { sequence: i64::MAX - 5, written_at: None };
+    let stored = StoredOffset { sequence: i64::MAX - 5, session_id: None, written_at: None };
     let mut feed = Feed::resume(server.url(), &[], Some(stored));
     feed.until_records(1).await;
     let now = feed.snapshot();
@@ -49,7 +49,7 @@ async fn a_restart_whose_begin_is_unknown_is_a_gap_without_duration() {
 #[tokio::test]
 async fn a_restart_into_an_outage_is_one_gap_whose_cause_stays_restart() {
     let server = Server::start(Script::plays([Play::reject(503), Play::accept().send(Messages::count(1))])).unwrap();
-    let stored = StoredOffset { sequence: 1, written_at: Some(SystemTime::now()) };
+    let stored = StoredOffset { sequence: 1, session_id: None, written_at: Some(SystemTime::now()) };
     let mut feed = Feed::resume(server.url(), &[], Some(stored));
     feed.until_records(1).await;
     assert_eq!(feed.snapshot().gap_counts, [(Cause::Restart, 1)]);

@@ -1,6 +1,7 @@
 //! The engine from outside: a task as a host runs it, against a server that misbehaves in every way a real one can.
 
 mod compression;
+mod handover;
 mod handshake;
 mod harness;
 mod hostile;

@@ -32,19 +32,24 @@ pub(super) struct TaskOffsets {
 pub(super) fn stored(store: &OffsetStore, connector: &str, config: &Config) -> Option<StoredOffset> {
     let ours = partition(config.endpoint.redacted());
     let theirs = partition(config.configured_url.reveal());
-    let sequence = |partition: &JsonObject| store.get(connector, partition)?.get(SEQUENCE)?.as_i64();
-    let mut found = sequence(&ours);
+    let read = |partition: &JsonObject| {
+        let offset = store.get(connector, partition)?;
+        let session_id = offset.get(SESSION_ID).and_then(|id| id.as_str()).map(Arc::from);
+        Some(StoredOffset { sequence: offset.get(SEQUENCE)?.as_i64()?, session_id, written_at: store.written_at() })
+    };
+    let mut found = read(&ours);
     if theirs != ours
         && let Some(offset) = store.get(connector, &theirs)
     {
-        if sequence(&theirs) > found {
-            found = sequence(&theirs);
+        let moved = read(&theirs);
+        if moved.as_ref().map(|moved| moved.sequence) > found.as_ref().map(|found| found.sequence) {
+            found = moved;
             store.set(connector, &ours, Some(&offset));
         }
         store.remove(connector, &theirs);
         info!("event=offset_moved reason=\"its source partition held a secret\"");
     }
-    found.map(|sequence| StoredOffset { sequence, written_at: store.written_at() })
+    found
 }
 
 /// The source partition of a URL.

@@ -1,0 +1,306 @@
+//! Records over a restart: what a task received and its host could not give to Kafka goes to a file when it stops, and is
+//! emitted first when it starts again on this machine.
+//!
+//! What is guaranteed is *at least once*: a record is in the file, or given to the host, or counted as left behind. A file
+//! is removed when Kafka has all of it; records that Kafka has already, by the stored offset, are not emitted again. What
+//! the host was given of an older file and did not commit stays in the file.
+
+mod forgotten;
+mod format;
+mod outgoing;
+mod place;
+
+use std::fs::File;
+use std::io::{BufReader, Seek as _};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tracing::{info, warn};
+
+use crate::config::{Config, TASK_NUMBER};
+use crate::metrics::Metrics;
+use crate::offset::StoredOffset;
+use crate::record::Batch;
+use forgotten::Loss;
+use format::{Footer, Reader};
+pub(crate) use outgoing::Outgoing;
+use place::Place;
+
+/// A batch from a file has no more than this, or one record.
+const BATCH_BYTES: usize = 256 << 10;
+const BATCH_RECORDS: usize = 4096;
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// What became of the records that a task had not given to its host when it stopped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandedOver {
+    /// Records in the file, for the next start.
+    pub records: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
+    /// Records that are lost, and counted as missed by the next start.
+    pub left_behind: u64,
+}
+
+/// What a start finds.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Records to be emitted first.
+    pub(crate) takeover: Option<Takeover>,
+    /// The session that the file's records belong to, also if Kafka has them all.
+    pub(crate) session: Option<SessionStart>,
+    pub(crate) written_at: Option<SystemTime>,
+    pub(crate) lost: Option<Lost>,
+}
+
+/// A session id, and the sequence of the first record that was given out under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SessionStart {
+    pub(crate) id: Arc<str>,
+    pub(crate) first_sequence: i64,
+}
+
+/// Records that were received before and will never be emitted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// `None` if nobody knows.
+    pub(crate) records: Option<u64>,
+    pub(crate) since: Option<SystemTime>,
+}
+
+impl Lost {
+    fn and(self, other: Lost) -> Lost {
+        Lost {
+            records: self.records.zip(other.records).map(|(a, b)| a.saturating_add(b)),
+            since: [self.since, other.since].into_iter().flatten().min(),
+        }
+    }
+}
+
+/// Looks for what the last task of this connector left. Whatever is wrong with it is logged and counted, and no reason not
+/// to start.
+pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
+    let mut found = Found::default();
+    let forgotten = forgotten::take(&config.name);
+    let mut lost: Vec<Lost> =
+        forgotten.map(|loss| Lost { records: Some(loss.records), since: Some(loss.since) }).into_iter().collect();
+    if let Some(place) = place(config) {
+        match Takeover::open(place.clone(), config, stored) {
+            Ok(None) => {}
+            Ok(Some(takeover)) => {
+                let age = SystemTime::now().duration_since(takeover.written_at).unwrap_or_default();
+                let (records, bytes) = (takeover.records, takeover.bytes);
+                info!("event=handover_found records={records} bytes={bytes} age_ms={}", age.as_millis());
+                if takeover.left_behind > 0 {
+                    lost.push(Lost { records: Some(takeover.left_behind), since: Some(takeover.written_at) });
+                }
+                found.session = Some(takeover.session.clone());
+                found.written_at = Some(takeover.written_at);
+                if records == 0 {
+                    takeover.delivered();
+                } else {
+                    found.takeover = Some(takeover);
+                }
+            }
+            Err(refused) => {
+                refused.log();
+                lost.push(Lost { records: refused.records, since: refused.written_at });
+                if let Err(why) = place.remove() {
+                    warn!("event=handover_not_removed reason=\"{why}\"");
+                }
+            }
+        }
+    }
+    found.lost = lost.into_iter().reduce(Lost::and);
+    found
+}
+
+/// Counts records that are lost without a file; the next start of this connector in this process tells.
+pub(crate) fn leave_behind(config: &Config, metrics: &Metrics, records: u64, bytes: u64, reason: &str) {
+    log_left(records, bytes, reason);
+    metrics.left_behind(records);
+    carry(config, records);
+}
+
+/// Keeps the count of a loss that no gap has told yet for the next start in this process.
+pub(crate) fn carry(config: &Config, records: u64) {
+    if records > 0 {
+        forgotten::remember(&config.name, Loss { records, since: SystemTime::now() });
+    }
+}
+
+fn log_left(records: u64, bytes: u64, reason: &str) {
+    warn!("event=records_left records={records} bytes={bytes} reason=\"{reason}\"");
+}
+
+fn place(config: &Config) -> Option<Place> {
+    config.handover.as_ref().map(|handover| Place::new(&handover.directory, &config.name, TASK_NUMBER))
+}
+
+/// A file that is not taken over.
+#[derive(Debug)]
+struct Refused {
+    reason: String,
+    records: Option<u64>,
+    written_at: Option<SystemTime>,
+}
+
+impl Refused {
+    fn log(&self) {
+        let records = self.records.map(|records| format!(" records={records}")).unwrap_or_default();
+        warn!("event=handover_refused reason=\"{}\"{records}", self.reason);
+    }
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Refused {
+        Refused { reason, records: None, written_at: None }
+    }
+}
+
+/// A whole file of ours, read batch by batch.
+pub(crate) struct Takeover {
+    place: Place,
+    file: File,
+    reader: Reader<BufReader<File>>,
+    /// Records up to this sequence are passed over: Kafka has them.
+    after: i64,
+    /// A record that did not fit the batch before, its value in `value`.
+    held: Option<format::Entry>,
+    value: Vec<u8>,
+    ended: bool,
+    session: SessionStart,
+    first_sequence: i64,
+    last_sequence: i64,
+    /// How many records are to be emitted, and the bytes of their values.
+    records: u64,
+    bytes: u64,
+    left_behind: u64,
+    written_at: SystemTime,
+}
+
+impl Takeover {
+    /// Checks the whole file before anything of it is believed.
+    fn open(place: Place, config: &Config, stored: Option<&StoredOffset>) -> Result<Option<Takeover>, Refused> {
+        let Some(file) = place.open()? else { return Ok(None) };
+        let after = stored.map_or(0, |stored| stored.sequence);
+        let mut reader = read_from_start(&file)?;
+        let (mut value, mut pending, mut bytes, mut first_sequence) = (Vec::new(), 0, 0, None);
+        while let Some(entry) = reader.next(&mut value)? {
+            if entry.sequence > after {
+                pending += 1;
+                bytes += value.len() as u64;
+                first_sequence.get_or_insert(entry.sequence);
+            }
+        }
+        let header = reader.header();
+        let Footer { records, left_behind, written_at_ms } = reader.footer().unwrap_or_default();
+        let written_at =
+            SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(written_at_ms).unwrap_or_default());
+        let refuse = |reason: String, records: u64| Refused {
+            reason,
+            records: Some(records.saturating_add(left_behind)),
+            written_at: Some(written_at),
+        };
+        if header.connector != config.name || header.partition != config.endpoint.redacted() {
+            return Err(refuse("it is of another connector or URL".into(), records));
+        }
+        let same_session = stored.and_then(|stored| stored.session_id.as_deref()) == Some(header.session_id.as_str());
+        if !same_session && header.first_sequence != after.saturating_add(1) {
+            return Err(refuse("it does not continue the stored offset".into(), records));
+        }
+        let most = config.handover.as_ref().map_or(0, |handover| handover.max_bytes);
+        if length(&file)? > most {
+            return Err(refuse(format!("it is larger than websocket.handover.max.bytes = {most}"), pending));
+        }
+        let session = SessionStart { id: header.session_id.as_str().into(), first_sequence: header.first_sequence };
+        Ok(Some(Takeover {
+            place,
+            after,
+            held: None,
+            value: Vec::new(),
+            ended: false,
+            session,
+            first_sequence: first_sequence.unwrap_or(after),
+            last_sequence: reader.last_sequence().unwrap_or(after),
+            records: pending,
+            bytes,
+            left_behind,
+            written_at,
+            reader: read_from_start(&file)?,
+            file,
+        }))
+    }
+
+    /// The next records, with their sequences; `None` once all were given.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, String> {
+        let mut batch = Batch::default();
+        while !self.ended {
+            let entry = match self.held.take() {
+                Some(entry) => entry,
+                None => match self.reader.next(&mut self.value)? {
+                    Some(entry) if entry.sequence <= self.after => continue,
+                    Some(entry) => entry,
+                    None => {
+                        self.ended = true;
+                        self.value = Vec::new();
+                        break;
+                    }
+                },
+            };
+            let full = batch.len() == BATCH_RECORDS || batch.bytes() + self.value.len() > BATCH_BYTES;
+            if batch.is_empty() {
+                batch.set_first_sequence(entry.sequence);
+            } else if full || entry.sequence != batch.last_sequence() + 1 {
+                self.held = Some(entry);
+                break;
+            }
+            batch.push(entry.kind, &self.value, entry.timestamp_ms);
+        }
+        Ok(Some(batch).filter(|batch| !batch.is_empty()))
+    }
+
+    pub(crate) fn first_sequence(&self) -> i64 {
+        self.first_sequence
+    }
+
+    pub(crate) fn last_sequence(&self) -> i64 {
+        self.last_sequence
+    }
+
+    /// Kafka has all of it.
+    pub(crate) fn delivered(self) {
+        match self.place.remove() {
+            Ok(()) => info!("event=handover_delivered records={}", self.records),
+            // Nothing is emitted twice for it: the stored offset tells the next start that Kafka has the records.
+            Err(why) => warn!("event=handover_not_removed reason=\"{why}\""),
+        }
+    }
+
+    /// The file has become unreadable after `given` of its records; what of them is lost.
+    pub(crate) fn broken(self, why: String, given: u64) -> Lost {
+        let records = Some(self.records.saturating_sub(given));
+        let refused = Refused { reason: why, records, written_at: Some(self.written_at) };
+        refused.log();
+        let _ = self.place.remove();
+        Lost { records, since: refused.written_at }
+    }
+
+    /// Begins anew, behind this sequence.
+    fn rewind(&mut self, after: i64) -> Result<(), String> {
+        self.reader = read_from_start(&self.file)?;
+        (self.after, self.held, self.ended) = (self.after.max(after), None, false);
+        Ok(())
+    }
+}
+
+fn read_from_start(file: &File) -> Result<Reader<BufReader<File>>, String> {
+    let unreadable = |error| format!("it cannot be read: {error}");
+    let mut own = file.try_clone().map_err(unreadable)?;
+    own.rewind().map_err(unreadable)?;
+    Reader::new(BufReader::with_capacity(BUFFER_BYTES, own), length(file)?)
+}
+
+fn length(file: &File) -> Result<u64, String> {
+    file.metadata().map(|metadata| metadata.len()).map_err(|error| format!("it cannot be read: {error}"))
+}

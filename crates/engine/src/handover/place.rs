@@ -1,0 +1,221 @@
+//! Where a task's hand-over file is, and who may have put it there. The directory may be under the system's temporary one,
+//! where anybody can plant things: one that is not ours alone is not used, and no link is followed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use sha1::{Digest as _, Sha1};
+
+/// Longer names are cut, and told apart by a hash.
+const NAME_MAX: usize = 140;
+const NAME_KEPT: usize = 90;
+
+/// The hand-over file of one task.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    directory: PathBuf,
+    file: PathBuf,
+    /// What is being written, until it is whole.
+    unfinished: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(directory: &Path, connector: &str, task: u32) -> Place {
+        let name = file_name(connector, task);
+        Place {
+            directory: directory.to_owned(),
+            file: directory.join(&name),
+            unfinished: directory.join(format!("{name}.tmp")),
+        }
+    }
+
+    /// The file, if there is one.
+    pub(super) fn open(&self) -> Result<Option<File>, String> {
+        let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        if fs::symlink_metadata(&self.file).is_err_and(|error| absent.contains(&error.kind())) {
+            return Ok(None);
+        }
+        self.check_directory()?;
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(&self.file);
+        let file = opened.map_err(|error| format!("it cannot be opened: {error}"))?;
+        let metadata = file.metadata().map_err(|error| format!("it cannot be read: {error}"))?;
+        if !metadata.is_file() || metadata.uid() != our_user() {
+            return Err("it is no file of ours".into());
+        }
+        Ok(Some(file))
+    }
+
+    /// A new file beside the one in force, in a directory that is made if need be.
+    pub(super) fn create(&self) -> Result<File, String> {
+        let directory = self.directory.display();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .map_err(|error| format!("the directory {directory} cannot be made: {error}"))?;
+        self.check_directory()?;
+        // Left by a process that died while it wrote.
+        let _ = fs::remove_file(&self.unfinished);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.unfinished)
+            .map_err(|error| format!("no file can be made in the directory {directory}: {error}"))
+    }
+
+    /// Puts what [`Place::create`] made in force; after a loss of power too.
+    pub(super) fn put_in_force(&self, file: &File) -> io::Result<()> {
+        file.sync_all()?;
+        fs::rename(&self.unfinished, &self.file)?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    /// Removes what [`Place::create`] made.
+    pub(super) fn discard(&self) {
+        let _ = fs::remove_file(&self.unfinished);
+    }
+
+    /// Removes the file in force, if the directory is ours.
+    pub(super) fn remove(&self) -> Result<(), String> {
+        self.check_directory()?;
+        match fs::remove_file(&self.file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("it cannot be removed: {error}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_directory(&self) -> Result<(), String> {
+        let directory = self.directory.display();
+        let metadata =
+            fs::symlink_metadata(&self.directory).map_err(|error| format!("the directory {directory}: {error}"))?;
+        let why = if !metadata.is_dir() {
+            "is no directory (a link is not followed)"
+        } else if metadata.uid() != our_user() {
+            "belongs to another user"
+        } else if metadata.permissions().mode() & 0o022 != 0 {
+            "can be written by other users"
+        } else {
+            return Ok(());
+        };
+        Err(format!("{directory} {why}; give websocket.handover.dir a directory that is the worker's alone"))
+    }
+}
+
+fn our_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Different for every connector and task, on file systems without capital letters too; without a part that means anything
+/// to a file system.
+fn file_name(connector: &str, task: u32) -> String {
+    let mut name = String::new();
+    for byte in connector.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(byte.into()),
+            _ => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    if name.len() > NAME_MAX {
+        name.truncate(NAME_KEPT);
+        name.push('~');
+        Sha1::digest(connector).iter().for_each(|byte| name.push_str(&format!("{byte:02x}")));
+    }
+    format!("{name}-{task}.handover")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn write(place: &Place, text: &str) -> Result<(), String> {
+        let mut file = place.create()?;
+        file.write_all(text.as_bytes()).unwrap();
+        place.put_in_force(&file).unwrap();
+        Ok(())
+    }
+
+    fn read(place: &Place) -> Result<Option<String>, String> {
+        let mut text = String::new();
+        Ok(place.open()?.map(|mut file| file.read_to_string(&mut text).map(|_| text).unwrap()))
+    }
+
+    #[test]
+    fn every_connector_has_a_safe_name_of_its_own() {
+        let long = "x".repeat(5000);
+        let (long_a, long_b) = (format!("{long}a"), format!("{long}b"));
+        let names =
+            ["", ".", "..", "../../etc/passwd", "a", "A", "%41", "a-0", "ä", "\u{1f600}", "a/b", "a%2fb", "a\0b"];
+        let names = names.into_iter().chain([long_a.as_str(), long_b.as_str()]);
+        let files: Vec<String> = names.flat_map(|name| [file_name(name, 0), file_name(name, 10)]).collect();
+        for file in &files {
+            assert!(file.len() <= 200 && !file.starts_with('.'), "{file}");
+            assert!(file.bytes().all(|b| b.is_ascii_graphic() && !b"/\\:".contains(&b) && !b.is_ascii_uppercase()));
+        }
+        assert_eq!(files.iter().collect::<HashSet<_>>().len(), files.len());
+        assert_eq!(file_name("trades-eu_1", 0), "trades-eu_1-0.handover");
+    }
+
+    #[test]
+    fn directory_and_file_are_ours_alone_and_nothing_unfinished_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let place = Place::new(&temp.path().join("a/b"), "trades", 0);
+        assert_eq!(read(&place), Ok(None));
+        write(&place, "one").unwrap();
+        write(&place, "two").unwrap();
+        assert_eq!(read(&place), Ok(Some("two".into())));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&temp.path().join("a/b")), mode(&place.file)), (0o700, 0o600));
+        assert_eq!(fs::read_dir(temp.path().join("a/b")).unwrap().count(), 1);
+        place.remove().unwrap();
+        place.remove().unwrap();
+        assert_eq!(read(&place), Ok(None));
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_or_a_link_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let (open, link) = (temp.path().join("open"), temp.path().join("link"));
+        fs::create_dir(&open).unwrap();
+        write(&Place::new(&open, "trades", 0), "planted").unwrap();
+        symlink(&open, &link).unwrap();
+        let linked = Place::new(&link, "trades", 0);
+        assert!(linked.create().unwrap_err().contains("a link is not followed"));
+        assert!(read(&linked).unwrap_err().contains("a link is not followed"));
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        let place = Place::new(&open, "trades", 0);
+        for refused in [place.create().map(drop), place.open().map(drop), place.remove()] {
+            let why = refused.unwrap_err();
+            assert!(why.contains("can be written by other users") && why.contains("websocket.handover.dir"), "{why}");
+        }
+        assert!(place.file.exists(), "what may be another's is left alone");
+    }
+
+    #[test]
+    fn a_planted_link_or_pipe_is_neither_read_nor_written_through() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = temp.path().join("d");
+        let place = Place::new(&directory, "trades", 0);
+        write(&place, "ours").unwrap();
+        let target = temp.path().join("target");
+        fs::write(&target, "precious").unwrap();
+        place.remove().unwrap();
+        symlink(&target, &place.file).unwrap();
+        symlink(&target, &place.unfinished).unwrap();
+        assert!(read(&place).unwrap_err().contains("cannot be opened"));
+        write(&place, "new").unwrap();
+        assert_eq!(read(&place), Ok(Some("new".into())));
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        fs::remove_file(&place.file).unwrap();
+        fs::create_dir(&place.file).unwrap();
+        assert!(read(&place).unwrap_err().contains("no file of ours"));
+    }
+}
