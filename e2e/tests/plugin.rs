@@ -203,8 +203,7 @@ fn transformations_predicates_and_topic_creation_are_connects_own() {
 fn record_that_a_converter_refuses_fails_the_task_or_is_skipped_as_errors_tolerance_says() {
     let feed = serve(Play::accept().send_text("text").step(Step::SendBinary { base64: BASE64.encode(b"bytes") }));
     let strict = [("value.converter", "org.apache.kafka.connect.converters.ByteArrayConverter")];
-    connect().put_connector("strict", &source_config(feed.url(), "strict", &strict));
-    connect().wait_state("strict", "RUNNING");
+    connect().rest().put_json("/connectors/strict/config", &source_config(feed.url(), "strict", &strict));
     wait_until("the task to fail", WITHIN, || {
         let status = connect().rest().get("/connectors/strict/status").json();
         let task = status["tasks"][0].clone();

@@ -100,6 +100,7 @@ pub struct Metrics {
     reconnects: [AtomicU64; Cause::ALL.len()],
     gap_counts: [AtomicU64; Cause::ALL.len()],
     gap_ms: AtomicU64,
+    gap_missed: AtomicU64,
     gaps: Mutex<VecDeque<Gap>>,
     queue_records: AtomicUsize,
     queue_bytes: AtomicUsize,
@@ -138,6 +139,8 @@ pub struct Snapshot {
     pub gap_counts: Vec<(Cause, u64)>,
     /// The sum of all gaps whose begin is known.
     pub gap_duration: Duration,
+    /// Messages missing in gaps, where the number is known.
+    pub gap_missed: u64,
     /// The latest gaps, oldest first.
     pub gaps: Vec<Gap>,
     pub queue_records: usize,
@@ -180,6 +183,7 @@ impl Metrics {
             reconnects: std::array::from_fn(|_| AtomicU64::default()),
             gap_counts: std::array::from_fn(|_| AtomicU64::default()),
             gap_ms: AtomicU64::default(),
+            gap_missed: AtomicU64::default(),
             gaps: Mutex::default(),
             queue_records: AtomicUsize::default(),
             queue_bytes: AtomicUsize::default(),
@@ -214,6 +218,7 @@ impl Metrics {
             reconnects: by_cause(&self.reconnects),
             gap_counts: by_cause(&self.gap_counts),
             gap_duration: Duration::from_millis(self.gap_ms.load(Relaxed)),
+            gap_missed: self.gap_missed.load(Relaxed),
             gaps: self.gaps.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
             queue_records: self.queue_records.load(Relaxed),
             queue_bytes: self.queue_bytes.load(Relaxed),
@@ -300,6 +305,7 @@ impl Metrics {
     pub(crate) fn gap(&self, gap: Gap) {
         self.gap_counts[gap.cause as usize].fetch_add(1, Relaxed);
         self.gap_ms.fetch_add(gap.duration().map_or(0, |duration| duration.as_millis() as u64), Relaxed);
+        self.gap_missed.fetch_add(gap.missed.unwrap_or_default(), Relaxed);
         let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
         if gaps.len() == GAPS_KEPT {
             gaps.pop_front();
@@ -321,7 +327,7 @@ mod tests {
                 began: Some(began),
                 ended: began + Duration::from_millis(10),
                 cause: Cause::ServerClose,
-                missed: None,
+                missed: Some(2),
             };
             metrics.gap(gap);
         }
@@ -329,6 +335,7 @@ mod tests {
         assert_eq!(snapshot.gaps.len(), GAPS_KEPT);
         assert_eq!(snapshot.gap_counts, [(Cause::ServerClose, 105)]);
         assert_eq!(snapshot.gap_duration, Duration::from_millis(1050));
+        assert_eq!(snapshot.gap_missed, 210);
     }
 
     #[test]

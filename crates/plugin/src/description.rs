@@ -122,6 +122,16 @@ const FIGURES: &[Figure] = &[
         meaning: "binary messages skipped by websocket.frame.binary=skip",
         value: |s| s.binary_skipped as i64,
     },
+    Figure {
+        name: "RecordsTakenOver",
+        meaning: "records that the task before received and this one emitted",
+        value: |s| s.records_taken_over as i64,
+    },
+    Figure {
+        name: "MessagesMissed",
+        meaning: "messages that are known to be missing, of all gaps where that is known",
+        value: |s| s.gap_missed as i64,
+    },
     Figure { name: "ConnectionsOpened", meaning: "connections that were opened", value: |s| s.connections as i64 },
     Figure {
         name: "ConnectedSinceMillis",

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
+use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::offset::StoredOffset;
 use jni::errors::Error as JniError;
 use jni::objects::{JByteArray, JByteBuffer, JClass, JLongArray};
@@ -108,8 +109,12 @@ pub fn start<'l>(
 ) -> jlong {
     env.with_env(|env| {
         let config = Config::parse(&properties(env, &config)?).map_err(Failure::config)?;
-        let _session = strings::decode(&env.convert_byte_array(&stored_session)?);
-        let stored = (stored_sequence >= 0).then_some(StoredOffset { sequence: stored_sequence, written_at: None });
+        let session = strings::decode(&env.convert_byte_array(&stored_session)?).into_iter().next().flatten();
+        let stored = (stored_sequence >= 0).then(|| StoredOffset {
+            sequence: stored_sequence,
+            session_id: session.map(Into::into),
+            written_at: None,
+        });
         Ok(task::start(config, stored)?)
     })
     .resolve::<Throw>()
@@ -139,7 +144,7 @@ pub fn poll<'l>(
         // SAFETY: Java holds a reference to the buffer during the call, so its memory stays; it is `capacity` bytes long, and
         // nobody else reads or writes it meanwhile: each task has a buffer of its own, used by the one thread that polls.
         let buffer = unsafe { std::slice::from_raw_parts_mut(start, capacity) };
-        let committed = (committed >= 0).then(|| (committed, epoch(committed_at_ms)));
+        let committed = committed_until(committed, committed_at_ms);
         let polled = task::get(handle).map(|task| task.poll(buffer, committed)).transpose()?;
         Ok(match polled {
             None => CLOSED,
@@ -170,8 +175,20 @@ pub fn figures<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
-pub fn stop<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -> JLongArray<'l> {
-    env.with_env(|env| longs(env, &task::get(handle).map_or([0; 2], |task| task.stop()))).resolve::<Throw>()
+pub fn stop<'l>(
+    mut env: EnvUnowned<'l>,
+    _class: JClass<'l>,
+    handle: jlong,
+    committed: jlong,
+    committed_at_ms: jlong,
+) -> JLongArray<'l> {
+    env.with_env(|env| {
+        let committed = committed_until(committed, committed_at_ms);
+        let HandedOver { records, left_behind, .. } =
+            task::get(handle).map(|task| task.stop(committed)).unwrap_or_default();
+        longs(env, &[records as i64, left_behind as i64])
+    })
+    .resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
@@ -205,6 +222,8 @@ fn properties(env: &mut Env<'_>, config: &JByteArray<'_>) -> Result<Properties, 
     Ok(properties)
 }
 
-fn epoch(millis: jlong) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+/// Kafka has all up to this sequence, since then; a negative sequence is none.
+fn committed_until(sequence: jlong, at_ms: jlong) -> Option<(i64, SystemTime)> {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at_ms).unwrap_or_default());
+    (sequence >= 0).then_some((sequence, at))
 }

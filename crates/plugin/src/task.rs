@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::error::Error;
+use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::Metrics;
 use connect_websocket_engine::offset::StoredOffset;
 use connect_websocket_engine::record::Batch;
 use connect_websocket_engine::task::SourceTask;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
-use tracing::{Span, warn};
+use tracing::Span;
 
 use crate::{batch, log};
 
@@ -48,6 +49,15 @@ struct Source {
     task: SourceTask,
     /// Polled, and larger than the buffer that was given.
     too_large: Option<Batch>,
+}
+
+impl Source {
+    /// Kafka has all up to this sequence, since then.
+    fn commit(&mut self, committed: Option<(i64, SystemTime)>) {
+        if let Some((sequence, at)) = committed {
+            self.task.commit(sequence, at);
+        }
+    }
 }
 
 /// What a poll found.
@@ -137,9 +147,7 @@ impl Task {
         let _in_span = self.span.enter();
         #[cfg(debug_assertions)]
         panic_if_asked(&source.task.config().name);
-        if let Some((sequence, _at)) = committed {
-            source.task.commit(sequence);
-        }
+        source.commit(committed);
         let batch = match source.too_large.take() {
             Some(batch) => Some(batch),
             None => self.runtime.block_on(source.task.poll(POLL_WAIT))?,
@@ -156,22 +164,16 @@ impl Task {
         Ok(Polled::Records(batch.len()))
     }
 
-    /// Closes the connection and keeps what Connect can no longer take; answers how many records were kept and lost.
-    pub(crate) fn stop(&self) -> [i64; 2] {
+    /// Closes the connection and keeps what Connect can no longer take for the next start.
+    pub(crate) fn stop(&self, committed: Option<(i64, SystemTime)>) -> HandedOver {
         let mut source = lock(&self.source);
         let _in_span = self.span.enter();
+        source.commit(committed);
+        let source = &mut *source;
+        let too_large = source.too_large.take();
+        let returned = too_large.iter().flat_map(Batch::iter);
         source.task.stop(CLOSING);
-        let mut left = source.too_large.take().map_or(0, |batch| batch.len());
-        let deadline = std::time::Instant::now() + STOP_WITHIN;
-        while !source.task.is_drained() && std::time::Instant::now() < deadline {
-            if let Ok(Some(batch)) = self.runtime.block_on(source.task.poll(Duration::from_millis(100))) {
-                left += batch.len();
-            }
-        }
-        if left > 0 {
-            warn!("event=records_left records={left}");
-        }
-        [0, left as i64]
+        self.runtime.block_on(source.task.hand_over_with(returned, Instant::now() + STOP_WITHIN))
     }
 
     pub(crate) fn metrics(&self) -> Arc<Metrics> {

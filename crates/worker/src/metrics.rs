@@ -136,11 +136,17 @@ fn mbean(page: &mut Page, tasks: &[Task<'_>], now_ms: i64) {
 }
 
 fn ours(page: &mut Page, tasks: &[Task<'_>], now_ms: i64) {
-    let families: [(&str, &str, &str, Value<'_>); 10] = [
+    let families: [(&str, &str, &str, Value<'_>); 12] = [
         ("messages_received_total", "counter", "Messages received.", &|t| t.metrics.engine.messages_received as f64),
         ("received_bytes_total", "counter", "Bytes of messages received.", &|t| t.metrics.engine.bytes_received as f64),
         ("records_committed_total", "counter", "Records whose offset may be committed.", &|t| {
             t.metrics.engine.records_committed as f64
+        }),
+        ("records_taken_over_total", "counter", "Records that the task before received and this one emitted.", &|t| {
+            t.metrics.engine.records_taken_over as f64
+        }),
+        ("gap_missed_messages_total", "counter", "Messages missing in gaps, where the number is known.", &|t| {
+            t.metrics.engine.gap_missed as f64
         }),
         ("connections_total", "counter", "Connections opened.", &|t| t.metrics.engine.connections as f64),
         ("connected", "gauge", "Whether the connection is open.", &|t| {

@@ -49,9 +49,9 @@ final class NativeTask {
         return figures(handle);
     }
 
-    /** Closes the connection; how many records were kept for the next start, and how many not. */
-    long[] stop() {
-        return stop(handle);
+    /** Closes the connection; how many records were kept for the next start, and how many are lost. */
+    long[] stop(long committed, long committedAt) {
+        return stop(handle, committed, committedAt);
     }
 
     void close() {
@@ -68,7 +68,7 @@ final class NativeTask {
 
     private static native long[] figures(long handle);
 
-    private static native long[] stop(long handle);
+    private static native long[] stop(long handle, long committed, long committedAtMs);
 
     private static native void close(long handle);
 }

@@ -98,11 +98,11 @@ public class WebSocketSourceTask extends SourceTask {
     public void stop() {
         if (task != null) {
             log.info("event=task_stopping");
-            task.stop();
+            long[] kept = task.stop(committed, committedAt);
             writeLogLines();
             mbeans.unregister();
             task.close();
-            log.info("event=task_stopped");
+            log.info("event=task_stopped records_kept={} records_lost={}", kept[0], kept[1]);
         }
         List.of("connector_name", "websocket_url", "kafka_topic", "session_id").forEach(MDC::remove);
     }
