@@ -98,7 +98,7 @@ main() {
   build "${platforms[@]}"
   notices
 
-  mvn -q -B -f crates/plugin/java/pom.xml -Drevision="$version" package </dev/null
+  mvn -q -B -Dstyle.color=never -f crates/plugin/java/pom.xml -Drevision="$version" package </dev/null
   jar=plugin-path/kafka-connect-websocket/kafka-connect-websocket-$version.jar
   mkdir -p "$home/$(dirname "$jar")"
   cp "$home/java/kafka-connect-websocket-$version.jar" "$home/$jar"
