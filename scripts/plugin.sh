@@ -11,14 +11,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 all="linux-x86_64 linux-x86_64-musl linux-aarch64 linux-aarch64-musl"
-platforms=${PLUGIN_TARGETS:-$all}
-
-# zig is the C compiler and linker for every platform: it brings both C libraries, and glibc's in every version.
-ZIG=0.15.2
-ZIGBUILD=0.24.1
 # The oldest glibc to run on: that of RHEL 7, and the oldest that Rust supports.
-GLIBC=2.17
-
+glibc=2.17
 home=$PWD/target/plugin
 library=libconnect_websocket_plugin.so
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -27,23 +21,12 @@ export SOURCE_DATE_EPOCH=1767225600 # 2026-01-01
 
 say() { echo "plugin: $*"; }
 
-# A virtual environment with zig and cargo-zigbuild.
-tools() {
-  local wanted="ziglang==$ZIG cargo-zigbuild==$ZIGBUILD"
-  [ "$(cat "$home/tools/complete" 2>/dev/null)" != "$wanted" ] || return 0
-  say "installing $wanted"
-  rm -rf "$home/tools"
-  python3 -m venv "$home/tools"
-  # shellcheck disable=SC2086
-  "$home/tools/bin/pip" install -q --disable-pip-version-check --only-binary :all: $wanted </dev/null
-  echo "$wanted" >"$home/tools/complete"
-}
-
 # The Rust target of a platform.
 triple() {
+  local arch=${1#linux-}
   case $1 in
-    linux-x86_64 | linux-aarch64) echo "${1#linux-}-unknown-linux-gnu" ;;
-    linux-x86_64-musl | linux-aarch64-musl) local arch=${1#linux-}; echo "${arch%-musl}-unknown-linux-musl" ;;
+    linux-x86_64 | linux-aarch64) echo "$arch-unknown-linux-gnu" ;;
+    linux-x86_64-musl | linux-aarch64-musl) echo "${arch%-musl}-unknown-linux-musl" ;;
     *) echo "plugin: PLUGIN_TARGETS names $1, which is none of: $all" >&2; return 1 ;;
   esac
 }
@@ -57,45 +40,73 @@ has_target() {
     compgen -G "$libdir/libstd-*" >/dev/null
 }
 
-# build <platform> <triple>
+# Builds the library for all platforms given, in one run of cargo: while it links one it compiles another.
 build() {
-  local cargo_home=${CARGO_HOME:-$HOME/.cargo} flags suffix= started=$SECONDS
+  local platform target targets=() flags musl
   # nodelete: a JVM that drops the plugin's class loader must not unmap code that threads still run.
-  flags="-C link-arg=-Wl,-z,nodelete --remap-path-prefix=$cargo_home/registry/src= --remap-path-prefix=$PWD="
-  case $2 in
-    *-gnu) suffix=.$GLIBC ;;
-    *-musl) flags+=" -C target-feature=-crt-static" ;; # a shared library cannot bring a C library of its own
-  esac
+  flags="-C link-arg=-Wl,-z,nodelete --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src= --remap-path-prefix=$PWD="
+  for platform in "$@"; do
+    target=$(triple "$platform")
+    musl=
+    case $target in
+      *-gnu) targets+=(--target "$target.$glibc") ;;
+      # A shared library cannot bring a C library of its own.
+      *-musl) targets+=(--target "$target") musl=" -C target-feature=-crt-static" ;;
+    esac
+    target=${target//-/_}
+    export "CARGO_TARGET_${target^^}_RUSTFLAGS=$flags$musl"
+  done
   # A directory of its own: with other flags in target/ cargo would build the workspace's dependencies anew at each turn.
-  PATH=$home/tools/bin:$PATH RUSTFLAGS=$flags CARGO_TARGET_DIR=$home/cargo \
+  env -u RUSTFLAGS PATH="$home/tools/bin:$PATH" CARGO_TARGET_DIR="$home/cargo" \
     CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_DEBUG=none \
-    cargo zigbuild --release --locked -p connect-websocket-plugin --target "$2$suffix"
-  mkdir -p "$home/native/$1"
-  cp "$home/cargo/$2/release/$library" "$home/native/$1/$library"
-  say "$1: $(stat -c %s "$home/native/$1/$library") bytes in $((SECONDS - started)) s"
+    cargo zigbuild --release --locked -p connect-websocket-plugin "${targets[@]}"
+  for platform in "$@"; do
+    mkdir -p "$home/native/$platform"
+    cp "$home/cargo/$(triple "$platform")/release/$library" "$home/native/$platform/$library"
+    say "$platform: $(stat -c %s "$home/native/$platform/$library") bytes"
+  done
 }
 
-[ -n "$version" ] || { say "no version in Cargo.toml" >&2; exit 1; }
-host=$(rustc -vV | sed -n 's/^host: //p')
-tools
-rm -rf "$home/native" "$home/java" "$home/plugin-path" "$home"/*.zip
-built=()
-for platform in $platforms; do
-  target=$(triple "$platform")
-  if has_target "$target"; then
-    build "$platform" "$target"
-    built+=("$platform")
-  elif [ "$target" = "$host" ]; then
-    say "Rust has no standard library for $target, this machine" >&2
-    exit 1
-  else
-    say "SKIPPED $platform: Rust's target $target cannot be installed here (rustup target add $target)"
-  fi
-done
-[ ${#built[@]} -gt 0 ] || { say "no native library was built" >&2; exit 1; }
+# Writes the licences that go into every JAR, the same whatever platforms it is for.
+notices() {
+  local platform targets=()
+  for platform in $all; do targets+=("$(triple "$platform")"); done
+  mkdir -p "$home/notices"
+  cp LICENSE "$home/notices/LICENSE"
+  python3 scripts/plugin/notices.py "$(dirname "$(find "$home/tools/lib" -path '*/ziglang/zig')")" "${targets[@]}" \
+    >"$home/notices/THIRD-PARTY.txt"
+}
 
-mvn -q -B -f crates/plugin/java/pom.xml -Drevision="$version" package </dev/null
-jar=$home/plugin-path/kafka-connect-websocket/kafka-connect-websocket-$version.jar
-mkdir -p "$(dirname "$jar")"
-cp "$home/java/kafka-connect-websocket-$version.jar" "$jar"
-say "$jar: $(stat -c %s "$jar") bytes for ${built[*]}"
+main() {
+  local host platform target platforms=() jar zip
+  [ -n "$version" ] || { say "no version in Cargo.toml" >&2; exit 1; }
+  bash scripts/plugin/tools.sh
+  rm -rf "$home/native" "$home/notices" "$home/java" "$home/plugin-path" "$home"/*.zip
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  for platform in ${PLUGIN_TARGETS:-$all}; do
+    target=$(triple "$platform")
+    if has_target "$target"; then
+      platforms+=("$platform")
+    elif [ "$target" = "$host" ]; then
+      say "Rust has no standard library for $target, which is this machine" >&2
+      exit 1
+    else
+      say "SKIPPED $platform: Rust's target $target cannot be installed here (rustup target add $target)"
+    fi
+  done
+  [ ${#platforms[@]} -gt 0 ] || { say "there is no platform to build for" >&2; exit 1; }
+  build "${platforms[@]}"
+  notices
+
+  mvn -q -B -Dstyle.color=never -f crates/plugin/java/pom.xml -Drevision="$version" package </dev/null
+  jar=plugin-path/kafka-connect-websocket/kafka-connect-websocket-$version.jar
+  mkdir -p "$home/$(dirname "$jar")"
+  cp "$home/java/kafka-connect-websocket-$version.jar" "$home/$jar"
+  python3 scripts/plugin/check.py "$home/$jar" "$version" "$glibc" "${platforms[@]}"
+  zip=$(python3 scripts/plugin/archive.py "$home/$jar" "$home/notices/THIRD-PARTY.txt" "$version" "$home")
+  say "target/plugin/$jar: $(stat -c %s "$home/$jar") bytes, for ${platforms[*]}"
+  say "target/plugin/$(basename "$zip"): $(stat -c %s "$zip") bytes"
+  say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s"
+}
+
+main
