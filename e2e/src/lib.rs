@@ -7,6 +7,7 @@
 mod connect;
 mod consumer;
 pub mod delivery;
+pub mod difference;
 mod host;
 mod java;
 mod kafka;

@@ -91,20 +91,57 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, 
     Value::deserialize(value).map(Some)
 }
 
-/// Plays the scenario file at `path` to its end and returns what was not as expected, one sentence for each step.
+/// What came of a scenario.
+#[derive(Debug)]
+pub struct Played {
+    /// What was not as expected, one sentence for each step.
+    pub wrong: Vec<String>,
+    /// What came back.
+    pub steps: Vec<PlayedStep>,
+}
+
+/// A request and its last answer.
+#[derive(Debug, Clone)]
+pub struct PlayedStep {
+    pub id: String,
+    /// Method and path.
+    pub request: String,
+    /// Whether the scenario says that Connect's answer is another one.
+    pub differs: bool,
+    pub answer: Answer,
+}
+
+/// Plays the scenario file at `path` to its end.
 ///
 /// # Errors
 /// If the file cannot be read or is no scenario.
-pub fn play(path: &Path, rest: &Rest, host: Host, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
+pub fn play(path: &Path, rest: &Rest, host: Host, variables: &[(&str, &str)]) -> Result<Played, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
     let text = variables.iter().fold(text, |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value));
     let scenario: Scenario =
         serde_json::from_str(&text).map_err(|e| format!("{} is no scenario: {e}", path.display()))?;
-    Ok(scenario.steps.iter().filter_map(|step| step.play(rest, host).err()).collect())
+    let mut played = Played { wrong: Vec::new(), steps: Vec::new() };
+    for step in scenario.steps {
+        let request = format!("{} {}", step.method, step.path);
+        let (answer, result) = match step.play(rest, host) {
+            Ok(answered) => answered,
+            Err(e) => {
+                played.wrong.push(format!("step \"{}\": {request}: no answer: {e}", step.id));
+                continue;
+            }
+        };
+        if let Err(difference) = result {
+            let Answer { status, text, .. } = &answer;
+            played.wrong.push(format!("step \"{}\": {request}: {difference}\n    answer {status}: {text}", step.id));
+        }
+        played.steps.push(PlayedStep { id: step.id, request, differs: step.connect.is_some(), answer });
+    }
+    Ok(played)
 }
 
 impl Step {
-    fn play(&self, rest: &Rest, host: Host) -> Result<(), String> {
+    /// The answer, and whether it was as expected.
+    fn play(&self, rest: &Rest, host: Host) -> Result<(Answer, Result<(), String>), ureq::Error> {
         let expected = match (&self.connect, host) {
             (Some(connect), Host::ApacheConnect) => connect,
             _ => &self.expect,
@@ -114,19 +151,14 @@ impl Step {
         if body.is_some() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
             headers.push(("Content-Type", "application/json"));
         }
-        let request = format!("step \"{}\": {} {}", self.id, self.method, self.path);
         let start = Instant::now();
         loop {
-            let answer = rest
-                .try_send(&self.method, &self.path, &headers, body.as_deref())
-                .map_err(|e| format!("{request}: no answer: {e}"))?;
-            match expected.compare(&answer) {
-                Ok(()) => return Ok(()),
-                Err(_) if self.wait && start.elapsed() < WAIT_WITHIN => thread::sleep(Duration::from_millis(50)),
-                Err(difference) => {
-                    return Err(format!("{request}: {difference}\n    answer {}: {}", answer.status, answer.text));
-                }
+            let answer = rest.try_send(&self.method, &self.path, &headers, body.as_deref())?;
+            let result = expected.compare(&answer);
+            if result.is_ok() || !self.wait || start.elapsed() > WAIT_WITHIN {
+                return Ok((answer, result));
             }
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }

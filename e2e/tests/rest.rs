@@ -18,9 +18,9 @@ fn check(name: &str, rest: &Rest, host: Host, feed: &str) {
         ("topic", &format!("rest-{name}")),
         ("class", "io.conduktor.connect.websocket.WebSocketSourceConnector"),
     ];
-    let differences =
+    let played =
         play(&directory().join(format!("{name}.json")), rest, host, &variables).unwrap_or_else(|e| panic!("{e}"));
-    assert!(differences.is_empty(), "{name}: {} steps differ:\n{}", differences.len(), differences.join("\n"));
+    assert!(played.wrong.is_empty(), "{name}: {} steps differ:\n{}", played.wrong.len(), played.wrong.join("\n"));
 }
 
 /// Plays one file against a worker of its own.
