@@ -237,10 +237,13 @@ fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
     runtime.block_on(line).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// A task that is paused when it starts connects only when it is resumed, as in Connect. Answers false if it is stopped
-/// before.
+/// A task that is paused when it starts, or was before its thread came to start it, connects only when it is resumed, as
+/// in Connect. Answers false if it is stopped before.
 async fn until_resumed(shared: &Shared) -> bool {
     let mut wanted = shared.wanted.subscribe();
+    if wanted.borrow().paused {
+        shared.set_state(TaskState::Paused);
+    }
     let wanted = wanted.wait_for(|wanted| !wanted.paused || wanted.stop_by.is_some()).await;
     wanted.is_ok_and(|wanted| wanted.stop_by.is_none())
 }
