@@ -76,8 +76,9 @@ impl Connect {
         ConnectBuilder::new("org.apache.kafka.connect.cli.ConnectDistributed", properties)
     }
 
-    /// Configuration of a source connector from Connect's own tests that never runs a task. Any connector name may be
-    /// given to it, so that the offsets which another worker stored under that name can be read and altered.
+    /// Configuration of a source connector from Connect's own tests that never runs a task, see
+    /// [`ConnectBuilder::with_sample_source`]. Any connector name may be given to it, so that the offsets which another
+    /// worker stored under that name can be read and altered.
     pub fn sample_source() -> Value {
         json!({"connector.class": "org.apache.kafka.connect.runtime.SampleSourceConnector", "required": "by it"})
     }
@@ -200,6 +201,12 @@ impl ConnectBuilder {
     /// A directory of plugin directories, instead of the one with the packaged plugin.
     pub fn plugin_path(self, path: &Path) -> ConnectBuilder {
         self.property("plugin.path", &path.display().to_string())
+    }
+
+    /// Puts the connector of [`Connect::sample_source`] on the class path.
+    pub fn with_sample_source(mut self) -> ConnectBuilder {
+        self.java.sample = true;
+        self
     }
 
     /// The JVM's program, by default the first `java` on the `PATH`.

@@ -104,7 +104,11 @@ fn differ_whole(found: &mut Vec<Difference>, at: String, here: Value, there: Val
 /// What the elements of an array are called, if each has a name of its own.
 fn names(elements: &[Value]) -> Option<Vec<String>> {
     let name = |element: &Value| {
-        let named = ["/value/name", "/name", "/class"].iter().find_map(|at| element.pointer(at)?.as_str());
+        // Several types of plugin may be one class.
+        if let (Some(class), Some(kind)) = (element["class"].as_str(), element["type"].as_str()) {
+            return Some(format!("{class} {kind}"));
+        }
+        let named = ["/value/name", "/name"].iter().find_map(|at| element.pointer(at)?.as_str());
         named.or(element.as_str()).map(str::to_owned)
     };
     let names: Vec<String> = elements.iter().map(name).collect::<Option<_>>()?;

@@ -29,11 +29,18 @@ pub(crate) struct Java {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) version: ConnectVersion,
+    /// Whether the sample connector is on the class path.
+    pub(crate) sample: bool,
 }
 
 impl Default for Java {
     fn default() -> Java {
-        Java { program: PathBuf::from("java"), arguments: Vec::new(), version: ConnectVersion::default() }
+        Java {
+            program: PathBuf::from("java"),
+            arguments: Vec::new(),
+            version: ConnectVersion::default(),
+            sample: false,
+        }
     }
 }
 
@@ -46,7 +53,8 @@ impl Java {
         let home = home();
         let (class_path, logging) = match self.version {
             ConnectVersion::V3_9 => (class_path(&["libs-3.9/*"]), "log4j.configuration=file:"),
-            ConnectVersion::V4_3 => (class_path(&["libs/*", "sample"]), "log4j2.configurationFile="),
+            ConnectVersion::V4_3 if self.sample => (class_path(&["libs/*", "sample"]), "log4j2.configurationFile="),
+            ConnectVersion::V4_3 => (class_path(&["libs/*"]), "log4j2.configurationFile="),
         };
         let log4j = match self.version {
             ConnectVersion::V3_9 => home.join("log4j.properties"),

@@ -48,6 +48,7 @@ fn apache_connect_and_the_worker_take_over_each_others_offsets() {
     // Apache Connect reads what the worker wrote and writes another position.
     let apache = || {
         let connect = ConnectStandalone::builder(&kafka.bootstrap())
+            .with_sample_source()
             .property("offset.storage.file.filename", &file.display().to_string())
             .start();
         let created = connect.rest().post_json(

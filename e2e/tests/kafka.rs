@@ -156,7 +156,7 @@ fn secured_listeners_admit_those_who_know_the_secrets() {
 
 #[test]
 fn apache_connect_starts_and_lists_its_connectors() {
-    let connect = ConnectStandalone::builder(&Kafka::shared().bootstrap()).start();
+    let connect = ConnectStandalone::builder(&Kafka::shared().bootstrap()).with_sample_source().start();
     assert_eq!(connect.rest().get("/").json()["version"], "4.3.1");
     let created = connect.rest().post_json(
         "/connectors",

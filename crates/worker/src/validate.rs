@@ -137,9 +137,12 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, 
 pub fn plugin_config(plugin: &str) -> Option<Vec<ConfigKeyInfo>> {
     if framework::is_connector_class(plugin) {
         let keys = connector_keys().chain(framework::KEYS.iter().copied());
-        return Some(
-            keys.map(|ordered| definition("", &ordered, ordered.key.default_text().map(str::to_owned))).collect(),
-        );
+        // A converter's version follows from its class, which a validated configuration has and a table has not.
+        let default = |key: &ConfigKey| match key.name.ends_with(".converter.plugin.version") {
+            true => None,
+            false => key.default_text().map(str::to_owned),
+        };
+        return Some(keys.map(|ordered| definition("", &ordered, default(&ordered.key))).collect());
     }
     let keys = framework::converter_keys(framework::converter_class(plugin)?);
     Some(keys.iter().map(|ordered| definition("", ordered, ordered.key.default_text().map(str::to_owned))).collect())
