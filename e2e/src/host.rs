@@ -47,13 +47,7 @@ pub trait Host: Sized {
     /// How many records of a connector were received and then neither written to Kafka nor kept for its next task. The
     /// log says so.
     fn records_left(&self, connector: &str) -> u64 {
-        let log = self.log();
-        let of = format!("[{connector}|task-0]");
-        let counts = log
-            .lines()
-            .filter(|line| line.contains(&of) && line.contains("event=records_left"))
-            .filter_map(|line| field(line, "records")?.parse::<u64>().ok());
-        counts.sum()
+        records_in_log(&self.log(), connector, "records_left")
     }
 
     /// Waits until the connector and its tasks are in `state`.
@@ -154,6 +148,13 @@ impl Host for Connect {
     }
 }
 
+/// The sum of `records=` in the lines of one event of a connector's task.
+pub fn records_in_log(log: &str, connector: &str, event: &str) -> u64 {
+    let (of, event) = (format!("[{connector}|task-0]"), format!("event={event} "));
+    let lines = log.lines().filter(|line| line.contains(&of) && line.contains(&event));
+    lines.filter_map(|line| field(line, "records")?.parse::<u64>().ok()).sum()
+}
+
 /// Counts the lines that report a gap.
 fn gaps_in(log: &str, connector: &str, cause: Option<&str>) -> u64 {
     let of = format!("[{connector}|task-0]");
@@ -172,7 +173,19 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::gaps_in;
+    use super::{gaps_in, records_in_log};
+
+    #[test]
+    fn records_of_an_event_are_summed_by_connector() {
+        let log = "\
+WARN [a|task-0] event=records_left records=4 bytes=9 (x)
+WARN [a|task-0] event=records_left records=3 (x)
+WARN [b|task-0] event=records_left records=50 (x)
+WARN [a|task-0] event=records_left_over records=60 (x)
+";
+        assert_eq!(records_in_log(log, "a", "records_left"), 7);
+        assert_eq!(records_in_log(log, "c", "records_left"), 0);
+    }
 
     #[test]
     fn gaps_are_counted_by_connector_and_cause() {

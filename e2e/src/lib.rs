@@ -22,7 +22,7 @@ mod worker;
 
 pub use connect::{Connect, ConnectBuilder, ConnectStandalone};
 pub use consumer::{Consumer, Record};
-pub use host::Host;
+pub use host::{Host, records_in_log};
 pub use java::{ConnectVersion, java_source, java_source_with, plugin_dir};
 pub use kafka::{Kafka, KafkaBuilder, Secured};
 pub use nix::sys::signal::Signal;
