@@ -1,28 +1,32 @@
 //! The plugin in a group of Kafka Connect workers: Connect moves its task, the offsets go along.
 
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use connect_websocket_e2e::delivery::{config, serve, start, steady, wait_feed};
-use connect_websocket_e2e::{Connect, Consumer, Kafka, plugin_dir, records_in_log, wait_until};
+use connect_websocket_e2e::{Connect, Consumer, Host, Kafka, plugin_dir, records_in_log, wait_until};
 use connect_websocket_testkit::{Ended, Play, Script, Server, Stats};
 
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// Two workers of one group with one connector, which is called like its topic.
+/// The workers of one group, with one connector, which is called like its topic. The tests take turns with it.
 struct Group {
-    workers: [Connect; 2],
+    workers: MutexGuard<'static, Vec<Connect>>,
     connector: &'static str,
     consumer: Consumer,
 }
 
 impl Group {
-    fn start(connector: &'static str, feed: &Server) -> Group {
+    fn take(connector: &'static str, feed: &Server) -> Group {
+        static WORKERS: Mutex<Vec<Connect>> = Mutex::new(Vec::new());
         plugin_dir();
         let kafka = Kafka::shared();
-        // One after the other: the second finds the group's topics, and joins while the first already works.
-        let launch = || Connect::distributed(&kafka.bootstrap(), &format!("group-{connector}")).launch();
-        let mut workers = [launch(), launch()];
-        workers.iter_mut().for_each(Connect::wait_healthy);
+        let mut workers = WORKERS.lock().unwrap_or_else(|_| panic!("the test before left the group in disorder"));
+        if workers.is_empty() {
+            let launch = || Connect::distributed(&kafka.bootstrap(), "group").launch();
+            workers.extend([launch(), launch()]);
+            workers.iter_mut().for_each(Connect::wait_healthy);
+        }
         let group = Group { workers, connector, consumer: Consumer::new(&kafka.bootstrap()) };
         let config = config(feed, connector);
         // While the group forms, a request may be refused with 409.
@@ -75,7 +79,7 @@ fn assert_one_at_a_time(stats: &Stats) {
 fn another_worker_takes_over_when_one_is_killed() {
     const CONNECTOR: &str = "taken-over";
     let feed = serve(steady());
-    let mut group = Group::start(CONNECTOR, &feed);
+    let mut group = Group::take(CONNECTOR, &feed);
     let old = group.owner(0).unwrap_or_else(|| panic!("the task runs nowhere"));
     let new = 1 - old;
     group.wait_progress();
@@ -86,10 +90,8 @@ fn another_worker_takes_over_when_one_is_killed() {
     group.wait_owner(new);
     wait_feed(&feed, |stats| stats.accepted == 2);
     group.wait_progress();
-    let log = wait_until("the gap to be logged", WITHIN, || {
-        Some(group.workers[new].log()).filter(|log| log.contains("event=gap cause=restart"))
-    });
-    assert_eq!(log.matches("event=gap ").count(), 1, "{log}");
+    group.workers[new].wait_gaps(CONNECTOR, "restart", 1);
+    assert_eq!(group.workers[new].gaps(CONNECTOR, None), 1);
     wait_until("the sequence to go on", WITHIN, || (group.sequence(new) > before).then_some(()));
 
     assert_eq!(group.workers[new].rest().delete(&format!("/connectors/{CONNECTOR}")).status, 204);
@@ -101,18 +103,19 @@ fn another_worker_takes_over_when_one_is_killed() {
     numbers.assert_contains_all(0..=before - 1);
     let report = numbers.check(0..=stats.next_n - 1);
     assert_eq!((report.duplicated, report.out_of_order, report.unexpected), (0, 0, 0), "{report}");
+    group.workers[old].start_again();
 }
 
 #[test]
 fn rolling_restart_of_the_group_loses_nothing() {
     const CONNECTOR: &str = "rolled";
     let feed = start(Script::every(steady()));
-    let mut group = Group::start(CONNECTOR, &feed);
+    let mut group = Group::take(CONNECTOR, &feed);
     let first = group.owner(0).unwrap_or_else(|| panic!("the task runs nowhere"));
     group.wait_progress();
 
     for stopped in [first, 1 - first] {
-        assert_eq!(group.workers[stopped].terminate(), 143);
+        Host::terminate(&mut group.workers[stopped]);
         group.wait_owner(1 - stopped);
         group.wait_progress();
         group.workers[stopped].start_again();
