@@ -13,6 +13,7 @@ package() {
     gcc) echo gcc libc6-dev ;;
     java) echo openjdk-17-jdk-headless ;;
     mvn) echo maven ;;
+    python3) echo python3 python3-venv ;;
     setpriv) echo util-linux ;;
     *) echo "$1" ;;
   esac
@@ -23,8 +24,16 @@ met() {
   command -v "$1" >/dev/null || return 1
   case $1 in
     cargo) at_least "$1" "$RUST" "$(cargo --version | awk '{print $2}')" ;;
+    python3) can_make_environments ;;
     java) at_least "$1" "$JAVA" "$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')" ;;
   esac
+}
+
+# The plugin's build keeps its tools in a virtual environment; Debian packs that apart.
+can_make_environments() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null && return
+  echo "python3 has no venv" >&2
+  return 1
 }
 
 at_least() {

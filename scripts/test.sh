@@ -18,6 +18,10 @@ bash e2e/kafka/fetch.sh || exit 1
 stage "build"
 cargo build --workspace --all-targets --locked || exit 1
 
+# For this machine alone; the other platforms are no test's matter.
+stage "Kafka Connect plugin"
+PLUGIN_TARGETS=linux-$(uname -m) bash scripts/plugin.sh || exit 1
+
 stage "tests"
 failed=()
 mkdir -p target

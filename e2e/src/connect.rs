@@ -40,9 +40,6 @@ pub struct ConnectBuilder {
     port: u16,
 }
 
-/// Kafka Connect standalone.
-pub type ConnectStandalone = Connect;
-
 impl Connect {
     /// A standalone worker for the Kafka at `bootstrap`, with the same settings as [`crate::Worker::builder`]. The
     /// packaged plugin is on its path, if it has been built.

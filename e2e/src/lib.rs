@@ -20,7 +20,7 @@ pub mod scenario;
 mod source;
 mod worker;
 
-pub use connect::{Connect, ConnectBuilder, ConnectStandalone};
+pub use connect::{Connect, ConnectBuilder};
 pub use consumer::{Consumer, Record};
 pub use host::{Host, records_in_log};
 pub use java::{ConnectVersion, java_source, java_source_with, plugin_dir};

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use connect_websocket_e2e::delivery::{assert_nothing_lost, config, serve, steady};
-use connect_websocket_e2e::{
-    ConnectStandalone, Consumer, Kafka, Rest, Worker, WorkerBuilder, delivery_tests, offsets_file,
-};
+use connect_websocket_e2e::{Connect, Consumer, Kafka, Rest, Worker, WorkerBuilder, delivery_tests, offsets_file};
 use connect_websocket_testkit::{Messages, Play, Server};
 use serde_json::{Value, json};
 
@@ -47,13 +45,13 @@ fn apache_connect_and_the_worker_take_over_each_others_offsets() {
 
     // Apache Connect reads what the worker wrote and writes another position.
     let apache = || {
-        let connect = ConnectStandalone::builder(&kafka.bootstrap())
+        let connect = Connect::builder(&kafka.bootstrap())
             .with_sample_source()
             .property("offset.storage.file.filename", &file.display().to_string())
             .start();
         let created = connect.rest().post_json(
             "/connectors",
-            &json!({"name": CONNECTOR, "initial_state": "STOPPED", "config": ConnectStandalone::sample_source()}),
+            &json!({"name": CONNECTOR, "initial_state": "STOPPED", "config": Connect::sample_source()}),
         );
         assert_eq!(created.status, 201, "{}", created.text);
         connect

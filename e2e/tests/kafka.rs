@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connect_websocket_e2e::{ConnectStandalone, Consumer, Kafka, Numbers, Secured};
+use connect_websocket_e2e::{Connect, Consumer, Kafka, Numbers, Secured};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
@@ -156,11 +156,11 @@ fn secured_listeners_admit_those_who_know_the_secrets() {
 
 #[test]
 fn apache_connect_starts_and_lists_its_connectors() {
-    let connect = ConnectStandalone::builder(&Kafka::shared().bootstrap()).with_sample_source().start();
+    let connect = Connect::builder(&Kafka::shared().bootstrap()).with_sample_source().start();
     assert_eq!(connect.rest().get("/").json()["version"], "4.3.1");
     let created = connect.rest().post_json(
         "/connectors",
-        &json!({"name": "v", "initial_state": "STOPPED", "config": ConnectStandalone::sample_source()}),
+        &json!({"name": "v", "initial_state": "STOPPED", "config": Connect::sample_source()}),
     );
     assert_eq!(created.status, 201, "{}", created.text);
     connect.wait_state("v", "STOPPED");

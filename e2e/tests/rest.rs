@@ -4,40 +4,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use connect_websocket_e2e::scenario::{Host, play};
-use connect_websocket_e2e::{ConnectStandalone, Kafka, Rest, Worker};
+use connect_websocket_e2e::{Kafka, Worker};
 use connect_websocket_testkit::{Messages, Play, Script, Server};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/rest")
 }
 
-/// Plays one file and expects nothing to differ.
-fn check(name: &str, rest: &Rest, host: Host, feed: &str) {
-    let variables = [
-        ("ws", feed),
-        ("topic", &format!("rest-{name}")),
-        ("class", "io.conduktor.connect.websocket.WebSocketSourceConnector"),
-    ];
-    let played =
-        play(&directory().join(format!("{name}.json")), rest, host, &variables).unwrap_or_else(|e| panic!("{e}"));
-    assert!(played.wrong.is_empty(), "{name}: {} steps differ:\n{}", played.wrong.len(), played.wrong.join("\n"));
-}
-
-/// Plays one file against a worker of its own.
+/// Plays one file against a worker of its own and expects nothing to differ; `rest_differences.rs` plays them against
+/// Kafka Connect, too.
 fn scenario(name: &str) {
     let feed = Server::start(Script::every(Play::accept().send(Messages::forever().rate(100.0))))
         .unwrap_or_else(|e| panic!("the feed cannot be served: {e}"));
     let worker = Worker::builder(&Kafka::shared().bootstrap()).start();
-    check(name, worker.rest(), Host::Worker, feed.url());
-}
-
-/// The scenarios that need no plugin show that they, and their notes on Apache Connect, are true.
-#[test]
-fn apache_connect_answers_as_the_scenarios_say() {
-    let connect = ConnectStandalone::builder(&Kafka::shared().bootstrap()).start();
-    for name in ["surface", "unknown_connector", "loggers"] {
-        check(name, connect.rest(), Host::ApacheConnect, "ws://127.0.0.1:1/");
-    }
+    let variables = [
+        ("ws", feed.url()),
+        ("topic", &format!("rest-{name}")),
+        ("class", "io.conduktor.connect.websocket.WebSocketSourceConnector"),
+    ];
+    let file = directory().join(format!("{name}.json"));
+    let played = play(&file, worker.rest(), Host::Worker, &variables).unwrap_or_else(|e| panic!("{e}"));
+    assert!(played.wrong.is_empty(), "{name}: {} steps differ:\n{}", played.wrong.len(), played.wrong.join("\n"));
 }
 
 macro_rules! scenarios {
