@@ -270,7 +270,9 @@ impl Takeover {
 
     /// Kafka has all of it.
     pub(crate) fn delivered(self) {
-        match self.place.remove() {
+        // Not the file of a task that was thought dead and has stopped only now.
+        let removed = if self.place.is_in_force(&self.file) { self.place.remove() } else { Ok(()) };
+        match removed {
             Ok(()) => info!("event=handover_delivered records={}", self.records),
             // Nothing is emitted twice for it: the stored offset tells the next start that Kafka has the records.
             Err(why) => warn!("event=handover_not_removed reason=\"{why}\""),

@@ -6,7 +6,7 @@ use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::metrics::Cause;
 use connect_websocket_engine::task::SourceTask;
-use connect_websocket_testkit::{Deflate, Messages, Play, Script, Server, Stats, Step};
+use connect_websocket_testkit::{Deflate, Messages, OnClose, Play, Script, Server, Stats, Step};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -61,6 +61,8 @@ async fn memory_stays_bounded() {
     // A warm-up, so that what the runtimes take once is not counted.
     hostile(Step::HugeLength { length: 1 << 62 }, usize::MAX).await;
 
+    a_hand_over_file_takes_no_memory_when_it_is_written_and_read().await;
+
     hostile(Step::HugeLength { length: 1 << 62 }, 4 * MIB).await;
     hostile(Step::HugeLength { length: (1 << 24) + 1 }, 4 * MIB).await;
     hostile(Step::EndlessFrame, 8 * MIB).await;
@@ -72,6 +74,34 @@ async fn memory_stays_bounded() {
 
     a_full_queue_holds_no_more_than_its_bytes().await;
     dropping_empty_messages_takes_nothing().await;
+}
+
+/// First of all, while nothing was freed yet that could be taken again.
+async fn a_hand_over_file_takes_no_memory_when_it_is_written_and_read() {
+    const COUNT: u64 = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("handover").display().to_string();
+    let options = [("websocket.handover.dir", dir.as_str()), ("websocket.message.queue.max.bytes", "1000000")];
+    let options = [options.as_slice(), &[("websocket.message.max.bytes", "100000")]].concat();
+    let play = Play::accept().send(Messages::count(1).size(10_000)).on_close(OnClose::GoOnSending { count: COUNT - 1 });
+    let server = Server::start(Script::every(play)).unwrap();
+
+    let before = resident();
+    let mut task = start(&server, &options);
+    let metrics = task.metrics();
+    growth(&server, |_| metrics.snapshot().queue_records == 1).await;
+    let left = task.hand_over(std::time::Instant::now() + DEADLINE).await;
+    assert_eq!((left.records, left.bytes), (COUNT, 10_000 * COUNT));
+    drop(task);
+
+    let mut task = start(&server, &options);
+    let (mut taken, mut most) = (0, 0);
+    while taken < COUNT {
+        taken += task.poll(DEADLINE).await.unwrap().map_or(0, |batch| batch.len() as u64);
+        most = most.max(resident());
+    }
+    let grown = most - before;
+    assert!(grown < 16 * MIB, "100 MB took {} KiB", grown / 1024);
 }
 
 async fn a_full_queue_holds_no_more_than_its_bytes() {

@@ -267,7 +267,9 @@ mod tests {
         (writer.finish(3, 2_000).unwrap(), written)
     }
 
-    fn read(bytes: &[u8]) -> Result<(Header, Vec<(Entry, Vec<u8>)>, Footer), String> {
+    type Content = (Header, Vec<(Entry, Vec<u8>)>, Footer);
+
+    fn read(bytes: &[u8]) -> Result<Content, String> {
         let mut reader = Reader::new(bytes, bytes.len() as u64)?;
         let (mut value, mut all) = (Vec::new(), Vec::new());
         while let Some(entry) = reader.next(&mut value)? {

@@ -80,6 +80,12 @@ impl Place {
         let _ = fs::remove_file(&self.unfinished);
     }
 
+    /// Whether the file in force is this one, and not a later one under its name.
+    pub(super) fn is_in_force(&self, file: &File) -> bool {
+        let (Ok(named), Ok(open)) = (fs::symlink_metadata(&self.file), file.metadata()) else { return false };
+        (named.dev(), named.ino()) == (open.dev(), open.ino())
+    }
+
     /// Removes the file in force, if the directory is ours.
     pub(super) fn remove(&self) -> Result<(), String> {
         self.check_directory()?;
@@ -175,6 +181,10 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&temp.path().join("a/b")), mode(&place.file)), (0o700, 0o600));
         assert_eq!(fs::read_dir(temp.path().join("a/b")).unwrap().count(), 1);
+        let two = place.open().unwrap().unwrap();
+        assert!(place.is_in_force(&two));
+        write(&place, "three").unwrap();
+        assert!(!place.is_in_force(&two));
         place.remove().unwrap();
         place.remove().unwrap();
         assert_eq!(read(&place), Ok(None));
