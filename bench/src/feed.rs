@@ -4,14 +4,35 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use connect_websocket_testkit::{
-    Accept, Close, Deflate, Messages, OnClose, Play, Script, Server, Stats, Step, TestPki, TlsProfile,
+    Accept, Close, Deflate, Kind as Frame, Messages, OnClose, Play, Script, Server, Stats, Step, TestPki, TlsProfile,
 };
 use tempfile::TempDir;
 
 use crate::program::Outcome;
 
-/// Messages that a scenario sends before it measures: connections to Kafka are up and memory is in use by then.
-pub(crate) const WARM_UP: u64 = 1_000;
+/// What a scenario sends before it measures.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WarmUp {
+    /// As fast as the socket takes them.
+    pub messages: u64,
+    /// Then, if the scenario has a rate, for so long at this rate.
+    pub seconds: u64,
+    /// Then nothing, so that what this has set going comes to rest.
+    pub rest: Duration,
+}
+
+impl WarmUp {
+    /// Connections to Kafka are up and memory is in use then.
+    pub(crate) const NATIVE: WarmUp = WarmUp { messages: 1_000, seconds: 0, rest: Duration::from_millis(300) };
+
+    /// A JVM has compiled what is measured then.
+    pub(crate) const JVM: WarmUp = WarmUp { messages: 200_000, seconds: 5, rest: Duration::from_secs(2) };
+
+    /// How many messages that is.
+    pub(crate) fn total(self, rate: u32) -> u64 {
+        self.messages + self.seconds * u64::from(rate)
+    }
+}
 
 /// How the messages travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +59,15 @@ pub(crate) enum End {
     Reset,
 }
 
+/// What all messages of a feed have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub frame: Frame,
+    /// Bytes.
+    pub size: usize,
+    pub warm_up: WarmUp,
+}
+
 /// A server of numbered messages.
 pub(crate) struct Feed {
     server: Server,
@@ -45,25 +75,24 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// [`WARM_UP`] messages, then, after [`Feed::begin`], as fast as the socket takes them up to `total` in all.
-    pub(crate) fn burst(transport: Transport, size: usize, total: u64) -> Outcome<Feed> {
-        Feed::start(
-            transport,
-            Script::every(warmed_up(transport, size).send(Messages { until_n: Some(total), ..of(size) })),
-        )
+    /// The warm-up, then, after [`Feed::begin`], as fast as the socket takes them up to `total` in all.
+    pub(crate) fn burst(transport: Transport, shape: Shape, total: u64) -> Outcome<Feed> {
+        let messages = Messages { until_n: Some(total), ..shape.messages() };
+        Feed::start(transport, Script::every(shape.warmed_up(transport, 0).send(messages)))
     }
 
     /// The same at `rate` per second, with the time of sending in each message.
-    pub(crate) fn paced(size: usize, rate: f64, total: u64) -> Outcome<Feed> {
-        let messages = Messages { until_n: Some(total), rate: Some(rate), timestamp: true, ..of(size) };
-        Feed::start(Transport::Plain, Script::every(warmed_up(Transport::Plain, size).send(messages)))
+    pub(crate) fn paced(shape: Shape, rate: u32, total: u64) -> Outcome<Feed> {
+        let messages =
+            Messages { until_n: Some(total), rate: Some(f64::from(rate)), timestamp: true, ..shape.messages() };
+        Feed::start(Transport::Plain, Script::every(shape.warmed_up(Transport::Plain, rate).send(messages)))
     }
 
-    /// The same at `rate` per second without end, or silence.
-    pub(crate) fn idle(size: usize, rate: Option<f64>) -> Outcome<Feed> {
-        let play = warmed_up(Transport::Plain, size);
+    /// The same at `rate` per second without end, or silence; the warm-up has no part at the rate.
+    pub(crate) fn idle(shape: Shape, rate: Option<u32>) -> Outcome<Feed> {
+        let play = shape.warmed_up(Transport::Plain, 0);
         let play = match rate {
-            Some(rate) => play.send(Messages { rate: Some(rate), ..of(size) }),
+            Some(rate) => play.send(Messages { rate: Some(f64::from(rate)), ..shape.messages() }),
             None => play,
         };
         Feed::start(Transport::Plain, Script::every(play))
@@ -82,9 +111,10 @@ impl Feed {
         Feed::start(Transport::Plain, Script::every(play))
     }
 
-    /// `rate` per second without end; the client's Close is answered after 50 messages more, which were on their way.
-    pub(crate) fn steady(size: usize, rate: f64) -> Outcome<Feed> {
-        let play = Play::accept().send(Messages { rate: Some(rate), ..of(size) });
+    /// `rate` per second, without end or up to `total` over all connections; the client's Close is answered after 50
+    /// messages more, which were on their way.
+    pub(crate) fn steady(size: usize, rate: f64, total: Option<u64>) -> Outcome<Feed> {
+        let play = Play::accept().send(Messages { rate: Some(rate), until_n: total, ..of(size) });
         Feed::start(Transport::Plain, Script::every(play.on_close(OnClose::GoOnSending { count: 50 })))
     }
 
@@ -134,10 +164,20 @@ fn of(size: usize) -> Messages {
     Messages::forever().size(size)
 }
 
-fn warmed_up(transport: Transport, size: usize) -> Play {
-    // The quickest level, so that the feed is not what is measured.
-    let deflate = (transport == Transport::Deflate).then(|| Deflate { level: Some(1), ..Deflate::default() });
-    Play::accept_with(Accept { deflate, ..Accept::default() })
-        .send(Messages { until_n: Some(WARM_UP), ..of(size) })
-        .step(Step::AwaitSignal)
+impl Shape {
+    fn messages(self) -> Messages {
+        Messages { kind: self.frame, ..of(self.size) }
+    }
+
+    fn warmed_up(self, transport: Transport, rate: u32) -> Play {
+        // The quickest level, so that the feed is not what is measured.
+        let deflate = (transport == Transport::Deflate).then(|| Deflate { level: Some(1), ..Deflate::default() });
+        let mut play = Play::accept_with(Accept { deflate, ..Accept::default() })
+            .send(Messages { until_n: Some(self.warm_up.messages), ..self.messages() });
+        let total = self.warm_up.total(rate);
+        if total > self.warm_up.messages {
+            play = play.send(Messages { until_n: Some(total), rate: Some(f64::from(rate)), ..self.messages() });
+        }
+        play.step(Step::AwaitSignal)
+    }
 }

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod feed;
+mod jvm;
 mod program;
 mod report;
 mod scenario;
@@ -14,14 +15,12 @@ use std::time::Instant;
 
 use clap::Parser;
 use connect_websocket_e2e::Kafka;
+use connect_websocket_testkit::Kind as Frame;
 
 use crate::feed::{End, Transport};
-use crate::program::{Kind, Outcome, Program};
+use crate::program::{Kind, Outcome, Program, Source};
 use crate::report::Row;
-use crate::scenario::Scenario;
-
-/// The program to which all others are compared.
-const REFERENCE: &str = "plain";
+use crate::scenario::{Restart, Scenario};
 
 /// Measures programs that bring a WebSocket feed into Kafka, side by side. Start it with bench/run.sh, which builds all.
 #[derive(Parser)]
@@ -36,11 +35,12 @@ struct Options {
     /// Another worker to compare, started as connect-standalone: PATH worker.properties connector.properties.
     #[arg(long = "worker", value_name = "NAME=PATH", value_parser = named)]
     workers: Vec<(String, PathBuf)>,
-    /// Only these programs, such as worker,plain,python,floor-socket,floor-producer.
+    /// Only these programs, such as worker,plain,plugin,connect-floor.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
-    /// Only these scenarios: burst, paced, idle, ends, stop.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = ["burst", "paced", "idle", "ends", "stop"])]
+    /// Only these scenarios.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',',
+        value_parser = ["burst", "paced", "idle", "ends", "stop", "restart"])]
     scenarios: Vec<String>,
     /// Runs of each program in each scenario.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -54,6 +54,9 @@ struct Options {
     /// The Python with the packages of bench/programs/requirements.txt; without it that program is left out.
     #[arg(long)]
     python: Option<PathBuf>,
+    /// The plugin.path of Kafka Connect with the plugin; without it the programs of Kafka Connect are left out.
+    #[arg(long)]
+    plugin_path: Option<PathBuf>,
     /// Where the report goes, besides standard output.
     #[arg(long)]
     output: PathBuf,
@@ -89,10 +92,13 @@ fn run(options: &Options) -> Outcome<()> {
     let mut text = report::heading(mode, &options.when, &options.revision);
     print!("{text}");
     for (index, (scenario, repetitions)) in scenarios.iter().enumerate() {
+        if !programs.iter().any(|program| scenario.suits(program)) {
+            continue;
+        }
         let rows = measure(scenario, *repetitions, &programs, &kafka, index);
-        let table = report::table(scenario, &rows, REFERENCE);
-        print!("{table}");
-        text.push_str(&table);
+        let section = report::section(scenario, &rows);
+        print!("{section}");
+        text.push_str(&section);
         // After each scenario, so that an interrupted run leaves what it has.
         write(&options.output, &text).map_err(|e| format!("{} cannot be written: {e}", options.output.display()))?;
     }
@@ -103,8 +109,8 @@ fn run(options: &Options) -> Outcome<()> {
 /// Runs the programs in turns, so that a machine that grows slower or faster does so for all.
 fn measure(scenario: &Scenario, repetitions: u32, programs: &[Program], kafka: &Kafka, index: usize) -> Vec<Row> {
     let programs: Vec<&Program> = programs.iter().filter(|program| scenario.suits(program)).collect();
-    let mut rows: Vec<Row> =
-        programs.iter().map(|program| Row { program: program.name.clone(), runs: Vec::new() }).collect();
+    let row = |program: &&Program| Row { program: program.name.clone(), group: program.group(), runs: Vec::new() };
+    let mut rows: Vec<Row> = programs.iter().map(row).collect();
     for repetition in 0..repetitions {
         for (at, (program, row)) in programs.iter().zip(&mut rows).enumerate() {
             eprintln!("bench: {scenario}: {}, run {} of {repetitions}", program.name, repetition + 1);
@@ -140,6 +146,11 @@ fn scenarios(options: &Options) -> Vec<(Scenario, u32)> {
         all.push((Scenario::Paced { rate, size: 512, seconds }, once_if_quick));
     }
     all.push((Scenario::Stop { rate: 5_000 }, once_if_quick));
+    for rate in [5_000, 50_000] {
+        for what in [Restart::Connector, Restart::Task] {
+            all.push((Scenario::Restart { what, rate }, once_if_quick));
+        }
+    }
     all.push((Scenario::Idle { rate: Some(1), seconds }, once_if_quick));
     if !quick {
         all.push((Scenario::Idle { rate: None, seconds }, repetitions));
@@ -156,7 +167,7 @@ fn programs(options: &Options) -> Outcome<Vec<Program>> {
     let program = |name: &str, kind| Program { name: name.to_owned(), kind };
     let mut all = vec![
         program("worker", Kind::Worker(built("connect-websocket"))),
-        program(REFERENCE, Kind::Plain(vec![built("bench-plain")])),
+        program("plain", Kind::Plain(vec![built("bench-plain")])),
     ];
     if let Some(python) = &options.python {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/client.py");
@@ -170,6 +181,20 @@ fn programs(options: &Options) -> Outcome<Vec<Program>> {
     }
     all.push(program("floor-socket", Kind::FloorSocket(built("bench-floor-socket"))));
     all.push(program("floor-producer", Kind::FloorProducer(built("bench-floor-producer"))));
+    if let Some(plugin) = &options.plugin_path {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/connect.sh");
+        // Where run.sh puts it, beside the directory of the executables.
+        let floor = own.with_file_name("../bench/connect-floor");
+        let connect = |name, plugin_path: &Path, source, frame| {
+            let plugin_path = plugin_path.to_owned();
+            program(name, Kind::Connect { script: script.clone(), plugin_path, source, frame })
+        };
+        all.push(connect("plugin", plugin, Source::Plugin, Frame::Text));
+        all.push(connect("connect-floor", &floor, Source::Floor, Frame::Text));
+        all.push(connect("connect-idle", plugin, Source::None, Frame::Text));
+        all.push(connect("plugin-bytes", plugin, Source::Plugin, Frame::Binary));
+        all.push(connect("connect-floor-bytes", &floor, Source::Floor, Frame::Binary));
+    }
 
     if let Some(unknown) = options.only.iter().find(|name| all.iter().all(|program| program.name != **name)) {
         let names: Vec<&str> = all.iter().map(|program| program.name.as_str()).collect();

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::program::{Outcome, load_average};
+use crate::program::{Group, Outcome, load_average};
 use crate::scenario::{Integrity, Metric, Sample, Scenario};
 
 /// All runs of one program in one scenario.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub program: String,
+    pub group: Group,
     pub runs: Vec<Outcome<Sample>>,
 }
 
@@ -28,24 +29,40 @@ pub(crate) fn heading(mode: &str, when: &str, revision: &str) -> String {
     )
 }
 
-/// One scenario's table; ratios are to the program named `reference`.
-pub(crate) fn table(scenario: &Scenario, rows: &[Row], reference: &str) -> String {
-    let metrics = scenario.metrics();
-    let mut out = format!("\n## {scenario}\n\n| program |");
-    for metric in metrics {
+/// One scenario's section: a table for each group of programs that took part.
+pub(crate) fn section(scenario: &Scenario, rows: &[Row]) -> String {
+    let mut out = format!("\n## {scenario}\n");
+    for group in Group::ALL {
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.group == group).collect();
+        if !rows.is_empty() {
+            table(&mut out, scenario, group, &rows);
+        }
+    }
+    out
+}
+
+/// Ratios are to the first of the group's references that took part.
+fn table(out: &mut String, scenario: &Scenario, group: Group, rows: &[&Row]) {
+    let metrics = scenario.metrics(group);
+    let reference = group.references().iter().find_map(|name| rows.iter().find(|row| row.program == *name).copied());
+    let _ = write!(out, "\n{}", group.title());
+    if let Some(reference) = reference {
+        let _ = write!(out, "; ratios are to {}", reference.program);
+    }
+    out.push_str("\n\n| program |");
+    for metric in &metrics {
         let _ = write!(out, " {} |", metric.title);
         if metric.ratio {
             out.push_str(" ratio |");
         }
     }
     out.push_str(" runs | complete |\n|---|");
-    for metric in metrics {
+    for metric in &metrics {
         out.push_str(if metric.ratio { "---:|---:|" } else { "---:|" });
     }
     out.push_str("---:|---|\n");
-    let reference = rows.iter().find(|row| row.program == reference);
     for row in rows {
-        let _ = writeln!(out, "{}", line(scenario, metrics, row, reference));
+        let _ = writeln!(out, "{}", line(scenario, &metrics, row, reference));
     }
     for row in rows {
         let mut errors: Vec<&String> = row.runs.iter().filter_map(|run| run.as_ref().err()).collect();
@@ -54,7 +71,6 @@ pub(crate) fn table(scenario: &Scenario, rows: &[Row], reference: &str) -> Strin
             let _ = write!(out, "\n{}: a run failed: {error}\n", row.program);
         }
     }
-    out
 }
 
 fn line(scenario: &Scenario, metrics: &[Metric], row: &Row, reference: Option<&Row>) -> String {
@@ -100,6 +116,8 @@ fn range(values: &mut [f64], decimals: usize) -> String {
     values.sort_unstable_by(f64::total_cmp);
     match values {
         [] => "–".to_owned(),
+        // Not measured, such as the latency of records that nobody sent.
+        values if values.iter().any(|value| value.is_nan()) => "–".to_owned(),
         [only] => format!("{only:.decimals$}"),
         [least, .., most] => {
             let (least, most) = (*least, *most);
@@ -110,7 +128,7 @@ fn range(values: &mut [f64], decimals: usize) -> String {
 
 fn ratio(value: Option<f64>, reference: Option<f64>) -> String {
     match (value, reference) {
-        (Some(value), Some(reference)) if reference > 0.0 => format!("{:.2}", value / reference),
+        (Some(value), Some(reference)) if value.is_finite() && reference > 0.0 => format!("{:.2}", value / reference),
         _ => "–".to_owned(),
     }
 }
@@ -132,23 +150,46 @@ mod tests {
     use super::*;
     use crate::feed::Transport;
 
-    fn row(program: &str, cpu: &[f64], lost: u64) -> Row {
+    fn row(program: &str, group: Group, values: &[&[f64]], lost: u64) -> Row {
         let integrity = Integrity { lost, ..Integrity::default() };
-        let runs = cpu.iter().map(|&cpu| Ok(Sample { values: vec![cpu, 1000.0, 10.0], integrity, note: None }));
-        Row { program: program.to_owned(), runs: runs.collect() }
+        let runs = values.iter().map(|values| Ok(Sample { values: values.to_vec(), integrity, note: None }));
+        Row { program: program.to_owned(), group, runs: runs.collect() }
+    }
+
+    fn native(program: &str, cpu: &[f64], lost: u64) -> Row {
+        let values: Vec<[f64; 3]> = cpu.iter().map(|&cpu| [cpu, 1000.0, 10.0]).collect();
+        let values: Vec<&[f64]> = values.iter().map(<[f64; 3]>::as_slice).collect();
+        row(program, Group::Native, &values, lost)
     }
 
     #[test]
     fn table_shows_medians_ranges_and_ratios_and_says_what_was_lost() {
         let scenario = Scenario::Burst { transport: Transport::Plain, size: 512, messages: 10 };
-        let mut broken = row("broken", &[], 0);
+        let mut broken = native("broken", &[], 0);
         broken.runs.push(Err("it ended".to_owned()));
-        let text =
-            table(&scenario, &[row("plain", &[3.0, 1.0, 2.0], 0), row("other", &[4.0, 6.0], 7), broken], "plain");
+        let text = section(&scenario, &[native("plain", &[3.0, 1.0, 2.0], 0), native("other", &[4.0, 6.0], 7), broken]);
         assert!(text.contains("| plain | 2.00 (1.00–3.00) | 1.00 | 1000 (1000–1000) | 1.00 |"), "{text}");
         assert!(text.contains("| other | 5.00 (4.00–6.00) | 2.50 |"), "{text}");
         assert!(text.contains("2 of 2 | **7 lost** |"), "{text}");
         assert!(text.contains("| broken | – | – |"), "{text}");
         assert!(text.contains("broken: a run failed: it ended"), "{text}");
+    }
+
+    #[test]
+    fn each_group_is_compared_with_its_own_reference() {
+        let scenario = Scenario::Paced { rate: 1_000, size: 512, seconds: 1 };
+        let floor = [f64::NAN, f64::NAN, 10.0, 1.0, 100.0, 1000.0, 1.0, 0.0, 1.0, 0.0];
+        let plugin = [5.0, 9.0, 12.0, 1.0, 100.0, 1500.0, 1.0, 0.0, 1.0, 0.0];
+        let rows = [
+            row("plain", Group::Native, &[&[1.0, 1.0, 1.0, 1.0, 1.0]], 0),
+            row("connect-floor", Group::ConnectText, &[&floor], 0),
+            row("plugin", Group::ConnectText, &[&plugin], 0),
+        ];
+        let text = section(&scenario, &rows);
+        assert!(text.contains("ratios are to plain\n"), "{text}");
+        assert!(text.contains("ratios are to connect-floor\n"), "{text}");
+        assert!(text.contains("| connect-floor | – | – | – | – | 10.00 | 1.00 |"), "{text}");
+        assert!(text.contains("| plugin | 5.00 | – | 9.00 | – | 12.00 | 1.20 |"), "{text}");
+        assert!(text.contains("| 1500 | 1.50 |"), "{text}");
     }
 }

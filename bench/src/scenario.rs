@@ -4,15 +4,17 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use connect_websocket_e2e::{Kafka, Numbers};
+use connect_websocket_testkit::Kind as Frame;
 
 use crate::arrivals::Topic;
-use crate::feed::{End, Feed, Transport, WARM_UP};
-use crate::program::{Job, Kind, Outcome, Program, Running};
+use crate::feed::{End, Feed, Shape, Transport};
+use crate::jvm::Jvm;
+use crate::program::{Group, Job, Kind, Outcome, Program, Running, Source};
 
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_secs(120);
 /// After so long without a further record in Kafka, what is missing is lost.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
-/// Start-up work ends and the deliveries of the last batch are handled within this time.
+/// The deliveries of the last batch are handled within this time.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// One thing to measure.
@@ -28,6 +30,17 @@ pub(crate) enum Scenario {
     Ends { end: End, rate: u32, every: u64, seconds: u64 },
     /// SIGTERM in mid-stream.
     Stop { rate: u32 },
+    /// The connector or its task ends and starts in mid-stream, in the same process.
+    Restart { what: Restart, rate: u32 },
+}
+
+/// What is restarted by the REST API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restart {
+    /// DELETE of the connector, and POST of the same.
+    Connector,
+    /// POST of the task's restart.
+    Task,
 }
 
 /// A column of a table.
@@ -35,7 +48,7 @@ pub(crate) enum Scenario {
 pub(crate) struct Metric {
     pub title: &'static str,
     pub decimals: usize,
-    /// Whether the ratio to the plain program is shown.
+    /// Whether the ratio to the reference program is shown.
     pub ratio: bool,
 }
 
@@ -73,6 +86,9 @@ const ENDS: &[Metric] = &[metric("missed %", 3, true), metric("connections", 0, 
 const STOP: &[Metric] =
     &[metric("lost messages", 0, false), metric("time to stop ms", 0, false), metric("exit code", 0, false)];
 
+const RESTART: &[Metric] =
+    &[metric("lost messages", 0, false), metric("REST calls ms", 0, false), metric("connections", 0, false)];
+
 impl Scenario {
     /// The name by which `--scenarios` selects it.
     pub(crate) fn group(&self) -> &'static str {
@@ -82,30 +98,49 @@ impl Scenario {
             Scenario::Idle { .. } => "idle",
             Scenario::Ends { .. } => "ends",
             Scenario::Stop { .. } => "stop",
+            Scenario::Restart { .. } => "restart",
         }
     }
 
-    pub(crate) fn metrics(&self) -> &'static [Metric] {
-        match self {
-            Scenario::Burst { .. } => BURST,
-            Scenario::Paced { .. } => PACED,
-            Scenario::Idle { .. } => IDLE,
-            Scenario::Ends { .. } => ENDS,
-            Scenario::Stop { .. } => STOP,
+    /// The values of each [`Sample`] of these programs.
+    pub(crate) fn metrics(&self, group: Group) -> Vec<Metric> {
+        let (all, per_message) = match self {
+            Scenario::Burst { .. } => (BURST, true),
+            Scenario::Paced { .. } => (PACED, true),
+            Scenario::Idle { .. } => (IDLE, false),
+            Scenario::Ends { .. } => (ENDS, false),
+            Scenario::Stop { .. } => (STOP, false),
+            Scenario::Restart { .. } => (RESTART, false),
+        };
+        let mut metrics = all.to_vec();
+        if per_message && group != Group::Native {
+            metrics.extend(Jvm::TITLES.iter().enumerate().map(|(at, title)| match at {
+                0 => metric(title, 0, true),
+                _ => metric(title, 2, false),
+            }));
         }
+        metrics
     }
 
     /// Whether lost messages are a fault of the run; where they are the figure itself, they aren't told twice.
     pub(crate) fn expects_all(&self) -> bool {
-        !matches!(self, Scenario::Ends { .. } | Scenario::Stop { .. })
+        !matches!(self, Scenario::Ends { .. } | Scenario::Stop { .. } | Scenario::Restart { .. })
     }
 
     /// Whether the program can do it at all.
     pub(crate) fn suits(&self, program: &Program) -> bool {
-        match (&program.kind, self) {
-            (Kind::FloorSocket(_), Scenario::Burst { .. })
-            | (Kind::FloorProducer(_), Scenario::Burst { transport: Transport::Plain, .. }) => true,
-            _ => !program.is_floor(),
+        let is_plain_burst = matches!(self, Scenario::Burst { transport: Transport::Plain, .. });
+        match &program.kind {
+            Kind::FloorSocket(_) => matches!(self, Scenario::Burst { .. }),
+            Kind::FloorProducer(_) => is_plain_burst,
+            Kind::Connect { source: Source::None, .. } => matches!(self, Scenario::Idle { .. }),
+            // The converter makes no difference elsewhere.
+            Kind::Connect { source: Source::Floor, .. } | Kind::Connect { frame: Frame::Binary, .. } => {
+                is_plain_burst || matches!(self, Scenario::Paced { .. })
+            }
+            Kind::Connect { source: Source::Plugin, .. } | Kind::Worker(_) => true,
+            // It has no REST API.
+            Kind::Plain(_) => !matches!(self, Scenario::Restart { .. }),
         }
     }
 
@@ -118,6 +153,7 @@ impl Scenario {
             Scenario::Idle { rate, seconds } => idle(program, &topic, rate, seconds),
             Scenario::Ends { end, rate, every, seconds } => ends(program, &topic, end, rate, every, seconds),
             Scenario::Stop { rate } => stop(program, &topic, rate),
+            Scenario::Restart { what, rate } => restart(program, &topic, what, rate),
         }
     }
 }
@@ -138,16 +174,23 @@ impl fmt::Display for Scenario {
                 write!(f, "Live feed of {rate} messages/s, {end} every {every} s, for {seconds} s")
             }
             Scenario::Stop { rate } => write!(f, "SIGTERM at {rate} messages/s"),
+            Scenario::Restart { what: Restart::Connector, rate } => {
+                write!(f, "DELETE of the connector and POST of the same at {rate} messages/s")
+            }
+            Scenario::Restart { what: Restart::Task, rate } => write!(f, "Restart of the task at {rate} messages/s"),
         }
     }
 }
 
 fn burst(program: &Program, topic: &Topic, transport: Transport, size: usize, messages: u64) -> Outcome<Sample> {
-    let total = WARM_UP + messages;
-    let feed = Feed::burst(transport, size, total)?;
-    let mut running = start(program, topic, &feed, size, total)?;
-    warm_up(program, &mut running, topic, &feed)?;
+    let shape = shape(program, size);
+    let warm_up = shape.warm_up.messages;
+    let total = warm_up + messages;
+    let feed = Feed::burst(transport, shape, total)?;
+    let mut running = start(program, topic, &feed, shape, 0, total)?;
+    warmed_up(program, &mut running, topic, &feed, shape, 0)?;
 
+    let jvm_before = running.jvm()?;
     let cpu_before = running.cpu()?;
     let begun = Instant::now();
     let (arrived, elapsed, cpu) = match program.kind {
@@ -157,34 +200,32 @@ fn burst(program: &Program, topic: &Topic, transport: Transport, size: usize, me
             let mark = format!("received {total} messages");
             running.wait("the feed to send all", Duration::from_secs(600), || feed.stats().next_n == total)?;
             running.wait_log(&mark, STALLED_AFTER)?;
-            (messages, begun.elapsed(), running.cpu()?)
+            (total, begun.elapsed(), running.cpu()?)
         }
         _ => {
-            if matches!(program.kind, Kind::FloorProducer(_)) {
-                running.signal_start()?
-            } else {
-                feed.begin()
-            }
+            begin(program, &running, &feed)?;
             wait_records(&mut running, topic, total, begun)?
         }
     };
-    let values = vec![
+    let mut values = vec![
         (cpu - cpu_before).as_secs_f64() * 1e6 / messages as f64,
-        arrived as f64 / elapsed.as_secs_f64(),
+        arrived.saturating_sub(warm_up) as f64 / elapsed.as_secs_f64(),
         running.peak_rss_mib()?,
     ];
+    values.extend(spent(&running, jvm_before, messages)?);
     // Not every program ends well; how it does is another scenario's figure.
     running.stop().ok();
     let integrity = match program.kind {
         Kind::FloorSocket(_) => Integrity::default(),
+        Kind::Connect { source: Source::Floor, .. } => Integrity::of_count(topic.count()?, total),
         _ => Integrity::of(&topic.read_all()?, total),
     };
     let note = (transport == Transport::Deflate && !feed.is_compressed()).then_some("no compression");
     Ok(Sample { values, integrity, note })
 }
 
-/// Waits until the topic holds `total` records, or no more come: how many came after the warm-up, how long that took, and
-/// the processor time then.
+/// Waits until the topic holds `total` records, or no more come: how many it holds, how long that took, and the processor
+/// time then.
 fn wait_records(
     running: &mut Running,
     topic: &Topic,
@@ -209,20 +250,22 @@ fn wait_records(
         running.check()?;
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok((last.0.saturating_sub(WARM_UP), last.1, last.2))
+    Ok(last)
 }
 
 fn paced(program: &Program, topic: &Topic, rate: u32, size: usize, seconds: u64) -> Outcome<Sample> {
+    let shape = shape(program, size);
     let messages = u64::from(rate) * seconds;
-    let total = WARM_UP + messages;
-    let feed = Feed::paced(size, f64::from(rate), total)?;
+    let total = shape.warm_up.total(rate) + messages;
+    let feed = Feed::paced(shape, rate, total)?;
     let follower = topic.follow()?;
-    let mut running = start(program, topic, &feed, size, total)?;
-    warm_up(program, &mut running, topic, &feed)?;
+    let mut running = start(program, topic, &feed, shape, rate, total)?;
+    warmed_up(program, &mut running, topic, &feed, shape, rate)?;
 
+    let jvm_before = running.jvm()?;
     let cpu_before = running.cpu()?;
     let begun = Instant::now();
-    feed.begin();
+    begin(program, &running, &feed)?;
     let mut last = (0, begun);
     while follower.count() < total && last.1.elapsed() < STALLED_AFTER {
         running.check()?;
@@ -234,22 +277,27 @@ fn paced(program: &Program, topic: &Topic, rate: u32, size: usize, seconds: u64)
     let cpu = (running.cpu()? - cpu_before).as_secs_f64();
     let elapsed = begun.elapsed().as_secs_f64();
     let rss = running.peak_rss_mib()?;
+    let spent = spent(&running, jvm_before, messages)?;
     running.stop().ok();
     let mut arrivals = follower.stop()?;
     let latencies = arrivals.sorted_latencies();
     let ms = |share: f64| percentile(latencies, share).map(|us| us as f64 / 1000.0);
-    let (Some(p50), Some(p99)) = (ms(0.5), ms(0.99)) else {
-        return Err("no message arrived".to_owned());
+    let (p50, p99, integrity) = match (ms(0.5), ms(0.99)) {
+        // Ready-made records have no time.
+        _ if program.is_floor() => (f64::NAN, f64::NAN, Integrity::of_count(topic.count()?, total)),
+        (Some(p50), Some(p99)) => (p50, p99, Integrity::of(&arrivals.numbers, total)),
+        _ => return Err("no message arrived".to_owned()),
     };
-    let values = vec![p50, p99, cpu * 100.0 / elapsed, cpu * 1e6 / messages as f64, rss];
-    Ok(Sample { values, integrity: Integrity::of(&arrivals.numbers, total), note: None })
+    let mut values = vec![p50, p99, cpu * 100.0 / elapsed, cpu * 1e6 / messages as f64, rss];
+    values.extend(spent);
+    Ok(Sample { values, integrity, note: None })
 }
 
 fn idle(program: &Program, topic: &Topic, rate: Option<u32>, seconds: u64) -> Outcome<Sample> {
-    let size = 512;
-    let feed = Feed::idle(size, rate.map(f64::from))?;
-    let mut running = start(program, topic, &feed, size, WARM_UP)?;
-    warm_up(program, &mut running, topic, &feed)?;
+    let shape = shape(program, 512);
+    let feed = Feed::idle(shape, rate)?;
+    let mut running = start(program, topic, &feed, shape, 0, shape.warm_up.messages)?;
+    warmed_up(program, &mut running, topic, &feed, shape, 0)?;
     feed.begin();
     // What the warm-up has set going comes to rest.
     std::thread::sleep(Duration::from_secs(2));
@@ -267,10 +315,10 @@ fn idle(program: &Program, topic: &Topic, rate: Option<u32>, seconds: u64) -> Ou
 }
 
 fn ends(program: &Program, topic: &Topic, end: End, rate: u32, every: u64, seconds: u64) -> Outcome<Sample> {
-    let size = 512;
-    let feed = Feed::live(size, f64::from(rate), Duration::from_secs(every), end)?;
+    let shape = shape(program, 512);
+    let feed = Feed::live(shape.size, f64::from(rate), Duration::from_secs(every), end)?;
     let follower = topic.follow()?;
-    let mut running = start(program, topic, &feed, size, 0)?;
+    let mut running = start(program, topic, &feed, shape, 0, 0)?;
     running.wait("the program to connect", START_WITHIN, || feed.stats().next_n > 0)?;
 
     // The feed's clock began with the first connection.
@@ -290,9 +338,9 @@ fn ends(program: &Program, topic: &Topic, end: End, rate: u32, every: u64, secon
 }
 
 fn stop(program: &Program, topic: &Topic, rate: u32) -> Outcome<Sample> {
-    let size = 512;
-    let feed = Feed::steady(size, f64::from(rate))?;
-    let mut running = start(program, topic, &feed, size, 0)?;
+    let shape = shape(program, 512);
+    let feed = Feed::steady(shape.size, f64::from(rate), None)?;
+    let mut running = start(program, topic, &feed, shape, 0, 0)?;
     let mid_stream = u64::from(rate) * 2;
     running.wait("the stream to flow", START_WITHIN, || topic.count().is_ok_and(|count| count >= mid_stream))?;
 
@@ -308,29 +356,82 @@ fn stop(program: &Program, topic: &Topic, rate: u32) -> Outcome<Sample> {
     Ok(Sample { values, integrity, note: None })
 }
 
-fn start(program: &Program, topic: &Topic, feed: &Feed, size: usize, messages: u64) -> Outcome<Running> {
+fn restart(program: &Program, topic: &Topic, what: Restart, rate: u32) -> Outcome<Sample> {
+    let shape = shape(program, 512);
+    let per_second = u64::from(rate);
+    let total = 10 * per_second;
+    let feed = Feed::steady(shape.size, f64::from(rate), Some(total))?;
+    let mut running = start(program, topic, &feed, shape, 0, 0)?;
+    running.wait("the stream to flow", START_WITHIN, || topic.count().is_ok_and(|count| count >= 5 * per_second))?;
+
+    let begun = Instant::now();
+    match what {
+        Restart::Connector => running.recreate_connector()?,
+        Restart::Task => running.restart_task()?,
+    }
+    let took = begun.elapsed();
+    running.wait("the feed to send all", START_WITHIN, || feed.stats().next_n >= total)?;
+    wait_records(&mut running, topic, total, Instant::now())?;
+    let connections = feed.stats().connections.len();
+    running.stop().ok();
+    let integrity = Integrity::of(&topic.read_all()?, total);
+    let values = vec![integrity.lost as f64, took.as_secs_f64() * 1000.0, connections as f64];
+    Ok(Sample { values, integrity, note: None })
+}
+
+fn shape(program: &Program, size: usize) -> Shape {
+    Shape { frame: program.frame(), size, warm_up: program.warm_up() }
+}
+
+fn start(program: &Program, topic: &Topic, feed: &Feed, shape: Shape, rate: u32, messages: u64) -> Outcome<Running> {
     program.start(&Job {
         url: feed.url(),
         ca: feed.ca(),
         bootstrap: &topic.bootstrap,
         topic: &topic.name,
-        size,
-        warm_up: WARM_UP,
+        size: shape.size,
+        warm_up: shape.warm_up.total(rate),
+        warm_up_burst: shape.warm_up.messages,
         messages,
+        rate,
     })
 }
 
-fn warm_up(program: &Program, running: &mut Running, topic: &Topic, feed: &Feed) -> Outcome<()> {
+/// Waits until the warm-up is over, with its paced part if there is a rate.
+fn warmed_up(
+    program: &Program,
+    running: &mut Running,
+    topic: &Topic,
+    feed: &Feed,
+    shape: Shape,
+    rate: u32,
+) -> Outcome<()> {
+    let total = shape.warm_up.total(rate);
     match program.kind {
         Kind::FloorSocket(_) => {
-            running.wait("the program to connect", START_WITHIN, || feed.stats().next_n >= WARM_UP)?
+            running.wait("the program to connect", START_WITHIN, || feed.stats().next_n >= total)?
         }
-        _ => running.wait("the warm-up to arrive in Kafka", START_WITHIN, || {
-            topic.count().is_ok_and(|count| count >= WARM_UP)
-        })?,
+        Kind::Connect { source: Source::None, .. } => running.wait_log("Kafka Connect started", START_WITHIN)?,
+        _ => running
+            .wait("the warm-up to arrive in Kafka", START_WITHIN, || topic.count().is_ok_and(|count| count >= total))?,
     }
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(shape.warm_up.rest);
     Ok(())
+}
+
+/// Ends the warm-up.
+fn begin(program: &Program, running: &Running, feed: &Feed) -> Outcome<()> {
+    if program.is_floor() {
+        return running.signal_start();
+    }
+    feed.begin();
+    Ok(())
+}
+
+/// What a JVM has spent since `before`, in the order of [`Jvm::TITLES`]; nothing for another program.
+fn spent(running: &Running, before: Option<Jvm>, messages: u64) -> Outcome<Vec<f64>> {
+    let after = running.jvm()?;
+    Ok(after.zip(before).map(|(after, before)| after.per_message(&before, messages)).unwrap_or_default())
 }
 
 impl Integrity {
@@ -341,6 +442,11 @@ impl Integrity {
         }
         let report = numbers.check(0..=total - 1);
         Integrity { lost: report.missing, duplicated: report.duplicated, out_of_order: report.out_of_order }
+    }
+
+    /// Compares counts only.
+    fn of_count(count: u64, total: u64) -> Integrity {
+        Integrity { lost: total.saturating_sub(count), duplicated: count.saturating_sub(total), out_of_order: 0 }
     }
 
     /// Field by field the worse of two.
