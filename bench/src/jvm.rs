@@ -2,19 +2,23 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::program::Outcome;
 
 /// The parts of a Kafka Connect process, and the names by which the kernel knows their threads (at most 15 bytes).
-const PARTS: [(&str, &[&str]); 4] = [
+const PARTS: [(&str, &[&str]); 5] = [
     // Takes records from the source task, converts them, hands them to the producer.
     ("task thread", &["task-thread"]),
     // The plugin's native thread.
     ("socket thread", &["websocket-"]),
     // Sends, and tells of each record's delivery.
     ("producer thread", &["kafka-producer-"]),
-    ("GC and JIT", &["GC Thread", "G1 ", "C1 Compiler", "C2 Compiler"]),
+    ("garbage collector", &["GC Thread", "G1 "]),
+    ("compiler", &["C1 Compiler", "C2 Compiler"]),
 ];
+const COMPILER: usize = 4;
 
 /// USER_HZ is 100 on every Linux that Rust supports.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -31,7 +35,7 @@ pub(crate) struct Jvm {
 impl Jvm {
     /// Titles of the values of [`Jvm::per_message`].
     pub(crate) const TITLES: [&str; 1 + PARTS.len()] =
-        ["allocated B/record", PARTS[0].0, PARTS[1].0, PARTS[2].0, PARTS[3].0];
+        ["allocated B/record", PARTS[0].0, PARTS[1].0, PARTS[2].0, PARTS[3].0, PARTS[COMPILER].0];
 
     /// Asks a JVM. This costs it a thread dump, so not while its processor time is measured.
     pub(crate) fn of(pid: u32) -> Outcome<Jvm> {
@@ -56,6 +60,22 @@ impl Jvm {
         values.extend(self.parts.iter().zip(before.parts).map(|(after, before)| (after - before) * 1e6 / messages));
         values
     }
+}
+
+/// Waits until a JVM has compiled what was to be compiled: its compilers rest for a second. After a minute it is used as it
+/// is; a compiler that works on shows in its column.
+pub(crate) fn wait_compiled(pid: u32) -> Outcome<()> {
+    let start = Instant::now();
+    let mut last = parts(pid)?[COMPILER];
+    while start.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_secs(1));
+        let now = parts(pid)?[COMPILER];
+        if now <= last {
+            break;
+        }
+        last = now;
+    }
+    Ok(())
 }
 
 /// Sum over the threads of an extended thread dump: `"main" #1 … cpu=12.34ms elapsed=1.23s allocated=345K …`.
@@ -121,8 +141,8 @@ mod tests {
 
     #[test]
     fn what_was_spent_between_is_told_per_message() {
-        let before = Jvm { allocated: 1e6, parts: [1.0, 0.0, 2.0, 0.5] };
-        let after = Jvm { allocated: 3e6, parts: [2.0, 0.5, 2.25, 0.5] };
-        assert_eq!(after.per_message(&before, 1_000), [2000.0, 1000.0, 500.0, 250.0, 0.0]);
+        let before = Jvm { allocated: 1e6, parts: [1.0, 0.0, 2.0, 0.5, 0.0] };
+        let after = Jvm { allocated: 3e6, parts: [2.0, 0.5, 2.25, 0.5, 1.0] };
+        assert_eq!(after.per_message(&before, 1_000), [2000.0, 1000.0, 500.0, 250.0, 0.0, 1000.0]);
     }
 }

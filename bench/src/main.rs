@@ -5,6 +5,8 @@ mod feed;
 mod jvm;
 mod program;
 mod report;
+mod running;
+mod runs;
 mod scenario;
 
 use std::fs;
@@ -26,7 +28,7 @@ use crate::scenario::{Restart, Scenario};
 #[derive(Parser)]
 #[command(name = "bench/run.sh")]
 struct Options {
-    /// One size, no TLS, no compression, few and short runs: below three minutes.
+    /// One size, no TLS, no compression, few and short runs: about ten minutes.
     #[arg(long)]
     quick: bool,
     /// Another program to compare, told by its environment what to do (see bench/README.md).
@@ -146,16 +148,16 @@ fn scenarios(options: &Options) -> Vec<(Scenario, u32)> {
         all.push((Scenario::Paced { rate, size: 512, seconds }, once_if_quick));
     }
     all.push((Scenario::Stop { rate: 5_000 }, once_if_quick));
-    for rate in [5_000, 50_000] {
-        for what in [Restart::Connector, Restart::Task] {
-            all.push((Scenario::Restart { what, rate }, once_if_quick));
-        }
-    }
     all.push((Scenario::Idle { rate: Some(1), seconds }, once_if_quick));
     if !quick {
         all.push((Scenario::Idle { rate: None, seconds }, repetitions));
         for end in [End::Close, End::Reset] {
             all.push((Scenario::Ends { end, rate: 1_000, every: 5, seconds: 31 }, repetitions));
+        }
+        for rate in [5_000, 50_000] {
+            for what in [Restart::Connector, Restart::Task] {
+                all.push((Scenario::Restart { what, rate }, repetitions));
+            }
         }
     }
     all

@@ -1,31 +1,24 @@
-//! The programs that are compared, and one of them running.
+//! The programs that are compared, and how each is started.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use connect_websocket_e2e::{Process, Rest, free_port};
 use connect_websocket_testkit::Kind as Frame;
-use nix::sys::signal::{Signal, kill};
-use nix::time::clock_getcpuclockid;
-use nix::unistd::Pid;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::feed::WarmUp;
-use crate::jvm::Jvm;
+use crate::running::{Running, START_FILE};
 
 /// A figure, or why there is none.
 pub(crate) type Outcome<T> = Result<T, String>;
 
-const STOP_WITHIN: Duration = Duration::from_secs(60);
 const STRING_CONVERTER: &str = "org.apache.kafka.connect.storage.StringConverter";
 const BYTES_CONVERTER: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
 /// The connector's name where there is one.
-const CONNECTOR: &str = "bench";
-/// The file whose existence lets the floor in Kafka Connect begin.
-const START_FILE: &str = "start";
+pub(crate) const CONNECTOR: &str = "bench";
 
 /// What is run for a name.
 #[derive(Debug, Clone)]
@@ -108,17 +101,6 @@ pub(crate) struct Job<'a> {
     pub warm_up_burst: u64,
     pub messages: u64,
     pub rate: u32,
-}
-
-/// A program at work; killed when dropped.
-pub(crate) struct Running {
-    name: String,
-    process: Process,
-    is_jvm: bool,
-    /// The REST API, and the connector's configuration.
-    api: Option<(Rest, Value)>,
-    // Removed after the process has ended.
-    dir: TempDir,
 }
 
 impl Program {
@@ -218,119 +200,6 @@ impl Program {
     }
 }
 
-impl Running {
-    /// Waits for `condition`; an error if the program ends before, or nothing comes of it.
-    pub(crate) fn wait(&mut self, what: &str, within: Duration, mut condition: impl FnMut() -> bool) -> Outcome<()> {
-        let start = Instant::now();
-        loop {
-            if condition() {
-                return Ok(());
-            }
-            self.check()?;
-            if start.elapsed() > within {
-                return Err(format!("waited {within:?} in vain for {what}"));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// An error if the program has ended.
-    pub(crate) fn check(&mut self) -> Outcome<()> {
-        let Some(code) = self.process.exit_code() else {
-            return Ok(());
-        };
-        let log = self.process.log();
-        let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing");
-        Err(format!("{} ended by itself with exit code {code}; its last output was: {last}", self.name))
-    }
-
-    /// Waits until it has written this.
-    pub(crate) fn wait_log(&mut self, text: &str, within: Duration) -> Outcome<()> {
-        let start = Instant::now();
-        while !self.process.log().contains(text) {
-            self.check()?;
-            if start.elapsed() > within {
-                return Err(format!("{} did not write {text:?} within {within:?}", self.name));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Ok(())
-    }
-
-    /// Processor time, user and system, of all its threads, ended ones too.
-    pub(crate) fn cpu(&self) -> Outcome<Duration> {
-        let clock = clock_getcpuclockid(self.pid()).and_then(|clock| clock.now());
-        clock.map(Duration::from).map_err(|e| format!("the processor time of {} is not known: {e}", self.name))
-    }
-
-    /// The most memory that was ever resident, in MiB.
-    pub(crate) fn peak_rss_mib(&mut self) -> Outcome<f64> {
-        self.check()?;
-        Ok(self.process.peak_rss_bytes() as f64 / f64::from(1 << 20))
-    }
-
-    /// What the threads of a JVM have spent so far; `None` for another program.
-    pub(crate) fn jvm(&self) -> Outcome<Option<Jvm>> {
-        self.is_jvm.then(|| Jvm::of(self.process.id())).transpose()
-    }
-
-    /// Lets a floor begin.
-    pub(crate) fn signal_start(&self) -> Outcome<()> {
-        if self.is_jvm {
-            let file = self.dir.path().join(START_FILE);
-            return fs::write(&file, "").map_err(|e| format!("{} cannot be written: {e}", file.display()));
-        }
-        kill(self.pid(), Signal::SIGUSR1).map_err(|e| format!("{} cannot be signalled: {e}", self.name))
-    }
-
-    /// Deletes the connector and creates it again with the same configuration.
-    pub(crate) fn recreate_connector(&self) -> Outcome<()> {
-        let (_, config) = self.api()?;
-        let create = json!({"name": CONNECTOR, "config": config}).to_string();
-        self.request("DELETE", &format!("/connectors/{CONNECTOR}"), None)?;
-        self.request("POST", "/connectors", Some(&create))
-    }
-
-    /// Stops its task and starts it again.
-    pub(crate) fn restart_task(&self) -> Outcome<()> {
-        self.request("POST", &format!("/connectors/{CONNECTOR}/tasks/0/restart"), None)
-    }
-
-    fn request(&self, method: &str, path: &str, body: Option<&str>) -> Outcome<()> {
-        let headers = if body.is_some() { &[("content-type", "application/json")][..] } else { &[] };
-        let answer = self.api()?.0.try_send(method, path, headers, body);
-        let answer = answer.map_err(|e| format!("{}: {method} {path} had no answer: {e}", self.name))?;
-        if answer.status >= 300 {
-            return Err(format!("{}: {method} {path}: status {}: {}", self.name, answer.status, answer.text));
-        }
-        Ok(())
-    }
-
-    fn api(&self) -> Outcome<&(Rest, Value)> {
-        self.api.as_ref().ok_or_else(|| format!("{} has no REST API", self.name))
-    }
-
-    /// Ends it with SIGTERM; how long that took, and the exit code. After a minute it is killed.
-    pub(crate) fn stop(&mut self) -> Outcome<(Duration, i32)> {
-        self.check()?;
-        let start = Instant::now();
-        kill(self.pid(), Signal::SIGTERM).map_err(|e| format!("{} cannot be signalled: {e}", self.name))?;
-        while start.elapsed() < STOP_WITHIN {
-            if let Some(code) = self.process.exit_code() {
-                return Ok((start.elapsed(), code));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.process.kill();
-        Err(format!("{} did not end within {STOP_WITHIN:?} of SIGTERM", self.name))
-    }
-
-    fn pid(&self) -> Pid {
-        // A process id of Linux is below 2^22.
-        Pid::from_raw(self.process.id().cast_signed())
-    }
-}
-
 /// What a program without files reads from its environment.
 fn tell_job(command: &mut Command, job: &Job<'_>) {
     command.env("WEBSOCKET_URL", job.url);
@@ -393,10 +262,4 @@ fn write_properties(dir: &Path, name: &str, lines: &Properties) -> Outcome<PathB
 
 fn object(lines: &Properties) -> Value {
     lines.iter().map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str()))).collect()
-}
-
-/// Prints the machine's load so that a reader can judge a figure.
-pub(crate) fn load_average() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or("unknown").to_owned()
 }
