@@ -91,9 +91,11 @@ int main(int argc, char **argv) {
     if (!library) fail(dlerror());
     ((void (*)(JNIEnv *, jclass))native(library, "init"))(&jni, NULL);
 
-    /* One string: its length in four bytes, then the text. */
+    /* One string, its length in four bytes before it: a name and the version. */
     struct array *version = (struct array *)((jbyteArray(*)(JNIEnv *, jclass))native(library, "version"))(&jni, NULL);
-    if (!version || version->length != 4 + (jsize)strlen(argv[2]) || memcmp(version->bytes + 4, argv[2], strlen(argv[2])))
+    jsize expected = (jsize)strlen(argv[2]);
+    if (!version || version->length < 4 + expected ||
+        memcmp(version->bytes + version->length - expected, argv[2], (size_t)expected))
         fail("the library is of another version");
 
     struct array *options = (struct array *)((jbyteArray(*)(JNIEnv *, jclass))native(library, "options"))(&jni, NULL);
