@@ -174,6 +174,8 @@ impl ConnectBuilder {
         properties::set(&mut properties, "listeners", &format!("http://127.0.0.1:{port}"));
         // No reflective scan of the whole class path, which takes seconds.
         properties::set(&mut properties, "plugin.discovery", "service_load");
+        // After 5 s, by default, Connect throws away what its producer holds; a busy machine may need longer.
+        properties::set(&mut properties, "task.shutdown.graceful.timeout.ms", "30000");
         let builder = ConnectBuilder {
             main,
             java: Java::default(),

@@ -19,6 +19,8 @@ use crate::rest::Rest;
 use crate::source::source_config;
 
 const WITHIN: Duration = Duration::from_secs(60);
+/// What waited for Kafka goes out at the pace of one batch at a time, on a machine that may be busy.
+const ALL_WITHIN: Duration = Duration::from_secs(180);
 
 /// Makes a test of each scenario for one kind of host. `$running` is an expression that yields a running host, which may
 /// be shared: the scenarios that take it only use its REST API.
@@ -91,12 +93,12 @@ pub fn wait_feed(feed: &Server, condition: impl FnMut(&Stats) -> bool) -> Stats 
 fn assert_connections_were_closed(stats: &Stats) {
     for (i, connection) in stats.connections.iter().enumerate() {
         let (opened, closed) = (connection.opened_ms, connection.closed_ms.unwrap_or_default());
-        assert_eq!(
-            connection.ended,
-            Some(Ended::ClosedByClient),
-            "connection {i} of {}, open from {opened} to {closed}, {} messages",
+        assert!(
+            matches!(connection.ended, Some(Ended::ClosedByClient | Ended::ClosedByServer)),
+            "connection {i} of {}, open from {opened} to {closed}, {} messages, ended: {:?}",
             stats.connections.len(),
-            connection.sent
+            connection.sent,
+            connection.ended
         );
         // Two at a time would be a task that was forgotten.
         let before = i.checked_sub(1).and_then(|i| stats.connections[i].closed_ms).unwrap_or_default();
@@ -114,18 +116,16 @@ pub fn assert_nothing_lost(feed: &Server, consumer: &Consumer, topic: &str) {
     consumer.numbers_now(topic, WITHIN).assert_complete(0..=stats.next_n - 1);
 }
 
-/// Ends a stream in good order and checks that all of it is in the topic.
+/// Ends a stream in good order and checks that all of it is in the topic, but for what the host says it left.
 ///
-/// A task that stops may have received more than Connect asks it for. What is kept for its successor comes out there, and
-/// what is not must have been counted; so a last task gets a connection on which nothing is sent.
+/// The feed closes the connection and sends nothing on the next, so that the task is not stopped with records in hand:
+/// those would wait for its successor.
 fn assert_all_came<H: Host>(host: &H, feed: &Server, consumer: &Consumer, topic: &str, repeats: bool) {
     feed.set_script(Script::every(Play::accept()));
     let accepted = feed.stats().accepted;
-    let answer = host.rest().post(&format!("/connectors/{topic}/restart?includeTasks=true"));
-    assert_eq!(answer.status, 202, "{}", answer.text);
+    feed.close_all(1001);
     let sent = wait_feed(feed, |stats| stats.accepted > accepted && stats.open == 1).next_n;
-    host.wait_state(topic, "RUNNING");
-    wait_until(&format!("all {sent} messages in topic {topic}"), WITHIN, || {
+    wait_until(&format!("all {sent} messages in topic {topic}"), ALL_WITHIN, || {
         (consumer.count(topic) + host.records_left(topic) >= sent).then_some(())
     });
 
