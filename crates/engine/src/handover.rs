@@ -168,7 +168,8 @@ pub(crate) struct Takeover {
     /// A record that did not fit the batch before, its value in `value`.
     held: Option<format::Entry>,
     value: Vec<u8>,
-    ended: bool,
+    /// All was read, or why no more can be.
+    end: Option<Result<(), String>>,
     session: SessionStart,
     first_sequence: i64,
     last_sequence: i64,
@@ -219,7 +220,7 @@ impl Takeover {
             after,
             held: None,
             value: Vec::new(),
-            ended: false,
+            end: None,
             session,
             first_sequence: first_sequence.unwrap_or(after),
             last_sequence: reader.last_sequence().unwrap_or(after),
@@ -235,19 +236,19 @@ impl Takeover {
     /// The next records, with their sequences; `None` once all were given.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, String> {
         let mut batch = Batch::default();
-        while !self.ended {
-            let entry = match self.held.take() {
-                Some(entry) => entry,
-                None => match self.reader.next(&mut self.value)? {
-                    Some(entry) if entry.sequence <= self.after => continue,
-                    Some(entry) => entry,
-                    None => {
-                        self.ended = true;
-                        self.value = Vec::new();
-                        break;
-                    }
-                },
+        while self.end.is_none() {
+            let entry = match self.held.take().map_or_else(|| self.reader.next(&mut self.value), |held| Ok(Some(held)))
+            {
+                Ok(Some(entry)) => entry,
+                end => {
+                    self.end = Some(end.map(drop));
+                    self.value = Vec::new();
+                    break;
+                }
             };
+            if entry.sequence <= self.after {
+                continue;
+            }
             let full = batch.len() == BATCH_RECORDS || batch.bytes() + self.value.len() > BATCH_BYTES;
             if batch.is_empty() {
                 batch.set_first_sequence(entry.sequence);
@@ -257,7 +258,10 @@ impl Takeover {
             }
             batch.push(entry.kind, &self.value, entry.timestamp_ms);
         }
-        Ok(Some(batch).filter(|batch| !batch.is_empty()))
+        match &self.end {
+            Some(Err(why)) if batch.is_empty() => Err(why.clone()),
+            _ => Ok(Some(batch).filter(|batch| !batch.is_empty())),
+        }
     }
 
     pub(crate) fn first_sequence(&self) -> i64 {
@@ -291,7 +295,7 @@ impl Takeover {
     /// Begins anew, behind this sequence.
     fn rewind(&mut self, after: i64) -> Result<(), String> {
         self.reader = read_from_start(&self.file)?;
-        (self.after, self.held, self.ended) = (self.after.max(after), None, false);
+        (self.after, self.held, self.end) = (self.after.max(after), None, None);
         Ok(())
     }
 }
