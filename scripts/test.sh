@@ -18,14 +18,19 @@ bash e2e/kafka/fetch.sh || exit 1
 stage "build"
 cargo build --workspace --all-targets --locked || exit 1
 
-# For this machine alone; the other platforms are no test's matter.
+# For this machine with either C library; other processors are no test's matter.
 stage "Kafka Connect plugin"
-PLUGIN_TARGETS=linux-$(uname -m) bash scripts/plugin.sh || exit 1
+arch=$(uname -m)
+PLUGIN_TARGETS="linux-$arch linux-$arch-musl" bash scripts/plugin.sh || exit 1
+bash scripts/plugin/jdks.sh || exit 1
 
 stage "tests"
 failed=()
 mkdir -p target
 cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || failed+=("cargo test")
+
+stage "load check: the native libraries in JVMs and on musl"
+bash scripts/plugin/load_check.sh || failed+=("load check")
 
 stage "Autobahn test suite"
 AUTOBAHN_PROFILE=dev bash scripts/autobahn.sh || failed+=("Autobahn")

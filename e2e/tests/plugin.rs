@@ -310,6 +310,47 @@ fn log_lines_have_their_mdc_and_follow_admin_loggers() {
     });
 }
 
+#[test]
+fn secrets_are_in_no_log_offset_or_answer_but_the_stored_configuration() {
+    let feed = serve(Play::accept().send(Messages::count(100)));
+    let connect = Connect::builder(&Kafka::shared().bootstrap()).start();
+    let secret_url = |host: &str| format!("ws://hush-user:hush-pass@{host}/?key=hush-query");
+    let more = [
+        ("websocket.headers", "X-Key:hush-header"),
+        ("websocket.auth.token", "hush-token"),
+        ("websocket.subscription.message", "{\"key\":\"hush-subscription\"}"),
+        ("websocket.reconnect.enabled", "false"),
+    ];
+    connect.put_connector("secret", &source_config(&secret_url(&feed.addr().to_string()), "secret", &more));
+    Consumer::new(&Kafka::shared().bootstrap()).wait_count("secret", 100, WITHIN);
+    // Fails: nobody listens.
+    connect.rest().put_json("/connectors/failing/config", &source_config(&secret_url("127.0.0.1:1"), "secret", &more));
+    wait_until("the task to fail", WITHIN, || {
+        let status = connect.rest().get("/connectors/failing/status").json();
+        (status["tasks"][0]["state"] == "FAILED").then_some(())
+    });
+    // Refused, each value by a rule.
+    let bad = source_config(
+        "hush-scheme://hush-user@h",
+        "secret",
+        &[("websocket.headers", "bad name:hush-header"), ("websocket.auth.token", "hush\ntoken")],
+    );
+    let refused = connect.rest().put_json("/connectors/refused/config", &bad);
+    assert_eq!(refused.status, 400);
+
+    let rest = connect.rest();
+    for (place, text) in [
+        ("the log", connect.log()),
+        ("a refusal", refused.text.clone()),
+        ("the status", rest.get("/connectors/secret/status").text + &rest.get("/connectors/failing/status").text),
+        ("the offsets", rest.get("/connectors/secret/offsets").text),
+    ] {
+        let shown = text.lines().find(|line| line.contains("hush") && !line.contains("hush-scheme"));
+        assert_eq!(shown, None, "in {place}");
+    }
+    assert!(rest.get("/connectors/secret/config").text.contains("hush-token"), "as Connect does");
+}
+
 /// Loads the library of a debug build, which panics when asked to, in the place of the packaged one.
 #[test]
 fn panic_fails_its_task_with_the_message_and_no_other() {

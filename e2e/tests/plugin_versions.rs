@@ -1,4 +1,4 @@
-//! The plugin on the oldest and the newest Kafka Connect that it supports.
+//! The plugin on the oldest and the newest Kafka Connect that it supports, and on newer JVMs than the machine's own.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -43,6 +43,33 @@ fn connect_3_9_creates_shows_and_validates_a_connector() {
 #[test]
 fn connect_4_3_creates_shows_and_validates_a_connector() {
     creates_shows_and_validates_a_connector(&start(ConnectVersion::V4_3), "core-4-3");
+}
+
+/// On a JVM that `scripts/plugin/jdks.sh` has fetched.
+fn runs_on_java(version: u32) {
+    let program = plugin_dir().join(format!("../../jdk-{version}/bin/java"));
+    assert!(
+        program.exists(),
+        "{} is missing; fetch it with scripts/plugin/jdks.sh (make test does)",
+        program.display()
+    );
+    let connect = Connect::builder(&Kafka::shared().bootstrap()).java(&program).start();
+    assert!(
+        connect.log().contains(&format!("jvm.spec = Eclipse Adoptium, OpenJDK 64-Bit Server VM, {version}.")),
+        "{}",
+        connect.log()
+    );
+    creates_shows_and_validates_a_connector(&connect, &format!("core-java-{version}"));
+}
+
+#[test]
+fn connect_4_3_runs_it_on_java_21() {
+    runs_on_java(21);
+}
+
+#[test]
+fn connect_4_3_runs_it_on_java_25() {
+    runs_on_java(25);
 }
 
 fn creates_shows_and_validates_a_connector(connect: &Connect, topic: &str) {

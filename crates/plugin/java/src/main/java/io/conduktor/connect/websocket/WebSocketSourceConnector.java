@@ -77,7 +77,7 @@ public class WebSocketSourceConnector extends SourceConnector {
         byte[] encoded = Strings.encode(connectorConfig);
         List<String> errors = Strings.decode(NativeLibrary.errors(encoded));
         for (int i = 0; i < errors.size(); i += 2) {
-            ConfigValue value = values.get(errors.get(i));
+            ConfigValue value = values.getOrDefault(errors.get(i), values.get(URL));
             // Of a wrong type ConfigDef has said the same already.
             if (!value.errorMessages().contains(errors.get(i + 1))) {
                 value.addErrorMessage(errors.get(i + 1));
@@ -96,7 +96,7 @@ public class WebSocketSourceConnector extends SourceConnector {
     @Override
     public void start(Map<String, String> connectorConfig) {
         NativeLibrary.load();
-        config = Map.copyOf(connectorConfig);
+        config = new HashMap<>(connectorConfig);
     }
 
     @Override

@@ -1,5 +1,6 @@
 package io.conduktor.connect.websocket;
 
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -22,12 +23,16 @@ public class WebSocketSourceTask extends SourceTask {
     private static final Logger log = LoggerFactory.getLogger(WebSocketSourceTask.class);
 
     private final RecordBatch batch = new RecordBatch();
+    /** What every line of this task's log has beside its message. */
+    private final Map<String, String> mdc = new HashMap<>();
+
     private NativeTask task;
     private TaskMBeans mbeans;
     private Map<String, String> partition;
     private String sessionId;
     private String topic;
     private int logLevel = -1;
+    private boolean stopped;
 
     /** Kafka has all records up to this sequence. */
     private volatile long committed = -1;
@@ -43,7 +48,7 @@ public class WebSocketSourceTask extends SourceTask {
     public void start(Map<String, String> config) {
         NativeLibrary.load();
         String connector = config.getOrDefault("name", "");
-        MDC.put("connector_name", connector);
+        putMdc("connector_name", connector);
         followLogLevel();
         Map<String, Object> stored = storedOffset(config);
         Object sequence = stored.get(SEQUENCE);
@@ -55,9 +60,9 @@ public class WebSocketSourceTask extends SourceTask {
         partition = Map.of(WEBSOCKET_URL, identity.get(0));
         sessionId = identity.get(1);
         topic = identity.get(2);
-        MDC.put("websocket_url", identity.get(0));
-        MDC.put("kafka_topic", topic);
-        MDC.put("session_id", sessionId);
+        putMdc("websocket_url", identity.get(0));
+        putMdc("kafka_topic", topic);
+        putMdc("session_id", sessionId);
         mbeans = TaskMBeans.register(task, connector, identity.get(0));
         writeLogLines();
         log.info("event=task_started topic={}", topic);
@@ -88,23 +93,34 @@ public class WebSocketSourceTask extends SourceTask {
         }
     }
 
-    /** Comes every {@code offset.flush.interval.ms}, also while the task is paused and not polled. */
+    /** Comes every {@code offset.flush.interval.ms}, also while the task is paused and not polled, in a thread of Connect's. */
     @Override
     public void commit() {
+        Map<String, String> before = MDC.getCopyOfContextMap();
+        mdc.forEach(MDC::put);
         writeLogLines();
+        MDC.setContextMap(before == null ? Map.of() : before);
     }
 
     @Override
     public void stop() {
-        if (task != null) {
+        if (task != null && !stopped) {
+            stopped = true;
             log.info("event=task_stopping");
             long[] kept = task.stop(committed, committedAt);
             writeLogLines();
-            mbeans.unregister();
+            if (mbeans != null) {
+                mbeans.unregister();
+            }
             task.close();
-            log.info("event=task_stopped records_kept={} records_lost={}", kept[0], kept[1]);
+            log.info("event=task_stopped records_handed_over={} records_left={}", kept[0], kept[1]);
         }
-        List.of("connector_name", "websocket_url", "kafka_topic", "session_id").forEach(MDC::remove);
+        mdc.keySet().forEach(MDC::remove);
+    }
+
+    private void putMdc(String key, String value) {
+        mdc.put(key, value);
+        MDC.put(key, value);
     }
 
     /**
