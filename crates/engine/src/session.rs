@@ -393,9 +393,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Says goodbye, once. Reading goes on until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2).
+    /// The deadline may come closer later.
     fn begin_stop(&mut self, by: Instant) {
-        if self.stop_by.is_none() {
-            self.stop_by = Some(by);
+        if self.stop_by.replace(by).is_none() {
             self.connection.send_close(1000, "");
             info!("event=websocket_closing code=1000 by=client");
         }
@@ -403,7 +403,6 @@ impl<'a> Reader<'a> {
 
     /// Waits for bytes, for a timer or for the stop, whichever comes first.
     async fn fill(&mut self, stop: &mut watch::Receiver<Option<Instant>>) -> Result<(), (Cause, String)> {
-        let stopping = self.stop_by.is_some();
         if Instant::now() < self.timers.read {
             // Our own frames do not wait for the linger.
             if self.connection.unsent_since().is_some() {
@@ -414,7 +413,7 @@ impl<'a> Reader<'a> {
             }
             self.connection.rest();
             tokio::select! {
-                _ = stop.changed(), if !stopping => return Ok(()),
+                _ = stop.changed() => return Ok(()),
                 () = sleep_until(self.timers.read) => {}
             }
         }
@@ -422,7 +421,7 @@ impl<'a> Reader<'a> {
         let read = tokio::select! {
             biased;
             read = self.connection.fill() => read.map_err(lost)?,
-            _ = stop.changed(), if !stopping => return Ok(()),
+            _ = stop.changed() => return Ok(()),
             () = sleep_until(wake) => return Ok(()),
         };
         if read == 0 {
@@ -570,7 +569,7 @@ impl<'a> Reader<'a> {
                     // A connection that is lost shows when reading goes on: what it brought before is still ours.
                     sending = sent.is_ok();
                 }
-                _ = stop.changed(), if self.stop_by.is_none() => {}
+                _ = stop.changed() => {}
                 () = sleep_until(wake) => {}
             }
         }

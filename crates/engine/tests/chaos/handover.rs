@@ -10,10 +10,10 @@ use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::{Cause, Gap};
 use connect_websocket_engine::offset::StoredOffset;
 use connect_websocket_engine::record::Batch;
-use connect_websocket_testkit::{Messages, OnClose, Play, Script, Server};
+use connect_websocket_testkit::{Messages, OnClose, Play, Script, Server, Stats};
 use tempfile::TempDir;
 
-use crate::harness::{DEADLINE, Feed, Received};
+use crate::harness::{DEADLINE, Feed, Received, close_code};
 use crate::log_lines::LogLines;
 
 /// Bytes of a numbered message.
@@ -446,11 +446,16 @@ async fn a_file_that_cannot_be_put_in_force_is_counted_and_nothing_unfinished_st
 async fn what_comes_after_the_deadline_is_not_waited_for() {
     let play = Play::accept().send(Messages::count(8)).on_close(OnClose::Ignore);
     let machine = Machine::new("hurried", play);
+    let logged = LogLines::collect();
     let mut feed = machine.start();
     feed.without_polls(|now| now.queue_records == 8).await;
+    // The server never answers our Close, and the grace is long; then the host has less time than it thought.
     feed.task.stop(DEADLINE);
-    // The server never answers our Close: without the deadline this would take as long as the grace.
+    let closing = |stats: &Stats| close_code(stats, 0) == Some(1000);
+    machine.server.until(closing, DEADLINE).await.unwrap();
     assert_eq!(feed.task.hand_over(Instant::now() + Duration::from_millis(50)).await, handed_over(8, 0));
+    let closed = |line: &String| line.contains("event=websocket_closed ");
+    assert!(logged.all().iter().any(closed), "the session ended by itself");
     machine.server.until(|stats| stats.open == 0, DEADLINE).await.unwrap();
 }
 
