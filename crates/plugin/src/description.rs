@@ -219,6 +219,28 @@ mod tests {
     }
 
     #[test]
+    fn operations_md_has_every_figure_with_its_meaning() {
+        const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+        const BEGIN: &str = "<!-- generated: begin -->\n";
+        const END: &str = "<!-- generated: end -->";
+        let mut table = String::from("| attribute | meaning |\n|---|---|\n");
+        let texts: Vec<String> = strings::decode(&figure_names()).into_iter().flatten().collect();
+        for row in texts.chunks(2) {
+            table.push_str(&format!("| `{}` | {} |\n", row[0], row[1]));
+        }
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (before, rest) = page.split_once(BEGIN).expect("the page has lost the mark of its generated part");
+        let (_, after) = rest.split_once(END).expect("the page has lost the mark of its generated part");
+        let expected = format!("{before}{BEGIN}{table}{END}{after}");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(PAGE, &expected).unwrap();
+        } else {
+            let remedy = "run UPDATE=1 cargo test --workspace --lib operations_md and commit the file";
+            assert!(page == expected, "docs/operations.md has not the figures of the code: {remedy}");
+        }
+    }
+
+    #[test]
     fn what_a_configuration_will_hardly_mean_is_warned_about() {
         let warned = |pairs: &[(&str, &str)]| {
             let config = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();

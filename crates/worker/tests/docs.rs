@@ -231,11 +231,29 @@ fn operations_md_names_every_metric() {
 fn operations_md_names_every_event_of_the_log() {
     let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let mut events = parts_of_sources("crates/engine/src", "(\"event=", |c| !(c.is_ascii_lowercase() || c == '_'));
-    events.extend(parts_of_sources("crates/worker/src", "\"event=", |c| !(c.is_ascii_lowercase() || c == '_')));
+    for sources in ["crates/worker/src", "crates/plugin/src", "crates/plugin/java/src/main/java"] {
+        events.extend(parts_of_sources(sources, "\"event=", |c| !(c.is_ascii_lowercase() || c == '_')));
+    }
     events.retain(|event| event.len() > 1); // `event=x` is the sample of a test.
     assert!(events.len() > 30, "{events:?}");
     for event in events {
         assert!(text.contains(&format!("`{event}`")), "docs/operations.md does not name event={event}");
+    }
+}
+
+/// Those of the existing connector; the plugin's own are in a table that one of its tests writes.
+#[test]
+fn operations_md_names_every_attribute_of_the_mbean() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let bean = "crates/plugin/java/src/main/java/io/conduktor/connect/websocket/WebSocketConnectorMBean.java";
+    let source = fs::read_to_string(root().join(bean)).unwrap();
+    let methods = source.lines().filter_map(|line| line.strip_suffix("();")?.rsplit(' ').next());
+    let attributes: Vec<&str> =
+        methods.map(|name| name.strip_prefix("get").or(name.strip_prefix("is")).unwrap_or(name)).collect();
+    assert!(attributes.len() > 12, "{attributes:?}");
+    for attribute in attributes {
+        let named = text.contains(&format!("| `{attribute}` |")) || text.contains(&format!("| `{attribute}()` |"));
+        assert!(named, "docs/operations.md does not name {attribute} of the MBean");
     }
 }
 

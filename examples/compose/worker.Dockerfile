@@ -1,0 +1,16 @@
+# The worker in an image, for worker.yaml. The context is the repository.
+FROM rust:1-trixie AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked -p connect-websocket
+
+FROM debian:trixie-slim
+# For wss://: the certificate authorities that the worker trusts are the system's.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system connect \
+ && install -d -o connect -g connect /var/lib/kafka/data
+COPY --from=build /src/target/release/connect-websocket /usr/local/bin/
+USER connect
+ENTRYPOINT ["/usr/local/bin/connect-websocket"]
