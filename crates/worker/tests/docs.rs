@@ -287,6 +287,9 @@ const INTRODUCTION: &str = "\
 
 # Options
 
+The [connector options](#connector-options) are the same in both hosts. All else on this page is the worker's: in Kafka Connect the plugin
+leaves it to Connect, whose documentation has it.
+
 The connector's file and the worker's file are Java properties, as for `connect-standalone`; a connector's file may also be JSON. All
 values are text, blanks around them do not count. `connect-websocket validate connector.properties [--worker
 worker.properties]` tells every error of a connector at once; the worker does the same for its own file when it starts.
