@@ -36,6 +36,7 @@ demo-connect: ## See the plugin work: a feed, a real Kafka and a real Kafka Conn
 docs: ## Write the generated parts of docs/ anew: options, REST differences.
 	@bash scripts/needs.sh cargo gcc make perl
 	UPDATE=1 cargo test --workspace --locked --test docs
+	UPDATE=1 cargo test --workspace --locked --lib operations_md
 
 autobahn: ## Run the Autobahn test suite against the WebSocket client (needs Python 2.7).
 	@bash scripts/autobahn.sh

@@ -156,7 +156,8 @@ impl Worker {
         assert!(self.process.is_none(), "the worker still runs");
         let before = self.log().len();
         let mut command = Command::new(binary("connect-websocket"));
-        command.args(&self.arguments).current_dir(self.dir.path()).env("NO_COLOR", "1");
+        // Hand-over files lie there, and not where another test's worker finds them.
+        command.args(&self.arguments).current_dir(self.dir.path()).env("NO_COLOR", "1").env("TMPDIR", self.dir.path());
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         self.process = Some(Process::start("connect-websocket", &command, &self.dir.path().join("worker.log")));
         before

@@ -96,7 +96,10 @@ fn suspended_kafka_holds_the_feed_back_and_a_stop_meanwhile_says_what_it_leaves(
         (received == Some(1_500.0)).then_some(())
     });
     assert_eq!(worker.terminate(), 0);
-    assert!(worker.log_contains("event=records_left count=500"), "500 records were received and not acknowledged");
+    assert!(
+        worker.log_contains("event=handover_written records=500"),
+        "500 records were received and not acknowledged"
+    );
     assert_eq!(offsets_file::sequence(&worker.offsets_file(), CONNECTOR), Some(1_000));
 }
 

@@ -513,7 +513,7 @@ impl Config {
     }
 
     /// A text of the server's with every secret of ours in it hidden: it may repeat what we sent.
-    pub(crate) fn without_secrets(&self, text: &str) -> String {
+    pub fn without_secrets(&self, text: &str) -> String {
         let url = self.endpoint.url();
         let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
         let user_info = [url.username(), url.password().unwrap_or_default()];

@@ -22,7 +22,7 @@ use crate::session::{Down, Session};
 /// A line of figures in the log comes this often while records flow.
 const METRICS_LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// A session that was told to end takes this much longer for its last steps, at most.
-const LAST_STEPS: Duration = Duration::from_secs(2);
+const LAST_STEPS: Duration = Duration::from_secs(1);
 
 /// One running feed. Dropping it ends the connection without a goodbye; [`SourceTask::stop`] is the polite way.
 pub struct SourceTask {

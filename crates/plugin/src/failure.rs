@@ -65,8 +65,7 @@ impl<T: Default> ErrorPolicy<T, Failure> for Throw {
         (): &mut (),
         payload: Box<dyn Any + Send + 'static>,
     ) -> jni::errors::Result<T> {
-        let message = format!("the connector panicked, which is a bug: {}", panic_message(payload.as_ref()));
-        throw(env, class_of(ErrorKind::Fatal), &message);
+        throw(env, class_of(ErrorKind::Fatal), &panic_sentence(payload.as_ref()));
         // Dropping a payload may panic in turn.
         std::mem::forget(payload);
         Ok(T::default())
@@ -86,23 +85,21 @@ fn throw(env: &mut Env<'_>, class: &'static JNIStr, message: &str) {
     let _ = env.throw_new(class, JNIString::from(message));
 }
 
-fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("its cause is not a text")
+/// What a panic says.
+pub(crate) fn panic_sentence(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!("the connector panicked, which is a bug: {}", text.unwrap_or("its cause is not a text"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::panic_message;
+    use super::panic_sentence;
 
     #[test]
     fn a_panic_with_a_formatted_message_keeps_it() {
         let payload = std::panic::catch_unwind(|| panic!("{} is wrong", 7)).unwrap_err();
-        assert_eq!(panic_message(payload.as_ref()), "7 is wrong");
+        assert!(panic_sentence(payload.as_ref()).ends_with(": 7 is wrong"));
         let payload = std::panic::catch_unwind(|| panic!("all is wrong")).unwrap_err();
-        assert_eq!(panic_message(payload.as_ref()), "all is wrong");
+        assert!(panic_sentence(payload.as_ref()).ends_with(": all is wrong"));
     }
 }

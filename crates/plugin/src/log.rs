@@ -43,7 +43,11 @@ pub(crate) fn init() {
         let subscriber = tracing_subscriber::registry().with(ToJava);
         // Nobody else sets one: the library is loaded for this plugin alone.
         let _ = tracing::subscriber::set_global_default(subscriber);
-        std::panic::set_hook(Box::new(|panic| tracing::error!("event=panic reason=\"{panic}\"")));
+        // Its message, which may hold what was being worked on, stands in the task's trace.
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map_or_else(String::new, ToString::to_string);
+            tracing::error!("event=panic place={place}");
+        }));
     });
 }
 

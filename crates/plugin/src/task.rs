@@ -2,9 +2,9 @@
 //! after `stop`, a JMX client) finds nothing, and not another task.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use connect_websocket_engine::config::Config;
@@ -18,15 +18,15 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use crate::{batch, log};
+use crate::{batch, failure, log};
 
 /// How long an idle poll waits: Connect asks again at once, and looks between two polls whether to stop.
 const POLL_WAIT: Duration = Duration::from_secs(1);
 /// For the closing handshake and the hand-over file, of the five seconds that Connect gives a task
 /// (`task.shutdown.graceful.timeout.ms`); a poll may have taken one of them.
-const STOP_WITHIN: Duration = Duration::from_secs(3);
+const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Of these, how long the server may take to answer our Close.
-const CLOSING: Duration = Duration::from_secs(2);
+const CLOSING: Duration = Duration::from_millis(1500);
 
 static TASKS: Mutex<BTreeMap<i64, Arc<Task>>> = Mutex::new(BTreeMap::new());
 static NEXT_HANDLE: AtomicI64 = AtomicI64::new(1);
@@ -41,7 +41,6 @@ pub(crate) struct Task {
     runtime: Handle,
     /// Dropped, it ends the runtime.
     _running: oneshot::Sender<()>,
-    thread: Mutex<Option<JoinHandle<()>>>,
     span: Span,
 }
 
@@ -85,12 +84,9 @@ pub(crate) fn get(handle: i64) -> Option<Arc<Task>> {
     tasks().get(&handle).cloned()
 }
 
-/// Forgets a task. Its thread is gone when this returns.
+/// Forgets a task. Its thread ends with the last call that still holds the task, which is this one, as a rule.
 pub(crate) fn close(handle: i64) {
-    let task = tasks().remove(&handle);
-    let thread = task.and_then(|task| lock(&task.thread).take());
-    // A call in another thread may hold the task a little longer; the runtime ends with the last of them.
-    drop(thread);
+    drop(tasks().remove(&handle));
     log::close(handle);
 }
 
@@ -107,7 +103,7 @@ impl Task {
     fn start(config: Config, stored: Option<StoredOffset>, span: Span) -> Result<Task, Error> {
         let (running, stopped) = oneshot::channel::<()>();
         let (sender, receiver) = mpsc::channel();
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name(format!("websocket-{}", config.name))
             .spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build();
@@ -133,7 +129,6 @@ impl Task {
             identity,
             runtime,
             _running: running,
-            thread: Mutex::new(Some(thread)),
             span,
         })
     }
@@ -141,8 +136,16 @@ impl Task {
     /// Waits for records and writes them into the buffer. `committed`: Kafka has all up to this sequence, since then.
     ///
     /// # Errors
-    /// Why the session cannot go on; it comes out after all that was received.
+    /// Why the session cannot go on; it comes out after all that was received. A panic too, without the secrets that were
+    /// being worked on.
     pub(crate) fn poll(&self, buffer: &mut [u8], committed: Option<(i64, SystemTime)>) -> Result<Polled, Error> {
+        catch_unwind(AssertUnwindSafe(|| self.poll_source(buffer, committed))).unwrap_or_else(|panic| {
+            let sentence = failure::panic_sentence(panic.as_ref());
+            Err(Error::fatal(lock(&self.source).task.config().without_secrets(&sentence)))
+        })
+    }
+
+    fn poll_source(&self, buffer: &mut [u8], committed: Option<(i64, SystemTime)>) -> Result<Polled, Error> {
         let mut source = lock(&self.source);
         let _in_span = self.span.enter();
         #[cfg(debug_assertions)]

@@ -29,19 +29,24 @@ final class RecordBatch {
         buffer = allocate(size);
     }
 
-    List<SourceRecord> read(int count, String topic, Map<String, String> partition, String sessionId) {
+    List<SourceRecord> read(
+            int count, String topic, Map<String, String> partition, String sessionId, Acknowledgements acknowledgements) {
         List<SourceRecord> records = new ArrayList<>(count);
         buffer.clear();
         long sequence = buffer.getLong();
+        Acknowledgements.Batch batch = acknowledgements.polled(sequence + count - 1, count);
+        // Records that were read together have one, and share the object.
+        Long timestamp = null;
         for (int i = 0; i < count; i++, sequence++) {
-            long timestamp = buffer.getLong();
+            long millis = buffer.getLong();
+            if (timestamp == null || timestamp != millis) {
+                timestamp = millis;
+            }
             boolean text = buffer.get() == STRING;
             int length = buffer.getInt();
-            Map<String, Object> offset =
-                    Map.of(WebSocketSourceTask.SESSION_ID, sessionId, WebSocketSourceTask.SEQUENCE, sequence);
             records.add(new SourceRecord(
                     partition,
-                    offset,
+                    new SourceOffset(sessionId, sequence, batch),
                     topic,
                     null,
                     null,

@@ -3,6 +3,8 @@ package io.conduktor.connect.websocket;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import javax.management.InstanceAlreadyExistsException;
 import javax.management.InstanceNotFoundException;
 import javax.management.JMException;
@@ -17,6 +19,9 @@ final class TaskMBeans {
 
     private static final String DOMAIN = "io.conduktor.connect.websocket";
     private static final int URL_LENGTH = 50;
+
+    /** Whose an object name is: a predecessor that stops late leaves its successor's beans alone. */
+    private static final Map<ObjectName, TaskMBeans> OWNERS = new ConcurrentHashMap<>();
 
     private final MBeanServer server = ManagementFactory.getPlatformMBeanServer();
     private final List<ObjectName> names = new ArrayList<>();
@@ -38,7 +43,9 @@ final class TaskMBeans {
     void unregister() {
         for (ObjectName name : names) {
             try {
-                server.unregisterMBean(name);
+                if (OWNERS.remove(name, this)) {
+                    server.unregisterMBean(name);
+                }
             } catch (InstanceNotFoundException e) {
                 log.debug("event=mbean_gone name={}", name);
             } catch (JMException e) {
@@ -57,6 +64,7 @@ final class TaskMBeans {
                 server.unregisterMBean(name);
                 server.registerMBean(bean, name);
             }
+            OWNERS.put(name, this);
             names.add(name);
         } catch (JMException e) {
             log.warn("event=mbean_failed name={} reason=\"{}\"", text, e.toString());

@@ -17,12 +17,11 @@ import org.slf4j.MDC;
  */
 public class WebSocketSourceTask extends SourceTask {
     static final String WEBSOCKET_URL = "websocket_url";
-    static final String SESSION_ID = "session_id";
-    static final String SEQUENCE = "sequence";
 
     private static final Logger log = LoggerFactory.getLogger(WebSocketSourceTask.class);
 
     private final RecordBatch batch = new RecordBatch();
+    private final Acknowledgements acknowledgements = new Acknowledgements();
     /** What every line of this task's log has beside its message. */
     private final Map<String, String> mdc = new HashMap<>();
 
@@ -33,11 +32,6 @@ public class WebSocketSourceTask extends SourceTask {
     private String topic;
     private int logLevel = -1;
     private boolean stopped;
-
-    /** Kafka has all records up to this sequence. */
-    private volatile long committed = -1;
-
-    private volatile long committedAt;
 
     @Override
     public String version() {
@@ -51,10 +45,10 @@ public class WebSocketSourceTask extends SourceTask {
         putMdc("connector_name", connector);
         followLogLevel();
         Map<String, Object> stored = storedOffset(config);
-        Object sequence = stored.get(SEQUENCE);
+        Object sequence = stored.get(SourceOffset.SEQUENCE);
         task = NativeTask.start(
                 config,
-                stored.get(SESSION_ID) instanceof String ? (String) stored.get(SESSION_ID) : null,
+                stored.get(SourceOffset.SESSION_ID) instanceof String ? (String) stored.get(SourceOffset.SESSION_ID) : null,
                 sequence instanceof Number ? ((Number) sequence).longValue() : -1);
         List<String> identity = task.identity();
         partition = Map.of(WEBSOCKET_URL, identity.get(0));
@@ -72,24 +66,25 @@ public class WebSocketSourceTask extends SourceTask {
     public List<SourceRecord> poll() {
         followLogLevel();
         try {
-            int count = task.poll(batch.buffer(), committed, committedAt);
+            int count = task.poll(batch.buffer(), acknowledgements.sequence(), acknowledgements.atMillis());
             if (count < 0 && count != NativeTask.CLOSED) {
                 batch.grow(-count);
                 count = task.poll(batch.buffer(), -1, 0);
             }
-            return count > 0 ? batch.read(count, topic, partition, sessionId) : null;
+            return count > 0 ? batch.read(count, topic, partition, sessionId, acknowledgements) : null;
         } finally {
             writeLogLines();
         }
     }
 
-    /** Only notes how far Kafka is; the next poll tells it. {@code metadata} is null for a record that was filtered out. */
+    /**
+     * Only notes it; the next poll tells how far Kafka is. {@code metadata} is null for a record that was left out. A
+     * transformation does not come here with a record of its own: Connect keeps the one that was polled.
+     */
     @Override
     public void commitRecord(SourceRecord record, RecordMetadata metadata) {
-        Object sequence = record.sourceOffset().get(SEQUENCE);
-        if (sequence instanceof Long && (Long) sequence > committed) {
-            committedAt = System.currentTimeMillis();
-            committed = (Long) sequence;
+        if (record.sourceOffset() instanceof SourceOffset) {
+            acknowledgements.acknowledged(((SourceOffset) record.sourceOffset()).batch());
         }
     }
 
@@ -107,7 +102,7 @@ public class WebSocketSourceTask extends SourceTask {
         if (task != null && !stopped) {
             stopped = true;
             log.info("event=task_stopping");
-            long[] kept = task.stop(committed, committedAt);
+            long[] kept = task.stop(acknowledgements.sequence(), acknowledgements.atMillis());
             writeLogLines();
             if (mbeans != null) {
                 mbeans.unregister();
@@ -133,10 +128,10 @@ public class WebSocketSourceTask extends SourceTask {
             throw new ConnectException("A source partition of this connector is {\"" + WEBSOCKET_URL + "\": \"<url>\"}; got the keys "
                     + (partition == null ? null : partition.keySet()) + ".");
         }
-        Object sequence = offset == null ? 0L : offset.get(SEQUENCE);
+        Object sequence = offset == null ? 0L : offset.get(SourceOffset.SEQUENCE);
         boolean whole = sequence instanceof Long || sequence instanceof Integer;
         if (!whole || ((Number) sequence).longValue() < 0) {
-            throw new ConnectException("A source offset of this connector is {\"" + SEQUENCE + "\": <integer, 0 or more>, …}; got the"
+            throw new ConnectException("A source offset of this connector is {\"" + SourceOffset.SEQUENCE + "\": <integer, 0 or more>, …}; got the"
                     + " sequence " + sequence + ".");
         }
     }
@@ -154,7 +149,7 @@ public class WebSocketSourceTask extends SourceTask {
     }
 
     private static long sequence(Map<String, Object> offset) {
-        Object sequence = offset.get(SEQUENCE);
+        Object sequence = offset.get(SourceOffset.SEQUENCE);
         return sequence instanceof Number ? ((Number) sequence).longValue() : -1;
     }
 
