@@ -243,7 +243,12 @@ impl Connection {
 
     /// The caller will not read for a while, and wants no packet to wake it.
     pub fn rest(&mut self) {
-        self.transport.rest();
+        self.transport.socket().rest();
+    }
+
+    /// Blocks this thread while the connection rests, for `time` or until the peer has hung up.
+    pub fn sleep(&mut self, time: Duration) {
+        self.transport.socket().sleep(time);
     }
 
     /// Sends what is due, without reading.

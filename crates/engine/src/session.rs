@@ -36,6 +36,8 @@ const PROVEN: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A read of at least this much is part of a burst: read on at once.
 const BURST_BYTES: usize = 48 << 10;
+/// A linger up to this is slept by the task's own thread: the runtime's timer would wake it twice more (decision 002).
+const THREAD_SLEEP: Duration = Duration::from_millis(20);
 /// Lines about the queue come no more often than this.
 const QUEUE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -262,6 +264,19 @@ fn panic_sentence(panic: &(dyn Any + Send)) -> String {
     format!("the session panicked: {}; this is a bug, please report it", text.unwrap_or("without a message"))
 }
 
+/// Lets everything run that can, without a look at timers and sockets, which costs system calls.
+async fn let_others_run() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Waits until stopping is asked for; answers the deadline.
 async fn stopping(stop: &mut watch::Receiver<Option<Instant>>) {
     // An error means that the task is gone, which is a stop too.
@@ -412,9 +427,14 @@ impl<'a> Reader<'a> {
                     .map_err(lost)?;
             }
             self.connection.rest();
-            tokio::select! {
-                _ = stop.changed() => return Ok(()),
-                () = sleep_until(self.timers.read) => {}
+            if self.session.config.receive_linger <= THREAD_SLEEP {
+                let_others_run().await;
+                self.connection.sleep(self.timers.read.saturating_duration_since(Instant::now()));
+            } else {
+                tokio::select! {
+                    _ = stop.changed() => return Ok(()),
+                    () = sleep_until(self.timers.read) => {}
+                }
             }
         }
         let wake = self.next_wake();

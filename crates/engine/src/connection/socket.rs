@@ -6,9 +6,17 @@
 use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+/// Errors and a reset are told in any case; the end of the stream on Linux alone.
+#[cfg(target_os = "linux")]
+const HANG_UP: PollFlags = PollFlags::RDHUP;
+#[cfg(not(target_os = "linux"))]
+const HANG_UP: PollFlags = PollFlags::empty();
 
 #[derive(Debug)]
 pub(super) struct Socket(State);
@@ -33,6 +41,18 @@ impl Socket {
             State::Watched(tcp) => tcp.into_std().map_or(State::Gone, State::Resting),
             other => other,
         };
+    }
+
+    /// Blocks this thread for `time`, or until the peer has hung up or reset the connection; packets do not wake it.
+    pub(super) fn sleep(&mut self, time: Duration) {
+        let State::Resting(tcp) = &self.0 else {
+            return std::thread::sleep(time);
+        };
+        let mut hung_up = [PollFd::new(tcp, HANG_UP)];
+        if let Ok(time) = Timespec::try_from(time) {
+            // An interruption by a signal only ends it sooner.
+            let _ = poll(&mut hung_up, Some(&time));
+        }
     }
 
     fn watch(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -111,6 +131,22 @@ mod tests {
         }
         drop(peer);
         assert_eq!(socket.read(&mut buffer).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_hang_up_ends_the_sleep_and_data_do_not() {
+        let (mut socket, mut peer) = pair().await;
+        socket.rest();
+        let short = Duration::from_millis(50);
+        peer.write_all(b"data").await.unwrap();
+        let slept = std::time::Instant::now();
+        socket.sleep(short);
+        assert!(slept.elapsed() >= short, "data woke it after {:?}", slept.elapsed());
+        drop(peer);
+        // Otherwise the test would not end within anybody's patience.
+        socket.sleep(Duration::from_secs(3600));
+        let mut buffer = [0; 64];
+        assert_eq!(socket.read(&mut buffer).await.unwrap(), 4);
     }
 
     #[tokio::test]

@@ -62,11 +62,10 @@ impl Transport {
 }
 
 impl Transport {
-    /// Until the next read that has to wait, no packet wakes the runtime.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn socket(&mut self) -> &mut Socket {
         match self {
-            Transport::Plain(socket) => socket.rest(),
-            Transport::Tls(tls) => tls.get_mut().0.rest(),
+            Transport::Plain(socket) => socket,
+            Transport::Tls(tls) => tls.get_mut().0,
         }
     }
 }
