@@ -38,6 +38,7 @@ public class PluginCheck {
             case "late-calls" -> lateCalls(jar, url);
             case "leaks" -> leaks(jar, url);
             case "mbeans" -> mbeans(jar, url);
+            case "acknowledgements" -> acknowledgements(jar, url);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
         System.out.println("ok: " + arguments[0]);
@@ -159,15 +160,15 @@ public class PluginCheck {
         MBeanServer server = ManagementFactory.getPlatformMBeanServer();
         ObjectName known = new ObjectName(PACKAGE.substring(0, PACKAGE.length() - 1) + ":type=WebSocketConnector,name="
                 + ObjectName.quote("feed: \"a\"") + ",url=" + ObjectName.quote(url.substring(5).replace(':', '_').replace('/', '_')));
-        SourceRecord last = null;
         for (int count = 0; count < 100; ) {
             List<SourceRecord> records = task.poll();
-            count += records == null ? 0 : records.size();
-            last = records == null ? last : records.get(records.size() - 1);
+            for (SourceRecord record : records == null ? List.<SourceRecord>of() : records) {
+                task.commitRecord(record, null);
+                count++;
+            }
         }
-        task.commitRecord(last, null);
         task.poll();
-        Thread.sleep(600);
+        forgetFigures();
         Map<String, Class<?>> types = new HashMap<>();
         for (String name : List.of("MessagesReceived", "MessagesDropped", "RecordsProduced", "MillisSinceLastMessage", "UptimeMillis",
                 "TotalReconnects", "LagCount")) {
@@ -196,6 +197,51 @@ public class PluginCheck {
         require((Long) server.getAttribute(ours, "ConnectionsOpened") == 1, "ConnectionsOpened");
         require(server.getMBeanInfo(ours).getAttributes().length > 20, "figures");
         task.stop();
+    }
+
+    /** Kafka is as far as the first record that is open, whatever it has beyond. */
+    private static void acknowledgements(Path jar, String url) throws Exception {
+        SourceTask task = new Plugin(jar).started("acknowledged", url);
+        ObjectName figures = new ObjectName(
+                PACKAGE.substring(0, PACKAGE.length() - 1) + ":type=WebSocketTask,connector=\"acknowledged\",task=0");
+        List<SourceRecord> first = batch(task);
+        List<SourceRecord> second = batch(task);
+        second.forEach(record -> commit(task, record));
+        first.stream().skip(1).forEach(record -> commit(task, record));
+        batch(task);
+        forgetFigures();
+        require(committed(figures) == 0, "the first record is open, yet " + committed(figures) + " are committed");
+        commit(task, first.get(0));
+        batch(task);
+        forgetFigures();
+        require(committed(figures) == first.size() + second.size(), committed(figures) + " are committed");
+        task.stop();
+    }
+
+    private static List<SourceRecord> batch(SourceTask task) throws Exception {
+        List<SourceRecord> records = null;
+        for (int polls = 0; records == null && polls < 30; polls++) {
+            records = task.poll();
+        }
+        require(records != null, "records within half a minute");
+        return records;
+    }
+
+    private static void commit(SourceTask task, SourceRecord record) {
+        try {
+            task.commitRecord(record, null);
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    private static long committed(ObjectName figures) throws Exception {
+        return (Long) ManagementFactory.getPlatformMBeanServer().getAttribute(figures, "RecordsCommitted");
+    }
+
+    /** Figures are read anew after half a second. */
+    private static void forgetFigures() throws InterruptedException {
+        Thread.sleep(600);
     }
 
     /** The plugin in a class loader of its own, as Connect loads it. */

@@ -84,6 +84,11 @@ fn mbeans_have_every_attribute_that_dashboards_know() {
 }
 
 #[test]
+fn records_are_committed_up_to_the_first_that_is_open() {
+    check("acknowledgements", &[]);
+}
+
+#[test]
 fn plugin_is_listed_with_its_options_and_version() {
     let plugins = connect().rest().get("/connector-plugins").json();
     assert_eq!(

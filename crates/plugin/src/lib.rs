@@ -145,11 +145,12 @@ pub fn poll<'l>(
         // nobody else reads or writes it meanwhile: each task has a buffer of its own, used by the one thread that polls.
         let buffer = unsafe { std::slice::from_raw_parts_mut(start, capacity) };
         let committed = committed_until(committed, committed_at_ms);
-        let polled = task::get(handle).map(|task| task.poll(buffer, committed)).transpose()?;
+        let Some(task) = task::get(handle) else { return Ok(CLOSED) };
+        let polled = task.poll(buffer, committed)?;
+        batch::write_lines_wait(task.log_lines_wait(), buffer);
         Ok(match polled {
-            None => CLOSED,
-            Some(Polled::Records(count)) => jint::try_from(count).unwrap_or(jint::MAX),
-            Some(Polled::NeedsBuffer(size)) => -jint::try_from(size).unwrap_or(jint::MAX),
+            Polled::Records(count) => jint::try_from(count).unwrap_or(jint::MAX),
+            Polled::NeedsBuffer(size) => -jint::try_from(size).unwrap_or(jint::MAX),
         })
     })
     .resolve::<Throw>()

@@ -64,6 +64,10 @@ pub(crate) fn open(task: i64) -> Span {
     tracing::error_span!(SPAN, task)
 }
 
+pub(crate) fn is_waiting(task: i64) -> bool {
+    waiting().get(&task).is_some_and(|lines| !lines.lines.is_empty())
+}
+
 /// Takes the lines that wait.
 pub(crate) fn take(task: i64) -> Vec<Line> {
     let Some(lines) = waiting().get_mut(&task).map(std::mem::take) else {

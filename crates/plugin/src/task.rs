@@ -34,6 +34,7 @@ static NEXT_HANDLE: AtomicI64 = AtomicI64::new(1);
 /// One running task. Its session has a thread and a single-threaded runtime of its own: a task that is busy or broken
 /// disturbs no other.
 pub(crate) struct Task {
+    handle: i64,
     source: Mutex<Source>,
     metrics: Arc<Metrics>,
     /// What Java shows and stores: the URL without secrets, the session's id, the topic.
@@ -74,7 +75,7 @@ pub(crate) enum Polled {
 pub(crate) fn start(config: Config, stored: Option<StoredOffset>) -> Result<i64, Error> {
     let handle = NEXT_HANDLE.fetch_add(1, Relaxed);
     let span = log::open(handle);
-    let started = Task::start(config, stored, span).inspect_err(|_| log::close(handle))?;
+    let started = Task::start(handle, config, stored, span).inspect_err(|_| log::close(handle))?;
     tasks().insert(handle, Arc::new(started));
     Ok(handle)
 }
@@ -100,7 +101,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Task {
-    fn start(config: Config, stored: Option<StoredOffset>, span: Span) -> Result<Task, Error> {
+    fn start(handle: i64, config: Config, stored: Option<StoredOffset>, span: Span) -> Result<Task, Error> {
         let (running, stopped) = oneshot::channel::<()>();
         let (sender, receiver) = mpsc::channel();
         std::thread::Builder::new()
@@ -124,6 +125,7 @@ impl Task {
         let [url, _, topic] = identity;
         let identity = [url, task.offset(0).session_id.to_string(), topic];
         Ok(Task {
+            handle,
             metrics: task.metrics(),
             source: Mutex::new(Source { task, too_large: None }),
             identity,
@@ -143,6 +145,11 @@ impl Task {
             let sentence = failure::panic_sentence(panic.as_ref());
             Err(Error::fatal(lock(&self.source).task.config().without_secrets(&sentence)))
         })
+    }
+
+    /// Whether Java should fetch log lines.
+    pub(crate) fn log_lines_wait(&self) -> bool {
+        log::is_waiting(self.handle)
     }
 
     fn poll_source(&self, buffer: &mut [u8], committed: Option<(i64, SystemTime)>) -> Result<Polled, Error> {

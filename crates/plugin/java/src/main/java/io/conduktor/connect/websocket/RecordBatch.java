@@ -29,10 +29,15 @@ final class RecordBatch {
         buffer = allocate(size);
     }
 
+    /** Whether the native half had log lines when the last poll came back. */
+    boolean logLinesWait() {
+        return buffer.get(0) != 0;
+    }
+
     List<SourceRecord> read(
             int count, String topic, Map<String, String> partition, String sessionId, Acknowledgements acknowledgements) {
         List<SourceRecord> records = new ArrayList<>(count);
-        buffer.clear();
+        buffer.position(Byte.BYTES);
         long sequence = buffer.getLong();
         Acknowledgements.Batch batch = acknowledgements.polled(sequence + count - 1, count);
         // Records that were read together have one, and share the object.

@@ -65,16 +65,27 @@ public class WebSocketSourceTask extends SourceTask {
     @Override
     public List<SourceRecord> poll() {
         followLogLevel();
+        int count;
         try {
-            int count = task.poll(batch.buffer(), acknowledgements.sequence(), acknowledgements.atMillis());
-            if (count < 0 && count != NativeTask.CLOSED) {
-                batch.grow(-count);
-                count = task.poll(batch.buffer(), -1, 0);
-            }
-            return count > 0 ? batch.read(count, topic, partition, sessionId, acknowledgements) : null;
-        } finally {
+            count = pollNative();
+        } catch (RuntimeException e) {
+            writeLogLines();
+            throw e;
+        }
+        if (batch.logLinesWait()) {
             writeLogLines();
         }
+        return count > 0 ? batch.read(count, topic, partition, sessionId, acknowledgements) : null;
+    }
+
+    /** One call into the native half for a batch; one more for a batch that is larger than the buffer. */
+    private int pollNative() {
+        int count = task.poll(batch.buffer(), acknowledgements.sequence(), acknowledgements.atMillis());
+        if (count < 0 && count != NativeTask.CLOSED) {
+            batch.grow(-count);
+            count = task.poll(batch.buffer(), -1, 0);
+        }
+        return count;
     }
 
     /**
