@@ -1,7 +1,7 @@
 //! The native half of the Kafka Connect plugin: what `NativeLibrary.java` and `NativeTask.java` declare.
 //!
 //! Java calls Rust, never the other way, and once per batch. A method borrows its arguments, calls the module that does the
-//! work, and turns an error or a panic into an exception ([`failure`]).
+//! work, and turns an error or a panic into an exception (`failure.rs`).
 
 mod batch;
 mod description;
