@@ -259,7 +259,9 @@ impl SourceTask {
 
     /// Records whose loss no gap has told, because there was no connection yet.
     fn untold(&mut self) -> u64 {
-        if self.metrics.snapshot().connections > 0 { 0 } else { std::mem::take(&mut self.missed) }
+        // Asked for with every batch, so nothing is looked at once there is nothing to tell.
+        let missed = std::mem::take(&mut self.missed);
+        if missed == 0 || self.metrics.snapshot().connections > 0 { 0 } else { missed }
     }
 
     fn give_out(&mut self, batch: Batch) -> Batch {
