@@ -51,38 +51,22 @@ pub fn options<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>) -> JByteArray<'l
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn errors<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
-    env.with_env(|env| {
-        let config = properties(env, &config)?;
-        bytes(env, &description::errors(&config))
-    })
-    .resolve::<Throw>()
+    env.with_env(|env| describe(env, &config, description::errors)).resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn masked<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
-    env.with_env(|env| {
-        let config = properties(env, &config)?;
-        bytes(env, &description::masked(&config))
-    })
-    .resolve::<Throw>()
+    env.with_env(|env| describe(env, &config, description::masked)).resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn warnings<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
-    env.with_env(|env| {
-        let config = properties(env, &config)?;
-        bytes(env, &description::warnings(&config))
-    })
-    .resolve::<Throw>()
+    env.with_env(|env| describe(env, &config, description::warnings)).resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn partitions<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
-    env.with_env(|env| {
-        let config = properties(env, &config)?;
-        bytes(env, &description::partitions(&config))
-    })
-    .resolve::<Throw>()
+    env.with_env(|env| describe(env, &config, description::partitions)).resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
@@ -203,6 +187,16 @@ pub fn close<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) {
 
 fn bytes<'l>(env: &mut Env<'l>, bytes: &[u8]) -> Result<JByteArray<'l>, Failure> {
     Ok(env.byte_array_from_slice(bytes)?)
+}
+
+/// What there is to say of a configuration.
+fn describe<'l>(
+    env: &mut Env<'l>,
+    config: &JByteArray<'_>,
+    describe: fn(&Properties) -> Vec<u8>,
+) -> Result<JByteArray<'l>, Failure> {
+    let config = properties(env, config)?;
+    bytes(env, &describe(&config))
 }
 
 fn longs<'l>(env: &mut Env<'l>, values: &[i64]) -> Result<JLongArray<'l>, Failure> {

@@ -120,9 +120,8 @@ impl Task {
             .recv()
             .unwrap_or_else(|error| Err(error.to_string()))
             .map_err(|error| Error::retriable(format!("no runtime can be started for the task: {error}")))?;
-        let identity = [config.endpoint.redacted().to_owned(), String::new(), config.topic.clone()];
+        let (url, topic) = (config.endpoint.redacted().to_owned(), config.topic.clone());
         let task = span.in_scope(|| SourceTask::start(config, stored, &runtime))?;
-        let [url, _, topic] = identity;
         let identity = [url, task.offset(0).session_id.to_string(), topic];
         Ok(Task {
             handle,
