@@ -1,5 +1,6 @@
 //! A small client of Kafka Connect's REST API.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +17,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(100);
 pub struct Rest {
     agent: Agent,
     base: String,
+    /// Held by the request that is under way, where there may be one only.
+    turn: Option<Arc<Mutex<()>>>,
 }
 
 /// An answer, whatever its status.
@@ -54,7 +57,14 @@ impl Rest {
             .max_idle_connections(0)
             .build()
             .new_agent();
-        Rest { agent, base: base.trim_end_matches('/').to_owned() }
+        Rest { agent, base: base.trim_end_matches('/').to_owned(), turn: None }
+    }
+
+    /// Sends one request after another, whoever asks for them.
+    #[must_use]
+    pub fn one_at_a_time(mut self) -> Rest {
+        self.turn = Some(Arc::default());
+        self
     }
 
     /// The address this client was made for.
@@ -123,6 +133,7 @@ impl Rest {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        let _turn = self.turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         let response = match body {
             Some(body) => self.agent.run(request.body(body.to_owned()).map_err(ureq::Error::Http)?)?,
             None => self.agent.run(request.body(()).map_err(ureq::Error::Http)?)?,
