@@ -9,9 +9,10 @@ use super::translation::{Number, Translation};
 /// Java waits 5 ms. Records come here in batches already, for which the engine has waited (`websocket.receive.linger.ms`); the
 /// one lets a batch leave whole.
 const LINGER_MS: i64 = 1;
-/// Unless `buffer.memory` says otherwise.
-const DEFAULT_BUFFER_BYTES: i64 = 16 << 20;
-const DEFAULT_BUFFER_RECORDS: i64 = 20_000;
+const LARGEST_MESSAGE: i64 = 1 << 20;
+/// Unless `buffer.memory` says otherwise. Twice as much is no faster.
+const DEFAULT_BUFFER_BYTES: i64 = 8 << 20;
+const DEFAULT_BUFFER_RECORDS: i64 = 12_000;
 
 const LARGEST_INT: i64 = i32::MAX as i64;
 /// Java means "for ever" with the largest number, librdkafka with 0.
@@ -150,14 +151,16 @@ pub(super) fn producer(t: &mut Translation) {
         range: 1..=LARGEST_INT,
         default: Some(1_000_000),
     });
-    t.number(&Number {
-        name: "max.request.size",
-        java: ("INT", 0),
-        setting: "message.max.bytes",
-        range: 1_000..=1_000_000_000,
-        default: Some(1_048_576),
-    });
-    buffer(t);
+    let largest = t
+        .number(&Number {
+            name: "max.request.size",
+            java: ("INT", 0),
+            setting: "message.max.bytes",
+            range: 1_000..=1_000_000_000,
+            default: Some(LARGEST_MESSAGE),
+        })
+        .unwrap_or(LARGEST_MESSAGE);
+    buffer(t, largest);
     // Java's wait for a full buffer. Connect's own value is for ever, and it tries again after a shorter one; so do we.
     let _ = t.take_number("max.block.ms", ("LONG", 0));
     delivery(t, linger, request_timeout);
@@ -171,11 +174,12 @@ pub(super) fn producer(t: &mut Translation) {
 }
 
 /// How much may wait in the producer: as many bytes as the user says, as in Java. Otherwise what keeps the worker small and
-/// the network busy; the engine's queue stands before it, and the socket's buffers before that.
-fn buffer(t: &mut Translation) {
+/// the network busy; the engine's queue stands before it, and the socket's buffers before that. In any case one record of the
+/// `largest` size: it would wait for ever.
+fn buffer(t: &mut Translation, largest: i64) {
     let given = t.take_number("buffer.memory", ("LONG", 0)).map(|(bytes, _)| bytes);
-    let bytes = given.unwrap_or(DEFAULT_BUFFER_BYTES);
-    t.set("queue.buffering.max.kbytes", (bytes / 1024).clamp(1, LARGEST_INT).to_string());
+    let bytes = given.unwrap_or(DEFAULT_BUFFER_BYTES).max(largest);
+    t.set("queue.buffering.max.kbytes", (bytes / 1024 + 1).min(LARGEST_INT).to_string());
     // Beside its bytes each record has some 200 of librdkafka's own, which it does not count.
     let records = if given.is_some() { 0 } else { DEFAULT_BUFFER_RECORDS };
     t.set("queue.buffering.max.messages", records.to_string());

@@ -84,8 +84,8 @@ fn defaults_are_those_of_java_with_idempotence() {
         ("linger.ms", "1"),
         ("sticky.partitioning.linger.ms", "10"),
         ("batch.size", "1000000"),
-        ("queue.buffering.max.kbytes", "16384"),
-        ("queue.buffering.max.messages", "20000"),
+        ("queue.buffering.max.kbytes", "8193"),
+        ("queue.buffering.max.messages", "12000"),
         ("message.max.bytes", "1048576"),
         ("request.timeout.ms", "30000"),
         ("socket.timeout.ms", "30000"),
@@ -198,7 +198,8 @@ fn every_plain_property_is_accepted_by_the_client() {
     ]);
     for (name, value) in [
         ("batch.size", "1"),
-        ("queue.buffering.max.kbytes", "1"),
+        // One record of max.request.size must have room.
+        ("queue.buffering.max.kbytes", "4883"),
         ("compression.level", "12"),
         ("partitioner", "random"),
         ("retry.backoff.ms", "1"),
