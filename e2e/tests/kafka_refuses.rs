@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use connect_websocket_e2e::{Consumer, Kafka, Worker, source_config, wait_until};
+use connect_websocket_e2e::{Consumer, Kafka, Record, Worker, source_config, wait_until};
 use connect_websocket_testkit::{Messages, Play, Script, Server, Step};
 use serde_json::{Value, json};
 
@@ -100,6 +100,19 @@ fn record_larger_than_the_client_allows_is_skipped_and_counted_if_errors_are_tol
 
     consumer().numbers_until("request-size", 200, WITHIN).assert_complete(0..=199);
     wait_until("the record to be counted", WITHIN, || (metric(&worker, SKIPPED) == Some(1.0)).then_some(()));
+}
+
+#[test]
+fn record_that_the_client_allows_passes_however_small_its_buffer_is() {
+    kafka().create_topic_with("large", 1, &[("max.message.bytes", "20000000")]);
+    let large = "large".repeat(2_000_000);
+    let feed = serve(Play::accept().send_text("before").send_text(large.as_str()).send_text("after"));
+    let options =
+        [("producer.override.max.request.size", "20000000"), ("producer.override.buffer.memory", "1000000")];
+    let _worker = worker(&feed, "large", &options);
+
+    let values: Vec<_> = consumer().read_until("large", 3, WITHIN).iter().map(Record::text).collect();
+    assert!(values == ["before", large.as_str(), "after"], "lengths {:?}", values.iter().map(String::len));
 }
 
 #[test]
