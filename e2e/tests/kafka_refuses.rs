@@ -107,8 +107,7 @@ fn record_that_the_client_allows_passes_however_small_its_buffer_is() {
     kafka().create_topic_with("large", 1, &[("max.message.bytes", "20000000")]);
     let large = "large".repeat(2_000_000);
     let feed = serve(Play::accept().send_text("before").send_text(large.as_str()).send_text("after"));
-    let options =
-        [("producer.override.max.request.size", "20000000"), ("producer.override.buffer.memory", "1000000")];
+    let options = [("producer.override.max.request.size", "20000000"), ("producer.override.buffer.memory", "1000000")];
     let _worker = worker(&feed, "large", &options);
 
     let values: Vec<_> = consumer().read_until("large", 3, WITHIN).iter().map(Record::text).collect();

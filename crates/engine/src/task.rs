@@ -144,6 +144,11 @@ impl SourceTask {
         }
     }
 
+    /// Waits until something was received since the last look into the queue. Cancel safe.
+    pub async fn received(&self) {
+        self.queue.filled().await;
+    }
+
     /// Kafka has every record up to and including this sequence, and said so at that moment.
     pub fn commit(&mut self, sequence: i64, at: SystemTime) {
         let at_ms = epoch_ms(at);

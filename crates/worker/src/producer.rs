@@ -16,12 +16,50 @@ const LOG_TARGET: &str = "librdkafka";
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// To give up what is in flight is a matter of librdkafka's threads, which do it at once unless the machine is busy.
 const GIVE_UP_WITHIN: Duration = Duration::from_millis(500);
+/// librdkafka makes a request of what it has at the end of its linger, and for one partition of an idempotent producer the
+/// next only when that is answered. Records that wait for this longer than the linger keep its thread spinning. So a round
+/// of records is given to it well within its linger of 1 ms, no more than fit into one request, and the next one is begun
+/// when Kafka has answered for all.
+const ROUND_TIME: Duration = Duration::from_micros(700);
+/// librdkafka's `batch.num.messages`.
+const ROUND_RECORDS: usize = 10_000;
+/// What a record takes in a request beside its value, at the most.
+const RECORD_OVERHEAD: usize = 32;
 /// In the reason of an authentication that a broker neither granted nor refused, because its connection ended.
 const INTERRUPTED: &str = "handshake failed: Local:";
 
 /// Sends records of one task in order. Reports are collected by [`Producer::reports`], on the caller's thread.
 pub struct Producer {
     client: BaseProducer<Context>,
+    round: Round,
+}
+
+/// Records that go into one request.
+struct Round {
+    /// `batch.size`.
+    max_bytes: usize,
+    bytes: usize,
+    records: usize,
+    began: Instant,
+}
+
+impl Round {
+    fn new(max_bytes: usize) -> Round {
+        Round { max_bytes, bytes: 0, records: 0, began: Instant::now() }
+    }
+
+    /// Whether one more record goes into the request.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.records == 0
+            || self.records < ROUND_RECORDS
+                && self.bytes + bytes <= self.max_bytes
+                && self.began.elapsed() <= ROUND_TIME
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.records += 1;
+    }
 }
 
 /// What happened since the last look.
@@ -46,7 +84,7 @@ pub struct Refused {
 
 /// Why a record was not taken.
 pub enum SendError {
-    /// The client's queue is full: try the same record again later.
+    /// Kafka has not answered for enough of the records before: try the same record again later.
     Full,
     /// Kafka can never accept this record.
     Refused(String),
@@ -66,16 +104,34 @@ impl Producer {
         let client = config
             .create_with_context(Context { keep_refused, ..Context::default() })
             .map_err(|error| format!("the Kafka producer cannot be made: {error}"))?;
-        Ok(Producer { client })
+        let batch_size = settings.iter().rev().find(|(name, _)| name == "batch.size");
+        let round = Round::new(batch_size.and_then(|(_, size)| size.parse().ok()).unwrap_or(usize::MAX));
+        Ok(Producer { client, round })
     }
 
     /// Queues one record; `sequence` comes back in the reports.
-    pub fn send(&self, topic: &str, value: Option<&[u8]>, timestamp_ms: i64, sequence: i64) -> Result<(), SendError> {
+    pub fn send(
+        &mut self,
+        topic: &str,
+        value: Option<&[u8]>,
+        timestamp_ms: i64,
+        sequence: i64,
+    ) -> Result<(), SendError> {
+        let bytes = value.map_or(0, <[u8]>::len) + RECORD_OVERHEAD;
+        if !self.round.has_room(bytes) {
+            if !self.is_idle() {
+                return Err(SendError::Full);
+            }
+            self.round = Round::new(self.round.max_bytes);
+        }
         let mut record =
             BaseRecord::<(), [u8], usize>::with_opaque_to(topic, sequence as usize).timestamp(timestamp_ms);
         record.payload = value;
         match self.client.send(record) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.round.add(bytes);
+                Ok(())
+            }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(SendError::Full),
             Err((KafkaError::MessageProduction(code @ RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
                 Err(SendError::Refused(format!("{code}; see producer.override.max.request.size")))
@@ -219,5 +275,26 @@ pub(crate) fn log_client_line(level: RDKafkaLogLevel, facility: &str, message: &
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(target: LOG_TARGET, "{facility}: {message}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: LOG_TARGET, "{facility}: {message}"),
         RDKafkaLogLevel::Debug => debug!(target: LOG_TARGET, "{facility}: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_ends_with_its_bytes_its_records_or_its_time() {
+        let mut round = Round::new(100);
+        assert!(round.has_room(1_000), "a record that is larger goes alone");
+        round.add(60);
+        assert!(round.has_room(40));
+        assert!(!round.has_room(41));
+        round.records = ROUND_RECORDS;
+        assert!(!round.has_room(1));
+
+        let mut old = Round::new(100);
+        old.add(1);
+        old.began -= 2 * ROUND_TIME;
+        assert!(!old.has_room(1));
     }
 }

@@ -44,7 +44,7 @@ use offsets::TaskOffsets;
 const POLL_WAIT: Duration = Duration::from_secs(1);
 /// While records are in flight, reports are looked for this often.
 const REPORT_INTERVAL: Duration = Duration::from_millis(5);
-/// The producer is full: it is tried again this soon, and less and less often while Kafka takes nothing.
+/// The producer takes no more until Kafka answers: it is tried again this soon, and less and less often meanwhile.
 const FULL_RETRY: Duration = Duration::from_millis(1);
 const FULL_RETRY_MAX: Duration = Duration::from_millis(64);
 /// Of the time that a stop may take, this part is the closing handshake's; the rest is for Kafka.
@@ -363,7 +363,6 @@ impl Line {
     async fn run(&mut self) -> Result<(), String> {
         let mut wanted = self.shared.wanted.subscribe();
         loop {
-            self.settle()?;
             self.offsets.flush_when_due(&self.source);
             let now = *wanted.borrow_and_update();
             if let Some(by) = now.stop_by {
@@ -373,6 +372,7 @@ impl Line {
             let wait = self.wait();
             if now.paused {
                 let _ = tokio::time::timeout(wait, wanted.changed()).await;
+                self.settle()?;
                 continue;
             }
             if self.sending.is_none() {
@@ -381,9 +381,17 @@ impl Line {
                     _ = wanted.changed() => None,
                 };
             }
+            // Before sending: what was answered meanwhile makes room.
+            self.settle()?;
             if !self.send()? {
-                let _ = tokio::time::timeout(self.full_retry, wanted.changed()).await;
-                self.full_retry = (self.full_retry * 2).min(FULL_RETRY_MAX);
+                // The timer alone would come late: the session, which reads on, keeps the thread from looking at timers.
+                tokio::select! {
+                    () = tokio::time::sleep(self.full_retry) => {
+                        self.full_retry = (self.full_retry * 5 / 4).min(FULL_RETRY_MAX);
+                    }
+                    () = self.source.received() => {}
+                    _ = wanted.changed() => {}
+                }
             }
         }
     }
