@@ -18,9 +18,10 @@ const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
 const GIVE_UP_WITHIN: Duration = Duration::from_millis(500);
 /// librdkafka makes a request of what it has at the end of its linger, and for one partition of an idempotent producer the
 /// next only when that is answered. Records that wait for this longer than the linger keep its thread spinning. So a round
-/// of records is given to it well within its linger of 1 ms, no more than fit into one request, and the next one is begun
-/// when Kafka has answered for all.
-const ROUND_TIME: Duration = Duration::from_micros(700);
+/// of records is given to it well within its linger, no more than fit into one request, and the next one is begun when Kafka
+/// has answered for all.
+const ROUND_OF_LINGER: f64 = 0.7;
+const SHORTEST_LINGER_MS: f64 = 1.0;
 /// librdkafka's `batch.num.messages`.
 const ROUND_RECORDS: usize = 10_000;
 /// What a record takes in a request beside its value, at the most.
@@ -38,14 +39,27 @@ pub struct Producer {
 struct Round {
     /// `batch.size`.
     max_bytes: usize,
+    max_time: Duration,
     bytes: usize,
     records: usize,
     began: Instant,
 }
 
 impl Round {
-    fn new(max_bytes: usize) -> Round {
-        Round { max_bytes, bytes: 0, records: 0, began: Instant::now() }
+    fn new(settings: &[(String, String)]) -> Round {
+        let number = |name: &str| settings.iter().find(|(known, _)| known == name)?.1.parse::<f64>().ok();
+        let linger_ms = number("linger.ms").unwrap_or_default().max(SHORTEST_LINGER_MS);
+        Round {
+            max_bytes: number("batch.size").map_or(usize::MAX, |bytes| bytes as usize),
+            max_time: Duration::from_secs_f64(linger_ms * ROUND_OF_LINGER / 1000.0),
+            bytes: 0,
+            records: 0,
+            began: Instant::now(),
+        }
+    }
+
+    fn begin(&mut self) {
+        (self.bytes, self.records, self.began) = (0, 0, Instant::now());
     }
 
     /// Whether one more record goes into the request.
@@ -53,7 +67,7 @@ impl Round {
         self.records == 0
             || self.records < ROUND_RECORDS
                 && self.bytes + bytes <= self.max_bytes
-                && self.began.elapsed() <= ROUND_TIME
+                && self.began.elapsed() <= self.max_time
     }
 
     fn add(&mut self, bytes: usize) {
@@ -104,9 +118,7 @@ impl Producer {
         let client = config
             .create_with_context(Context { keep_refused, ..Context::default() })
             .map_err(|error| format!("the Kafka producer cannot be made: {error}"))?;
-        let batch_size = settings.iter().rev().find(|(name, _)| name == "batch.size");
-        let round = Round::new(batch_size.and_then(|(_, size)| size.parse().ok()).unwrap_or(usize::MAX));
-        Ok(Producer { client, round })
+        Ok(Producer { client, round: Round::new(settings) })
     }
 
     /// Queues one record; `sequence` comes back in the reports.
@@ -122,7 +134,7 @@ impl Producer {
             if !self.is_idle() {
                 return Err(SendError::Full);
             }
-            self.round = Round::new(self.round.max_bytes);
+            self.round.begin();
         }
         let mut record =
             BaseRecord::<(), [u8], usize>::with_opaque_to(topic, sequence as usize).timestamp(timestamp_ms);
@@ -284,17 +296,19 @@ mod tests {
 
     #[test]
     fn round_ends_with_its_bytes_its_records_or_its_time() {
-        let mut round = Round::new(100);
+        let settings = [("batch.size", "100"), ("linger.ms", "20")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let mut round = Round::new(&settings);
         assert!(round.has_room(1_000), "a record that is larger goes alone");
         round.add(60);
         assert!(round.has_room(40));
         assert!(!round.has_room(41));
-        round.records = ROUND_RECORDS;
+        round.began -= Duration::from_millis(20);
         assert!(!round.has_room(1));
 
-        let mut old = Round::new(100);
-        old.add(1);
-        old.began -= 2 * ROUND_TIME;
-        assert!(!old.has_room(1));
+        round.begin();
+        round.add(1);
+        assert!(round.has_room(1));
+        round.records = ROUND_RECORDS;
+        assert!(!round.has_room(1));
     }
 }

@@ -10,7 +10,7 @@ use super::translation::{Number, Translation};
 /// one lets a batch leave whole.
 const LINGER_MS: i64 = 1;
 const LARGEST_MESSAGE: i64 = 1 << 20;
-/// Unless `buffer.memory` says otherwise. Twice as much is no faster.
+/// Unless `buffer.memory` says otherwise; `producer.rs` keeps below it.
 const DEFAULT_BUFFER_BYTES: i64 = 8 << 20;
 const DEFAULT_BUFFER_RECORDS: i64 = 12_000;
 
