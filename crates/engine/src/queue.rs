@@ -33,6 +33,8 @@ struct State {
     records: usize,
     bytes: usize,
     end: Option<Result<(), Error>>,
+    /// The session says goodbye.
+    closing: bool,
 }
 
 /// What the consumer finds.
@@ -94,6 +96,12 @@ impl Queue {
         Popped::Batch(batch)
     }
 
+    /// For the rest of the session the queue holds twice the bytes and any number of records: the server's last messages have
+    /// room, and so its Close gets through, while nothing is popped because Kafka takes nothing.
+    pub(crate) fn widen(&self) {
+        self.state().closing = true;
+    }
+
     /// The session is over; what is queued can still be popped.
     pub(crate) fn end(&self, result: Result<(), Error>) {
         self.state().end.get_or_insert(result);
@@ -119,7 +127,9 @@ impl Queue {
     }
 
     fn fits(&self, state: &State, batch: &Batch) -> bool {
-        state.records + batch.len() <= self.bounds.records && state.bytes + batch.bytes() <= self.bounds.bytes
+        let QueueBounds { records, bytes, .. } = self.bounds;
+        let (records, bytes) = if state.closing { (usize::MAX, bytes.saturating_mul(2)) } else { (records, bytes) };
+        state.records + batch.len() <= records && state.bytes + batch.bytes() <= bytes
     }
 
     /// Drops from the front of the queue, then of the batch, until all fits; answers how many.
@@ -198,6 +208,16 @@ mod tests {
         assert_eq!(drain(&queue), ["1", "2"]);
         assert!(queue.push(refused).is_ok());
         assert_eq!(drain(&queue), ["3", "4"]);
+    }
+
+    #[test]
+    fn queue_that_is_closing_holds_any_number_of_records_and_twice_the_bytes() {
+        let queue = queue(1, 100, WhenFull::Backpressure);
+        assert!(queue.push(batch(&["x".repeat(60).as_str()])).is_ok());
+        assert!(queue.push(batch(&["1"])).is_err());
+        queue.widen();
+        assert!(queue.push(batch(&["1", "2"])).is_ok());
+        assert!(queue.push(batch(&["y".repeat(100).as_str()])).is_err());
     }
 
     #[test]

@@ -412,6 +412,7 @@ impl<'a> Reader<'a> {
     fn begin_stop(&mut self, by: Instant) {
         if self.stop_by.replace(by).is_none() {
             self.connection.send_close(1000, "");
+            self.session.queue.widen();
             info!("event=websocket_closing code=1000 by=client");
         }
     }
@@ -560,14 +561,14 @@ impl<'a> Reader<'a> {
         let mut stop = self.session.stop.clone();
         let mut sending = true;
         loop {
+            if let Some(by) = *stop.borrow_and_update() {
+                self.begin_stop(by);
+            }
             batch = match self.session.queue.push(batch) {
                 Ok(()) => break,
                 Err(batch) => batch,
             };
             self.session.report_queue(true);
-            if let Some(by) = *stop.borrow_and_update() {
-                self.begin_stop(by);
-            }
             let now = Instant::now();
             if self.stop_by.is_some_and(|by| now >= by) {
                 let values = batch.iter().map(|record| record.value.len() as u64).sum();
