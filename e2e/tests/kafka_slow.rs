@@ -67,7 +67,7 @@ fn pause_holds_the_feed_back_and_loses_nothing() {
 fn suspended_kafka_holds_the_feed_back_and_a_stop_meanwhile_says_what_it_leaves() {
     let kafka = Kafka::start();
     let consumer = Consumer::new(&kafka.bootstrap());
-    // So much that the feed is held back soon: a queue of 1000 records, and 4 MB in the producer.
+    // So little that the feed is held back soon: a queue of 1000 records, and one request in the producer.
     let small = [("websocket.message.queue.size", "1000"), ("producer.override.buffer.memory", "4000000")];
     let feed = serve(10_000.0);
     let mut worker = worker(&kafka, &feed, "suspended", &small).start();
