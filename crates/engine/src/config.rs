@@ -294,7 +294,7 @@ pub const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: RECEIVE_LINGER_MS,
         kind: Kind::Long,
-        default: Default::Value("8"),
+        default: Default::Value("7"),
         group: MESSAGES,
         width: Width::Short,
         display_name: "Receive linger (ms)",

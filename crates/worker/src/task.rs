@@ -28,7 +28,7 @@ use connect_websocket_engine::record::{Batch, Record, ValueKind};
 use connect_websocket_engine::task::SourceTask;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{error, info, info_span, warn};
 
 use crate::client_properties;
 use crate::config::WorkerConfig;
@@ -240,8 +240,7 @@ fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
         result
     };
     // Spawned, beside the session: a future that is blocked on is woken through a system call, even by its own thread.
-    let line = runtime.spawn(line.instrument(tracing::Span::current()));
-    runtime.block_on(line).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    runtime.block_on(runtime.spawn(line)).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// A task that is paused when it starts, or was before its thread came to start it, connects only when it is resumed, as
