@@ -30,6 +30,8 @@ mod tls;
 pub struct Api {
     pub herder: Arc<Herder>,
     pub levels: Arc<Levels>,
+    /// Of the listener: `http` or `https`.
+    pub scheme: &'static str,
 }
 
 /// Which resources a listener serves (`admin.listeners`).

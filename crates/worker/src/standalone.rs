@@ -127,7 +127,10 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
 
 pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Result<Server, String> {
     let config = &herder.worker().rest;
-    let api = Api { herder: Arc::clone(herder), levels };
+    let router = |bound: &Bound, resources| {
+        let api = Api { herder: Arc::clone(herder), levels: Arc::clone(&levels), scheme: bound.scheme() };
+        rest::router(api, resources)
+    };
     let (main, admin) = match &config.admin {
         Admin::WithTheRest => (Resources::All, [].as_slice()),
         Admin::Off => (Resources::WithoutAdmin, [].as_slice()),
@@ -135,7 +138,8 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
     };
     let mut endpoints = Vec::new();
     for listener in &config.listeners {
-        let (bound, router) = (Bound::bind(listener).await?, rest::router(api.clone(), main));
+        let bound = Bound::bind(listener).await?;
+        let router = router(&bound, main);
         endpoints.push(Endpoint { tls: config.tls.clone().filter(|_| bound.is_https()), bound, router });
     }
     let bounds = endpoints.iter().map(|endpoint| &endpoint.bound);
@@ -144,7 +148,8 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
         herder.set_worker_id(advertised.advertised(config));
     }
     for listener in admin {
-        let (bound, router) = (Bound::bind(listener).await?, rest::router(api.clone(), Resources::AdminOnly));
+        let bound = Bound::bind(listener).await?;
+        let router = router(&bound, Resources::AdminOnly);
         endpoints.push(Endpoint { tls: config.admin_tls.clone().filter(|_| bound.is_https()), bound, router });
     }
     let urls: Vec<String> = endpoints.iter().map(|endpoint| endpoint.bound.url()).collect();

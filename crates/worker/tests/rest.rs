@@ -33,6 +33,11 @@ struct Answer {
 
 impl Worker {
     fn new(more: &[(&str, &str)]) -> Worker {
+        Worker::behind("http", more)
+    }
+
+    /// Served by a listener of this scheme.
+    fn behind(scheme: &'static str, more: &[(&str, &str)]) -> Worker {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("connect-websocket-rest-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -52,7 +57,7 @@ impl Worker {
         let herder = Herder::new(config, offsets, "cluster".to_owned());
         herder.set_worker_id("127.0.0.1:8083".to_owned());
         herder.set_ready();
-        let api = Api { herder, levels: Arc::new(Levels::default()) };
+        let api = Api { herder, levels: Arc::new(Levels::default()), scheme };
         Worker { router: rest::router(api, Resources::All), folder }
     }
 
@@ -102,6 +107,13 @@ fn value_of<'a>(infos: &'a Value, name: &str) -> &'a Value {
     let configs = infos["configs"].as_array().unwrap();
     let found = configs.iter().find(|info| info["value"]["name"] == name);
     found.unwrap_or_else(|| panic!("{name} is not in {infos}"))
+}
+
+#[tokio::test]
+async fn what_was_created_over_https_is_found_over_https() {
+    let worker = Worker::behind("https", &[]);
+    let created = worker.create("a", &[], "STOPPED").await;
+    assert_eq!(created.headers["location"], "https://127.0.0.1:8083/connectors/a");
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ fn created(api: &Api, headers: &HeaderMap, info: ConnectorInfo) -> Response {
     // As the client addressed the worker; the advertised address if it did not say.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.filter(|host| host.parse::<uri::Authority>().is_ok()).unwrap_or(api.herder.worker_id());
-    let location = format!("http://{host}/connectors/{}", encode(&info.name));
+    let location = format!("{}://{host}/connectors/{}", api.scheme, encode(&info.name));
     (StatusCode::CREATED, [(header::LOCATION, location)], Json(info)).into_response()
 }
 

@@ -83,6 +83,10 @@ impl Bound {
         self.listener.https
     }
 
+    pub fn scheme(&self) -> &'static str {
+        self.listener.scheme()
+    }
+
     /// `host:port` that other machines should use.
     pub fn advertised(&self, config: &RestConfig) -> String {
         let host = match (&config.advertised_host, self.listener.host.as_str()) {
