@@ -1,4 +1,4 @@
-//! A real Apache Kafka broker (KRaft, one node) in a temporary directory.
+//! Real Apache Kafka brokers (KRaft) in temporary directories: one node, or more that join the first.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub struct Kafka {
     process: Option<Process>,
     dir: TempDir,
     port: u16,
+    /// Where the cluster's controller listens.
+    controller: u16,
     secured: Option<Secured>,
 }
 
@@ -37,6 +39,8 @@ pub struct Kafka {
 pub struct KafkaBuilder {
     properties: Vec<(String, String)>,
     secured: bool,
+    /// The controller of the cluster that it joins.
+    joins: Option<u16>,
 }
 
 /// What a client needs for the secured listeners of [`Kafka::secured`].
@@ -86,6 +90,11 @@ impl Kafka {
         KafkaBuilder { secured: true, ..KafkaBuilder::default() }
     }
 
+    /// A second broker of this cluster, with node id 2. The first has node id 1 and the controller: it must outlive the second.
+    pub fn another(&self) -> KafkaBuilder {
+        KafkaBuilder { joins: Some(self.controller), ..KafkaBuilder::default() }
+    }
+
     /// `host:port` of the plain listener.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -114,7 +123,19 @@ impl Kafka {
     /// # Panics
     /// If the broker refuses it.
     pub fn create_topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        self.create(NewTopic::new(name, partitions, TopicReplication::Fixed(1)), settings);
+    }
+
+    /// Creates a topic of one partition on the brokers with these node ids; the first leads.
+    ///
+    /// # Panics
+    /// If the broker refuses it.
+    pub fn create_topic_on(&self, brokers: &[i32], name: &str, settings: &[(&str, &str)]) {
+        self.create(NewTopic::new(name, 1, TopicReplication::Variable(&[brokers])), settings);
+    }
+
+    fn create<'a>(&self, topic: NewTopic<'a>, settings: &[(&'a str, &'a str)]) {
+        let name = topic.name;
         let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let options = AdminOptions::new().operation_timeout(Some(ADMIN_WITHIN));
         let results = block_on(self.admin().create_topics([&topic], &options))
@@ -187,7 +208,7 @@ impl Kafka {
             probe
                 .fetch_metadata(None, Duration::from_millis(500))
                 .ok()
-                .filter(|metadata| !metadata.brokers().is_empty())
+                .filter(|metadata| metadata.brokers().iter().any(|broker| broker.port() == i32::from(self.port)))
         });
         self.process = Some(process);
     }
@@ -229,15 +250,19 @@ impl KafkaBuilder {
             .tempdir()
             .unwrap_or_else(|e| panic!("no temporary directory: {e}"));
         let port = free_port();
-        let controller = free_port();
+        let controller = self.joins.unwrap_or_else(free_port);
         let mut lines = Vec::new();
         let mut listeners = format!("PLAINTEXT://127.0.0.1:{port}");
         let secured = self.secured.then(|| secure(dir.path(), &mut lines, &mut listeners));
+        let (roles, id, all_listeners) = match self.joins {
+            Some(_) => ("broker", "2", listeners.clone()),
+            None => ("broker,controller", "1", format!("{listeners},CONTROLLER://127.0.0.1:{controller}")),
+        };
         for (key, value) in [
-            ("process.roles", "broker,controller"),
-            ("node.id", "1"),
+            ("process.roles", roles),
+            ("node.id", id),
             ("controller.quorum.voters", &format!("1@127.0.0.1:{controller}")),
-            ("listeners", &format!("{listeners},CONTROLLER://127.0.0.1:{controller}")),
+            ("listeners", &all_listeners),
             ("advertised.listeners", &listeners),
             ("controller.listener.names", "CONTROLLER"),
             (
@@ -264,7 +289,7 @@ impl KafkaBuilder {
         properties::write(&dir.path().join("server.properties"), &lines);
         format_storage(dir.path(), secured.is_some());
 
-        let mut kafka = Kafka { dir, port, secured, process: None };
+        let mut kafka = Kafka { dir, port, controller, secured, process: None };
         kafka.start_again();
         kafka
     }
