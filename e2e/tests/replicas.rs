@@ -53,9 +53,7 @@ fn records_wait_while_too_few_replicas_are_in_sync() {
     consumer.wait_count(topic, 1_000, WITHIN);
 
     cluster.second.stop();
-    wait_until("Kafka to refuse records", WITHIN, || {
-        cluster.first.log().contains("NotEnoughReplicas").then_some(())
-    });
+    wait_until("Kafka to refuse records", WITHIN, || cluster.first.log().contains("NotEnoughReplicas").then_some(()));
     let taken = consumer.count(topic);
     wait_until("the feed to be read on", WITHIN, || {
         let queued = worker.metric("connect_websocket_queue_records", &[("connector", CONNECTOR)]);
