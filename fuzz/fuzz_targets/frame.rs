@@ -15,7 +15,9 @@ enum Seen {
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
-    Violation(u16),
+    /// Without its code if there is compression: what makes a message too large can also be no UTF-8, and which of the two
+    /// is seen first depends on the cuts.
+    Violation(Option<u16>),
 }
 
 fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
@@ -27,7 +29,8 @@ fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
 
 /// The events up to the first violation; the sizes of the pieces are `cuts`, over and over.
 fn decode(options: u8, bytes: &[u8], cuts: &[u8]) -> Vec<Seen> {
-    let inflate = (options & 1 != 0).then(|| Inflate::new(options & 2 != 0));
+    let compression = options & 1 != 0;
+    let inflate = compression.then(|| Inflate::new(options & 2 != 0));
     let mut decoder = Decoder::new(LIMIT, inflate);
     let (mut seen, mut buffer, mut rest) = (Vec::new(), Vec::new(), bytes);
     let mut cuts = cuts.iter().map(|&cut| usize::from(cut).max(1)).cycle();
@@ -39,7 +42,7 @@ fn decode(options: u8, bytes: &[u8], cuts: &[u8]) -> Vec<Seen> {
             let (taken, event) = match decoder.decode(&buffer) {
                 Ok(decoded) => decoded,
                 Err(violation) => {
-                    seen.push(Seen::Violation(violation.code));
+                    seen.push(Seen::Violation((!compression).then_some(violation.code)));
                     return seen;
                 }
             };
