@@ -3,8 +3,9 @@
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use connect_websocket_e2e::{Consumer, Kafka, Worker, source_config, wait_until};
-use connect_websocket_testkit::{Messages, OnClose, Play, Script, Server};
+use connect_websocket_e2e::delivery::{assert_nothing_lost, config, serve, steady};
+use connect_websocket_e2e::{Consumer, Kafka, Worker, wait_until};
+use connect_websocket_testkit::Server;
 
 const WITHIN: Duration = Duration::from_secs(60);
 const CONNECTOR: &str = "feed";
@@ -24,29 +25,22 @@ fn cluster() -> MutexGuard<'static, Cluster> {
     CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve() -> Server {
-    let messages = Messages::forever().rate(2_000.0).size(200);
-    let play = Play::accept().send(messages).on_close(OnClose::GoOnSending { count: 20 });
-    Server::start(Script::every(play)).unwrap_or_else(|e| panic!("the feed cannot be served: {e}"))
-}
-
 fn start(kafka: &Kafka, feed: &Server, topic: &str) -> Worker {
-    Worker::builder(&kafka.bootstrap()).connector(CONNECTOR, source_config(feed.url(), topic, &[])).start()
+    Worker::builder(&kafka.bootstrap()).connector(CONNECTOR, config(feed, topic)).start()
 }
 
 /// Ends the worker and checks that all that the feed has sent is in the topic, over one connection.
-fn assert_nothing_lost(consumer: &Consumer, worker: &mut Worker, feed: &Server, topic: &str) {
+fn assert_all_came(consumer: &Consumer, worker: &mut Worker, feed: &Server, topic: &str) {
     worker.wait_state(CONNECTOR, "RUNNING");
     assert_eq!(worker.terminate(), 0);
-    let stats = feed.wait_until(|stats| stats.open == 0, WITHIN).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(stats.connections.len(), 1, "the connection was lost: {:?}", stats.connections);
-    consumer.numbers_now(topic, WITHIN).assert_complete(0..=stats.next_n - 1);
+    assert_nothing_lost(feed, consumer, topic);
+    assert_eq!(feed.stats().accepted, 1, "the connection was lost");
 }
 
 #[test]
 fn records_wait_while_too_few_replicas_are_in_sync() {
     let mut cluster = cluster();
-    let (feed, topic) = (serve(), "two-in-sync");
+    let (feed, topic) = (serve(steady()), "two-in-sync");
     cluster.first.create_topic_on(&[1, 2], topic, &[("min.insync.replicas", "2")]);
     let consumer = Consumer::new(&cluster.first.bootstrap());
     let mut worker = start(&cluster.first, &feed, topic);
@@ -63,13 +57,13 @@ fn records_wait_while_too_few_replicas_are_in_sync() {
 
     cluster.second.start_again();
     consumer.wait_count(topic, taken + 5_000, WITHIN);
-    assert_nothing_lost(&consumer, &mut worker, &feed, topic);
+    assert_all_came(&consumer, &mut worker, &feed, topic);
 }
 
 #[test]
 fn nothing_is_lost_or_doubled_when_the_leader_dies() {
     let mut cluster = cluster();
-    let (feed, topic) = (serve(), "leader-dies");
+    let (feed, topic) = (serve(steady()), "leader-dies");
     cluster.first.create_topic_on(&[2, 1], topic, &[]);
     let consumer = Consumer::new(&cluster.first.bootstrap());
     let mut worker = start(&cluster.first, &feed, topic);
@@ -80,5 +74,5 @@ fn nothing_is_lost_or_doubled_when_the_leader_dies() {
     let sent = feed.stats().next_n;
     consumer.wait_count(topic, sent + 5_000, WITHIN);
     cluster.second.start_again();
-    assert_nothing_lost(&consumer, &mut worker, &feed, topic);
+    assert_all_came(&consumer, &mut worker, &feed, topic);
 }
