@@ -1,4 +1,4 @@
-//! Real Apache Kafka brokers (KRaft) in temporary directories: one node, or more that join the first.
+//! Real Apache Kafka brokers (KRaft) in temporary directories: one node, or a second that joins it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -215,11 +215,6 @@ impl Connection {
         Ok(event)
     }
 
-    /// How many bytes were read and not yet given out by [`Connection::next`].
-    pub fn unread(&self) -> usize {
-        self.unread.len()
-    }
-
     /// Reads what is there, waiting if nothing is, and sends what is due meanwhile. Answers how many bytes were read; 0
     /// is the end of the stream. Call it when [`Connection::next`] has nothing more.
     ///

@@ -91,11 +91,6 @@ impl Batch {
         self.first_sequence = sequence;
     }
 
-    /// Makes room for values of so many bytes in all.
-    pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.values.reserve(bytes);
-    }
-
     pub(crate) fn push(&mut self, kind: ValueKind, value: &[u8], timestamp_ms: i64) {
         self.values.extend_from_slice(value);
         self.finish(kind, timestamp_ms);

@@ -496,7 +496,6 @@ impl<'a> Reader<'a> {
     async fn take_in(&mut self) -> Result<bool, (Cause, String)> {
         let (max_records, max_bytes) = self.session.queue.batch_limits();
         let timestamp_ms = epoch_ms(self.received.last_bytes);
-        self.batch.reserve(self.connection.unread().min(max_bytes));
         let mut bytes = 0;
         let end = loop {
             match self.connection.next() {

@@ -16,7 +16,7 @@ use crate::herder::Herder;
 use crate::kafka::kafka_cluster_id;
 use crate::logging::Levels;
 use crate::properties::{self, InitialState};
-use crate::rest::config::Admin;
+use crate::rest::config::{Admin, Listener};
 use crate::rest::server::{Bound, Endpoint, Limits, Server};
 use crate::rest::{self, Api, Resources};
 use crate::store::OffsetStore;
@@ -127,9 +127,10 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
 
 pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Result<Server, String> {
     let config = &herder.worker().rest;
-    let router = |bound: &Bound, resources| {
+    let open = async |listener: &Listener, tls: &Option<_>, served| -> Result<Endpoint, String> {
+        let bound = Bound::bind(listener).await?;
         let api = Api { herder: Arc::clone(herder), levels: Arc::clone(&levels), scheme: bound.scheme() };
-        rest::router(api, resources)
+        Ok(Endpoint { tls: tls.clone().filter(|_| bound.is_https()), router: rest::router(api, served), bound })
     };
     let (main, admin) = match &config.admin {
         Admin::WithTheRest => (Resources::All, [].as_slice()),
@@ -138,9 +139,7 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
     };
     let mut endpoints = Vec::new();
     for listener in &config.listeners {
-        let bound = Bound::bind(listener).await?;
-        let router = router(&bound, main);
-        endpoints.push(Endpoint { tls: config.tls.clone().filter(|_| bound.is_https()), bound, router });
+        endpoints.push(open(listener, &config.tls, main).await?);
     }
     let bounds = endpoints.iter().map(|endpoint| &endpoint.bound);
     let preferred = bounds.clone().find(|bound| bound.is_https() == config.advertise_https);
@@ -148,9 +147,7 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
         herder.set_worker_id(advertised.advertised(config));
     }
     for listener in admin {
-        let bound = Bound::bind(listener).await?;
-        let router = router(&bound, Resources::AdminOnly);
-        endpoints.push(Endpoint { tls: config.admin_tls.clone().filter(|_| bound.is_https()), bound, router });
+        endpoints.push(open(listener, &config.admin_tls, Resources::AdminOnly).await?);
     }
     let urls: Vec<String> = endpoints.iter().map(|endpoint| endpoint.bound.url()).collect();
     let server = Server::start(endpoints, Limits::default());
