@@ -6,6 +6,7 @@ pub mod config_def;
 pub mod connection;
 pub mod endpoint;
 pub mod error;
+pub mod file;
 pub mod handover;
 pub mod metrics;
 pub mod offset;

@@ -9,6 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use crate::file;
+
 /// What the options say about TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -98,8 +100,8 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
         .map_err(|_| "the file holds no private key; give a PEM file with an unencrypted BEGIN PRIVATE KEY".into())
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| format!("the file cannot be read: {error}"))
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    file::read(path, file::MAX_BYTES).map_err(|error| format!("the file cannot be read: {error}"))
 }
 
 /// Checks all of the certificate but the name it was issued for.

@@ -1,6 +1,5 @@
 //! `connect-websocket validate`: every error of a connector's configuration at once, without a worker.
 
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -38,7 +37,7 @@ fn errors(connector: &Path, worker: Option<&Path>) -> Result<(String, Vec<String
         None => assumed_worker().map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?,
     };
     let shown = connector.display().to_string();
-    let bytes = fs::read(connector).map_err(|error| one(format!("{shown} cannot be read: {error}")))?;
+    let bytes = properties::read_file(connector).map_err(|error| one(format!("{shown} cannot be read: {error}")))?;
     let file = properties::connector_file(&shown, &bytes).map_err(|error| one(error.to_string()))?;
     let mut config: IndexMap<_, _> = file.config.into_iter().map(|(name, value)| (name, Some(value))).collect();
     config.insert(framework::NAME.to_owned(), Some(file.name.clone()));

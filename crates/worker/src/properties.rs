@@ -2,6 +2,10 @@
 //!
 //! The syntax is that of `java.util.Properties.load` (JDK 17 documentation of that method).
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
 use indexmap::IndexMap;
 use thiserror::Error;
 
@@ -32,6 +36,13 @@ pub enum PropertiesError {
     /// More than [`MAX_FILE_BYTES`].
     #[error("the text has {0} bytes, which is more than the limit of {MAX_FILE_BYTES}")]
     TooLarge(usize),
+}
+
+/// Reads a file of the command line. It may be a pipe, such as the shell's `<(…)`; of an endless one only the beginning is read.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Parses ISO-8859-1 bytes, as `Properties.load(InputStream)`: the form of worker and connector files.

@@ -4,8 +4,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -14,6 +12,7 @@ use tracing::warn;
 use crate::properties::{self, MAX_FILE_BYTES};
 use crate::topic_creation::full_match;
 use connect_websocket_engine::config_def::ConfigError;
+use connect_websocket_engine::file;
 
 const PROVIDERS: &str = "config.providers";
 
@@ -189,7 +188,7 @@ impl Provider {
                     return Ok(properties.get(key).cloned());
                 }
                 let failed = |why: String| format!("Could not read properties from file {}: {why}", path.display());
-                let text = read_text(&path).map_err(|error| failed(error.to_string()))?;
+                let text = file::read_text(&path, MAX_FILE_BYTES).map_err(|error| failed(error.to_string()))?;
                 let properties = properties::parse_text(&text).map_err(|error| failed(error.to_string()))?;
                 let found = properties.get(key).cloned();
                 files.insert(path, properties);
@@ -204,30 +203,16 @@ impl Provider {
                     return Ok(None);
                 }
                 // The key is the name of an entry, never a path.
-                let file = directory.join(key);
-                if file.file_name() != Some(key.as_ref()) || !file.is_file() {
+                let entry = directory.join(key);
+                if entry.file_name() != Some(key.as_ref()) || !entry.is_file() {
                     return Ok(None);
                 }
-                read_text(&file)
+                file::read_text(&entry, MAX_FILE_BYTES)
                     .map(Some)
-                    .map_err(|error| format!("Could not read file {} for property {key}: {error}", file.display()))
+                    .map_err(|error| format!("Could not read file {} for property {key}: {error}", entry.display()))
             }
         }
     }
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut text = String::new();
-    File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_string(&mut text).map_err(|error| {
-        if error.kind() == io::ErrorKind::InvalidData { io::Error::other("it is not UTF-8 text") } else { error }
-    })?;
-    if text.len() > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!("it has more than the limit of {MAX_FILE_BYTES} bytes")));
-    }
-    Ok(text)
 }
 
 /// `allowed.paths`: absolute folders or files below which a provider may read; `None` allows all (KIP-993).
@@ -285,6 +270,8 @@ fn normalized(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> IndexMap<String, String> {

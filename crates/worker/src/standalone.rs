@@ -1,6 +1,5 @@
 //! The worker from start to end: configuration, Kafka, REST, connectors of the command line, signals, drain.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -75,7 +74,7 @@ pub(crate) fn read_worker(path: &Path) -> Result<WorkerConfig, String> {
 }
 
 fn read_properties(path: &Path) -> Result<IndexMap<String, String>, String> {
-    let bytes = fs::read(path)
+    let bytes = properties::read_file(path)
         .map_err(|error| format!("the worker's properties {} cannot be read: {error}", path.display()))?;
     properties::parse(&bytes).map_err(|error| format!("the worker's properties {}: {error}", path.display()))
 }
@@ -160,8 +159,8 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
 async fn create_connectors(herder: &Arc<Herder>, files: &[PathBuf]) -> Result<(), String> {
     for path in files {
         let shown = path.display().to_string();
-        let bytes =
-            fs::read(path).map_err(|error| format!("connector configuration at '{shown}' cannot be read: {error}"))?;
+        let bytes = properties::read_file(path)
+            .map_err(|error| format!("connector configuration at '{shown}' cannot be read: {error}"))?;
         let file = properties::connector_file(&shown, &bytes).map_err(|error| error.to_string())?;
         let config = file.config.into_iter().map(|(name, value)| (name, Some(value))).collect();
         let created = herder.create(file.name, config, file.initial_state.unwrap_or(InitialState::Running)).await;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use connect_websocket_engine::file;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -77,7 +78,7 @@ impl OffsetStore {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let (bytes, written_at) = match File::open(&path) {
+        let (bytes, written_at) = match file::open(&path) {
             Ok(file) => read(&path, file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), None),
             Err(source) => {
@@ -250,9 +251,6 @@ fn create(path: &Path) -> io::Result<File> {
 fn read(path: &Path, file: File) -> Result<(Vec<u8>, Option<SystemTime>), StoreError> {
     let failed = |source| StoreError::Io { path: path.to_owned(), doing: "reading", source };
     let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
-    }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > MAX_FILE_BYTES {

@@ -1,15 +1,12 @@
 //! TLS properties of Java clients for librdkafka. Stores and PEM files are read here, so that a wrong path or
 //! password is an error of validation and not of the first connection.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::path::Path;
 
 use super::keystore;
 use super::translation::{Property, Translation};
 use connect_websocket_engine::config_def::ConfigError;
-
-/// The largest store or PEM file that is read, in bytes.
-const MAX_STORE_BYTES: u64 = 10 * 1024 * 1024;
+use connect_websocket_engine::file;
 
 /// Translates `ssl.*` for a protocol with TLS.
 pub(super) fn translate(t: &mut Translation) {
@@ -171,18 +168,7 @@ fn store_type(t: &mut Translation, name: &str) -> StoreType {
 }
 
 fn read(t: &mut Translation, location: &Property) -> Option<Vec<u8>> {
-    let read = || {
-        if !std::fs::metadata(&location.value)?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let mut bytes = Vec::new();
-        File::open(&location.value)?.take(MAX_STORE_BYTES + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_STORE_BYTES {
-            return Err(io::Error::other(format!("it has more than the limit of {MAX_STORE_BYTES} bytes")));
-        }
-        Ok(bytes)
-    };
-    match read() {
+    match file::read(Path::new(&location.value), file::MAX_BYTES) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
             let why = format!("the file cannot be read: {error}");

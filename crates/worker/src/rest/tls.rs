@@ -1,10 +1,11 @@
 //! TLS of the REST listeners: Kafka's `ssl.*` properties with PEM files or PEM text.
 
 use std::fmt;
-use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use connect_websocket_engine::config_def::ConfigError;
+use connect_websocket_engine::file;
 use indexmap::IndexMap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -150,7 +151,7 @@ impl<'a> Options<'a> {
     }
 
     fn file(&mut self, option: &str, path: &str) -> Option<String> {
-        let read = fs::read_to_string(path);
+        let read = file::read_text(Path::new(path), file::MAX_BYTES);
         read.map_err(|error| self.refuse(option, &format!("the file {path} cannot be read: {error}"))).ok()
     }
 
