@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod offset;
 mod queue;
 pub mod record;
+pub mod redact;
 mod session;
 pub mod task;
 pub mod tls;

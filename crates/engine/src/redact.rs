@@ -1,0 +1,321 @@
+//! Keeps secrets out of what people read. Every text that comes from outside (a status reason, a close reason, a body, a
+//! redirect's location) passes [`Redactor::foreign`] before it is shown or cut: it may repeat what we sent.
+//!
+//! The redactor is given the secrets: the configuration's at the start, captured and computed ones as they come up. A
+//! text is searched when it is shown, which is rare; to give a secret costs next to nothing.
+
+mod forms;
+mod parts;
+mod printable;
+mod unescape;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+
+use url::Url;
+
+pub use printable::printable;
+use unescape::View;
+
+/// Stands where a secret stood.
+const REDACTED: &str = "***";
+/// So many characters of a secret in a row are hidden, wherever it was cut.
+const RUN: usize = 8;
+/// Shorter ones are words and numbers that occur by themselves.
+const MIN_LEN: usize = 4;
+/// What a variable held before may still come back in an answer.
+const VALUES_PER_VARIABLE: usize = 8;
+/// No more of a foreign text is looked at. What is shown of it is far shorter.
+const MAX_FOREIGN_BYTES: usize = 16 << 10;
+
+/// Knows secrets, and hides them in texts. It is shared: secrets may be given while others search.
+#[derive(Default)]
+pub struct Redactor {
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Hidden in every form, whole or cut.
+    secrets: Vec<String>,
+    /// Hidden as they are, whole or from their beginning: what is secret inside of them is in `secrets`.
+    messages: Vec<String>,
+    /// The last values of each variable.
+    learned: HashMap<String, VecDeque<Vec<String>>>,
+}
+
+impl Redactor {
+    /// A password, a token, a signature; what a config provider put somewhere.
+    pub fn add(&self, secret: &str) {
+        self.add_all(vec![secret.to_owned()]);
+    }
+
+    /// A message that we send: secret as a whole, and what looks like a password or a key inside of it. Its other words
+    /// are not hidden, since an error that names no channel helps nobody.
+    pub fn add_message(&self, message: &str) {
+        self.add_all(parts::of_message(message));
+        let mut known = self.write();
+        if message.len() >= MIN_LEN && !known.messages.iter().any(|known| known == message) {
+            known.messages.push(message.to_owned());
+        }
+    }
+
+    /// A header that we send.
+    pub fn add_header(&self, name: &str, value: &str) {
+        self.add_all(parts::of_header(name, value));
+    }
+
+    /// A URL: its user info and the values of its query are secret.
+    pub fn add_url(&self, url: &Url) {
+        self.add_all(parts::of_url(url));
+    }
+
+    /// What a variable holds from now on: captured or computed. A few values that it held before stay secret.
+    pub fn learn(&self, variable: &str, secret: &str) {
+        self.learn_all(variable, vec![secret.to_owned()]);
+    }
+
+    /// [`Redactor::learn`] for a URL that was captured or made from variables.
+    pub fn learn_url(&self, variable: &str, url: &Url) {
+        self.learn_all(variable, parts::of_url(url));
+    }
+
+    /// Returns the text with every secret in it hidden, for texts of our own: what panics say, for one.
+    pub fn hide(&self, text: &str) -> String {
+        let views = View::all(text);
+        let mut search = Search::new(&views, text.len());
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.messages.iter().for_each(|message| search.hide_from_its_beginning(message.as_bytes()));
+        let learned = known.learned.values().flatten().flatten();
+        for secret in known.secrets.iter().chain(learned) {
+            forms::of(secret).iter().for_each(|form| search.hide_runs(form));
+        }
+        search.result(text)
+    }
+
+    /// Returns a foreign text as logs and errors may show it: without secrets, printable, and no longer than
+    /// `max_chars`. Secrets are hidden before the text is cut.
+    pub fn foreign(&self, text: &str, max_chars: usize) -> String {
+        let text = &text[..text.floor_char_boundary(MAX_FOREIGN_BYTES)];
+        let hidden = self.hide(text);
+        let clean = printable(&hidden);
+        // What is removed may have stood in the middle of a secret.
+        let hidden = if clean == hidden { hidden } else { self.hide(&clean) };
+        printable::cut(&hidden, max_chars)
+    }
+
+    fn add_all(&self, secrets: Vec<String>) {
+        let mut known = self.write();
+        for secret in secrets {
+            if secret.len() >= MIN_LEN && !known.secrets.contains(&secret) {
+                known.secrets.push(secret);
+            }
+        }
+    }
+
+    fn learn_all(&self, variable: &str, mut secrets: Vec<String>) {
+        secrets.retain(|secret| secret.len() >= MIN_LEN);
+        let mut known = self.write();
+        let values = known.learned.entry(variable.to_owned()).or_default();
+        if secrets.is_empty() || values.back() == Some(&secrets) {
+            return;
+        }
+        if values.len() == VALUES_PER_VARIABLE {
+            values.pop_front();
+        }
+        values.push_back(secrets);
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+/// One text, and what of it is to be hidden.
+struct Search<'a> {
+    views: &'a [View],
+    /// For each view: where each run of [`RUN`] bytes begins. Emptied once they are hidden.
+    runs: Vec<HashMap<&'a [u8], Vec<usize>>>,
+    hidden: Vec<bool>,
+}
+
+impl<'a> Search<'a> {
+    fn new(views: &'a [View], len: usize) -> Search<'a> {
+        let runs = views.iter().map(|view| {
+            let mut runs: HashMap<&[u8], Vec<usize>> = HashMap::new();
+            for (at, run) in view.bytes().windows(RUN).enumerate() {
+                runs.entry(run).or_default().push(at);
+            }
+            runs
+        });
+        Search { views, runs: runs.collect(), hidden: vec![false; len] }
+    }
+
+    /// Hides each run of the secret. One that is shorter than a run is hidden whole.
+    fn hide_runs(&mut self, secret: &[u8]) {
+        let views = self.views;
+        for (nth, view) in views.iter().enumerate() {
+            if secret.len() < RUN {
+                let found = view.bytes().windows(secret.len()).enumerate().filter(|(_, window)| *window == secret);
+                for (at, _) in found {
+                    self.hide(view, at, secret.len());
+                }
+            }
+            for run in secret.windows(RUN) {
+                let found = self.runs[nth].get_mut(run).map(std::mem::take).unwrap_or_default();
+                found.into_iter().for_each(|at| self.hide(view, at, RUN));
+            }
+        }
+    }
+
+    /// Hides the message, as much of it as there is. Comes before any [`Search::hide_runs`].
+    fn hide_from_its_beginning(&mut self, message: &[u8]) {
+        let views = self.views;
+        let Some(beginning) = message.get(..RUN) else {
+            return self.hide_runs(message);
+        };
+        for (nth, view) in views.iter().enumerate() {
+            let mut end = 0;
+            for at in self.runs[nth].get(beginning).cloned().unwrap_or_default() {
+                if at >= end {
+                    end = at + view.bytes()[at..].iter().zip(message).take_while(|(a, b)| a == b).count();
+                    self.hide(view, at, end - at);
+                }
+            }
+        }
+    }
+
+    fn hide(&mut self, view: &View, at: usize, len: usize) {
+        self.hidden[view.origin(at)..view.origin(at + len)].fill(true);
+    }
+
+    fn result(&self, text: &str) -> String {
+        let mut result = String::with_capacity(text.len());
+        let mut inside = false;
+        for (at, c) in text.char_indices() {
+            let hidden = self.hidden[at..at + c.len_utf8()].contains(&true);
+            match (hidden, inside) {
+                (false, _) => result.push(c),
+                (true, false) => result.push_str(REDACTED),
+                (true, true) => {}
+            }
+            inside = hidden;
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "s3cr?t~~ \"key\"/é";
+
+    fn knowing(secret: &str) -> Redactor {
+        let redactor = Redactor::default();
+        redactor.add(secret);
+        redactor
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_every_form() {
+        let redactor = knowing(SECRET);
+        let url_encoded: String = SECRET.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        for form in [
+            SECRET.to_owned(),
+            url_encoded.clone(),
+            url_encoded.to_uppercase(),
+            url_encoded.replace('%', "%25"),
+            SECRET.replace(' ', "+"),
+            SECRET.replace('"', "\\\"").replace('/', "\\/"),
+            SECRET.replace('"', "\\\"").replace('é', "\\u00e9").replace('\\', "\\\\"),
+            SECRET.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        ] {
+            assert_eq!(redactor.hide(&format!("no: {form}, sorry")), "no: ***, sorry", "{form}");
+        }
+    }
+
+    #[test]
+    fn base64_of_a_secret_is_hidden_among_other_bytes() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+        let redactor = knowing(SECRET);
+        for before in ["", "u", "us", "use"] {
+            for engine in [&STANDARD, &URL_SAFE_NO_PAD] {
+                let hidden = redactor.hide(&engine.encode(format!("{before}{SECRET}")));
+                assert!(hidden.contains("***") && hidden.len() < 12, "{hidden}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_is_hidden_from_eight_characters_on() {
+        let redactor = knowing("abcdefghijklmnopqrstuvwxyz");
+        assert_eq!(redactor.hide("bad token abcdefgh"), "bad token ***");
+        assert_eq!(redactor.hide("bad token abcdefg"), "bad token abcdefg");
+        assert_eq!(redactor.hide("bad token abcdefghij… and more"), "bad token ***… and more");
+        assert_eq!(redactor.hide("…stuvwxyz is bad, …klmnopqr… too"), "…*** is bad, …***… too");
+        assert_eq!(redactor.hide("bad token %61%62%63%64%65%66%67%68%6"), "bad token ***%6");
+        assert_eq!(redactor.hide("YWJjZGVmZ2hpamts"), "***");
+    }
+
+    #[test]
+    fn a_short_secret_is_hidden_whole_and_a_very_short_one_is_a_word() {
+        assert_eq!(knowing("hush").hide("hush, hus and aHVzaA=="), "***, hus and ***A==");
+        assert_eq!(knowing("abc").hide("abc"), "abc");
+    }
+
+    #[test]
+    fn a_message_is_hidden_and_its_words_are_not() {
+        let redactor = Redactor::default();
+        redactor.add_message(r#"{"op":"subscribe","channel":"trades","symbol":"BTC-USD","key":"AK1234567"}"#);
+        assert_eq!(
+            redactor.hide("cannot subscribe to trades of BTC-USD: bad key AK1234567"),
+            "cannot subscribe to trades of BTC-USD: bad key ***"
+        );
+        assert_eq!(redactor.hide(r#"bad message {"op":"subscribe","chan"#), "bad message ***");
+        assert_eq!(redactor.hide(r#"bad message "{\"op\":\"subscribe\"}""#), r#"bad message "***}""#);
+    }
+
+    #[test]
+    fn what_a_variable_held_before_stays_hidden_for_a_while() {
+        let redactor = Redactor::default();
+        (0..VALUES_PER_VARIABLE + 1).for_each(|n| redactor.learn("token", &format!("captured-{n:04}-token")));
+        redactor.learn("token", "");
+        assert_eq!(redactor.hide("captured-0008-token captured-0001-token"), "*** ***");
+        assert_eq!(redactor.hide("d-0000-t"), "d-0000-t");
+        let url = Url::parse("wss://host/?token=swordfish").unwrap();
+        redactor.learn_url("endpoint", &url);
+        assert_eq!(redactor.hide("bad swordfish"), "bad ***");
+    }
+
+    #[test]
+    fn foreign_text_is_redacted_before_it_is_cleaned_and_cut() {
+        let redactor = knowing("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln");
+        let reason = "bad token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln\" event=forged\r\n\u{202e}";
+        assert_eq!(redactor.foreign(reason, 200), "bad token ***' event:forged");
+        assert_eq!(redactor.foreign(reason, 12), "bad token **…");
+        assert_eq!(redactor.foreign("bad eyJhb\u{200b}GciOi", 200), "bad ***");
+        assert_eq!(redactor.foreign(&"é".repeat(100_000), 200).chars().count(), 201);
+    }
+
+    #[test]
+    fn nothing_known_changes_nothing() {
+        assert_eq!(Redactor::default().hide("a %41 \\u0041 \"b\""), "a %41 \\u0041 \"b\"");
+    }
+
+    #[test]
+    fn repeated_text_takes_no_quadratic_time() {
+        let redactor = knowing(&"a".repeat(100_000));
+        redactor.add_message(&"b".repeat(100_000));
+        assert_eq!(redactor.hide(&"a".repeat(100_000)), "***");
+        assert_eq!(redactor.foreign(&"b".repeat(100_000), 200), "***");
+    }
+}
