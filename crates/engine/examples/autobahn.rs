@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use connect_websocket_engine::config::{Config, TOPIC, URL};
 use connect_websocket_engine::connection::frame::Event;
-use connect_websocket_engine::connection::{Connection, OpenError};
+use connect_websocket_engine::connection::{Addresses, Connection, OpenError, Request};
 use connect_websocket_engine::tls;
 use rustls::ClientConfig;
 
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn open(url: &str, tls: &Arc<ClientConfig>) -> Result<Connection, OpenError> {
     let properties = [(URL, url), (TOPIC, "autobahn")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let config = Config::parse(&properties.into_iter().collect()).unwrap_or_else(|errors| panic!("{url}: {errors:?}"));
-    Connection::open(&config, tls).await
+    Connection::open(&Request::new(&Arc::new(config)), tls, &mut Addresses::default()).await
 }
 
 async fn first_text(connection: &mut Connection) -> Result<String, Box<dyn Error>> {

@@ -1,31 +1,33 @@
-//! One WebSocket: open it (TCP, proxy, TLS, opening handshake), read messages, answer control frames, close it.
+//! One open WebSocket: read messages, answer control frames, close it. How it is opened is in `open`.
 //!
 //! Bytes are read into one buffer, many frames per system call; a message is shown borrowed, so that the caller copies it
 //! once, to where it belongs. What goes out is small and waits in a bounded buffer beside the reading, never before it.
 
+mod addresses;
 pub mod frame;
 mod handshake;
 pub mod inflate;
+mod open;
+mod open_error;
+mod request;
 mod socket;
 mod transport;
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::config::{Config, Secret};
-use crate::endpoint::Endpoint;
+pub use addresses::Addresses;
 use frame::{Decoder, Event, Violation};
-use handshake::{Agreement, Offer, Refusal};
-use inflate::Inflate;
+use handshake::Agreement;
+pub use handshake::Answer;
+pub use open_error::{OpenError, OpenErrorKind};
+pub use request::{Redact, Request};
 use transport::Transport;
 
 /// One read takes up to this much.
@@ -34,8 +36,6 @@ const INPUT_BYTES: usize = 128 << 10;
 const MAX_PENDING_OUT: usize = 64 << 10;
 /// More control frames than this in a second are an attack.
 const MAX_CONTROL_FRAMES_PER_SECOND: u32 = 10_000;
-/// Redirects that are followed in a row.
-const MAX_REDIRECTS: usize = 5;
 /// How long a goodbye may take to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -49,138 +49,14 @@ pub struct Connection {
     unread: std::ops::Range<usize>,
     outgoing: Outgoing,
     control_frames: ControlFrames,
+    answer: Answer,
     agreement: Agreement,
 }
 
-/// Why a connection could not be opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenError {
-    pub kind: OpenErrorKind,
-    pub message: String,
-    /// How long the server asks us to wait.
-    pub retry_after: Option<Duration>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenErrorKind {
-    /// The host name has no address now.
-    Name,
-    /// TCP or what is below failed, with or without a proxy.
-    Tcp,
-    /// The proxy refused, for want of credentials perhaps.
-    ProxyRefused,
-    /// The certificate, ours or theirs, is not accepted.
-    Certificate,
-    /// The server answered the handshake with this status.
-    Status(u16),
-    /// The answer is not a WebSocket server's, or the redirect leads nowhere.
-    Handshake,
-    TimedOut,
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-impl OpenError {
-    fn new(kind: OpenErrorKind, message: impl Into<String>) -> OpenError {
-        OpenError { kind, message: message.into(), retry_after: None }
-    }
-}
-
 impl Connection {
-    /// Opens a connection as configured, following redirects.
-    ///
-    /// # Errors
-    /// What failed; it never shows a secret.
-    pub async fn open(config: &Config, tls: &Arc<ClientConfig>) -> Result<Connection, OpenError> {
-        let deadline = Instant::now() + config.connection_timeout;
-        let opened = timeout_at(deadline, Connection::follow(config, tls)).await;
-        opened.unwrap_or_else(|_| {
-            let ms = config.connection_timeout.as_millis();
-            let message = format!("{} did not answer within websocket.connection.timeout.ms = {ms}", config.endpoint);
-            Err(OpenError::new(OpenErrorKind::TimedOut, message))
-        })
-    }
-
-    async fn follow(config: &Config, tls: &Arc<ClientConfig>) -> Result<Connection, OpenError> {
-        let mut endpoint = config.endpoint.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            match Connection::handshake(config, &endpoint, tls).await? {
-                Handshake::Open(connection) => return Ok(*connection),
-                Handshake::Redirect(location) => {
-                    endpoint =
-                        endpoint.redirect(&location).map_err(|why| OpenError::new(OpenErrorKind::Handshake, why))?;
-                }
-            }
-        }
-        Err(OpenError::new(OpenErrorKind::Handshake, format!("{endpoint} redirects more than {MAX_REDIRECTS} times")))
-    }
-
-    async fn handshake(config: &Config, endpoint: &Endpoint, tls: &Arc<ClientConfig>) -> Result<Handshake, OpenError> {
-        let mut transport = Transport::open(endpoint, config.proxy.as_ref(), tls).await?;
-        let offer = Offer {
-            endpoint,
-            subprotocols: &config.subprotocols,
-            compression: config.compression,
-            headers: if endpoint.same_origin(&config.endpoint) { headers(config) } else { Vec::new() },
-            key: handshake::random_key(),
-        };
-        let broken = |error: io::Error| {
-            if transport::is_certificate_problem(&error) {
-                // With TLS 1.3 the server's verdict on our certificate comes after the TLS handshake.
-                return transport::tls_error(endpoint, &error);
-            }
-            OpenError::new(OpenErrorKind::Tcp, format!("the handshake with {endpoint} failed: {error}"))
-        };
-        transport.write_all(&offer.request()).await.map_err(broken)?;
-        transport.flush().await.map_err(broken)?;
-        let mut input = vec![0; INPUT_BYTES].into_boxed_slice();
-        let mut filled = 0;
-        loop {
-            let read = transport.read(&mut input[filled..]).await.map_err(broken)?;
-            if read == 0 {
-                return Err(broken(io::Error::other("the server closed the connection before it answered")));
-            }
-            filled += read;
-            match offer.read_answer(&input[..filled]) {
-                Ok(None) => {}
-                Ok(Some((len, agreement))) => {
-                    let inflate = agreement.deflate.map(|deflate| Inflate::new(deflate.server_no_context_takeover));
-                    return Ok(Handshake::Open(Box::new(Connection {
-                        transport,
-                        decoder: Decoder::new(config.message_max_bytes, inflate),
-                        input,
-                        unread: len..filled,
-                        outgoing: Outgoing::default(),
-                        control_frames: ControlFrames::default(),
-                        agreement,
-                    })));
-                }
-                Err(Refusal::Status { code: 301 | 302 | 303 | 307 | 308, location: Some(location), .. }) => {
-                    return Ok(Handshake::Redirect(location));
-                }
-                Err(Refusal::Status { code, reason, retry_after, .. }) => {
-                    let reason = config.without_secrets(&reason);
-                    let message = format!("{endpoint} answered the handshake with status {code} {reason}");
-                    return Err(OpenError {
-                        kind: OpenErrorKind::Status(code),
-                        message: message.trim_end().to_owned(),
-                        retry_after,
-                    });
-                }
-                Err(Refusal::Invalid(why)) => {
-                    return Err(OpenError::new(
-                        OpenErrorKind::Handshake,
-                        format!("the handshake with {endpoint} failed: {}", config.without_secrets(&why)),
-                    ));
-                }
-            }
-        }
+    /// The server's answer to the opening handshake.
+    pub fn answer(&self) -> &Answer {
+        &self.answer
     }
 
     pub fn subprotocol(&self) -> Option<&str> {
@@ -395,32 +271,13 @@ pub mod fuzzing {
         let endpoint = Endpoint::parse("ws://host/")?;
         let subprotocols = ["v1".to_owned()];
         let key = "dGhlIHNhbXBsZSBub25jZQ==".to_owned();
-        let offer = Offer { endpoint: &endpoint, subprotocols: &subprotocols, compression, headers: Vec::new(), key };
+        let offer = Offer { endpoint: &endpoint, subprotocols: &subprotocols, compression, headers: &[], key };
         match offer.read_answer(bytes) {
-            Ok(answer) => Ok(answer.map(|(taken, _)| taken)),
-            Err(Refusal::Status { location: Some(location), .. }) => endpoint.redirect(&location).map(|_| None),
+            Ok(answer) => Ok(answer.map(|(taken, ..)| taken)),
+            Err(Refusal::Status { answer, .. }) if answer.redirects() => {
+                endpoint.redirect(&answer.header("location").unwrap_or_default()).map(|_| None)
+            }
             Err(refusal) => Err(format!("{refusal:?}")),
         }
     }
-}
-
-enum Handshake {
-    Open(Box<Connection>),
-    Redirect(String),
-}
-
-/// The headers of the options, credentials among them: for the configured origin only.
-fn headers(config: &Config) -> Vec<(&str, Secret)> {
-    let is_authorization = |name: &str| name.eq_ignore_ascii_case("authorization");
-    let mut headers: Vec<(&str, Secret)> =
-        config.headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-    if let Some(token) = &config.auth_token {
-        headers.retain(|(name, _)| !is_authorization(name));
-        headers.push(("Authorization", Secret::new(format!("Bearer {}", token.reveal()))));
-    } else if let Some(basic) = config.endpoint.basic_credentials()
-        && !headers.iter().any(|(name, _)| is_authorization(name))
-    {
-        headers.push(("Authorization", Secret::new(format!("Basic {basic}"))));
-    }
-    headers
 }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::backoff::Backoff;
 use crate::config::{BinaryMessages, Config};
 use crate::connection::frame::{Close, Event};
-use crate::connection::{Connection, OpenError, OpenErrorKind};
+use crate::connection::{Addresses, Connection, OpenError, OpenErrorKind, Request};
 use crate::error::Error;
 use crate::handover;
 use crate::metrics::{Cause, Gap, Metrics};
@@ -43,6 +43,8 @@ const QUEUE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(crate) struct Session {
     config: Arc<Config>,
+    request: Request,
+    addresses: Addresses,
     tls: Arc<ClientConfig>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
@@ -99,6 +101,8 @@ impl Session {
         down: Option<Down>,
     ) -> Session {
         Session {
+            request: Request::new(&config),
+            addresses: Addresses::default(),
             config,
             tls,
             queue,
@@ -175,7 +179,7 @@ impl Session {
     async fn connect_and_read(&mut self) -> End {
         let opened = tokio::select! {
             () = stopping(&mut self.stop) => return End::Stopped,
-            opened = Connection::open(&self.config, &self.tls) => opened,
+            opened = Connection::open(&self.request, &self.tls, &mut self.addresses) => opened,
         };
         match opened {
             Ok(connection) => {
@@ -286,10 +290,14 @@ async fn stopping(stop: &mut watch::Receiver<Option<Instant>>) {
 /// Whether an answer will hardly change. A name that worked once will again: that is an outage.
 fn is_hopeless(error: &OpenError, opened_before: bool) -> bool {
     match error.kind {
-        OpenErrorKind::Status(400..=407 | 410) | OpenErrorKind::ProxyRefused | OpenErrorKind::Certificate => true,
-        OpenErrorKind::Name => !opened_before,
-        OpenErrorKind::Handshake => true,
-        OpenErrorKind::Status(_) | OpenErrorKind::Tcp | OpenErrorKind::TimedOut => false,
+        OpenErrorKind::Status(400..=407 | 410)
+        | OpenErrorKind::ProxyStatus(_)
+        | OpenErrorKind::ProxyRefused
+        | OpenErrorKind::CertificateExpired
+        | OpenErrorKind::Certificate
+        | OpenErrorKind::Handshake => true,
+        OpenErrorKind::NameUnknown | OpenErrorKind::NameUnresolved => !opened_before,
+        OpenErrorKind::Status(_) | OpenErrorKind::Tcp | OpenErrorKind::Tls | OpenErrorKind::TimedOut => false,
     }
 }
 
@@ -648,7 +656,7 @@ mod tests {
     }
 
     fn error(kind: OpenErrorKind) -> OpenError {
-        OpenError { kind, message: String::new(), retry_after: None }
+        OpenError { kind, message: String::new(), retry_after: None, answer: None }
     }
 
     #[test]
@@ -659,8 +667,8 @@ mod tests {
         for status in [429, 500, 502, 503] {
             assert!(!is_hopeless(&error(OpenErrorKind::Status(status)), false));
         }
-        assert!(is_hopeless(&error(OpenErrorKind::Name), false));
-        assert!(!is_hopeless(&error(OpenErrorKind::Name), true), "a name that worked once is an outage");
+        assert!(is_hopeless(&error(OpenErrorKind::NameUnknown), false));
+        assert!(!is_hopeless(&error(OpenErrorKind::NameUnknown), true), "a name that worked once is an outage");
         assert!(!is_hopeless(&error(OpenErrorKind::Tcp), false));
     }
 

@@ -1,5 +1,6 @@
 //! The opening handshake (RFC 6455 §4): our request as bytes, the server's answer checked. No I/O here.
 
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -23,7 +24,7 @@ pub(super) struct Offer<'a> {
     pub(super) subprotocols: &'a [String],
     pub(super) compression: bool,
     /// Extra headers, `Authorization` among them.
-    pub(super) headers: Vec<(&'a str, Secret)>,
+    pub(super) headers: &'a [(String, Secret)],
     pub(super) key: String,
 }
 
@@ -40,11 +41,41 @@ pub(super) struct Deflate {
     pub(super) server_no_context_takeover: bool,
 }
 
+/// An answer as data. Foreign text that may repeat our secrets, so its `Debug` shows the status alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Names and values; what is not UTF-8 in a value became U+FFFD.
+    pub headers: Vec<(String, String)>,
+    /// The beginning of the body of a refusal.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value, whatever the case of its name; several lines are one list (RFC 9110 §5.2).
+    pub fn header(&self, name: &str) -> Option<String> {
+        let found = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let values: Vec<&str> = found.map(|(_, value)| value.as_str()).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+
+    /// Whether it sends us to another place.
+    pub(super) fn redirects(&self) -> bool {
+        matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.header("location").is_some()
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({})", self.status)
+    }
+}
+
 /// What an answer can be, beside an agreement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// A status other than 101.
-    Status { code: u16, reason: String, retry_after: Option<Duration>, location: Option<String> },
+    Status { answer: Answer, reason: String },
     /// The answer breaks the protocol.
     Invalid(String),
 }
@@ -69,7 +100,7 @@ impl Offer<'_> {
         if !self.subprotocols.is_empty() {
             request.push_str(&format!("Sec-WebSocket-Protocol: {}\r\n", self.subprotocols.join(", ")));
         }
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers {
             request.push_str(&format!("{name}: {}\r\n", value.reveal()));
         }
         request.push_str("\r\n");
@@ -77,10 +108,10 @@ impl Offer<'_> {
     }
 
     /// Reads an answer. `None` while it is not complete; then how many bytes it took: what follows are frames.
-    pub(super) fn read_answer(&self, bytes: &[u8]) -> Result<Option<(usize, Agreement)>, Refusal> {
+    pub(super) fn read_answer(&self, bytes: &[u8]) -> Result<Option<(usize, Answer, Agreement)>, Refusal> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_ANSWER_HEADERS];
-        let mut answer = httparse::Response::new(&mut headers);
-        let len = match answer.parse(bytes) {
+        let mut response = httparse::Response::new(&mut headers);
+        let len = match response.parse(bytes) {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) if bytes.len() < MAX_ANSWER_BYTES => return Ok(None),
             Ok(httparse::Status::Partial) => {
@@ -93,21 +124,20 @@ impl Offer<'_> {
                 return Err(Refusal::Invalid(format!("the answer is not HTTP ({error})")));
             }
         };
-        let header = |name: &str| {
-            let found = answer.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
-            let values: Vec<&str> =
-                found.filter_map(|header| std::str::from_utf8(header.value).ok()).map(str::trim).collect();
-            (!values.is_empty()).then(|| values.join(", "))
+        let text = |value: &[u8]| String::from_utf8_lossy(value).trim().to_owned();
+        let answer = Answer {
+            status: response.code.unwrap_or_default(),
+            headers: response.headers.iter().map(|h| (h.name.to_owned(), text(h.value))).collect(),
+            body: Vec::new(),
         };
-        let code = answer.code.unwrap_or_default();
-        if code != 101 {
+        if answer.status != 101 {
+            let reason = response.reason.unwrap_or_default();
             return Err(Refusal::Status {
-                code,
-                reason: answer.reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect(),
-                retry_after: header("retry-after").and_then(|value| retry_after(&value)),
-                location: header("location"),
+                answer,
+                reason: reason.chars().filter(|c| !c.is_control()).take(80).collect(),
             });
         }
+        let header = |name: &str| answer.header(name);
         let invalid = |what: &str| Refusal::Invalid(format!("the answer {what}"));
         if !header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
             return Err(invalid("does not upgrade to websocket"));
@@ -127,7 +157,7 @@ impl Offer<'_> {
         }
         let deflate =
             header("sec-websocket-extensions").map(|value| self.read_extensions(&value)).transpose()?.flatten();
-        Ok(Some((len, Agreement { subprotocol, deflate })))
+        Ok(Some((len, answer, Agreement { subprotocol, deflate })))
     }
 
     fn read_extensions(&self, value: &str) -> Result<Option<Deflate>, Refusal> {
@@ -177,7 +207,7 @@ fn accept(key: &str) -> String {
 }
 
 /// Seconds, or an HTTP date (RFC 9110 §10.2.3).
-fn retry_after(value: &str) -> Option<Duration> {
+pub(super) fn retry_after(value: &str) -> Option<Duration> {
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
@@ -213,10 +243,10 @@ mod tests {
             endpoint: &endpoint,
             subprotocols: &subprotocols,
             compression: true,
-            headers: vec![],
+            headers: &[],
             key: KEY.into(),
         };
-        offer.read_answer(text.as_bytes())
+        Ok(offer.read_answer(text.as_bytes())?.map(|(len, _, agreement)| (len, agreement)))
     }
 
     fn invalid(text: &str) -> String {
@@ -234,7 +264,7 @@ mod tests {
             endpoint: &endpoint,
             subprotocols: &subprotocols,
             compression: true,
-            headers: vec![("Authorization", Secret::new("Bearer t"))],
+            headers: &[("Authorization".into(), Secret::new("Bearer t"))],
             key: KEY.into(),
         };
         let request = String::from_utf8(offer.request()).unwrap();
@@ -298,17 +328,27 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_keeps_status_patience_and_direction() {
-        let text = "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nLocation: wss://other/\r\n\r\n";
-        assert_eq!(
-            read(text),
-            Err(Refusal::Status {
-                code: 503,
-                reason: "Busy".into(),
-                retry_after: Some(Duration::from_secs(7)),
-                location: Some("wss://other/".into())
-            })
-        );
+    fn a_refusal_keeps_status_and_headers() {
+        let text = "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nX-A: 1\r\nx-a: 2\r\n\r\n";
+        let Err(Refusal::Status { answer, reason }) = read(text) else {
+            panic!("it is a refusal");
+        };
+        assert_eq!((answer.status, reason.as_str()), (503, "Busy"));
+        assert_eq!(answer.header("retry-after").as_deref(), Some("7"));
+        assert_eq!(answer.header("X-A").as_deref(), Some("1, 2"));
+        assert_eq!(answer.header("location"), None);
+    }
+
+    #[test]
+    fn only_a_redirect_with_a_location_redirects() {
+        for (head, redirects) in
+            [("302 x\r\nLocation: /y", true), ("302 x\r\nA: b", false), ("200 x\r\nLocation: /y", false)]
+        {
+            let Err(Refusal::Status { answer, .. }) = read(&format!("HTTP/1.1 {head}\r\n\r\n")) else {
+                panic!("it is a refusal");
+            };
+            assert_eq!(answer.redirects(), redirects, "{head}");
+        }
     }
 
     #[test]

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_socks::tcp::Socks5Stream;
 
+use super::addresses::Addresses;
+use super::open_error::{OpenError, OpenErrorKind};
 use super::socket::Socket;
-use super::{OpenError, OpenErrorKind};
 use crate::config::{Proxy, ProxyScheme};
 use crate::endpoint::Endpoint;
 
@@ -37,12 +38,13 @@ impl Transport {
         endpoint: &Endpoint,
         proxy: Option<&Proxy>,
         tls: &Arc<ClientConfig>,
+        addresses: &mut Addresses,
     ) -> Result<Transport, OpenError> {
         let tcp = match proxy {
-            None => dial(endpoint.host(), endpoint.port()).await?,
+            None => dial(endpoint.host(), endpoint.port(), addresses).await?,
             Some(proxy) => match proxy.scheme {
-                ProxyScheme::Http => connect_through_http(proxy, endpoint).await?,
-                ProxyScheme::Socks5 => connect_through_socks5(proxy, endpoint).await?,
+                ProxyScheme::Http => connect_through_http(proxy, endpoint, addresses).await?,
+                ProxyScheme::Socks5 => connect_through_socks5(proxy, endpoint, addresses).await?,
             },
         };
         prepare(&tcp)
@@ -78,28 +80,47 @@ fn prepare(tcp: &TcpStream) -> io::Result<()> {
     socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive)
 }
 
-async fn dial(host: &str, port: u16) -> Result<TcpStream, OpenError> {
-    let addresses = lookup_host((host, port))
-        .await
-        .map_err(|error| OpenError::new(OpenErrorKind::Name, format!("the name {host} cannot be resolved: {error}")))?;
-    let mut last = None;
-    let mut addresses = addresses.peekable();
-    while let Some(address) = addresses.next() {
+async fn dial(host: &str, port: u16, addresses: &mut Addresses) -> Result<TcpStream, OpenError> {
+    let resolved = lookup_host((host, port)).await.map_err(|error| unresolved(host, &error))?;
+    let in_turn = addresses.in_turn(host, resolved.collect());
+    let mut failures = Vec::new();
+    for (index, address) in in_turn.iter().enumerate() {
+        addresses.trying(host, *address);
         // A dead address, of a broken IPv6 route perhaps, must not use up the time of those behind it (RFC 8305).
-        let patience = if addresses.peek().is_some() { ADDRESS_PATIENCE } else { Duration::MAX };
+        let patience = if index + 1 < in_turn.len() { ADDRESS_PATIENCE } else { Duration::MAX };
         match tokio::time::timeout(patience, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
-            Ok(Err(error)) => last = Some(format!("no connection to {host} at {address}: {error}")),
-            Err(_) => last = Some(format!("no connection to {host} at {address}: it does not answer")),
+            Ok(Err(error)) => failures.push(format!("{address}: {error}")),
+            Err(_) => failures.push(format!("{address}: it does not answer")),
         }
     }
-    let message = last.unwrap_or_else(|| format!("the name {host} has no address"));
+    let message = match &failures[..] {
+        [] => format!("the name {host} has no address"),
+        failures => format!("no connection to {host} at {}", failures.join("; ")),
+    };
     Err(OpenError::new(OpenErrorKind::Tcp, message))
 }
 
+fn unresolved(host: &str, error: &io::Error) -> OpenError {
+    let text = error.to_string();
+    // The resolver's code is in the text alone: glibc's, musl's and macOS's words for EAI_NONAME and EAI_NODATA. Words
+    // that are not known, a translation for one, count as an outage.
+    let unknown = ["Name or service not known", "No address associated", "does not resolve", "nodename nor servname"];
+    let kind = if unknown.iter().any(|words| text.contains(words)) {
+        OpenErrorKind::NameUnknown
+    } else {
+        OpenErrorKind::NameUnresolved
+    };
+    OpenError::new(kind, format!("the name {host} cannot be resolved: {error}"))
+}
+
 /// HTTP CONNECT (RFC 9110 §9.3.6).
-async fn connect_through_http(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
-    let mut tcp = dial(&proxy.host, proxy.port).await?;
+async fn connect_through_http(
+    proxy: &Proxy,
+    endpoint: &Endpoint,
+    addresses: &mut Addresses,
+) -> Result<TcpStream, OpenError> {
+    let mut tcp = dial(&proxy.host, proxy.port, addresses).await?;
     let target = match endpoint.host() {
         v6 if v6.contains(':') => format!("[{v6}]:{}", endpoint.port()),
         host => format!("{host}:{}", endpoint.port()),
@@ -124,10 +145,13 @@ async fn connect_through_http(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpS
             Ok(httparse::Status::Complete(_)) => {
                 return match response.code {
                     Some(200..=299) => Ok(tcp),
-                    code => Err(OpenError::new(
-                        OpenErrorKind::ProxyRefused,
-                        format!("the proxy {} answered CONNECT with status {}", proxy.host, code.unwrap_or_default()),
-                    )),
+                    code => {
+                        let status = code.unwrap_or_default();
+                        Err(OpenError::new(
+                            OpenErrorKind::ProxyStatus(status),
+                            format!("the proxy {} answered CONNECT with status {status}", proxy.host),
+                        ))
+                    }
                 };
             }
             Ok(httparse::Status::Partial) if answer.len() < MAX_PROXY_ANSWER_BYTES => {}
@@ -137,8 +161,12 @@ async fn connect_through_http(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpS
 }
 
 /// SOCKS5 (RFC 1928) with a user name and password if there are some (RFC 1929); the proxy resolves the name.
-async fn connect_through_socks5(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
-    let tcp = dial(&proxy.host, proxy.port).await?;
+async fn connect_through_socks5(
+    proxy: &Proxy,
+    endpoint: &Endpoint,
+    addresses: &mut Addresses,
+) -> Result<TcpStream, OpenError> {
+    let tcp = dial(&proxy.host, proxy.port, addresses).await?;
     let target = (endpoint.host(), endpoint.port());
     let opened = match &proxy.credentials {
         Some((user, password)) => {
@@ -169,7 +197,17 @@ pub(super) fn is_certificate_problem(error: &io::Error) -> bool {
 
 pub(super) fn tls_error(endpoint: &Endpoint, error: &io::Error) -> OpenError {
     let cause = tls_cause(error);
-    let kind = if is_certificate_problem(error) { OpenErrorKind::Certificate } else { OpenErrorKind::Tcp };
+    let kind = match cause {
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        )) => OpenErrorKind::CertificateExpired,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) => OpenErrorKind::Certificate,
+        Some(_) => OpenErrorKind::Tls,
+        None => OpenErrorKind::Tcp,
+    };
     let remedy = match cause {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
             "; to trust its authority, name it in websocket.ssl.ca.location"

@@ -1,0 +1,70 @@
+//! Which of a name's addresses comes next: the one after the last that was tried, so that a dead server behind one of
+//! them does not take every attempt.
+
+use std::net::SocketAddr;
+
+/// Hosts whose last address is remembered: the feed or its proxy, and where redirects lead.
+const MAX_HOSTS: usize = 8;
+
+/// The last address that was tried of each host. The session keeps it from one attempt to the next.
+#[derive(Debug, Default)]
+pub struct Addresses {
+    tried: Vec<(String, SocketAddr)>,
+}
+
+impl Addresses {
+    /// The resolver's addresses, in its order, turned so that the one after the last tried comes first. A resolver that
+    /// changes the order itself is followed.
+    pub(super) fn in_turn(&self, host: &str, mut resolved: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let last = self.tried.iter().find(|(name, _)| name == host).map(|(_, address)| address);
+        if let Some(at) = last.and_then(|last| resolved.iter().position(|address| address == last)) {
+            resolved.rotate_left(at + 1);
+        }
+        resolved
+    }
+
+    pub(super) fn trying(&mut self, host: &str, address: SocketAddr) {
+        self.tried.retain(|(name, _)| name != host);
+        self.tried.truncate(MAX_HOSTS - 1);
+        self.tried.insert(0, (host.to_owned(), address));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 80))
+    }
+
+    #[test]
+    fn the_next_attempt_begins_at_the_next_address() {
+        let mut addresses = Addresses::default();
+        let resolved = vec![address(1), address(2), address(3)];
+        let mut first = Vec::new();
+        for _ in 0..4 {
+            let turn = addresses.in_turn("feed", resolved.clone());
+            assert_eq!(turn.len(), 3);
+            addresses.trying("feed", turn[0]);
+            first.push(turn[0]);
+        }
+        assert_eq!(first, [address(1), address(2), address(3), address(1)]);
+    }
+
+    #[test]
+    fn hosts_are_told_apart_and_not_remembered_without_end() {
+        let mut addresses = Addresses::default();
+        addresses.trying("feed", address(1));
+        assert_eq!(addresses.in_turn("other", vec![address(1), address(2)])[0], address(1));
+        (0..100).for_each(|n| addresses.trying(&format!("host{n}"), address(1)));
+        assert_eq!(addresses.tried.len(), MAX_HOSTS);
+    }
+
+    #[test]
+    fn an_address_that_is_gone_changes_nothing() {
+        let mut addresses = Addresses::default();
+        addresses.trying("feed", address(9));
+        assert_eq!(addresses.in_turn("feed", vec![address(1), address(2)]), [address(1), address(2)]);
+    }
+}

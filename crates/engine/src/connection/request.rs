@@ -1,0 +1,65 @@
+//! What an opening handshake is made of. From the options it is made here, and nowhere else.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Proxy, Secret};
+use crate::endpoint::Endpoint;
+
+/// Hides our secrets in foreign text: a server may repeat what we sent.
+pub type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// All that opening one connection needs to know, beside TLS.
+#[derive(Clone)]
+pub struct Request {
+    pub endpoint: Endpoint,
+    /// Headers of the options, `Authorization` among them: for the origin of `endpoint` alone, never for another one that
+    /// a redirect leads to.
+    pub headers: Vec<(String, Secret)>,
+    pub subprotocols: Vec<String>,
+    /// Whether to offer permessage-deflate.
+    pub compression: bool,
+    pub message_max_bytes: usize,
+    /// For all of it: proxy, TCP, TLS, handshake, redirects.
+    pub timeout: Duration,
+    pub proxy: Option<Proxy>,
+    pub redact: Redact,
+}
+
+impl Request {
+    pub fn new(config: &Arc<Config>) -> Request {
+        let redacting = config.clone();
+        Request {
+            endpoint: config.endpoint.clone(),
+            headers: headers(config),
+            subprotocols: config.subprotocols.clone(),
+            compression: config.compression,
+            message_max_bytes: config.message_max_bytes,
+            timeout: config.connection_timeout,
+            proxy: config.proxy.clone(),
+            redact: Arc::new(move |text| redacting.without_secrets(text)),
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({})", self.endpoint)
+    }
+}
+
+/// The configured headers and the credentials: a token, else what `websocket.headers` says, else the URL's user info.
+fn headers(config: &Config) -> Vec<(String, Secret)> {
+    let is_authorization = |name: &str| name.eq_ignore_ascii_case("authorization");
+    let mut headers = config.headers.clone();
+    if let Some(token) = &config.auth_token {
+        headers.retain(|(name, _)| !is_authorization(name));
+        headers.push(("Authorization".into(), Secret::new(format!("Bearer {}", token.reveal()))));
+    } else if let Some(basic) = config.endpoint.basic_credentials()
+        && !headers.iter().any(|(name, _)| is_authorization(name))
+    {
+        headers.push(("Authorization".into(), Secret::new(format!("Basic {basic}"))));
+    }
+    headers
+}
