@@ -20,9 +20,9 @@ use tracing::{info, warn};
 use crate::config::{Config, TASK_NUMBER};
 use crate::metrics::Metrics;
 use crate::offset::StoredOffset;
-use crate::record::Batch;
+use crate::record::{Batch, wire};
 use forgotten::Loss;
-use format::{Footer, Reader};
+use format::{Footer, Reader, StoredRecord};
 pub(crate) use outgoing::Outgoing;
 use place::Place;
 
@@ -165,9 +165,9 @@ pub(crate) struct Takeover {
     reader: Reader<BufReader<File>>,
     /// Records up to this sequence are passed over: Kafka has them.
     after: i64,
-    /// A record that did not fit the batch before, its value in `value`.
-    held: Option<format::Entry>,
-    value: Vec<u8>,
+    record: StoredRecord,
+    /// `record` did not fit the batch before.
+    held: bool,
     /// All was read, or why no more can be.
     end: Option<Result<(), String>>,
     session: SessionStart,
@@ -186,12 +186,13 @@ impl Takeover {
         let Some(file) = place.open()? else { return Ok(None) };
         let after = stored.map_or(0, |stored| stored.sequence);
         let mut reader = read_from_start(&file)?;
-        let (mut value, mut pending, mut bytes, mut first_sequence) = (Vec::new(), 0, 0, None);
-        while let Some(entry) = reader.next(&mut value)? {
-            if entry.sequence > after {
+        let (mut stored_record, mut pending, mut bytes, mut first_sequence) = (StoredRecord::new(), 0, 0, None);
+        while reader.next(&mut stored_record)? {
+            let record = stored_record.record();
+            if record.sequence > after {
                 pending += 1;
-                bytes += value.len() as u64;
-                first_sequence.get_or_insert(entry.sequence);
+                bytes += record.value.len() as u64;
+                first_sequence.get_or_insert(record.sequence);
             }
         }
         let header = reader.header();
@@ -218,8 +219,8 @@ impl Takeover {
         Ok(Some(Takeover {
             place,
             after,
-            held: None,
-            value: Vec::new(),
+            record: StoredRecord::new(),
+            held: false,
             end: None,
             session,
             first_sequence: first_sequence.unwrap_or(after),
@@ -237,26 +238,28 @@ impl Takeover {
     pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, String> {
         let mut batch = Batch::default();
         while self.end.is_none() {
-            let entry = match self.held.take().map_or_else(|| self.reader.next(&mut self.value), |held| Ok(Some(held)))
-            {
-                Ok(Some(entry)) => entry,
-                end => {
-                    self.end = Some(end.map(drop));
-                    self.value = Vec::new();
-                    break;
+            if !std::mem::take(&mut self.held) {
+                match self.reader.next(&mut self.record) {
+                    Ok(true) => {}
+                    end => {
+                        self.end = Some(end.map(drop));
+                        self.record = StoredRecord::new();
+                        break;
+                    }
                 }
-            };
-            if entry.sequence <= self.after {
+            }
+            let record = self.record.record();
+            if record.sequence <= self.after {
                 continue;
             }
-            let full = batch.len() == BATCH_RECORDS || batch.bytes() + self.value.len() > BATCH_BYTES;
+            let full = batch.len() == BATCH_RECORDS || batch.bytes() + wire::size(&record) > BATCH_BYTES;
             if batch.is_empty() {
-                batch.set_first_sequence(entry.sequence);
-            } else if full || entry.sequence != batch.last_sequence() + 1 {
-                self.held = Some(entry);
+                batch.set_first_sequence(record.sequence);
+            } else if full || record.sequence != batch.last_sequence() + 1 {
+                self.held = true;
                 break;
             }
-            batch.push(entry.kind, &self.value, entry.timestamp_ms);
+            batch.push_record(&record);
         }
         match &self.end {
             Some(Err(why)) if batch.is_empty() => Err(why.clone()),
@@ -295,7 +298,7 @@ impl Takeover {
     /// Begins anew, behind this sequence.
     fn rewind(&mut self, after: i64) -> Result<(), String> {
         self.reader = read_from_start(&self.file)?;
-        (self.after, self.held, self.end) = (self.after.max(after), None, None);
+        (self.after, self.held, self.end) = (self.after.max(after), false, None);
         Ok(())
     }
 }

@@ -1,6 +1,10 @@
-//! Messages become records: a batch holds many, payloads in one buffer.
+//! Messages become records: a batch holds many, all that is theirs in one buffer.
+
+pub mod wire;
 
 use std::time::SystemTime;
+
+pub use wire::Parts;
 
 /// What a record's value is; its schema in Kafka Connect's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,20 +15,70 @@ pub enum ValueKind {
     Bytes,
 }
 
-/// One record as the host sees it. Key and Kafka partition are null, there are no headers.
+/// One record as the host sees it. The Kafka partition is null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
     pub kind: ValueKind,
     pub value: &'a [u8],
+    /// What it has beside its value; most records have nothing.
+    pub parts: Parts<'a>,
     /// The moment of receipt, milliseconds since the epoch.
-    pub timestamp_ms: i64,
+    pub received_ms: i64,
     pub sequence: i64,
+}
+
+impl<'a> Record<'a> {
+    /// Returns its own topic; `None` is the configured one.
+    pub fn topic(&self) -> Option<&'a str> {
+        self.parts.iter().find_map(|part| if let Part::Topic(topic) = part { Some(topic) } else { None })
+    }
+
+    pub fn key(&self) -> Option<Key<'a>> {
+        self.parts.iter().find_map(|part| if let Part::Key(key) = part { Some(key) } else { None })
+    }
+
+    /// Returns its own timestamp, or else the moment of receipt.
+    pub fn timestamp_ms(&self) -> i64 {
+        let own = self.parts.iter().find_map(|part| if let Part::Timestamp(ms) = part { Some(ms) } else { None });
+        own.unwrap_or(self.received_ms)
+    }
+
+    /// Returns names and values; a name may come more than once.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let parts = self.parts.iter();
+        parts.filter_map(|part| if let Part::Header { name, value } = part { Some((name, value)) } else { None })
+    }
+}
+
+/// What a record may have beside its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Another topic than the configured one.
+    Topic(&'a str),
+    Key(Key<'a>),
+    /// Another time than that of receipt, milliseconds since the epoch.
+    Timestamp(i64),
+    /// Schema `STRING`, required.
+    Header {
+        name: &'a str,
+        value: &'a str,
+    },
+}
+
+/// A record's key and its schema, which is required.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// Schema `STRING`.
+    Text(&'a str),
+    /// Schema `BYTES`.
+    Bytes(&'a [u8]),
 }
 
 /// Records in the order of receipt.
 #[derive(Debug, Default)]
 pub struct Batch {
-    values: Vec<u8>,
+    /// For each record its value, with its parts before it if it has any.
+    bytes: Vec<u8>,
     entries: Vec<Entry>,
     /// Entries at the front that were dropped after all.
     dropped: usize,
@@ -33,15 +87,16 @@ pub struct Batch {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    /// Where the value ends in `values`; it begins where the one before ends.
+    /// Where the record ends in `bytes`; it begins where the one before ends.
     end: u32,
     kind: ValueKind,
-    timestamp_ms: i64,
+    has_parts: bool,
+    received_ms: i64,
 }
 
 impl Batch {
-    /// The largest value a batch can hold behind others: positions are 32 bit.
-    const MAX_VALUES: usize = u32::MAX as usize;
+    /// The most that a batch can hold: positions are 32 bit.
+    const MAX_BYTES: usize = u32::MAX as usize;
 
     pub fn len(&self) -> usize {
         self.entries.len() - self.dropped
@@ -53,7 +108,7 @@ impl Batch {
 
     /// Memory that the records take, in bytes.
     pub fn bytes(&self) -> usize {
-        self.values.len() - self.start_of(self.dropped) + self.len() * size_of::<Entry>()
+        self.bytes.len() - self.start_of(self.dropped) + self.len() * size_of::<Entry>()
     }
 
     /// What a record with a value of this length adds to [`Batch::bytes`].
@@ -65,12 +120,10 @@ impl Batch {
     pub fn get(&self, index: usize) -> Option<Record<'_>> {
         let position = self.dropped + index;
         let entry = self.entries.get(position)?;
-        Some(Record {
-            kind: entry.kind,
-            value: &self.values[self.start_of(position)..entry.end as usize],
-            timestamp_ms: entry.timestamp_ms,
-            sequence: self.first_sequence + index as i64,
-        })
+        let bytes = &self.bytes[self.start_of(position)..entry.end as usize];
+        let (parts, value) = if entry.has_parts { wire::split(bytes) } else { (Parts::default(), bytes) };
+        let Entry { kind, received_ms, .. } = *entry;
+        Some(Record { kind, value, parts, received_ms, sequence: self.first_sequence + index as i64 })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
@@ -83,48 +136,65 @@ impl Batch {
     }
 
     /// When the oldest record was received, milliseconds since the epoch.
-    pub fn oldest_timestamp_ms(&self) -> Option<i64> {
-        self.entries.get(self.dropped).map(|entry| entry.timestamp_ms)
+    pub fn oldest_received_ms(&self) -> Option<i64> {
+        self.entries.get(self.dropped).map(|entry| entry.received_ms)
     }
 
     pub(crate) fn set_first_sequence(&mut self, sequence: i64) {
         self.first_sequence = sequence;
     }
 
-    pub(crate) fn push(&mut self, kind: ValueKind, value: &[u8], timestamp_ms: i64) {
-        self.values.extend_from_slice(value);
-        self.finish(kind, timestamp_ms);
+    /// Appends a record that has nothing but its value.
+    pub fn push(&mut self, kind: ValueKind, value: &[u8], received_ms: i64) {
+        self.bytes.extend_from_slice(value);
+        self.finish(kind, false, received_ms);
     }
 
-    /// Appends a record whose value `write` puts at the end of the buffer.
-    pub(crate) fn push_with(&mut self, kind: ValueKind, timestamp_ms: i64, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.values);
-        self.finish(kind, timestamp_ms);
+    /// Appends a record that has nothing but the value that `write` puts at the end of the buffer.
+    pub(crate) fn push_with(&mut self, kind: ValueKind, received_ms: i64, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.finish(kind, false, received_ms);
     }
 
-    fn finish(&mut self, kind: ValueKind, timestamp_ms: i64) {
-        debug_assert!(self.values.len() <= Self::MAX_VALUES, "batches are cut long before this");
-        self.entries.push(Entry { end: self.values.len() as u32, kind, timestamp_ms });
+    fn finish(&mut self, kind: ValueKind, has_parts: bool, received_ms: i64) {
+        debug_assert!(self.bytes.len() <= Self::MAX_BYTES, "batches are cut long before this");
+        self.entries.push(Entry { end: self.bytes.len() as u32, kind, has_parts, received_ms });
+    }
+
+    /// Begins a record: its parts are added one by one, its value comes last.
+    pub fn add(&mut self, received_ms: i64) -> RecordWriter<'_> {
+        let start = self.bytes.len();
+        RecordWriter { batch: self, start, has_parts: false, finished: false, received_ms }
+    }
+
+    /// Appends a copy of another batch's record; its sequence follows here.
+    pub fn push_record(&mut self, record: &Record<'_>) {
+        let mut added = self.add(record.received_ms);
+        if record.parts != Parts::default() {
+            wire::put_parts(&mut added.batch.bytes, record.parts);
+            added.has_parts = true;
+        }
+        added.value(record.kind, record.value);
     }
 
     /// Whether `other` can follow in the same buffer without it growing beyond `limit` bytes, dropped records included.
     pub(crate) fn has_room_for(&self, other: &Batch, limit: usize) -> bool {
-        self.memory() + other.memory() <= limit.min(Self::MAX_VALUES)
+        self.memory() + other.memory() <= limit.min(Self::MAX_BYTES)
     }
 
     fn memory(&self) -> usize {
-        self.values.len() + self.entries.len() * size_of::<Entry>()
+        self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
     pub(crate) fn append(&mut self, other: &Batch) {
-        let shift = self.values.len() as u32;
+        let shift = self.bytes.len() as u32;
         let from = other.start_of(other.dropped);
-        self.values.extend_from_slice(&other.values[from..]);
+        self.bytes.extend_from_slice(&other.bytes[from..]);
         let entries = &other.entries[other.dropped..];
         self.entries.extend(entries.iter().map(|e| Entry { end: e.end - from as u32 + shift, ..*e }));
     }
 
-    /// Drops the oldest record; answers what it took, `None` if there is none.
+    /// Drops the oldest record; returns what it took, `None` if there is none.
     pub(crate) fn drop_oldest(&mut self) -> Option<usize> {
         let before = self.bytes();
         if self.is_empty() {
@@ -138,7 +208,7 @@ impl Batch {
     pub(crate) fn drop_newest(&mut self) {
         if !self.is_empty() {
             self.entries.pop();
-            self.values.truncate(self.start_of(self.entries.len()));
+            self.bytes.truncate(self.start_of(self.entries.len()));
         }
     }
 
@@ -146,13 +216,69 @@ impl Batch {
     pub(crate) fn split_last(&mut self) -> Option<Batch> {
         let last = (self.len() > 1).then(|| self.get(self.len() - 1)).flatten()?;
         let mut split = Batch::default();
-        split.push(last.kind, last.value, last.timestamp_ms);
+        split.push_record(&last);
         self.drop_newest();
         Some(split)
     }
 
     fn start_of(&self, position: usize) -> usize {
         position.checked_sub(1).map_or(0, |before| self.entries[before].end as usize)
+    }
+}
+
+/// A record that is being added to a batch. One that is given up leaves nothing behind.
+#[must_use]
+pub struct RecordWriter<'a> {
+    batch: &'a mut Batch,
+    /// Where the record begins in the batch's bytes.
+    start: usize,
+    has_parts: bool,
+    finished: bool,
+    received_ms: i64,
+}
+
+impl RecordWriter<'_> {
+    /// Adds a part; topic, key and timestamp once at the most.
+    pub fn part(&mut self, part: Part<'_>) {
+        if !self.has_parts {
+            self.has_parts = true;
+            wire::begin_parts(&mut self.batch.bytes);
+        }
+        wire::put_part(&mut self.batch.bytes, part);
+        wire::end_parts(&mut self.batch.bytes, self.start);
+    }
+
+    /// Ends the record.
+    pub fn value(mut self, kind: ValueKind, value: &[u8]) {
+        self.batch.bytes.extend_from_slice(value);
+        self.finish(kind);
+    }
+
+    /// Ends the record with a value that `write` puts at the end of the buffer.
+    ///
+    /// # Errors
+    /// Those of `write`; then there is no record.
+    pub fn value_with<E>(
+        mut self,
+        kind: ValueKind,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        write(&mut self.batch.bytes)?;
+        self.finish(kind);
+        Ok(())
+    }
+
+    fn finish(&mut self, kind: ValueKind) {
+        self.batch.finish(kind, self.has_parts, self.received_ms);
+        self.finished = true;
+    }
+}
+
+impl Drop for RecordWriter<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.batch.bytes.truncate(self.start);
+        }
     }
 }
 
@@ -197,7 +323,7 @@ mod tests {
         assert_eq!(one.drop_oldest(), Some(Batch::cost(1)));
         assert_eq!(values(&one), ["bb", "yy", "zzz"]);
         assert_eq!(one.bytes(), Batch::cost(2) * 2 + Batch::cost(3));
-        assert_eq!(one.oldest_timestamp_ms(), Some(1));
+        assert_eq!(one.oldest_received_ms(), Some(1));
     }
 
     #[test]
@@ -206,7 +332,7 @@ mod tests {
         batch.drop_oldest();
         let last = batch.split_last().unwrap();
         assert_eq!((values(&batch), values(&last)), (vec!["bb".to_owned()], vec!["ccc".to_owned()]));
-        assert_eq!(last.oldest_timestamp_ms(), Some(2));
+        assert_eq!(last.oldest_received_ms(), Some(2));
         assert!(batch.split_last().is_none());
         batch.drop_newest();
         assert!(batch.is_empty() && batch.bytes() == 0);
@@ -223,5 +349,77 @@ mod tests {
     #[test]
     fn an_empty_batch_has_nothing_to_drop() {
         assert_eq!(Batch::default().drop_oldest(), None);
+    }
+
+    const PARTS: [Part<'static>; 5] = [
+        Part::Header { name: "feed", value: "kucoin" },
+        Part::Key(Key::Text("BTC-USDT")),
+        Part::Topic("trades"),
+        Part::Timestamp(99),
+        Part::Header { name: "feed", value: "" },
+    ];
+
+    fn add_with_parts(batch: &mut Batch, value: &str) {
+        let mut record = batch.add(7);
+        PARTS.iter().for_each(|part| record.part(*part));
+        record.value(ValueKind::Bytes, value.as_bytes());
+    }
+
+    #[test]
+    fn record_may_have_topic_key_timestamp_and_headers() {
+        let mut batch = batch(&["plain"]);
+        add_with_parts(&mut batch, "with");
+        batch.push(ValueKind::Text, b"plain", 8);
+        let [before, with, after] = [0, 1, 2].map(|index| batch.get(index).unwrap());
+        assert_eq!((with.kind, with.value, with.received_ms), (ValueKind::Bytes, &b"with"[..], 7));
+        assert_eq!((with.topic(), with.key()), (Some("trades"), Some(Key::Text("BTC-USDT"))));
+        assert_eq!(with.timestamp_ms(), 99);
+        assert_eq!(with.headers().collect::<Vec<_>>(), [("feed", "kucoin"), ("feed", "")]);
+        for (plain, received_ms) in [(before, 0), (after, 8)] {
+            assert_eq!((plain.value, plain.topic(), plain.key()), (&b"plain"[..], None, None));
+            assert_eq!((plain.timestamp_ms(), plain.headers().count()), (received_ms, 0));
+        }
+        assert!(batch.bytes() > Batch::cost(5) * 2 + Batch::cost("with".len() + "kucoinBTC-USDTtrades".len()));
+    }
+
+    #[test]
+    fn parts_follow_their_record_through_append_drop_and_split() {
+        let mut one = batch(&["a"]);
+        let mut two = batch(&["b"]);
+        add_with_parts(&mut two, "c");
+        two.drop_oldest();
+        one.append(&two);
+        add_with_parts(&mut one, "d");
+        let last = one.split_last().unwrap();
+        for (of, index, value) in [(&one, 1, "c"), (&last, 0, "d")] {
+            let record = of.get(index).unwrap();
+            assert_eq!(record.value, value.as_bytes());
+            assert_eq!(record.parts.iter().collect::<Vec<_>>(), PARTS);
+        }
+        one.drop_newest();
+        assert_eq!((values(&one), one.bytes()), (vec!["a".to_owned()], Batch::cost(1)));
+        one.append(&last);
+        assert_eq!(one.drop_oldest(), Some(Batch::cost(1)));
+        assert_eq!(one.drop_oldest(), Some(last.bytes()));
+    }
+
+    #[test]
+    fn record_that_is_given_up_leaves_nothing() {
+        let mut batch = batch(&["a"]);
+        let mut record = batch.add(1);
+        record.part(PARTS[0]);
+        drop(record);
+        let failed = batch.add(1).value_with(ValueKind::Text, |out| {
+            out.extend_from_slice(b"half");
+            Err("no value")
+        });
+        assert_eq!((failed, batch.bytes()), (Err("no value"), Batch::cost(1)));
+        batch.push(ValueKind::Text, b"b", 1);
+        assert_eq!(values(&batch), ["a", "b"]);
+    }
+
+    #[test]
+    fn place_of_a_record_takes_no_more_than_its_parts_need() {
+        assert_eq!(size_of::<Entry>(), 16, "a record without parts costs what it always did");
     }
 }

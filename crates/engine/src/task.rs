@@ -273,7 +273,7 @@ impl SourceTask {
         self.metrics.polled(batch.len() as u64);
         self.uncommitted.push_back(Uncommitted {
             last_sequence: batch.last_sequence(),
-            received_ms: batch.oldest_timestamp_ms().unwrap_or_default(),
+            received_ms: batch.oldest_received_ms().unwrap_or_default(),
             records: batch.len() as u64,
         });
         if self.metrics_logged.elapsed() >= METRICS_LOG_INTERVAL {

@@ -164,12 +164,11 @@ impl Task {
         let Some(batch) = batch else {
             return Ok(Polled::Records(0));
         };
-        let size = batch::size(&batch);
-        if size > buffer.len() {
+        if batch::write(&batch, buffer).is_err() {
+            let size = batch::size(&batch);
             source.too_large = Some(batch);
             return Ok(Polled::NeedsBuffer(size));
         }
-        batch::write(&batch, buffer);
         Ok(Polled::Records(batch.len()))
     }
 

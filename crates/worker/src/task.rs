@@ -438,7 +438,7 @@ impl Line {
         };
         let sequence = record.sequence;
         self.submitted.submit(sequence);
-        match self.producer.send(&self.topic, value, record.timestamp_ms, sequence) {
+        match self.producer.send(&self.topic, value, record.timestamp_ms(), sequence) {
             Ok(()) => Ok(true),
             Err(SendError::Full) => {
                 self.submitted.take_back();

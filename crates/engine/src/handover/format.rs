@@ -3,24 +3,28 @@
 //! ```text
 //! magic   8 bytes, the last one is the version
 //! header  connector, source partition (URL without secrets), session id: u32 length and UTF-8 each; first sequence: i64
-//! record  kind: u8 (1 text, 2 bytes), sequence: i64, timestamp in ms: i64, length: u32, value
+//! record  as in `record/wire.rs`
 //! end     0: u8
 //! footer  records: u64, records left behind: u64, written at, in ms: i64, CRC-32 of all before it: u32
 //! ```
 //!
-//! Numbers are big endian. Sequences grow, and may leave some out: records that Kafka had already.
+//! Numbers are big endian. Sequences grow, and may leave some out: records that Kafka had already. In version 1, which is
+//! read too, no record has parts.
 
 use std::io::{self, Read, Write};
 
-use crate::record::{Record, ValueKind};
+use crate::record::wire;
+use crate::record::{Parts, Record, ValueKind};
 
-const MAGIC: [u8; 8] = *b"kcws-ho\x01";
+const MAGIC: [u8; 7] = *b"kcws-ho";
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_PARTS: u8 = 1;
 const END: u8 = 0;
-const TEXT: u8 = 1;
-const BYTES: u8 = 2;
-const RECORD_BYTES: u64 = 1 + 8 + 8 + 4;
 /// The end mark and the footer.
 const FOOTER_BYTES: u64 = 1 + 8 + 8 + 8 + 4;
+
+/// Neither parts nor a value are larger: a batch could not hold them.
+const MOST_BYTES: u64 = i32::MAX as u64;
 
 /// Whose records a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,17 +46,35 @@ pub(super) struct Footer {
 
 /// Writes a file of at most so many bytes.
 pub(super) struct Writer<W> {
-    out: W,
-    crc: crc32fast::Hasher,
+    out: Checked<W>,
     /// Bytes that records may still take.
     room: u64,
     records: u64,
+}
+
+/// An output, and the checksum of what went there.
+struct Checked<W> {
+    out: W,
+    crc: crc32fast::Hasher,
+}
+
+impl<W: Write> Write for Checked<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.crc.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 impl<W: Write> Writer<W> {
     /// `None` if not even header and footer have room.
     pub(super) fn new(out: W, header: &Header, max_bytes: u64) -> io::Result<Option<Writer<W>>> {
         let mut bytes = MAGIC.to_vec();
+        bytes.push(VERSION);
         for text in [&header.connector, &header.partition, &header.session_id] {
             let length = u32::try_from(text.len()).map_err(io::Error::other)?;
             bytes.extend(length.to_be_bytes());
@@ -60,56 +82,51 @@ impl<W: Write> Writer<W> {
         }
         bytes.extend(header.first_sequence.to_be_bytes());
         let Some(room) = max_bytes.checked_sub(bytes.len() as u64 + FOOTER_BYTES) else { return Ok(None) };
-        let mut writer = Writer { out, crc: crc32fast::Hasher::new(), room, records: 0 };
-        writer.put(&bytes)?;
-        Ok(Some(writer))
+        let mut out = Checked { out, crc: crc32fast::Hasher::new() };
+        out.write_all(&bytes)?;
+        Ok(Some(Writer { out, room, records: 0 }))
     }
 
-    /// Answers false if the record has no room.
+    /// Returns false if the record has no room.
     pub(super) fn record(&mut self, record: &Record<'_>) -> io::Result<bool> {
-        let (Some(room), Ok(length)) =
-            (self.room.checked_sub(RECORD_BYTES + record.value.len() as u64), u32::try_from(record.value.len()))
-        else {
-            return Ok(false);
-        };
-        let mut head = [0; RECORD_BYTES as usize];
-        head[0] = match record.kind {
-            ValueKind::Text => TEXT,
-            ValueKind::Bytes => BYTES,
-        };
-        head[1..9].copy_from_slice(&record.sequence.to_be_bytes());
-        head[9..17].copy_from_slice(&record.timestamp_ms.to_be_bytes());
-        head[17..].copy_from_slice(&length.to_be_bytes());
-        self.put(&head)?;
-        self.put(record.value)?;
+        let Some(room) = self.room.checked_sub(wire::size(record) as u64) else { return Ok(false) };
+        wire::write(record, &mut self.out)?;
         self.room = room;
         self.records += 1;
         Ok(true)
     }
 
     pub(super) fn finish(mut self, left_behind: u64, written_at_ms: i64) -> io::Result<W> {
-        self.put(&[END])?;
-        self.put(&self.records.to_be_bytes())?;
-        self.put(&left_behind.to_be_bytes())?;
-        self.put(&written_at_ms.to_be_bytes())?;
-        let crc = self.crc.finalize();
-        self.out.write_all(&crc.to_be_bytes())?;
-        self.out.flush()?;
-        Ok(self.out)
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.crc.update(bytes);
-        self.out.write_all(bytes)
+        self.out.write_all(&[END])?;
+        self.out.write_all(&self.records.to_be_bytes())?;
+        self.out.write_all(&left_behind.to_be_bytes())?;
+        self.out.write_all(&written_at_ms.to_be_bytes())?;
+        let Checked { mut out, crc } = self.out;
+        out.write_all(&crc.finalize().to_be_bytes())?;
+        out.flush()?;
+        Ok(out)
     }
 }
 
-/// A record's place in its file; its value is in the buffer that was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) kind: ValueKind,
-    pub(super) sequence: i64,
-    pub(super) timestamp_ms: i64,
+/// The record that was read last, in memory that the next one reuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoredRecord {
+    kind: ValueKind,
+    sequence: i64,
+    received_ms: i64,
+    parts: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl StoredRecord {
+    pub(super) fn new() -> StoredRecord {
+        StoredRecord { kind: ValueKind::Bytes, sequence: 0, received_ms: 0, parts: Vec::new(), value: Vec::new() }
+    }
+
+    pub(super) fn record(&self) -> Record<'_> {
+        let StoredRecord { kind, sequence, received_ms, ref parts, ref value } = *self;
+        Record { kind, value, parts: Parts::checked(parts), received_ms, sequence }
+    }
 }
 
 /// Reads a file that may be anybody's: no length is believed beyond the file's own, and what is wrong is a sentence.
@@ -118,6 +135,7 @@ pub(super) struct Reader<R> {
     crc: crc32fast::Hasher,
     /// Bytes of the file that are not read yet.
     left: u64,
+    version: u8,
     header: Header,
     records: u64,
     last_sequence: Option<i64>,
@@ -130,8 +148,11 @@ impl<R: Read> Reader<R> {
         let header =
             Header { connector: String::new(), partition: String::new(), session_id: String::new(), first_sequence: 0 };
         let crc = crc32fast::Hasher::new();
-        let mut reader = Reader { input, crc, left: length, header, records: 0, last_sequence: None, footer: None };
-        if reader.array::<8>()? != MAGIC {
+        let mut reader =
+            Reader { input, crc, left: length, version: 0, header, records: 0, last_sequence: None, footer: None };
+        let magic = reader.array::<7>()?;
+        [reader.version] = reader.array()?;
+        if magic != MAGIC || ![VERSION, VERSION_WITHOUT_PARTS].contains(&reader.version) {
             return Err("it is no hand-over file of this version".into());
         }
         reader.header.connector = reader.text()?;
@@ -145,26 +166,33 @@ impl<R: Read> Reader<R> {
         &self.header
     }
 
-    /// The next record, its value in `value`; `None` at the end, whose footer was checked.
-    pub(super) fn next(&mut self, value: &mut Vec<u8>) -> Result<Option<Entry>, String> {
-        let kind = match self.array::<1>()? {
-            [TEXT] => ValueKind::Text,
-            [BYTES] => ValueKind::Bytes,
-            [END] => return self.end().map(|()| None),
-            [other] => return Err(format!("a record has the unknown kind {other}")),
+    /// Reads the next record. Returns false at the end, whose footer was checked.
+    pub(super) fn next(&mut self, into: &mut StoredRecord) -> Result<bool, String> {
+        let [first] = self.array()?;
+        if first == END {
+            return self.end().map(|()| false);
+        }
+        let Some((kind, has_parts)) = wire::kind(first).filter(|(_, parts)| !parts || self.version == VERSION) else {
+            return Err(format!("a record has the unknown kind {first}"));
         };
         let sequence = i64::from_be_bytes(self.array()?);
-        let timestamp_ms = i64::from_be_bytes(self.array()?);
-        self.bytes(value)?;
+        let received_ms = i64::from_be_bytes(self.array()?);
+        into.parts.clear();
+        if has_parts {
+            self.bytes(&mut into.parts)?;
+            Parts::check(&into.parts)?;
+        }
+        self.bytes(&mut into.value)?;
         if sequence < self.header.first_sequence || self.last_sequence.is_some_and(|last| sequence <= last) {
             return Err("its sequences do not grow".into());
         }
-        if kind == ValueKind::Text && str::from_utf8(value).is_err() {
+        if kind == ValueKind::Text && str::from_utf8(&into.value).is_err() {
             return Err("a text is not UTF-8".into());
         }
+        (into.kind, into.sequence, into.received_ms) = (kind, sequence, received_ms);
         self.last_sequence = Some(sequence);
         self.records += 1;
-        Ok(Some(Entry { kind, sequence, timestamp_ms }))
+        Ok(true)
     }
 
     /// The sequence of the last record that was read.
@@ -201,6 +229,9 @@ impl<R: Read> Reader<R> {
     /// A length and as many bytes. The buffer grows with what is there, not with what is announced.
     fn bytes(&mut self, into: &mut Vec<u8>) -> Result<(), String> {
         let length = u64::from(u32::from_be_bytes(self.array()?));
+        if length > MOST_BYTES {
+            return Err("a record is larger than 2 GiB".into());
+        }
         self.take(length)?;
         into.clear();
         let read = self.input.by_ref().take(length).read_to_end(into).map_err(unreadable)?;
@@ -234,6 +265,7 @@ fn unreadable(error: io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Batch, Key, Part};
 
     fn header() -> Header {
         Header {
@@ -244,36 +276,41 @@ mod tests {
         }
     }
 
-    fn records() -> Vec<(Entry, Vec<u8>)> {
-        let entry = |kind, sequence, timestamp_ms| Entry { kind, sequence, timestamp_ms };
-        vec![
-            (entry(ValueKind::Text, 7, 1_000), "a\u{20ac}".into()),
-            (entry(ValueKind::Bytes, 8, 1_001), vec![0, 255, 3]),
-            (entry(ValueKind::Bytes, 9, 1_001), vec![]),
-            (entry(ValueKind::Text, 12, 999), vec![b'x'; 5000]),
-        ]
+    fn stored(record: &Record<'_>, sequence: i64) -> StoredRecord {
+        let Record { kind, value, parts, received_ms, .. } = *record;
+        StoredRecord { kind, sequence, received_ms, parts: parts.bytes().to_vec(), value: value.to_vec() }
+    }
+
+    /// Records without parts, and with each.
+    fn records() -> Vec<StoredRecord> {
+        let mut batch = Batch::default();
+        batch.push(ValueKind::Text, "a\u{20ac}".as_bytes(), 1_000);
+        let mut record = batch.add(1_001);
+        record.part(Part::Key(Key::Text("k\u{20ac}")));
+        record.part(Part::Topic("trades"));
+        record.part(Part::Header { name: "h", value: "" });
+        record.part(Part::Timestamp(-5));
+        record.value(ValueKind::Bytes, &[0, 255, 3]);
+        let mut record = batch.add(1_001);
+        record.part(Part::Key(Key::Bytes(&[0, 255])));
+        record.value(ValueKind::Bytes, &[]);
+        batch.push(ValueKind::Text, &[b'x'; 5000], 999);
+        batch.iter().zip([7, 8, 9, 12]).map(|(record, sequence)| stored(&record, sequence)).collect()
     }
 
     fn write(max_bytes: u64) -> (Vec<u8>, usize) {
         let mut writer = Writer::new(Vec::new(), &header(), max_bytes).unwrap().unwrap();
-        let mut written = 0;
-        for (entry, value) in &records() {
-            let Entry { kind, sequence, timestamp_ms } = *entry;
-            if !writer.record(&Record { kind, value, timestamp_ms, sequence }).unwrap() {
-                break;
-            }
-            written += 1;
-        }
+        let written = records().iter().take_while(|stored| writer.record(&stored.record()).unwrap()).count();
         (writer.finish(3, 2_000).unwrap(), written)
     }
 
-    type Content = (Header, Vec<(Entry, Vec<u8>)>, Footer);
+    type Content = (Header, Vec<StoredRecord>, Footer);
 
     fn read(bytes: &[u8]) -> Result<Content, String> {
         let mut reader = Reader::new(bytes, bytes.len() as u64)?;
-        let (mut value, mut all) = (Vec::new(), Vec::new());
-        while let Some(entry) = reader.next(&mut value)? {
-            all.push((entry, value.clone()));
+        let (mut record, mut all) = (StoredRecord::new(), Vec::new());
+        while reader.next(&mut record)? {
+            all.push(record.clone());
         }
         Ok((reader.header().clone(), all, reader.footer().unwrap()))
     }
@@ -288,7 +325,7 @@ mod tests {
     #[test]
     fn a_file_never_grows_beyond_its_bound_and_is_whole_at_every_bound() {
         let (whole, _) = write(u64::MAX);
-        let least = whole.len() as u64 - records().iter().map(|(_, v)| RECORD_BYTES + v.len() as u64).sum::<u64>();
+        let least = whole.len() as u64 - records().iter().map(|r| wire::size(&r.record()) as u64).sum::<u64>();
         assert!(Writer::new(Vec::new(), &header(), least - 1).unwrap().is_none());
         for max_bytes in least..=whole.len() as u64 {
             let (bytes, written) = write(max_bytes);
@@ -342,10 +379,11 @@ mod tests {
                 accepted += 1;
                 assert_eq!(all.len() as u64, footer.records);
                 let mut earlier = None;
-                for (entry, value) in all {
-                    assert!(entry.sequence >= header.first_sequence && earlier < Some(entry.sequence));
-                    assert!(entry.kind == ValueKind::Bytes || str::from_utf8(&value).is_ok());
-                    earlier = Some(entry.sequence);
+                for record in all {
+                    assert!(record.sequence >= header.first_sequence && earlier < Some(record.sequence));
+                    assert!(record.kind == ValueKind::Bytes || str::from_utf8(&record.value).is_ok());
+                    assert_eq!(Parts::check(&record.parts), Ok(()));
+                    earlier = Some(record.sequence);
                 }
             }
         }
@@ -355,9 +393,38 @@ mod tests {
     #[test]
     fn an_announced_length_takes_no_memory() {
         let mut bytes = MAGIC.to_vec();
-        bytes.extend(u32::MAX.to_be_bytes());
+        bytes.push(VERSION);
+        bytes.extend((MOST_BYTES as u32).to_be_bytes());
         assert_eq!(read(&bytes), Err(CUT_SHORT.into()));
         // Not even if the file claims to be long enough.
         assert_eq!(Reader::new(&bytes[..], u64::MAX).map(drop), Err(CUT_SHORT.into()));
+        bytes.truncate(8);
+        bytes.extend(u32::MAX.to_be_bytes());
+        assert!(Reader::new(&bytes[..], u64::MAX).is_err_and(|why| why.contains("2 GiB")));
+    }
+
+    /// As the version before wrote it.
+    #[test]
+    fn file_of_version_1_is_read_and_has_no_parts() {
+        let one = |kind: u8| {
+            let mut bytes = b"kcws-ho\x01".to_vec();
+            for text in ["c", "p", "s"] {
+                bytes.extend([&1_u32.to_be_bytes(), text.as_bytes()].concat());
+            }
+            bytes.extend(7_i64.to_be_bytes());
+            bytes.push(kind);
+            bytes.extend([7_i64.to_be_bytes(), 1_000_i64.to_be_bytes()].concat());
+            bytes.extend(*b"\0\0\0\x01v\0");
+            bytes.extend([1_u64, 3, 2_000].map(u64::to_be_bytes).concat());
+            bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+            read(&bytes)
+        };
+        let (header, records, footer) = one(2).unwrap();
+        assert_eq!((header.connector.as_str(), header.first_sequence), ("c", 7));
+        let mut batch = Batch::default();
+        batch.push(ValueKind::Bytes, b"v", 1_000);
+        assert_eq!(records, [stored(&batch.get(0).unwrap(), 7)]);
+        assert_eq!(footer, Footer { records: 1, left_behind: 3, written_at_ms: 2_000 });
+        assert!(one(0x82).unwrap_err().contains("unknown kind"));
     }
 }

@@ -90,7 +90,7 @@ fn keep(records: &mut Vec<Received>, batch: &Batch) {
     records.extend(batch.iter().map(|record| Received {
         kind: record.kind,
         value: record.value.to_vec(),
-        timestamp_ms: record.timestamp_ms,
+        timestamp_ms: record.timestamp_ms(),
         sequence: record.sequence,
     }));
 }

@@ -73,7 +73,7 @@ impl Feed {
                 self.records.extend(batch.iter().map(|record| Received {
                     kind: record.kind,
                     value: record.value.to_vec(),
-                    timestamp_ms: record.timestamp_ms,
+                    timestamp_ms: record.timestamp_ms(),
                     sequence: record.sequence,
                 }));
                 self.task.commit(batch.last_sequence(), std::time::SystemTime::now());
