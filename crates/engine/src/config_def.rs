@@ -27,9 +27,15 @@ pub struct ConfigKey {
     pub width: Width,
     pub display_name: &'static str,
     pub documentation: &'static str,
-    /// Values to offer in a form; empty where any value goes.
+    /// The only values that go; empty where others go too.
+    pub choices: &'static [&'static str],
+    /// Values to offer in a form, where others go too.
     pub recommended: &'static [&'static str],
-    /// A rule beyond the type.
+    /// The smallest number that goes.
+    pub at_least: Option<i64>,
+    /// The largest number that goes.
+    pub at_most: Option<i64>,
+    /// A rule beyond type, choices and bounds.
     pub check: Option<Check>,
     /// How much of a value may be seen, where that is not all of it (a password never is).
     pub mask: Option<fn(&str) -> String>,
@@ -153,7 +159,10 @@ impl ConfigKey {
         width: Width::Medium,
         display_name: "",
         documentation: "",
+        choices: &[],
         recommended: &[],
+        at_least: None,
+        at_most: None,
         check: None,
         mask: None,
     };
@@ -174,7 +183,11 @@ impl ConfigKey {
                 Default::Value(text) => Ok(Some(text)),
             };
         };
-        let checked = self.check_type(text).and_then(|()| self.check.map_or(Ok(()), |check| check(text)));
+        let checked = self
+            .check_type(text)
+            .and_then(|()| self.check_bounds(text))
+            .and_then(|()| self.check_choices(text))
+            .and_then(|()| self.check.map_or(Ok(()), |check| check(text)));
         match checked {
             Ok(()) => Ok(Some(text)),
             Err(why) => Err(vec![self.refuse(text, &why)]),
@@ -203,6 +216,11 @@ impl ConfigKey {
         }
     }
 
+    /// Values to offer in a form.
+    pub fn offered(&self) -> impl Iterator<Item = &'static str> {
+        self.choices.iter().chain(self.recommended).copied().filter(|value| !value.is_empty())
+    }
+
     pub fn required(&self) -> bool {
         self.default == Default::Required
     }
@@ -222,6 +240,19 @@ impl ConfigKey {
         };
         if fits { Ok(()) } else { Err(format!("Not a number of type {}", self.kind.as_str())) }
     }
+
+    fn check_bounds(&self, text: &str) -> Result<(), String> {
+        let value = text.parse::<i64>().ok();
+        match (value, self.at_least, self.at_most) {
+            (Some(value), Some(least), _) if value < least => Err(format!("Value must be at least {least}")),
+            (Some(value), _, Some(most)) if value > most => Err(format!("Value must be no more than {most}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_choices(&self, text: &str) -> Result<(), String> {
+        if self.choices.is_empty() { Ok(()) } else { one_of(text, self.choices) }
+    }
 }
 
 /// `true` and `false` in any case; nothing else.
@@ -233,6 +264,18 @@ pub fn parse_boolean(text: &str) -> Option<bool> {
     } else {
         None
     }
+}
+
+/// A check for rows that offer no values in a form, as Connect's own do not; else [`ConfigKey::choices`] says it.
+///
+/// # Errors
+/// Kafka's sentence, if the text is none of them.
+pub fn one_of(text: &str, allowed: &[&str]) -> Result<(), String> {
+    if allowed.contains(&text) {
+        return Ok(());
+    }
+    let named: Vec<&str> = allowed.iter().copied().filter(|value| !value.is_empty()).collect();
+    Err(format!("String must be one of: {}", named.join(", ")))
 }
 
 /// A LIST: split at commas, each entry trimmed; the empty text is the empty list.
@@ -253,9 +296,8 @@ mod tests {
         width: Width::Short,
         display_name: "Count",
         documentation: "how many",
-        recommended: &[],
-        check: Some(|text| if text.starts_with('-') { Err("Value must be at least 0".into()) } else { Ok(()) }),
-        mask: None,
+        at_least: Some(0),
+        ..ConfigKey::BASE
     };
 
     #[test]

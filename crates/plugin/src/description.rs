@@ -10,7 +10,7 @@ use crate::strings;
 /// display name, recommended values separated by commas.
 pub(crate) fn options() -> Vec<u8> {
     let mut rows = Vec::new();
-    for key in OPTIONS {
+    for key in OPTIONS.iter() {
         let default = match key.default {
             Default::Value(text) => Some(text),
             Default::Required | Default::Null => None,
@@ -25,7 +25,7 @@ pub(crate) fn options() -> Vec<u8> {
             Some(key.group),
             Some(key.width.as_str()),
             Some(key.display_name),
-            Some(key.recommended.join(",").as_str()),
+            Some(key.offered().collect::<Vec<_>>().join(",").as_str()),
         ] {
             strings::put(&mut rows, text);
         }
@@ -77,8 +77,7 @@ pub(crate) fn warnings(config: &Properties) -> Vec<u8> {
     if text("tasks.max").parse::<i32>().is_ok_and(|tasks| tasks > 1) {
         warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
     }
-    let unknown =
-        |name: &&String| name.starts_with("websocket.") && OPTIONS.iter().all(|key| key.name != name.as_str());
+    let unknown = |name: &&String| name.starts_with("websocket.") && config::option(name).is_none();
     for name in config.keys().filter(unknown) {
         warnings.push(format!("{name} is not an option of this connector and has no effect"));
     }

@@ -88,7 +88,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::Long,
         default: Default::Value("60000"),
         documentation: "How often source offsets are written to the file.",
-        check: Some(positive),
+        at_least: Some(1),
         ..BASE
     },
     ConfigKey {
@@ -96,7 +96,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::Long,
         default: Default::Value("5000"),
         documentation: "How long a stopping task waits for acknowledgements before it writes its last offset.",
-        check: Some(positive),
+        at_least: Some(1),
         ..BASE
     },
     ConfigKey {
@@ -104,7 +104,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::Long,
         default: Default::Value("5000"),
         documentation: "How long all tasks together may take to stop.",
-        check: Some(not_negative),
+        at_least: Some(0),
         ..BASE
     },
     ConfigKey {
@@ -324,21 +324,6 @@ impl Values<'_> {
 
 fn not_empty(text: &str) -> Result<(), String> {
     if text.is_empty() { Err("String must be non-empty".into()) } else { Ok(()) }
-}
-
-fn positive(text: &str) -> Result<(), String> {
-    at_least(text, 1)
-}
-
-fn not_negative(text: &str) -> Result<(), String> {
-    at_least(text, 0)
-}
-
-fn at_least(text: &str, least: i64) -> Result<(), String> {
-    match text.parse::<i64>() {
-        Ok(number) if number < least => Err(format!("Value must be at least {least}")),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //!
 //! Names, types, defaults, groups and order are those of `ConnectorConfig` and `SourceConnectorConfig` of 4.3.
 
-use connect_websocket_engine::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Properties, Width};
+use connect_websocket_engine::config_def::{
+    ConfigError, ConfigKey, Default, Importance, Kind, Properties, Width, one_of,
+};
 
 pub const CONNECTOR_CLASS: &str = "io.conduktor.connect.websocket.WebSocketSourceConnector";
 pub const TASK_CLASS: &str = "io.conduktor.connect.websocket.WebSocketSourceTask";
@@ -106,7 +108,7 @@ pub const KEYS: &[OrderedKey] = &[
             importance: Importance::High,
             display_name: "Tasks max",
             documentation: "The most tasks to make. One WebSocket feed is always one task.",
-            check: Some(at_least_one),
+            at_least: Some(1),
             ..BASE
         },
     },
@@ -323,7 +325,7 @@ pub const KEYS: &[OrderedKey] = &[
             group: EXACTLY_ONCE,
             display_name: "Transaction boundary interval",
             documentation: "The interval of transaction.boundary=interval; without effect here.",
-            check: Some(not_negative),
+            at_least: Some(0),
             ..BASE
         },
     },
@@ -509,24 +511,6 @@ fn check_exactly_once(text: &str) -> Result<(), String> {
 
 fn refuse_unless_empty(text: &str, why: &str) -> Result<(), String> {
     if text.is_empty() { Ok(()) } else { Err(why.to_owned()) }
-}
-
-fn at_least_one(text: &str) -> Result<(), String> {
-    match text.parse::<i64>() {
-        Ok(number) if number < 1 => Err("Value must be at least 1".into()),
-        _ => Ok(()),
-    }
-}
-
-fn not_negative(text: &str) -> Result<(), String> {
-    match text.parse::<i64>() {
-        Ok(number) if number < 0 => Err("Value must be at least 0".into()),
-        _ => Ok(()),
-    }
-}
-
-fn one_of(text: &str, allowed: &[&str]) -> Result<(), String> {
-    if allowed.contains(&text) { Ok(()) } else { Err(format!("String must be one of: {}", allowed.join(", "))) }
 }
 
 fn one_of_any_case(text: &str, allowed: &[&str]) -> Result<(), String> {

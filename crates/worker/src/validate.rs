@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use connect_websocket_engine::config::{Config, FRAME_BINARY, OPTIONS};
+use connect_websocket_engine::config::{self, Config, FRAME_BINARY, OPTIONS};
 use connect_websocket_engine::config_def::{
     ConfigError, ConfigKey, HIDDEN, Kind, Properties, parse_boolean, parse_list,
 };
@@ -153,7 +153,7 @@ pub fn shown(name: &str, value: &str) -> String {
     if is_reference(value) {
         return value.to_owned();
     }
-    match OPTIONS.iter().find(|key| key.name == name) {
+    match config::option(name) {
         Some(key) => key.shown(value),
         None => shown_client_property(name, value),
     }
@@ -204,8 +204,7 @@ fn convert_kind(option: &str) -> Option<convert::Kind> {
 
 /// The mark of a hidden value is never a value: it was copied from an answer.
 fn check_hidden_marks(given: &IndexMap<String, String>) -> Vec<ConfigError> {
-    let secret =
-        |name: &str| OPTIONS.iter().any(|key| key.name == name && (key.kind == Kind::Password || key.mask.is_some()));
+    let secret = |name: &str| config::option(name).is_some_and(|key| key.kind == Kind::Password || key.mask.is_some());
     let marked = given.iter().filter(|(name, value)| value.trim() == HIDDEN && secret(name));
     marked
         .map(|(name, _)| {
@@ -270,9 +269,7 @@ fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<Str
     if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {
         warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
     }
-    let unknown = config
-        .keys()
-        .filter(|name| name.starts_with("websocket.") && OPTIONS.iter().all(|key| key.name != name.as_str()));
+    let unknown = config.keys().filter(|name| name.starts_with("websocket.") && config::option(name).is_none());
     warnings.extend(unknown.map(|name| format!("{name} is not an option of this connector and has no effect")));
     warnings
 }
@@ -326,7 +323,7 @@ impl Answer<'_> {
                 None => default.clone(),
             }
         };
-        let recommended_values = if substituted { Vec::new() } else { key.recommended.to_vec() };
+        let recommended_values = if substituted { Vec::new() } else { key.offered().collect() };
         self.infos.push(ConfigInfo {
             definition: Some(definition(prefix, ordered, default)),
             value: ConfigValueInfo { name, value, recommended_values, errors, visible: true },

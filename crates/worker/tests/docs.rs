@@ -38,7 +38,7 @@ fn config_md_is_generated_from_the_option_tables() {
 fn config_md() -> String {
     let mut page = String::from(INTRODUCTION);
     page.push_str("\n## Connector options\n");
-    for group in groups(OPTIONS) {
+    for group in groups(&OPTIONS) {
         let _ = write!(page, "\n### {group}\n\n");
         table(&mut page, "", OPTIONS.iter().filter(|key| key.group == group));
     }

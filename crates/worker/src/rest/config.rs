@@ -56,7 +56,7 @@ pub const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: ADVERTISED_LISTENER,
         documentation: "Which listener to advertise: http or https.",
-        check: Some(|text| one_of(text, &["http", "https"])),
+        choices: &["http", "https"],
         ..BASE
     },
     ConfigKey {
@@ -250,10 +250,6 @@ fn port(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err("a port is a number from 0 to 65535".into())
-}
-
-fn one_of(text: &str, allowed: &[&str]) -> Result<(), String> {
-    if allowed.contains(&text) { Ok(()) } else { Err(format!("String must be one of: {}", allowed.join(", "))) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,199 @@
+//! Options of the connection: where to, with which handshake, through which proxy.
+
+use super::security::{PROXY_PASSWORD, PROXY_USERNAME};
+use super::values::Values;
+use super::{Secret, mask_url};
+use crate::config_def::{ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_list};
+use crate::endpoint::Endpoint;
+
+pub const URL: &str = "websocket.url";
+pub(super) const SUBSCRIPTION_MESSAGE: &str = "websocket.subscription.message";
+pub(super) const HEADERS: &str = "websocket.headers";
+pub(super) const SUBPROTOCOLS: &str = "websocket.subprotocols";
+pub(super) const COMPRESSION: &str = "websocket.compression";
+pub(super) const CONNECTION_TIMEOUT_MS: &str = "websocket.connection.timeout.ms";
+pub(super) const PROXY_URL: &str = "websocket.proxy.url";
+
+const BASE: ConfigKey = ConfigKey { group: "Connection", ..ConfigKey::BASE };
+
+pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: URL,
+        default: Default::Required,
+        importance: Importance::High,
+        width: Width::Long,
+        display_name: "URL",
+        documentation: "The feed's WebSocket URL, ws:// or wss://. User info becomes basic authentication; it and the \
+                        values of the query are treated as secrets.",
+        check: Some(check_url),
+        mask: Some(mask_url),
+        ..BASE
+    },
+    ConfigKey {
+        name: SUBSCRIPTION_MESSAGE,
+        importance: Importance::Medium,
+        width: Width::Long,
+        display_name: "Subscription message",
+        documentation: "Sent as one text message after every connect and reconnect. Empty means none.",
+        mask: Some(|_| HIDDEN.to_owned()),
+        ..BASE
+    },
+    ConfigKey {
+        name: HEADERS,
+        width: Width::Long,
+        display_name: "Headers",
+        documentation: "Extra headers of the opening handshake: name1:value1,name2:value2. Sent to the configured \
+                        origin alone, never to another one after a redirect.",
+        check: Some(|text| parse_headers(text).map(drop)),
+        mask: Some(|_| HIDDEN.to_owned()),
+        ..BASE
+    },
+    ConfigKey {
+        name: SUBPROTOCOLS,
+        kind: Kind::List,
+        default: Default::Value(""),
+        display_name: "Subprotocols",
+        documentation: "Subprotocols to offer, in order of preference (RFC 6455 §1.9). A server may choose one or none.",
+        check: Some(check_subprotocols),
+        ..BASE
+    },
+    ConfigKey {
+        name: COMPRESSION,
+        default: Default::Value("permessage-deflate"),
+        width: Width::Short,
+        display_name: "Compression",
+        documentation: "The extension to offer: permessage-deflate (RFC 7692) or none.",
+        choices: &["permessage-deflate", "none"],
+        ..BASE
+    },
+    ConfigKey {
+        name: CONNECTION_TIMEOUT_MS,
+        kind: Kind::Long,
+        default: Default::Value("30000"),
+        width: Width::Short,
+        display_name: "Connection timeout (ms)",
+        documentation: "How long opening a connection may take: proxy, TCP, TLS and opening handshake together. 0 means \
+                        ten minutes.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
+        name: PROXY_URL,
+        display_name: "Proxy",
+        documentation: "A proxy to connect through: http://host:port (HTTP CONNECT) or socks5://host:port (RFC 1928; the \
+                        proxy resolves the host name).",
+        check: Some(|text| parse_proxy_url(text).map(drop)),
+        mask: Some(mask_url),
+        ..BASE
+    },
+];
+
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    pub scheme: ProxyScheme,
+    pub host: String,
+    pub port: u16,
+    pub credentials: Option<(String, Secret)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyScheme {
+    Http,
+    Socks5,
+}
+
+pub(super) fn headers(values: &Values<'_>) -> Vec<(String, Secret)> {
+    let headers = parse_headers(values.text(HEADERS).unwrap_or_default()).unwrap_or_default();
+    headers.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect()
+}
+
+/// Entries of `websocket.headers` without a colon, which are left out.
+pub(super) fn ignored_headers(values: &Values<'_>) -> usize {
+    let entries = values.text(HEADERS).unwrap_or_default().split(',').filter(|entry| !entry.trim().is_empty()).count();
+    entries - headers(values).len()
+}
+
+pub(super) fn subprotocols(values: &Values<'_>) -> Vec<String> {
+    parse_list(values.text(SUBPROTOCOLS).unwrap_or_default()).into_iter().map(str::to_owned).collect()
+}
+
+pub(super) fn proxy(values: &Values<'_>) -> Option<Proxy> {
+    let (scheme, host, port) = parse_proxy_url(values.non_empty(PROXY_URL)?).ok()?;
+    let credentials = values
+        .non_empty(PROXY_USERNAME)
+        .map(|user| (user.to_owned(), Secret::new(values.text(PROXY_PASSWORD).unwrap_or_default())));
+    Some(Proxy { scheme, host, port, credentials })
+}
+
+fn check_url(text: &str) -> Result<(), String> {
+    Endpoint::parse(text).map(drop)
+}
+
+/// `name1:value1,name2:value2`. A pair without a colon is left out, as the existing connector does.
+fn parse_headers(text: &str) -> Result<Vec<(&str, &str)>, String> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once(':'));
+    pairs
+        .map(|(name, value)| {
+            let (name, value) = (name.trim(), value.trim());
+            if !is_token(name) {
+                return Err(format!("the header name '{name}' is not a token (RFC 7230 §3.2.6)"));
+            }
+            check_header_value(value).map_err(|why| format!("the value of header '{name}': {why}"))?;
+            Ok((name, value))
+        })
+        .collect()
+}
+
+pub(super) fn check_header_value(text: &str) -> Result<(), String> {
+    if text.chars().any(|c| c.is_ascii_control() && c != '\t') {
+        return Err("a header's value must not contain line breaks or other control characters".into());
+    }
+    Ok(())
+}
+
+/// RFC 7230 §3.2.6.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+fn check_subprotocols(text: &str) -> Result<(), String> {
+    match parse_list(text).into_iter().find(|entry| !is_token(entry)) {
+        Some(entry) => Err(format!("the subprotocol '{entry}' is not a token (RFC 6455 §4.1)")),
+        None => Ok(()),
+    }
+}
+
+fn parse_proxy_url(text: &str) -> Result<(ProxyScheme, String, u16), String> {
+    let remedy = "give http://host:port or socks5://host:port";
+    if text.is_empty() {
+        return Ok((ProxyScheme::Http, String::new(), 0));
+    }
+    let url = url::Url::parse(text).map_err(|error| format!("the proxy's URL is not valid ({error}); {remedy}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("credentials belong into {PROXY_USERNAME} and {PROXY_PASSWORD}"));
+    }
+    let (scheme, default_port) = match url.scheme() {
+        "http" => (ProxyScheme::Http, 80),
+        "socks5" | "socks5h" => (ProxyScheme::Socks5, 1080),
+        other => {
+            return Err(format!("the proxy's scheme {other} is not supported; {remedy}"));
+        }
+    };
+    match url.host_str() {
+        Some(host) if !host.is_empty() => Ok((scheme, host.to_owned(), url.port().unwrap_or(default_port))),
+        _ => Err(format!("the proxy's URL has no host; {remedy}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::errors;
+    use super::*;
+
+    #[test]
+    fn headers_are_split_trimmed_and_checked() {
+        assert_eq!(parse_headers(" A : 1:2 ,broken, B:").unwrap(), [("A", "1:2"), ("B", "")]);
+        assert!(errors(&[(HEADERS, "bad name:1")])[0].contains("'bad name'"));
+        assert!(errors(&[(HEADERS, "A:x\ny")])[0].contains("header 'A'"));
+    }
+}

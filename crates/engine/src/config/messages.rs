@@ -1,0 +1,145 @@
+//! Options of messages and records: the topic, the queue, what a binary message becomes.
+
+use super::values::Values;
+use crate::config_def::{ConfigKey, Default, Importance, Kind, Width};
+
+pub const TOPIC: &str = "kafka.topic";
+pub(super) const QUEUE_SIZE: &str = "websocket.message.queue.size";
+pub(super) const QUEUE_MAX_BYTES: &str = "websocket.message.queue.max.bytes";
+pub(super) const QUEUE_FULL: &str = "websocket.message.queue.full";
+pub(super) const MESSAGE_MAX_BYTES: &str = "websocket.message.max.bytes";
+pub const FRAME_BINARY: &str = "websocket.frame.binary";
+pub(super) const RECEIVE_LINGER_MS: &str = "websocket.receive.linger.ms";
+
+const BASE: ConfigKey = ConfigKey { group: "Messages", ..ConfigKey::BASE };
+
+pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: TOPIC,
+        default: Default::Required,
+        importance: Importance::High,
+        display_name: "Topic",
+        documentation: "The Kafka topic that messages are written to.",
+        check: Some(check_topic),
+        ..BASE
+    },
+    ConfigKey {
+        name: QUEUE_SIZE,
+        kind: Kind::Int,
+        default: Default::Value("10000"),
+        width: Width::Short,
+        display_name: "Queue size",
+        documentation: "How many messages may wait in memory.",
+        at_least: Some(1),
+        ..BASE
+    },
+    ConfigKey {
+        name: QUEUE_MAX_BYTES,
+        kind: Kind::Long,
+        default: Default::Value("67108864"),
+        width: Width::Short,
+        display_name: "Queue bytes",
+        documentation: "How many bytes of messages may wait in memory. At least websocket.message.max.bytes.",
+        at_least: Some(1),
+        ..BASE
+    },
+    ConfigKey {
+        name: QUEUE_FULL,
+        default: Default::Value("backpressure"),
+        width: Width::Short,
+        display_name: "When the queue is full",
+        documentation: "backpressure stops reading the socket, so that nothing is lost and TCP slows the server down; \
+                        drop.oldest and drop.newest throw messages away and count them.",
+        choices: &["backpressure", "drop.oldest", "drop.newest"],
+        ..BASE
+    },
+    ConfigKey {
+        name: MESSAGE_MAX_BYTES,
+        kind: Kind::Int,
+        default: Default::Value("16777216"),
+        width: Width::Short,
+        display_name: "Largest message (bytes)",
+        documentation: "The largest message, decompressed. A larger one closes the connection with code 1009.",
+        at_least: Some(1),
+        ..BASE
+    },
+    ConfigKey {
+        name: FRAME_BINARY,
+        default: Default::Value("bytes"),
+        width: Width::Short,
+        display_name: "Binary messages",
+        documentation: "What a binary message becomes: bytes (a record of schema BYTES), base64 or text (a record of \
+                        schema STRING; bytes that are not UTF-8 become U+FFFD), or skip (counted, not written).",
+        choices: &["bytes", "base64", "text", "skip"],
+        ..BASE
+    },
+    ConfigKey {
+        name: RECEIVE_LINGER_MS,
+        kind: Kind::Long,
+        default: Default::Value("7"),
+        width: Width::Short,
+        display_name: "Receive linger (ms)",
+        documentation: "After reading a little, wait this long before reading again, so that a busy feed costs few \
+                        wake-ups. Bounds the added latency; 0 reads at once. A burst is never held back.",
+        at_least: Some(0),
+        at_most: Some(1000),
+        ..BASE
+    },
+];
+
+/// The bounds of the queue between socket and `poll`, and what happens at them.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueBounds {
+    pub records: usize,
+    pub bytes: usize,
+    pub when_full: WhenFull,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    Backpressure,
+    DropOldest,
+    DropNewest,
+}
+
+/// What a binary message becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinaryMessages {
+    Bytes,
+    Base64,
+    Text,
+    Skip,
+}
+
+pub(super) fn queue(values: &Values<'_>) -> QueueBounds {
+    QueueBounds {
+        records: values.size(QUEUE_SIZE),
+        bytes: values.size(QUEUE_MAX_BYTES),
+        when_full: match values.text(QUEUE_FULL) {
+            Some("drop.oldest") => WhenFull::DropOldest,
+            Some("drop.newest") => WhenFull::DropNewest,
+            _ => WhenFull::Backpressure,
+        },
+    }
+}
+
+pub(super) fn binary(values: &Values<'_>) -> BinaryMessages {
+    match values.text(FRAME_BINARY) {
+        Some("base64") => BinaryMessages::Base64,
+        Some("text") => BinaryMessages::Text,
+        Some("skip") => BinaryMessages::Skip,
+        _ => BinaryMessages::Bytes,
+    }
+}
+
+/// Kafka's rule for topic names (`org.apache.kafka.common.internals.Topic`).
+fn check_topic(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("String must be non-empty".into());
+    }
+    let legal = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    if !legal || text.len() > 249 || matches!(text, "." | "..") {
+        return Err("a topic name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'".into());
+    }
+    Ok(())
+}

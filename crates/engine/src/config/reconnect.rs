@@ -1,0 +1,114 @@
+//! Options of reconnecting.
+
+use std::time::Duration;
+
+use super::values::Values;
+use crate::config_def::{ConfigKey, Default, Importance, Kind, Width, parse_boolean};
+
+pub(super) const RECONNECT_ENABLED: &str = "websocket.reconnect.enabled";
+pub(super) const RECONNECT_INTERVAL_MS: &str = "websocket.reconnect.interval.ms";
+pub(super) const RECONNECT_BACKOFF_MAX_MS: &str = "websocket.reconnect.backoff.max.ms";
+pub(super) const RECONNECT_MAX_ATTEMPTS: &str = "websocket.reconnect.max.attempts";
+pub(super) const RECONNECT_FIRST_DELAY_MS: &str = "websocket.reconnect.first.delay.ms";
+
+const BASE: ConfigKey = ConfigKey { group: "Reconnect", ..ConfigKey::BASE };
+
+pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: RECONNECT_ENABLED,
+        kind: Kind::Boolean,
+        default: Default::Value("true"),
+        importance: Importance::Medium,
+        width: Width::Short,
+        display_name: "Reconnect",
+        documentation: "Whether to connect again when a connection ends. If false, the task fails with the reason.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RECONNECT_INTERVAL_MS,
+        kind: Kind::Long,
+        default: Default::Value("5000"),
+        importance: Importance::Medium,
+        width: Width::Short,
+        display_name: "Backoff (ms)",
+        documentation: "The base of the backoff: repeated failures wait base × 2^(n-1), up to the cap, plus up to 25 % \
+                        jitter. At least 100 ms are waited.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
+        name: RECONNECT_BACKOFF_MAX_MS,
+        kind: Kind::Long,
+        default: Default::Value("60000"),
+        importance: Importance::Medium,
+        width: Width::Short,
+        display_name: "Backoff cap (ms)",
+        documentation: "The longest backoff between two attempts, before jitter.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
+        name: RECONNECT_MAX_ATTEMPTS,
+        kind: Kind::Int,
+        default: Default::Value("-1"),
+        importance: Importance::Medium,
+        width: Width::Short,
+        display_name: "Attempts",
+        documentation: "How many attempts in a row may fail before the task fails; -1 or 0 means without end. A received \
+                        message sets the count back.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RECONNECT_FIRST_DELAY_MS,
+        kind: Kind::Long,
+        default: Default::Value("2"),
+        width: Width::Short,
+        display_name: "First delay (ms)",
+        documentation: "A connection that delivered messages for a second or longer is reopened after a random delay \
+                        between 0 and this; only then the backoff begins.",
+        at_least: Some(0),
+        ..BASE
+    },
+];
+
+/// When and how often to connect again.
+#[derive(Debug, Clone)]
+pub struct Reconnect {
+    pub enabled: bool,
+    pub first_delay: Duration,
+    pub interval: Duration,
+    pub backoff_max: Duration,
+    /// Attempts in a row that may fail; `None` is without end.
+    pub max_attempts: Option<u32>,
+}
+
+pub(super) fn reconnect(values: &Values<'_>) -> Reconnect {
+    Reconnect {
+        enabled: values.text(RECONNECT_ENABLED).and_then(parse_boolean).unwrap_or(true),
+        first_delay: values.millis(RECONNECT_FIRST_DELAY_MS),
+        interval: values.millis(RECONNECT_INTERVAL_MS),
+        backoff_max: values.millis(RECONNECT_BACKOFF_MAX_MS),
+        max_attempts: u32::try_from(values.number(RECONNECT_MAX_ATTEMPTS)).ok().filter(|&n| n > 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::tests::properties;
+    use super::*;
+
+    #[test]
+    fn zero_attempts_mean_without_end() {
+        for text in ["0", "-1", "-7"] {
+            assert_eq!(
+                Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, text)])).unwrap().reconnect.max_attempts,
+                None
+            );
+        }
+        assert_eq!(
+            Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, "3")])).unwrap().reconnect.max_attempts,
+            Some(3)
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! Options of what a restart keeps.
+
+use std::path::PathBuf;
+
+use super::values::Values;
+use crate::config_def::{ConfigKey, Default, Kind, Width};
+
+pub(super) const HANDOVER_DIR: &str = "websocket.handover.dir";
+pub(super) const HANDOVER_MAX_BYTES: &str = "websocket.handover.max.bytes";
+
+const BASE: ConfigKey = ConfigKey { group: "Restart", ..ConfigKey::BASE };
+
+pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: HANDOVER_DIR,
+        width: Width::Long,
+        display_name: "Hand-over directory",
+        documentation: "Where a task that stops leaves the messages that it received and could not give to Kafka; the \
+                        next start on this machine sends them first. Made with mode 0700; one that others own or can \
+                        write to is not used. Not given: kafka-connect-websocket in the system's temporary directory. \
+                        Empty: off, and such messages are counted as lost.",
+        ..BASE
+    },
+    ConfigKey {
+        name: HANDOVER_MAX_BYTES,
+        kind: Kind::Long,
+        default: Default::Value("134217728"),
+        width: Width::Short,
+        display_name: "Hand-over bytes",
+        documentation: "The largest hand-over file. What does not fit is counted as lost.",
+        at_least: Some(1),
+        ..BASE
+    },
+];
+
+/// Where a stopped task leaves records for the next start.
+#[derive(Debug, Clone)]
+pub struct Handover {
+    pub directory: PathBuf,
+    pub max_bytes: u64,
+}
+
+/// `None` is off.
+pub(super) fn handover(values: &Values<'_>) -> Option<Handover> {
+    let directory = match values.text(HANDOVER_DIR) {
+        Some("") => return None,
+        Some(directory) => PathBuf::from(directory),
+        None => std::env::temp_dir().join("kafka-connect-websocket"),
+    };
+    let max_bytes = u64::try_from(values.number(HANDOVER_MAX_BYTES)).unwrap_or_default();
+    Some(Handover { directory, max_bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::tests::{errors, properties};
+    use super::*;
+
+    #[test]
+    fn the_hand_over_directory_is_the_systems_temporary_one_unless_given_and_empty_is_off() {
+        let handover = |pairs: &[_]| Config::parse(&properties(pairs)).unwrap().handover;
+        let default = handover(&[]).unwrap();
+        assert_eq!(default.directory, std::env::temp_dir().join("kafka-connect-websocket"));
+        assert_eq!(default.max_bytes, 128 << 20);
+        assert_eq!(handover(&[(HANDOVER_DIR, " /data/a b ")]).unwrap().directory, PathBuf::from("/data/a b"));
+        assert!(handover(&[(HANDOVER_DIR, "")]).is_none());
+        assert!(errors(&[(HANDOVER_MAX_BYTES, "0")])[0].contains(HANDOVER_MAX_BYTES));
+    }
+}

@@ -1,0 +1,89 @@
+//! The text in force of each option, and how it becomes a type.
+
+use std::time::Duration;
+
+use super::{OPTIONS, connection, messages, option, security};
+use crate::config_def::{ConfigError, Properties};
+use crate::tls;
+
+/// The checked text of each option, to be typed. A text that fails to become its type was refused by the table before, so
+/// what stands here falls back silently.
+pub(super) struct Values<'a> {
+    properties: &'a Properties,
+    errors: Vec<ConfigError>,
+}
+
+impl<'a> Values<'a> {
+    /// Checks every option by its row, and then those that concern each other.
+    ///
+    /// # Errors
+    /// All that is wrong, at once, in the order of the table.
+    pub(super) fn check(properties: &'a Properties) -> Result<Values<'a>, Vec<ConfigError>> {
+        let mut values = Values { properties, errors: Vec::new() };
+        for key in OPTIONS.iter() {
+            if let Err(errors) = key.value(properties.get(key.name).map(String::as_str)) {
+                values.errors.extend(errors);
+            }
+        }
+        values.check_together();
+        if values.errors.is_empty() { Ok(values) } else { Err(values.errors) }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        option(name)?.value(self.properties.get(name).map(String::as_str)).ok().flatten()
+    }
+
+    pub(super) fn non_empty(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn number(&self, name: &str) -> i64 {
+        self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    pub(super) fn size(&self, name: &str) -> usize {
+        usize::try_from(self.number(name)).unwrap_or_default()
+    }
+
+    pub(super) fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(u64::try_from(self.number(name)).unwrap_or_default())
+    }
+
+    /// A duration of which 0 means off.
+    pub(super) fn millis_or_off(&self, name: &str) -> Option<Duration> {
+        Some(self.millis(name)).filter(|duration| !duration.is_zero())
+    }
+
+    /// Rules that concern two options.
+    fn check_together(&mut self) {
+        use connection::PROXY_URL;
+        use messages::{MESSAGE_MAX_BYTES, QUEUE_MAX_BYTES};
+        use security::{PROXY_PASSWORD, PROXY_USERNAME, SSL_CERTIFICATE, SSL_KEY};
+        let (queue, message) = (self.size(QUEUE_MAX_BYTES), self.size(MESSAGE_MAX_BYTES));
+        if queue > 0 && queue < message {
+            self.refuse(QUEUE_MAX_BYTES, &format!("Value must be at least {MESSAGE_MAX_BYTES}, which is {message}"));
+        }
+        if self.non_empty(SSL_CERTIFICATE).is_some() != self.non_empty(SSL_KEY).is_some() {
+            let name = if self.non_empty(SSL_KEY).is_some() { SSL_KEY } else { SSL_CERTIFICATE };
+            self.refuse(name, &format!("{SSL_CERTIFICATE} and {SSL_KEY} must be given together"));
+        }
+        if self.non_empty(PROXY_USERNAME).is_some() && self.non_empty(PROXY_URL).is_none() {
+            self.refuse(PROXY_USERNAME, &format!("{PROXY_URL} must be given too"));
+        }
+        if self.non_empty(PROXY_PASSWORD).is_some() && self.non_empty(PROXY_USERNAME).is_none() {
+            self.refuse(PROXY_PASSWORD, &format!("{PROXY_USERNAME} must be given too"));
+        }
+        let tls: tls::Settings = security::tls(self);
+        for (part, file, why) in tls.problems() {
+            let error = ConfigError::invalid(security::option_of(part), &file.display().to_string(), why);
+            self.errors.push(error);
+        }
+    }
+
+    fn refuse(&mut self, name: &str, why: &str) {
+        if let Some(key) = option(name) {
+            let error = key.refuse(self.text(name).unwrap_or_default(), why);
+            self.errors.push(error);
+        }
+    }
+}
