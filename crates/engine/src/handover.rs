@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 
 use crate::config::{Config, TASK_NUMBER};
+use crate::figures::Counter;
 use crate::metrics::Metrics;
 use crate::offset::StoredOffset;
 use crate::record::{Batch, wire};
@@ -118,7 +119,7 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
 /// Counts records that are lost without a file; the next start of this connector in this process tells.
 pub(crate) fn leave_behind(config: &Config, metrics: &Metrics, records: u64, bytes: u64, reason: &str) {
     log_left(records, bytes, reason);
-    metrics.left_behind(records);
+    metrics.count(Counter::RecordsLeftBehind, records);
     carry(config, records);
 }
 

@@ -7,6 +7,8 @@ pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod file;
+pub mod figures;
+pub mod gap;
 pub mod handover;
 pub mod metrics;
 pub mod offset;

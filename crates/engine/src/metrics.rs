@@ -1,81 +1,15 @@
-//! Counters and gauges of one task, as plain data. Written once per batch or life event, read as a [`Snapshot`].
+//! What one task has counted and measured. Written once per batch or life event, read as a [`Snapshot`]; what is shown of it
+//! is in [`crate::figures`].
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::ops::Index;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use crate::figures::{COUNTERS, Counter};
+use crate::gap::{Cause, Gap};
 use crate::record::epoch_ms;
-
-/// Why a connection ended or could not be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// The server sent a Close frame.
-    ServerClose,
-    /// The stream ended without a Close frame.
-    EndOfStream,
-    /// Reading or writing failed, a TCP reset for one.
-    ConnectionError,
-    PongTimeout,
-    IdleTimeout,
-    /// The server broke the protocol or a limit of ours.
-    ProtocolError,
-    /// TCP, TLS, name, proxy or handshake failed.
-    ConnectFailed,
-    /// The task was started again.
-    Restart,
-}
-
-impl Cause {
-    pub const ALL: [Cause; 8] = [
-        Cause::ServerClose,
-        Cause::EndOfStream,
-        Cause::ConnectionError,
-        Cause::PongTimeout,
-        Cause::IdleTimeout,
-        Cause::ProtocolError,
-        Cause::ConnectFailed,
-        Cause::Restart,
-    ];
-
-    /// The value of the `cause` label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Cause::ServerClose => "server_close",
-            Cause::EndOfStream => "end_of_stream",
-            Cause::ConnectionError => "connection_error",
-            Cause::PongTimeout => "pong_timeout",
-            Cause::IdleTimeout => "idle_timeout",
-            Cause::ProtocolError => "protocol_error",
-            Cause::ConnectFailed => "connect_failed",
-            Cause::Restart => "restart",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A time in which the feed may have sent what was not received.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// When the last byte before it was received; for a restart when offsets were last written. `None` if unknown.
-    pub began: Option<SystemTime>,
-    pub ended: SystemTime,
-    pub cause: Cause,
-    /// How many messages are missing, where that is known: for a restart, those that were received before and lost.
-    pub missed: Option<u64>,
-}
-
-impl Gap {
-    pub fn duration(&self) -> Option<Duration> {
-        self.began.and_then(|began| self.ended.duration_since(began).ok())
-    }
-}
 
 /// Upper bounds of the latency histogram's buckets, in milliseconds; one more bucket has no bound.
 pub const LATENCY_BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000];
@@ -86,21 +20,10 @@ const GAPS_KEPT: usize = 100;
 /// The live counters of one task.
 #[derive(Debug)]
 pub struct Metrics {
-    messages_received: AtomicU64,
-    bytes_received: AtomicU64,
-    records_polled: AtomicU64,
-    records_committed: AtomicU64,
-    dropped_oldest: AtomicU64,
-    dropped_newest: AtomicU64,
-    binary_skipped: AtomicU64,
-    records_handed_over: AtomicU64,
-    records_taken_over: AtomicU64,
-    records_left_behind: AtomicU64,
-    connections: AtomicU64,
+    counters: [AtomicU64; COUNTERS.len()],
     reconnects: [AtomicU64; Cause::ALL.len()],
     gap_counts: [AtomicU64; Cause::ALL.len()],
     gap_ms: AtomicU64,
-    gap_missed: AtomicU64,
     gaps: Mutex<VecDeque<Gap>>,
     queue_records: AtomicUsize,
     queue_bytes: AtomicUsize,
@@ -117,30 +40,14 @@ pub struct Metrics {
 /// [`Metrics`] at one moment. Counters are since the start of the task.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    pub messages_received: u64,
-    pub bytes_received: u64,
-    /// Records handed to the host.
-    pub records_polled: u64,
-    /// Records that Kafka has acknowledged, as far as the host has committed.
-    pub records_committed: u64,
-    pub dropped_oldest: u64,
-    pub dropped_newest: u64,
-    pub binary_skipped: u64,
-    /// Records in the hand-over file that the stop wrote.
-    pub records_handed_over: u64,
-    /// Records that came out of the last task's hand-over file.
-    pub records_taken_over: u64,
-    /// Records that were received and, when the task stopped, found a place neither with the host nor in a file.
-    pub records_left_behind: u64,
-    /// Connections that were opened.
-    pub connections: u64,
+    /// When it was taken, milliseconds since the epoch.
+    at_ms: i64,
+    counters: [u64; COUNTERS.len()],
     /// Reconnects by what made them necessary; only causes that occurred.
     pub reconnects: Vec<(Cause, u64)>,
     pub gap_counts: Vec<(Cause, u64)>,
     /// The sum of all gaps whose begin is known.
     pub gap_duration: Duration,
-    /// Messages missing in gaps, where the number is known.
-    pub gap_missed: u64,
     /// The latest gaps, oldest first.
     pub gaps: Vec<Gap>,
     pub queue_records: usize,
@@ -156,9 +63,23 @@ pub struct Snapshot {
     pub latency_sum_ms: u64,
 }
 
+impl Index<Counter> for Snapshot {
+    type Output = u64;
+
+    fn index(&self, counter: Counter) -> &u64 {
+        &self.counters[counter as usize]
+    }
+}
+
 impl Snapshot {
+    /// Messages dropped by a full queue.
     pub fn dropped(&self) -> u64 {
-        self.dropped_oldest + self.dropped_newest
+        self[Counter::MessagesDroppedOldest] + self[Counter::MessagesDroppedNewest]
+    }
+
+    /// From that moment, milliseconds since the epoch, to this snapshot's.
+    pub(crate) fn ms_since(&self, moment: Option<i64>) -> Option<i64> {
+        moment.map(|ms| (self.at_ms - ms).max(0))
     }
 
     pub fn reconnects_total(&self) -> u64 {
@@ -167,23 +88,12 @@ impl Snapshot {
 }
 
 impl Metrics {
-    pub(crate) fn new(queue_records: usize, queue_bytes: usize) -> Metrics {
+    pub fn new(queue_records: usize, queue_bytes: usize) -> Metrics {
         Metrics {
-            messages_received: AtomicU64::default(),
-            bytes_received: AtomicU64::default(),
-            records_polled: AtomicU64::default(),
-            records_committed: AtomicU64::default(),
-            dropped_oldest: AtomicU64::default(),
-            dropped_newest: AtomicU64::default(),
-            binary_skipped: AtomicU64::default(),
-            records_handed_over: AtomicU64::default(),
-            records_taken_over: AtomicU64::default(),
-            records_left_behind: AtomicU64::default(),
-            connections: AtomicU64::default(),
+            counters: std::array::from_fn(|_| AtomicU64::default()),
             reconnects: std::array::from_fn(|_| AtomicU64::default()),
             gap_counts: std::array::from_fn(|_| AtomicU64::default()),
             gap_ms: AtomicU64::default(),
-            gap_missed: AtomicU64::default(),
             gaps: Mutex::default(),
             queue_records: AtomicUsize::default(),
             queue_bytes: AtomicUsize::default(),
@@ -204,21 +114,11 @@ impl Metrics {
         };
         let moment = |ms: &AtomicI64| Some(ms.load(Relaxed)).filter(|&ms| ms > 0);
         Snapshot {
-            messages_received: self.messages_received.load(Relaxed),
-            bytes_received: self.bytes_received.load(Relaxed),
-            records_polled: self.records_polled.load(Relaxed),
-            records_committed: self.records_committed.load(Relaxed),
-            dropped_oldest: self.dropped_oldest.load(Relaxed),
-            dropped_newest: self.dropped_newest.load(Relaxed),
-            binary_skipped: self.binary_skipped.load(Relaxed),
-            records_handed_over: self.records_handed_over.load(Relaxed),
-            records_taken_over: self.records_taken_over.load(Relaxed),
-            records_left_behind: self.records_left_behind.load(Relaxed),
-            connections: self.connections.load(Relaxed),
+            at_ms: epoch_ms(SystemTime::now()),
+            counters: std::array::from_fn(|index| self.counters[index].load(Relaxed)),
             reconnects: by_cause(&self.reconnects),
             gap_counts: by_cause(&self.gap_counts),
             gap_duration: Duration::from_millis(self.gap_ms.load(Relaxed)),
-            gap_missed: self.gap_missed.load(Relaxed),
             gaps: self.gaps.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
             queue_records: self.queue_records.load(Relaxed),
             queue_bytes: self.queue_bytes.load(Relaxed),
@@ -231,39 +131,21 @@ impl Metrics {
         }
     }
 
+    /// Adds to a counter.
+    pub fn count(&self, counter: Counter, by: u64) {
+        self.counters[counter as usize].fetch_add(by, Relaxed);
+    }
+
     pub(crate) fn received(&self, messages: u64, bytes: u64, at_ms: i64) {
-        self.messages_received.fetch_add(messages, Relaxed);
-        self.bytes_received.fetch_add(bytes, Relaxed);
+        self.count(Counter::MessagesReceived, messages);
+        self.count(Counter::BytesReceived, bytes);
         self.last_message_ms.store(at_ms, Relaxed);
-    }
-
-    pub(crate) fn binary_skipped(&self, messages: u64) {
-        self.binary_skipped.fetch_add(messages, Relaxed);
-    }
-
-    pub(crate) fn handed_over(&self, records: u64) {
-        self.records_handed_over.fetch_add(records, Relaxed);
-    }
-
-    pub(crate) fn taken_over(&self, records: u64) {
-        self.records_taken_over.fetch_add(records, Relaxed);
-    }
-
-    pub(crate) fn left_behind(&self, records: u64) {
-        self.records_left_behind.fetch_add(records, Relaxed);
-    }
-
-    pub(crate) fn dropped_oldest(&self, messages: u64) {
-        self.dropped_oldest.fetch_add(messages, Relaxed);
-    }
-
-    pub(crate) fn dropped_newest(&self, messages: u64) {
-        self.dropped_newest.fetch_add(messages, Relaxed);
     }
 
     /// Messages dropped by a full queue so far.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped_oldest.load(Relaxed) + self.dropped_newest.load(Relaxed)
+        let dropped = |counter| self.counters[counter as usize].load(Relaxed);
+        dropped(Counter::MessagesDroppedOldest) + dropped(Counter::MessagesDroppedNewest)
     }
 
     /// Records and bytes in the queue.
@@ -271,13 +153,9 @@ impl Metrics {
         (self.queue_records.load(Relaxed), self.queue_bytes.load(Relaxed))
     }
 
-    pub(crate) fn polled(&self, records: u64) {
-        self.records_polled.fetch_add(records, Relaxed);
-    }
-
     /// `records` were committed, the oldest of them received `latency_ms` ago.
     pub(crate) fn committed(&self, records: u64, latency_ms: u64) {
-        self.records_committed.fetch_add(records, Relaxed);
+        self.count(Counter::RecordsCommitted, records);
         let bucket =
             LATENCY_BUCKETS_MS.iter().position(|&bound| latency_ms <= bound).unwrap_or(LATENCY_BUCKETS_MS.len());
         self.latency_counts[bucket].fetch_add(records, Relaxed);
@@ -290,7 +168,7 @@ impl Metrics {
     }
 
     pub(crate) fn connected(&self, at: SystemTime) {
-        self.connections.fetch_add(1, Relaxed);
+        self.count(Counter::Connections, 1);
         self.connected_since_ms.store(epoch_ms(at), Relaxed);
     }
 
@@ -305,7 +183,7 @@ impl Metrics {
     pub(crate) fn gap(&self, gap: Gap) {
         self.gap_counts[gap.cause as usize].fetch_add(1, Relaxed);
         self.gap_ms.fetch_add(gap.duration().map_or(0, |duration| duration.as_millis() as u64), Relaxed);
-        self.gap_missed.fetch_add(gap.missed.unwrap_or_default(), Relaxed);
+        self.count(Counter::MessagesMissed, gap.missed.unwrap_or_default());
         let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
         if gaps.len() == GAPS_KEPT {
             gaps.pop_front();
@@ -335,7 +213,7 @@ mod tests {
         assert_eq!(snapshot.gaps.len(), GAPS_KEPT);
         assert_eq!(snapshot.gap_counts, [(Cause::ServerClose, 105)]);
         assert_eq!(snapshot.gap_duration, Duration::from_millis(1050));
-        assert_eq!(snapshot.gap_missed, 210);
+        assert_eq!(snapshot[Counter::MessagesMissed], 210);
     }
 
     #[test]
@@ -346,13 +224,6 @@ mod tests {
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.latency_counts[2], 3);
         assert_eq!(*snapshot.latency_counts.last().unwrap(), 2);
-        assert_eq!(snapshot.records_committed, 5);
-    }
-
-    #[test]
-    fn causes_index_their_own_counter() {
-        for (index, cause) in Cause::ALL.into_iter().enumerate() {
-            assert_eq!(cause as usize, index);
-        }
+        assert_eq!(snapshot[Counter::RecordsCommitted], 5);
     }
 }

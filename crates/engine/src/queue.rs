@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::config::{QueueBounds, WhenFull};
 use crate::error::Error;
+use crate::figures::Counter;
 use crate::metrics::Metrics;
 use crate::record::Batch;
 
@@ -61,14 +62,14 @@ impl Queue {
             WhenFull::Backpressure => {}
             WhenFull::DropNewest => {
                 let dropped = self.cut_to_room(&state, &mut batch);
-                self.metrics.dropped_newest(dropped);
+                self.metrics.count(Counter::MessagesDroppedNewest, dropped);
                 if batch.is_empty() {
                     return Ok(());
                 }
             }
             WhenFull::DropOldest => {
                 let dropped = self.make_room(&mut state, &mut batch);
-                self.metrics.dropped_oldest(dropped);
+                self.metrics.count(Counter::MessagesDroppedOldest, dropped);
             }
         }
         state.records += batch.len();
@@ -233,7 +234,7 @@ mod tests {
         assert!(queue.push(batch(&["1"])).is_ok());
         assert!(queue.push(batch(&["2", "3", "4"])).is_ok());
         assert!(queue.push(batch(&["5"])).is_ok());
-        assert_eq!(queue.metrics.snapshot().dropped_newest, 3);
+        assert_eq!(queue.metrics.snapshot()[Counter::MessagesDroppedNewest], 3);
         assert_eq!(drain(&queue), ["1", "2"]);
     }
 
@@ -244,7 +245,7 @@ mod tests {
         assert!(queue.push(batch(&["3", "4"])).is_ok());
         assert!(queue.push(batch(&["5", "6", "7", "8"])).is_ok());
         assert_eq!(drain(&queue), ["6", "7", "8"]);
-        assert_eq!(queue.metrics.snapshot().dropped_oldest, 5);
+        assert_eq!(queue.metrics.snapshot()[Counter::MessagesDroppedOldest], 5);
     }
 
     #[test]

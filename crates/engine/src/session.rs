@@ -23,8 +23,10 @@ use crate::config::{BinaryMessages, Config};
 use crate::connection::frame::{Close, Event};
 use crate::connection::{Addresses, Connection, OpenError, OpenErrorKind, Request};
 use crate::error::Error;
+use crate::figures::Counter;
+use crate::gap::{Cause, Gap};
 use crate::handover;
-use crate::metrics::{Cause, Gap, Metrics};
+use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::record::{Batch, ValueKind, epoch_ms};
 
@@ -544,7 +546,7 @@ impl<'a> Reader<'a> {
         if received.messages > 0 {
             received.any_message = true;
             self.session.metrics.received(received.messages, received.bytes, timestamp_ms);
-            self.session.metrics.binary_skipped(received.skipped);
+            self.session.metrics.count(Counter::BinaryMessagesSkipped, received.skipped);
             (received.messages, received.bytes, received.skipped) = (0, 0, 0);
             self.timers.idle = self.session.config.idle_timeout.map(|timeout| Instant::now() + timeout);
         }

@@ -12,8 +12,10 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::figures::Counter;
+use crate::gap::{Cause, Gap};
 use crate::handover::{self, Found, HandedOver, Outgoing, SessionStart, Takeover};
-use crate::metrics::{Cause, Gap, Metrics};
+use crate::metrics::Metrics;
 use crate::offset::{SourceOffset, StoredOffset};
 use crate::queue::{Popped, Queue};
 use crate::record::{Batch, Record, epoch_ms};
@@ -241,7 +243,7 @@ impl SourceTask {
         match self.takeover.as_mut()?.next_batch() {
             Ok(Some(batch)) => {
                 self.taken_over += batch.len() as u64;
-                self.metrics.taken_over(batch.len() as u64);
+                self.metrics.count(Counter::RecordsTakenOver, batch.len() as u64);
                 Some(self.give_out(batch))
             }
             Ok(None) => None,
@@ -266,11 +268,11 @@ impl SourceTask {
     fn untold(&mut self) -> u64 {
         // Asked for with every batch, so nothing is looked at once there is nothing to tell.
         let missed = std::mem::take(&mut self.missed);
-        if missed == 0 || self.metrics.snapshot().connections > 0 { 0 } else { missed }
+        if missed == 0 || self.metrics.snapshot()[Counter::Connections] > 0 { 0 } else { missed }
     }
 
     fn give_out(&mut self, batch: Batch) -> Batch {
-        self.metrics.polled(batch.len() as u64);
+        self.metrics.count(Counter::RecordsPolled, batch.len() as u64);
         self.uncommitted.push_back(Uncommitted {
             last_sequence: batch.last_sequence(),
             received_ms: batch.oldest_received_ms().unwrap_or_default(),
@@ -281,8 +283,8 @@ impl SourceTask {
             let now = self.metrics.snapshot();
             info!(
                 "event=task_metrics messages_received={} records_produced={} messages_dropped={} queue_records={} queue_bytes={} reconnects={}",
-                now.messages_received,
-                now.records_committed,
+                now[Counter::MessagesReceived],
+                now[Counter::RecordsCommitted],
                 now.dropped(),
                 now.queue_records,
                 now.queue_bytes,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::task::SourceTask;
 use connect_websocket_testkit::{Deflate, Messages, OnClose, Play, Script, Server, Stats, Step};
 use tokio::runtime::Handle;
@@ -127,7 +128,7 @@ async fn dropping_empty_messages_takes_nothing() {
     let options = [("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.oldest")];
     let task = start(&server, &options);
     let metrics = task.metrics();
-    let grown = growth(&server, |_| metrics.snapshot().messages_received == 1_000_001).await;
-    assert_eq!(metrics.snapshot().dropped_oldest, 1_000_001 - 10);
+    let grown = growth(&server, |_| metrics.snapshot()[Counter::MessagesReceived] == 1_000_001).await;
+    assert_eq!(metrics.snapshot()[Counter::MessagesDroppedOldest], 1_000_001 - 10);
     assert!(grown < 8 * MIB, "{} KiB", grown / 1024);
 }

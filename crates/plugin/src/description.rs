@@ -2,7 +2,9 @@
 
 use connect_websocket_engine::config::{self, Config, OPTIONS};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Properties};
-use connect_websocket_engine::metrics::{Cause, Snapshot};
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::Cause;
+use connect_websocket_engine::metrics::Snapshot;
 
 use crate::strings;
 
@@ -102,36 +104,52 @@ struct Figure {
 }
 
 const FIGURES: &[Figure] = &[
-    Figure { name: "MessagesReceived", meaning: "messages received", value: |s| s.messages_received as i64 },
-    Figure { name: "BytesReceived", meaning: "bytes of messages received", value: |s| s.bytes_received as i64 },
-    Figure { name: "RecordsPolled", meaning: "records given to Kafka Connect", value: |s| s.records_polled as i64 },
-    Figure { name: "RecordsCommitted", meaning: "records that Kafka has", value: |s| s.records_committed as i64 },
+    Figure { name: "MessagesReceived", meaning: "messages received", value: |s| s[Counter::MessagesReceived] as i64 },
+    Figure {
+        name: "BytesReceived",
+        meaning: "bytes of messages received",
+        value: |s| s[Counter::BytesReceived] as i64,
+    },
+    Figure {
+        name: "RecordsPolled",
+        meaning: "records given to Kafka Connect",
+        value: |s| s[Counter::RecordsPolled] as i64,
+    },
+    Figure {
+        name: "RecordsCommitted",
+        meaning: "records that Kafka has",
+        value: |s| s[Counter::RecordsCommitted] as i64,
+    },
     Figure {
         name: "MessagesDroppedOldest",
         meaning: "messages dropped by websocket.message.queue.full=drop.oldest",
-        value: |s| s.dropped_oldest as i64,
+        value: |s| s[Counter::MessagesDroppedOldest] as i64,
     },
     Figure {
         name: "MessagesDroppedNewest",
         meaning: "messages dropped by websocket.message.queue.full=drop.newest",
-        value: |s| s.dropped_newest as i64,
+        value: |s| s[Counter::MessagesDroppedNewest] as i64,
     },
     Figure {
         name: "BinaryMessagesSkipped",
         meaning: "binary messages skipped by websocket.frame.binary=skip",
-        value: |s| s.binary_skipped as i64,
+        value: |s| s[Counter::BinaryMessagesSkipped] as i64,
     },
     Figure {
         name: "RecordsTakenOver",
         meaning: "records that the task before received and this one emitted",
-        value: |s| s.records_taken_over as i64,
+        value: |s| s[Counter::RecordsTakenOver] as i64,
     },
     Figure {
         name: "MessagesMissed",
         meaning: "messages that are known to be missing, of all gaps where that is known",
-        value: |s| s.gap_missed as i64,
+        value: |s| s[Counter::MessagesMissed] as i64,
     },
-    Figure { name: "ConnectionsOpened", meaning: "connections that were opened", value: |s| s.connections as i64 },
+    Figure {
+        name: "ConnectionsOpened",
+        meaning: "connections that were opened",
+        value: |s| s[Counter::Connections] as i64,
+    },
     Figure {
         name: "ConnectedSinceMillis",
         meaning: "when the connection was opened, milliseconds since the epoch; -1 if there is none",

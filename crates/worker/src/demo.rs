@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use connect_websocket_engine::figures::Counter;
 use connect_websocket_testkit::{Ended, Feed, FeedConfig, FeedSummary};
 use indexmap::IndexMap;
 
@@ -218,7 +219,7 @@ impl Demo {
         }
         let metrics = self.herder.metrics();
         let task = metrics.first().and_then(|connector| connector.task.as_ref()).map(|(_, metrics)| metrics);
-        let lag = task.map_or(0, |task| task.engine.messages_received.saturating_sub(seen.records));
+        let lag = task.map_or(0, |task| task.engine[Counter::MessagesReceived].saturating_sub(seen.records));
         let memory = memory::resident_bytes().map_or_else(|| "?".to_owned(), |bytes| (bytes >> 20).to_string());
         println!(
             "rate {}/s   total {}   reconnects {}   gaps {}   lag {lag}   memory {memory} MB",
@@ -254,7 +255,7 @@ impl Demo {
                 let received = received_before_stop
                     .first()
                     .and_then(|connector| connector.task.as_ref())
-                    .map_or(0, |(_, metrics)| metrics.engine.messages_received);
+                    .map_or(0, |(_, metrics)| metrics.engine[Counter::MessagesReceived]);
                 self.consumer.wait(LAST_RECORDS, |seen| seen.records >= received).await;
                 let records = self.consumer.stop().records;
                 println!(

@@ -4,8 +4,9 @@
 //! Prometheus JMX exporter gives them by default, so that dashboards go on; what is new begins with `connect_websocket_`.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use connect_websocket_engine::figures::{self, ATTRIBUTES, Counter, Figure, Host, PREFIX};
 use connect_websocket_engine::metrics::LATENCY_BUCKETS_MS;
 
 use crate::framework::VERSION;
@@ -19,17 +20,19 @@ pub struct ConnectorMetrics {
     pub task: Option<(TaskState, TaskMetrics)>,
 }
 
+/// A connector has one task.
+const TASK: &str = "0";
+
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The page.
 pub fn render(connectors: &[ConnectorMetrics]) -> String {
     let mut page = Page::default();
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     worker(&mut page, connectors);
     let tasks: Vec<Task<'_>> = connectors.iter().filter_map(Task::of).collect();
     connect(&mut page, &tasks);
-    mbean(&mut page, &tasks, now_ms);
-    ours(&mut page, &tasks, now_ms);
+    existing_connector(&mut page, &tasks);
+    ours(&mut page, &tasks);
     page.text
 }
 
@@ -66,21 +69,22 @@ fn worker(page: &mut Page, connectors: &[ConnectorMetrics]) {
 
 /// `kafka.connect:type=source-task-metrics`, `connector-task-metrics` and `task-error-metrics`.
 fn connect(page: &mut Page, tasks: &[Task<'_>]) {
+    let count = |counter: &AtomicU64| counter.load(Relaxed) as f64;
     let families: [(&str, &str, &str, Value<'_>); 9] = [
         ("source_task_metrics_source_record_poll_total", "counter", "Records polled from the feed.", &|t| {
-            t.metrics.engine.records_polled as f64
+            t.metrics.engine[Counter::RecordsPolled] as f64
         }),
         ("source_task_metrics_source_record_write_total", "counter", "Records that Kafka has acknowledged.", &|t| {
-            t.metrics.records_acknowledged as f64
+            count(&t.metrics.counters.records_acknowledged)
         }),
         ("source_task_metrics_source_record_active_count", "gauge", "Records sent and not yet acknowledged.", &|t| {
-            t.metrics.in_flight as f64
+            count(&t.metrics.counters.in_flight)
         }),
         ("connector_task_metrics_offset_commit_success_total", "counter", "Offset commits.", &|t| {
-            t.metrics.offset_commits as f64
+            count(&t.metrics.counters.offset_commits)
         }),
         ("connector_task_metrics_offset_commit_failure_total", "counter", "Offset commits that failed.", &|t| {
-            t.metrics.offset_commit_failures as f64
+            count(&t.metrics.counters.offset_commit_failures)
         }),
         ("connector_task_metrics_running", "gauge", "Whether the task is RUNNING.", &|t| {
             flag(t.state == TaskState::Running)
@@ -89,111 +93,46 @@ fn connect(page: &mut Page, tasks: &[Task<'_>]) {
             flag(t.state == TaskState::Failed)
         }),
         ("task_error_metrics_total_record_failures", "counter", "Records refused by a converter or by Kafka.", &|t| {
-            t.metrics.record_errors as f64
+            count(&t.metrics.counters.record_errors)
         }),
         (
             "task_error_metrics_total_records_skipped",
             "counter",
             "Refused records that errors.tolerance=all let pass.",
-            &|t| t.metrics.records_skipped as f64,
+            &|t| count(&t.metrics.counters.records_skipped),
         ),
     ];
     for (name, kind, help, value) in families {
         let name = format!("kafka_connect_{name}");
         page.family(&name, kind, help);
         for task in tasks {
-            page.sample(&name, &[("connector", task.connector), ("task", "0")], value(task));
+            page.sample(&name, &[("connector", task.connector), ("task", TASK)], value(task));
         }
     }
 }
 
-/// `io.conduktor.connect.websocket:type=WebSocketConnector`: the existing connector's attributes.
-fn mbean(page: &mut Page, tasks: &[Task<'_>], now_ms: i64) {
-    let since = |ms: Option<i64>| ms.map(|ms| (now_ms - ms).max(0) as f64);
-    let families: [(&str, Value<'_>); 12] = [
-        ("MessagesReceived", &|t| t.metrics.engine.messages_received as f64),
-        ("MessagesDropped", &|t| t.metrics.engine.dropped() as f64),
-        ("RecordsProduced", &|t| t.metrics.records_acknowledged as f64),
-        ("QueueSize", &|t| t.metrics.engine.queue_records as f64),
-        ("QueueCapacity", &|t| t.metrics.engine.queue_capacity_records as f64),
-        ("QueueUtilizationPercent", &|t| {
-            percent(t.metrics.engine.queue_records as f64, t.metrics.engine.queue_capacity_records as f64)
-        }),
-        ("Connected", &|t| flag(t.metrics.engine.connected_since_ms.is_some())),
-        ("MillisSinceLastMessage", &|t| since(t.metrics.engine.last_message_ms).unwrap_or(-1.0)),
-        ("UptimeMillis", &|t| since(t.metrics.engine.connected_since_ms).unwrap_or(0.0)),
-        ("TotalReconnects", &|t| t.metrics.engine.reconnects_total() as f64),
-        ("LagCount", &|t| t.metrics.engine.messages_received.saturating_sub(t.metrics.records_acknowledged) as f64),
-        ("DropRate", &|t| percent(t.metrics.engine.dropped() as f64, t.metrics.engine.messages_received as f64)),
-    ];
-    for (attribute, value) in families {
-        let name = format!("io_conduktor_connect_websocket_WebSocketConnector_{attribute}");
-        page.family(&name, "untyped", "An attribute of the existing connector's MBean.");
+/// The MBean of the existing connector.
+fn existing_connector(page: &mut Page, tasks: &[Task<'_>]) {
+    for attribute in ATTRIBUTES {
+        let name = format!("io_conduktor_connect_websocket_WebSocketConnector_{}", attribute.name);
+        page.family(&name, "untyped", attribute.help);
         for task in tasks {
-            page.sample(&name, &[("name", task.connector), ("url", &mbean_url(&task.metrics.url))], value(task));
+            let value = (attribute.value)(&task.metrics.engine);
+            page.sample(&name, &[("name", task.connector), ("url", &mbean_url(&task.metrics.url))], value);
         }
     }
 }
 
-fn ours(page: &mut Page, tasks: &[Task<'_>], now_ms: i64) {
-    let families: [(&str, &str, &str, Value<'_>); 12] = [
-        ("messages_received_total", "counter", "Messages received.", &|t| t.metrics.engine.messages_received as f64),
-        ("received_bytes_total", "counter", "Bytes of messages received.", &|t| t.metrics.engine.bytes_received as f64),
-        ("records_committed_total", "counter", "Records whose offset may be committed.", &|t| {
-            t.metrics.engine.records_committed as f64
-        }),
-        ("records_taken_over_total", "counter", "Records that the task before received and this one emitted.", &|t| {
-            t.metrics.engine.records_taken_over as f64
-        }),
-        ("gap_missed_messages_total", "counter", "Messages missing in gaps, where the number is known.", &|t| {
-            t.metrics.engine.gap_missed as f64
-        }),
-        ("connections_total", "counter", "Connections opened.", &|t| t.metrics.engine.connections as f64),
-        ("connected", "gauge", "Whether the connection is open.", &|t| {
-            flag(t.metrics.engine.connected_since_ms.is_some())
-        }),
-        ("queue_records", "gauge", "Records that wait in the queue.", &|t| t.metrics.engine.queue_records as f64),
-        ("queue_bytes", "gauge", "Bytes that wait in the queue.", &|t| t.metrics.engine.queue_bytes as f64),
-        ("queue_capacity_bytes", "gauge", "The queue's bound in bytes.", &|t| {
-            t.metrics.engine.queue_capacity_bytes as f64
-        }),
-        ("gap_seconds_total", "counter", "The sum of all gaps whose begin is known.", &|t| {
-            t.metrics.engine.gap_duration.as_secs_f64()
-        }),
-        ("last_message_age_seconds", "gauge", "Time since the last message; -1 before the first.", &|t| {
-            t.metrics.engine.last_message_ms.map_or(-1.0, |ms| (now_ms - ms).max(0) as f64 / 1000.0)
-        }),
-    ];
-    for (name, kind, help, value) in families {
-        let name = format!("connect_websocket_{name}");
-        page.family(&name, kind, help);
+fn ours(page: &mut Page, tasks: &[Task<'_>]) {
+    for family in figures::figures(Host::Worker).chunk_by(|a, b| a.name == b.name) {
+        let Figure { name, kind, help, .. } = family[0];
+        let name = format!("{PREFIX}{name}");
+        page.family(&name, kind.as_str(), help);
         for task in tasks {
-            page.sample(&name, &[("connector", task.connector), ("task", "0")], value(task));
-        }
-    }
-    let dropped = "connect_websocket_messages_dropped_total";
-    page.family(dropped, "counter", "Messages that did not become records, by cause.");
-    for task in tasks {
-        let engine = &task.metrics.engine;
-        for (cause, count) in [
-            ("queue_full_oldest", engine.dropped_oldest),
-            ("queue_full_newest", engine.dropped_newest),
-            ("binary_skipped", engine.binary_skipped),
-        ] {
-            page.sample(dropped, &[("connector", task.connector), ("task", "0"), ("cause", cause)], count as f64);
-        }
-    }
-    for (name, help) in [
-        ("connect_websocket_reconnects_total", "Reconnects, by what made them necessary."),
-        ("connect_websocket_gaps_total", "Gaps in which messages may have been missed, by cause."),
-    ] {
-        page.family(name, "counter", help);
-        for task in tasks {
-            let engine = &task.metrics.engine;
-            let counts = if name.contains("gaps") { &engine.gap_counts } else { &engine.reconnects };
-            for (cause, count) in counts {
-                let labels = [("connector", task.connector), ("task", "0"), ("cause", cause.as_str())];
-                page.sample(name, &labels, *count as f64);
+            for figure in family {
+                let mut labels = vec![("connector", task.connector), ("task", TASK)];
+                labels.extend(figure.cause.map(|cause| ("cause", cause)));
+                page.sample(&name, &labels, figure.value(&task.metrics.engine));
             }
         }
     }
@@ -213,11 +152,11 @@ fn latency(page: &mut Page, tasks: &[Task<'_>]) {
             let le = bound.as_deref().unwrap_or("+Inf");
             page.sample(
                 &format!("{name}_bucket"),
-                &[("connector", task.connector), ("task", "0"), ("le", le)],
+                &[("connector", task.connector), ("task", TASK), ("le", le)],
                 sum as f64,
             );
         }
-        let labels = [("connector", task.connector), ("task", "0")];
+        let labels = [("connector", task.connector), ("task", TASK)];
         page.sample(&format!("{name}_sum"), &labels, engine.latency_sum_ms as f64 / 1000.0);
         page.sample(&format!("{name}_count"), &labels, sum as f64);
     }
@@ -233,10 +172,6 @@ fn mbean_url(url: &str) -> String {
 
 fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
-}
-
-fn percent(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part * 100.0 / whole } else { 0.0 }
 }
 
 /// The text format of Prometheus.
@@ -265,19 +200,18 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use connect_websocket_engine::metrics::{Cause, Snapshot};
+    use connect_websocket_engine::gap::Cause;
+    use connect_websocket_engine::metrics::Metrics;
 
     fn page() -> String {
-        let engine = Snapshot {
-            messages_received: 12,
-            records_polled: 11,
-            queue_records: 1,
-            queue_capacity_records: 4,
-            gap_counts: vec![(Cause::Restart, 1)],
-            latency_counts: vec![5, 0, 6],
-            latency_sum_ms: 70,
-            ..Snapshot::default()
-        };
+        let counted = Metrics::new(4, 64);
+        counted.count(Counter::MessagesReceived, 12);
+        counted.count(Counter::RecordsPolled, 11);
+        let mut engine = counted.snapshot();
+        engine.queue_records = 1;
+        engine.gap_counts = vec![(Cause::Restart, 1)];
+        engine.latency_counts = vec![5, 0, 6];
+        engine.latency_sum_ms = 70;
         let metrics = TaskMetrics { engine, url: "wss://h:9443/a?k=***".into(), ..TaskMetrics::default() };
         let task = Some((TaskState::Running, metrics));
         render(&[ConnectorMetrics { name: "a\"b".into(), status: "running", task }])

@@ -87,27 +87,22 @@ pub struct TaskStatus {
 
 /// What the worker counts of a task, beside what the engine counts.
 #[derive(Debug, Default)]
-struct Counters {
-    records_acknowledged: AtomicU64,
-    records_skipped: AtomicU64,
-    record_errors: AtomicU64,
-    in_flight: AtomicU64,
-    offset_commits: AtomicU64,
-    offset_commit_failures: AtomicU64,
+pub struct Counters {
+    pub(crate) records_acknowledged: AtomicU64,
+    /// Records that Kafka or a converter refused and `errors.tolerance=all` let pass.
+    pub(crate) records_skipped: AtomicU64,
+    /// Records refused, skipped or not.
+    pub(crate) record_errors: AtomicU64,
+    pub(crate) in_flight: AtomicU64,
+    pub(crate) offset_commits: AtomicU64,
+    pub(crate) offset_commit_failures: AtomicU64,
 }
 
 /// A task's figures at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct TaskMetrics {
     pub engine: Snapshot,
-    pub records_acknowledged: u64,
-    /// Records that Kafka or a converter refused and `errors.tolerance=all` let pass.
-    pub records_skipped: u64,
-    /// Records refused, skipped or not.
-    pub record_errors: u64,
-    pub in_flight: u64,
-    pub offset_commits: u64,
-    pub offset_commit_failures: u64,
+    pub counters: Arc<Counters>,
     /// The feed's URL without secrets.
     pub url: String,
 }
@@ -196,16 +191,10 @@ impl Task {
     }
 
     pub fn metrics(&self) -> TaskMetrics {
-        let counters = &self.shared.counters;
         let engine = self.shared.engine.get();
         TaskMetrics {
             engine: engine.map(|(metrics, _)| metrics.snapshot()).unwrap_or_default(),
-            records_acknowledged: counters.records_acknowledged.load(Relaxed),
-            records_skipped: counters.records_skipped.load(Relaxed),
-            record_errors: counters.record_errors.load(Relaxed),
-            in_flight: counters.in_flight.load(Relaxed),
-            offset_commits: counters.offset_commits.load(Relaxed),
-            offset_commit_failures: counters.offset_commit_failures.load(Relaxed),
+            counters: self.shared.counters.clone(),
             url: engine.map(|(_, url)| url.clone()).unwrap_or_default(),
         }
     }

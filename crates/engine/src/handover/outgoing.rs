@@ -10,6 +10,7 @@ use super::format::{Header, Writer};
 use super::place::Place;
 use super::{BUFFER_BYTES, HandedOver, SessionStart, Takeover, carry, forgotten, log_left, place};
 use crate::config::Config;
+use crate::figures::Counter;
 use crate::metrics::Metrics;
 use crate::record::{Record, epoch_ms};
 
@@ -124,8 +125,7 @@ impl<'a> Outgoing<'a> {
         if left.records > 0 {
             log_left(left.records, left.bytes, self.reason.as_deref().unwrap_or_default());
         }
-        metrics.handed_over(handed_over.records);
-        metrics.left_behind(left.records);
+        metrics.count(Counter::RecordsLeftBehind, left.records);
         HandedOver { records: handed_over.records, bytes: handed_over.bytes, left_behind: left.records }
     }
 

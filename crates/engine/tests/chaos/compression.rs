@@ -1,6 +1,6 @@
 //! permessage-deflate (RFC 7692).
 
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Deflate, Messages, Play, Script, Server, Step};
 
 use crate::harness::{Feed, close_code};

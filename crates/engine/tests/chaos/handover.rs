@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::{Cause, Gap};
 use connect_websocket_engine::handover::HandedOver;
-use connect_websocket_engine::metrics::{Cause, Gap};
 use connect_websocket_engine::offset::StoredOffset;
 use connect_websocket_engine::record::Batch;
 use connect_websocket_testkit::{Messages, OnClose, Play, Script, Server, Stats};
@@ -101,7 +102,7 @@ fn sequences(feed: &Feed) -> Vec<i64> {
 
 /// The gap of the restart, once there is a connection.
 async fn restart_gap(feed: &mut Feed) -> Gap {
-    feed.until(|feed| feed.snapshot().connections > 0).await;
+    feed.until(|feed| feed.snapshot()[Counter::Connections] > 0).await;
     let gaps = feed.snapshot().gaps;
     assert_eq!(gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [Cause::Restart]);
     gaps[0].clone()
@@ -126,10 +127,9 @@ async fn what_a_stop_leaves_comes_first_at_the_next_start_in_order_and_with_its_
     machine.store(&feed, first.last_sequence());
     let before = SystemTime::now();
     // The closing handshake brings another 700.
-    feed.without_polls(|now| now.messages_received == 3000).await;
+    feed.without_polls(|now| now[Counter::MessagesReceived] == 3000).await;
     let left = hand_over(&mut feed).await;
     assert_eq!(left, handed_over(3700 - first.len() as u64, 0));
-    assert_eq!(feed.snapshot().records_handed_over, left.records);
     assert!(feed.task.poll(Duration::ZERO).await.unwrap().is_none());
     let after = SystemTime::now();
     let file = machine.file();
@@ -139,7 +139,7 @@ async fn what_a_stop_leaves_comes_first_at_the_next_start_in_order_and_with_its_
     again.until(|feed| feed.records.len() as u64 >= left.records).await;
     assert!(!file.exists(), "all of it is committed");
     again.until(|feed| feed.records.len() as u64 >= left.records + 3000).await;
-    assert_eq!(again.snapshot().records_taken_over, left.records);
+    assert_eq!(again.snapshot()[Counter::RecordsTakenOver], left.records);
     let gap = restart_gap(&mut again).await;
     assert!(before <= gap.began.unwrap() + Duration::from_millis(1) && gap.began.unwrap() <= after, "{gap:?}");
     assert_eq!(gap.missed, None);
@@ -191,7 +191,7 @@ async fn what_was_polled_of_a_file_and_not_committed_is_in_the_next() {
     machine.server.set_script(Script::every(Play::accept()));
     let mut feed = machine.start();
     assert_eq!(feed.task.poll(DEADLINE).await.unwrap().unwrap().len(), 5);
-    feed.until(|feed| feed.snapshot().connections > 0).await;
+    feed.until(|feed| feed.snapshot()[Counter::Connections] > 0).await;
     assert_eq!(hand_over(&mut feed).await, handed_over(5, 0));
     assert_eq!(fs::read(machine.file()).unwrap(), file);
 
@@ -284,7 +284,7 @@ async fn a_file_that_breaks_while_it_is_read_gives_what_it_can_and_the_rest_is_c
     keep(&mut feed.records, &first);
     feed.until_records(whole as usize + 10).await;
     let now = feed.snapshot();
-    assert_eq!(now.records_taken_over, whole);
+    assert_eq!(now[Counter::RecordsTakenOver], whole);
     assert_eq!(now.gaps.iter().filter_map(|gap| gap.missed).collect::<Vec<_>>(), [3000 - whole]);
     assert!(machine.files().is_empty());
     // New records have the sequences behind those that are lost.
@@ -331,7 +331,7 @@ async fn assert_refused(machine: &Machine, why: &str, records: Option<u64>) {
     assert!(line.contains(why), "{line}");
     assert_eq!(logged.numbers("handover_refused", "records"), records.into_iter().collect::<Vec<_>>());
     feed.until_records(5).await;
-    assert_eq!(feed.snapshot().records_taken_over, 0);
+    assert_eq!(feed.snapshot()[Counter::RecordsTakenOver], 0);
 }
 
 #[tokio::test]
@@ -349,7 +349,7 @@ async fn at_the_bound_the_oldest_are_kept_and_the_rest_is_counted_exactly() {
         let bound = [("websocket.handover.max.bytes", max_bytes.as_str())];
         let (feed, left) = machine.leave(&bound, 100).await;
         assert_eq!(left, handed_over(kept, 100 - kept));
-        assert_eq!(feed.snapshot().records_left_behind, 100 - kept);
+        assert_eq!(feed.snapshot()[Counter::RecordsLeftBehind], 100 - kept);
         assert_eq!(logged.numbers("records_left", "records"), [100 - kept]);
         assert_eq!(logged.numbers("records_left", "bytes"), [(100 - kept) * MESSAGE]);
         let reason = format!("reason=\"websocket.handover.max.bytes = {max_bytes} is reached\"");
@@ -377,7 +377,7 @@ async fn without_a_file_the_process_remembers_the_count_for_the_next_start() {
         let logged = LogLines::collect();
         let (feed, left) = machine.leave(more, 7).await;
         assert_eq!(left, handed_over(0, 7));
-        assert_eq!(feed.snapshot().records_left_behind, 7);
+        assert_eq!(feed.snapshot()[Counter::RecordsLeftBehind], 7);
         assert_eq!(logged.numbers("records_left", "records"), [7]);
         assert!(logged.all().iter().any(|line| line.contains("event=records_left ") && line.contains(why)));
         let stopped = SystemTime::now();
@@ -412,7 +412,7 @@ async fn a_new_file_that_cannot_be_made_leaves_the_old_one_and_counts_only_what_
     fs::create_dir(&in_the_way).unwrap();
     let (feed, left) = machine.leave(&[], 5).await;
     assert_eq!(left, handed_over(5, 5));
-    assert_eq!(feed.snapshot().records_left_behind, 5);
+    assert_eq!(feed.snapshot()[Counter::RecordsLeftBehind], 5);
     drop(feed);
     let mut feed = machine.start();
     feed.until_records(10).await;
@@ -492,7 +492,10 @@ async fn two_hundred_restarts_lose_nothing_and_leave_no_file() {
         match n % 3 {
             0 => _ = feed.without_polls(|now| now.queue_records > 0).await,
             1 => feed.poll().await,
-            _ => feed.until(|feed| feed.snapshot().messages_received >= 5 && feed.snapshot().queue_records == 0).await,
+            _ => {
+                feed.until(|feed| feed.snapshot()[Counter::MessagesReceived] >= 5 && feed.snapshot().queue_records == 0)
+                    .await
+            }
         }
         let last = feed.records.last().map(|record| record.sequence);
         if let Some(last) = last {
@@ -503,7 +506,7 @@ async fn two_hundred_restarts_lose_nothing_and_leave_no_file() {
     }
     machine.server.set_script(Script::every(Play::accept()));
     let mut feed = machine.start();
-    feed.until(|feed| feed.snapshot().connections > 0).await;
+    feed.until(|feed| feed.snapshot()[Counter::Connections] > 0).await;
     // The server is done with all connections but this one.
     let sent = feed.until_server(&machine.server, |stats| stats.open == 1).await.sent();
     feed.until(|feed| (all.len() + feed.records.len()) as u64 >= sent).await;

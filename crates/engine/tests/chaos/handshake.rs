@@ -1,6 +1,7 @@
 //! The opening handshake (RFC 6455 §4) and what servers make of it.
 
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Accept, Deflate, Handshake, Messages, Play, Script, Server};
 
 use crate::harness::Feed;
@@ -131,7 +132,7 @@ async fn another_status_is_not_a_connection_although_all_headers_are_right() {
     let server = Server::start(Script::plays([Play::accept_with(accept), one()])).unwrap();
     let mut feed = Feed::start(server.url(), &[]);
     feed.until_records(1).await;
-    assert_eq!(feed.snapshot().connections, 1);
+    assert_eq!(feed.snapshot()[Counter::Connections], 1);
 }
 
 #[tokio::test]

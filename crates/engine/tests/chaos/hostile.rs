@@ -1,6 +1,6 @@
 //! Servers that break the protocol or its spirit: each is told so, left, and met again.
 
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Deflate, Messages, Play, Script, Server, Step, Violation};
 
 use crate::harness::{Feed, close_code};

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use connect_websocket_engine::error::ErrorKind;
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::offset::StoredOffset;
 use connect_websocket_testkit::{Messages, Play, Script, Server, Step, Violation};
 
@@ -91,7 +92,7 @@ async fn every_gap_has_its_cause_its_begin_and_its_end() {
         earlier = gap.ended;
     }
     assert_eq!(now.gap_counts.iter().map(|(_, count)| count).sum::<u64>(), 4);
-    assert_eq!(now.connections, 5);
+    assert_eq!(now[Counter::Connections], 5);
 }
 
 #[tokio::test]
@@ -173,7 +174,10 @@ async fn committed_records_are_counted_with_the_time_they_took() {
     let mut feed = Feed::start(server.url(), &[]);
     feed.until_records(10).await;
     let now = feed.snapshot();
-    assert_eq!((now.messages_received, now.records_polled, now.records_committed), (10, 10, 10));
+    assert_eq!(
+        (now[Counter::MessagesReceived], now[Counter::RecordsPolled], now[Counter::RecordsCommitted]),
+        (10, 10, 10)
+    );
     assert_eq!(now.latency_counts.iter().sum::<u64>(), 10);
-    assert_eq!(now.bytes_received, 640);
+    assert_eq!(now[Counter::BytesReceived], 640);
 }

@@ -1,6 +1,6 @@
 //! Connections that look alive and are not, and those that look dead and are alive.
 
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Messages, Play, Proxy, Script, Server, Step};
 
 use crate::harness::{DEADLINE, Feed};

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::record::ValueKind;
 use connect_websocket_testkit::{Messages, Play, Script, Server, Step};
 
@@ -107,7 +108,7 @@ async fn a_binary_message_becomes_what_is_configured() {
         feed.until_records(3).await;
         assert_eq!((feed.records[1].kind, &feed.records[1].value), (kind, &value), "{option}");
         assert_eq!(feed.records[0].kind, ValueKind::Text);
-        assert_eq!(feed.snapshot().binary_skipped, 0);
+        assert_eq!(feed.snapshot()[Counter::BinaryMessagesSkipped], 0);
     }
 }
 
@@ -119,7 +120,10 @@ async fn skipped_binary_messages_are_counted_and_leave_no_hole_in_the_sequence()
     let mut feed = Feed::start(server.url(), &[("websocket.frame.binary", "skip")]);
     feed.until_records(2).await;
     let now = feed.snapshot();
-    assert_eq!((now.messages_received, now.binary_skipped, now.records_polled), (4, 2, 2));
+    assert_eq!(
+        (now[Counter::MessagesReceived], now[Counter::BinaryMessagesSkipped], now[Counter::RecordsPolled]),
+        (4, 2, 2)
+    );
     assert_eq!(feed.records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 2]);
 }
 

@@ -87,7 +87,7 @@ async fn a_proxy_that_is_away_is_waited_for() {
         let server = server();
         proxy.refuse().unwrap();
         let mut feed = Feed::start(server.url(), &[("websocket.proxy.url", &proxy.url())]);
-        feed.until_reconnects(connect_websocket_engine::metrics::Cause::ConnectFailed, 6).await;
+        feed.until_reconnects(connect_websocket_engine::gap::Cause::ConnectFailed, 6).await;
         proxy.resume().unwrap();
         feed.until_records(3).await;
     }

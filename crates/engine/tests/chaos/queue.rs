@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use connect_websocket_engine::figures::Counter;
 use connect_websocket_testkit::{Messages, Play, Script, Server};
 
 use crate::harness::{DEADLINE, Feed};
@@ -20,7 +21,7 @@ async fn back_pressure_loses_nothing_and_reaches_the_server() {
     feed.until_records(count as usize).await;
     feed.assert_complete(count);
     let now = feed.snapshot();
-    assert_eq!((now.dropped(), now.messages_received, now.connections), (0, count, 1));
+    assert_eq!((now.dropped(), now[Counter::MessagesReceived], now[Counter::Connections]), (0, count, 1));
 }
 
 #[tokio::test]
@@ -42,7 +43,7 @@ async fn a_message_as_large_as_the_queue_passes_alone() {
         let mut feed = Feed::start(server.url(), &[options[0], options[1], ("websocket.message.queue.full", full)]);
         feed.until(|feed| {
             let now = feed.snapshot();
-            now.messages_received == 205 && now.records_polled + now.dropped() == 205
+            now[Counter::MessagesReceived] == 205 && now[Counter::RecordsPolled] + now.dropped() == 205
         })
         .await;
         assert!(full != "backpressure" || feed.records.len() == 205);
@@ -55,7 +56,7 @@ async fn a_large_message_behind_small_ones_waits_for_its_own_room() {
     let server = Server::start(Script::every(play)).unwrap();
     let options = [("websocket.message.queue.max.bytes", "100000"), ("websocket.message.max.bytes", "100000")];
     let mut feed = Feed::start(server.url(), &options);
-    let now = feed.without_polls(|now| now.messages_received == 101).await;
+    let now = feed.without_polls(|now| now[Counter::MessagesReceived] == 101).await;
     assert!(now.queue_bytes <= 100_000, "{now:?}");
     feed.until_records(101).await;
 }
@@ -66,11 +67,14 @@ async fn drop_oldest_keeps_the_newest_and_counts_the_rest() {
     let server = Server::start(Script::every(Play::accept().send(Messages::count(count)))).unwrap();
     let options = [("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.oldest")];
     let mut feed = Feed::start(server.url(), &options);
-    feed.without_polls(|now| now.messages_received == count).await;
+    feed.without_polls(|now| now[Counter::MessagesReceived] == count).await;
     feed.until(|feed| feed.snapshot().queue_records == 0).await;
     let now = feed.snapshot();
-    assert_eq!((now.dropped_oldest + now.records_polled, now.dropped_newest), (count, 0));
-    assert_eq!(now.records_polled as usize, feed.records.len());
+    assert_eq!(
+        (now[Counter::MessagesDroppedOldest] + now[Counter::RecordsPolled], now[Counter::MessagesDroppedNewest]),
+        (count, 0)
+    );
+    assert_eq!(now[Counter::RecordsPolled] as usize, feed.records.len());
     let numbers = feed.numbers();
     assert!(numbers.is_sorted() && numbers.ends_with(&(count - size..count).collect::<Vec<_>>()), "{numbers:?}");
     assert!(feed.records.iter().map(|record| record.sequence).eq(1..=numbers.len() as i64));
@@ -82,10 +86,13 @@ async fn drop_newest_keeps_the_oldest_and_counts_the_rest() {
     let server = Server::start(Script::every(Play::accept().send(Messages::count(count)))).unwrap();
     let options = [("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.newest")];
     let mut feed = Feed::start(server.url(), &options);
-    feed.without_polls(|now| now.messages_received == count).await;
+    feed.without_polls(|now| now[Counter::MessagesReceived] == count).await;
     feed.until(|feed| feed.snapshot().queue_records == 0).await;
     let now = feed.snapshot();
-    assert_eq!((now.dropped_newest + now.records_polled, now.dropped_oldest), (count, 0));
+    assert_eq!(
+        (now[Counter::MessagesDroppedNewest] + now[Counter::RecordsPolled], now[Counter::MessagesDroppedOldest]),
+        (count, 0)
+    );
     assert_eq!(feed.numbers(), (0..10).collect::<Vec<_>>());
 }
 
@@ -96,7 +103,7 @@ async fn dropping_never_holds_the_server_up() {
         let server = Server::start(Script::every(Play::accept().send(Messages::count(count).size(500)))).unwrap();
         let options = [("websocket.message.queue.size", "100"), ("websocket.message.queue.full", full)];
         let mut feed = Feed::start(server.url(), &options);
-        feed.without_polls(|now| now.messages_received == count).await;
+        feed.without_polls(|now| now[Counter::MessagesReceived] == count).await;
         feed.until(|feed| feed.snapshot().queue_records == 0).await;
         let now = feed.snapshot();
         assert_eq!(now.dropped() + feed.records.len() as u64, count, "{full}");
@@ -137,5 +144,5 @@ async fn a_full_queue_over_a_lost_connection_costs_no_work_until_there_is_room()
     tokio::time::sleep(Duration::from_millis(300)).await;
     let busy = runtime.worker_total_busy_duration(0) - busy;
     assert!(busy < began.elapsed() / 2, "busy for {busy:?} while there was nothing to do");
-    feed.until(|feed| feed.records.len() >= 10 && feed.snapshot().connections == 2).await;
+    feed.until(|feed| feed.records.len() >= 10 && feed.snapshot()[Counter::Connections] == 2).await;
 }

@@ -2,7 +2,8 @@
 
 use std::net::TcpListener;
 
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Handshake, Messages, Play, Reject, Script, Server};
 
 use crate::harness::Feed;
@@ -134,7 +135,7 @@ async fn a_server_that_comes_back_after_an_outage_is_found() {
     let _server = Server::bind(addr, Script::every(Play::accept().send(Messages::count(5)))).unwrap();
     feed.until_records(10).await;
     let now = feed.snapshot();
-    assert_eq!((now.connections, now.gaps.len()), (2, 1), "{now:?}");
+    assert_eq!((now[Counter::Connections], now.gaps.len()), (2, 1), "{now:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use connect_websocket_engine::metrics::Cause;
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Close, Ended, Handshake, Messages, OnClose, Play, Script, Server, Step};
 
 use crate::harness::{DEADLINE, Feed, close_code};
@@ -62,7 +63,7 @@ async fn a_stop_whose_queue_nobody_empties_ends_at_its_grace_and_what_is_queued_
     feed.until(|feed| feed.task.is_drained()).await;
     assert!(feed.records.len() >= 10, "{} records", feed.records.len());
     let now = feed.snapshot();
-    feed.assert_complete(now.messages_received - now.records_left_behind);
+    feed.assert_complete(now[Counter::MessagesReceived] - now[Counter::RecordsLeftBehind]);
 }
 
 #[tokio::test]
