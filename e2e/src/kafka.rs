@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_executor::block_on;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
@@ -174,6 +174,17 @@ impl Kafka {
             .set("bootstrap.servers", self.bootstrap())
             .create()
             .unwrap_or_else(|e| panic!("no admin client: {e}"))
+    }
+
+    /// Changes one setting of a topic; others go back to their defaults.
+    pub fn set_topic_setting(&self, topic: &str, name: &str, value: &str) {
+        let options = AdminOptions::new().request_timeout(Some(ADMIN_WITHIN));
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let changed = block_on(self.admin().alter_configs([&change], &options));
+        let changed = changed.unwrap_or_else(|e| panic!("{name} of topic {topic} cannot be set: {e}"));
+        changed
+            .into_iter()
+            .for_each(|one| _ = one.unwrap_or_else(|e| panic!("{name} of topic {topic} cannot be set: {e:?}")));
     }
 
     /// Stops the broker in good order; ports and data are kept for [`Kafka::start_again`].

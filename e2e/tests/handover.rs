@@ -167,6 +167,56 @@ fn a_failed_task_hands_over_all_but_the_record_that_has_failed_it() {
     assert_eq!(files(&worker), Vec::<PathBuf>::new());
 }
 
+/// Connect's rule is that a refused record fails the task; it is then out of the way.
+#[test]
+fn records_that_kafka_refuses_in_a_row_fail_the_task_once_each_and_are_never_handed_over_again() {
+    let kafka = Kafka::start();
+    kafka.create_topic_with("poisoned", 1, &[("max.message.bytes", "4000")]);
+    let large = |n: u64| json!({"n": 1_000_000 + n, "text": "x".repeat(5_000)}).to_string();
+    let play = Play::accept().send(Messages::count(100));
+    let play = (0..3).fold(play, |play, n| play.send_text(large(n))).send(Messages::count(2_000));
+    let feed = serve(play);
+    let mut worker = worker(&kafka, &feed, "poisoned", &[]).start();
+    for round in 1..=3 {
+        wait_until("the task to be FAILED", WITHIN, || {
+            let status = worker.rest().get(&format!("/connectors/{CONNECTOR}/status")).json();
+            (status["tasks"][0]["state"] == "FAILED").then_some(())
+        });
+        wait_until("the records to be handed over", WITHIN, || {
+            (logged(&worker, "handover_written", "records").len() == round).then_some(())
+        });
+        feed.set_script(Script::every(Play::accept()));
+        assert_eq!(worker.rest().post(&format!("/connectors/{CONNECTOR}/tasks/0/restart")).status, 204);
+        wait_until("the start", WITHIN, || (logged(&worker, "handover_found", "records").len() == round).then_some(()));
+    }
+    let numbers = Consumer::new(&kafka.bootstrap()).numbers_until("poisoned", 2_100, WITHIN);
+    numbers.assert_complete(0..=2_099);
+    worker.wait_state(CONNECTOR, "RUNNING");
+    let left = logged(&worker, "handover_written", "records");
+    assert!(left.is_sorted_by(|a, b| a > b), "one fewer each time: {left:?}");
+    assert_eq!(terminate_after_failure(&mut worker), 2_103);
+    assert_eq!(files(&worker), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_deleted_connector_leaves_no_file_and_a_stopped_one_does() {
+    let mut kafka = Kafka::start();
+    let feed = serve(Play::accept().send(Messages::count(100)).await_signal().send(Messages::count(50)));
+    let worker = worker(&kafka, &feed, "deleted", &[]).start();
+    Consumer::new(&kafka.bootstrap()).wait_count("deleted", 100, WITHIN);
+    kafka.kill();
+    feed.signal();
+    wait_until("the rest to be received", WITHIN, || {
+        let received = worker.metric("connect_websocket_messages_received_total", &[("connector", CONNECTOR)]);
+        (received == Some(150.0)).then_some(())
+    });
+    assert_eq!(worker.rest().put(&format!("/connectors/{CONNECTOR}/stop")).status, 204);
+    assert_eq!(files(&worker).len(), 1);
+    assert_eq!(worker.rest().delete(&format!("/connectors/{CONNECTOR}")).status, 204);
+    assert_eq!(files(&worker), Vec::<PathBuf>::new());
+    assert!(worker.log_contains("event=handover_deleted"));
+}
+
 /// The stored sequence, which counts the refused record.
 fn terminate_after_failure(worker: &mut Worker) -> u64 {
     assert_eq!(worker.terminate(), 0);

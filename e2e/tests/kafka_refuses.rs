@@ -124,6 +124,45 @@ fn burst_of_small_records_passes_a_topic_whose_limit_is_below_the_batch_size() {
     assert_eq!(metric(&worker, REFUSED), Some(0.0));
 }
 
+/// Kafka refuses a batch as a whole. The client does not know the limit of a topic that is not there when it starts.
+#[test]
+fn only_the_record_that_is_meant_is_skipped_of_a_batch_that_kafka_refuses() {
+    let kafka = Kafka::builder().property("message.max.bytes", "4000").start();
+    let large = json!({"n": 1_000_000, "text": "x".repeat(5_000)}).to_string();
+    let play = Play::accept().send(Messages::count(3_000)).send_text(large).send(Messages::count(3_000));
+    let feed = serve(play);
+    let config = source_config(feed.url(), "unknown-limit", &[("errors.tolerance", "all")]);
+    let worker = Worker::builder(&kafka.bootstrap()).connector(CONNECTOR, config).start();
+    Consumer::new(&kafka.bootstrap()).numbers_until("unknown-limit", 6_000, WITHIN).assert_complete(0..=5_999);
+    wait_until("the record to be counted", WITHIN, || (metric(&worker, SKIPPED) == Some(1.0)).then_some(()));
+}
+
+#[test]
+fn records_that_a_compacted_topic_refuses_are_each_skipped_and_counted() {
+    kafka().create_topic_with("compacted", 1, &[("cleanup.policy", "compact")]);
+    let feed = serve(Play::accept().send(Messages::count(40)));
+    let worker = worker(&feed, "compacted", &[("errors.tolerance", "all")]);
+    wait_until("the records to be counted", WITHIN, || (metric(&worker, SKIPPED) == Some(40.0)).then_some(()));
+    worker.wait_state(CONNECTOR, "RUNNING");
+    assert_eq!(consumer().count("compacted"), 0);
+}
+
+/// As when this machine's clock is wrong for a while: Kafka takes no timestamp, and then it does.
+#[test]
+fn refused_timestamps_are_waited_out_and_nothing_is_lost() {
+    kafka().create_topic_with("clock", 1, &[("message.timestamp.before.max.ms", "0")]);
+    let feed = serve(Play::accept().send(Messages::forever().rate(500.0)));
+    let mut worker = worker(&feed, "clock", &[]);
+    worker.wait_log("event=timestamp_refused", WITHIN);
+    worker.wait_state(CONNECTOR, "RUNNING");
+    kafka().set_topic_setting("clock", "message.timestamp.before.max.ms", "9223372036854775807");
+    let seen = consumer().count("clock");
+    consumer().wait_count("clock", seen + 3_000, WITHIN);
+    assert_eq!(worker.terminate(), 0);
+    let sent = feed.wait_until(|stats| stats.open == 0, WITHIN).unwrap_or_else(|e| panic!("{e}")).next_n;
+    consumer().numbers_now("clock", WITHIN).assert_complete(0..=sent - 1);
+}
+
 #[test]
 fn topic_is_created_with_partitions_and_settings() {
     let feed = serve(Play::accept().send(Messages::count(500)));

@@ -116,6 +116,20 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
     found
 }
 
+/// Removes what the last task of a connector left: the connector is deleted, and with it what it had not brought to Kafka.
+pub fn delete(config: &Config) {
+    forgotten::take(&config.name);
+    let Some(place) = place(config) else { return };
+    let removed = match place.open() {
+        Ok(None) => return,
+        found => found.and_then(|_| place.remove()),
+    };
+    match removed {
+        Ok(()) => info!("event=handover_deleted"),
+        Err(why) => warn!("event=handover_not_removed reason=\"{why}\""),
+    }
+}
+
 /// Counts records that are lost without a file; the next start of this connector in this process tells.
 pub(crate) fn leave_behind(config: &Config, metrics: &Metrics, records: u64, bytes: u64, reason: &str) {
     log_left(records, bytes, reason);

@@ -283,7 +283,7 @@ impl Drop for RecordWriter<'_> {
 }
 
 /// Milliseconds since the epoch, the unit of a record's timestamp.
-pub(crate) fn epoch_ms(time: SystemTime) -> i64 {
+pub fn epoch_ms(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
 

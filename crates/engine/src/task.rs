@@ -1,6 +1,6 @@
 //! The whole API that a host sees, in Kafka Connect's own verbs: start, poll, commit, stop.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant, SystemTime};
 
@@ -183,19 +183,21 @@ impl SourceTask {
     /// After [`SourceTask::stop`]: receives until the session is over or `deadline`, and writes all that was not polled to
     /// the hand-over file. Writing blocks; it takes as long as the disk takes. Nothing can be polled after it.
     pub async fn hand_over(&mut self, deadline: StdInstant) -> HandedOver {
-        self.hand_over_with(std::iter::empty(), deadline).await
+        self.hand_over_with(std::iter::empty(), &BTreeSet::new(), deadline).await
     }
 
-    /// The same, with records that were polled and are not in Kafka: all of them, in the order of their sequences.
+    /// The same, with records that were polled and are not in Kafka: all of them, in the order of their sequences. What Kafka
+    /// has `refused` for good is left out, also of what an older file holds.
     pub async fn hand_over_with<'a>(
         &mut self,
         returned: impl Iterator<Item = Record<'a>>,
+        refused: &BTreeSet<i64>,
         deadline: StdInstant,
     ) -> HandedOver {
         let deadline = Instant::from_std(deadline);
         self.stop.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
         let (config, session_start) = (self.config.clone(), self.session_start.clone());
-        let mut outgoing = Outgoing::new(&config, &session_start, self.committed, self.takeover.take());
+        let mut outgoing = Outgoing::new(&config, &session_start, self.committed, self.takeover.take(), refused);
         returned.for_each(|record| outgoing.add(&record));
         loop {
             match self.queue.pop() {

@@ -1,7 +1,7 @@
 //! The tasks that Java started, by handle. A handle is never used again, so that a call that comes late (`commitRecord`
 //! after `stop`, a JMX client) finds nothing, and not another task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -181,7 +181,7 @@ impl Task {
         let too_large = source.too_large.take();
         let returned = too_large.iter().flat_map(Batch::iter);
         source.task.stop(CLOSING);
-        self.runtime.block_on(source.task.hand_over_with(returned, Instant::now() + STOP_WITHIN))
+        self.runtime.block_on(source.task.hand_over_with(returned, &BTreeSet::new(), Instant::now() + STOP_WITHIN))
     }
 
     pub(crate) fn metrics(&self) -> Arc<Metrics> {

@@ -1,7 +1,8 @@
 //! The connectors of this worker: their configurations, target states and tasks; Kafka Connect's `StandaloneHerder`.
 //!
-//! Changes are serialised, as there. Reads never wait for a change: they see the connectors as they are at that moment,
-//! while a slow task is being stopped too.
+//! Changes of one connector happen one after another, as there; those of different connectors do not wait for each other.
+//! Reads never wait for a change: they see the connectors as they are at that moment, while a slow task is being stopped
+//! too.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -9,10 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
+use connect_websocket_engine::handover;
 use indexmap::IndexMap;
 use thiserror::Error;
-use tracing::{error, info, warn};
+use tracing::{error, info, info_span, warn};
 
 use crate::config::WorkerConfig;
 use crate::framework::{self, VERSION};
@@ -26,8 +29,10 @@ use crate::task::{self, Task, TaskSpec};
 use crate::validate::{self, SentConfig, Validation, validate};
 
 mod offsets;
+mod turns;
 
 pub use offsets::OffsetChange;
+use turns::Turns;
 
 type StoredConfig = IndexMap<String, String>;
 
@@ -93,8 +98,7 @@ pub struct Herder {
     worker_id: OnceLock<String>,
     offsets: Arc<OffsetStore>,
     connectors: RwLock<IndexMap<String, Connector>>,
-    /// Held by the one change that runs.
-    changing: tokio::sync::Mutex<()>,
+    turns: Turns,
     ready: AtomicBool,
     stopping: AtomicBool,
 }
@@ -109,7 +113,7 @@ impl Herder {
             worker_id: OnceLock::new(),
             offsets,
             connectors: RwLock::default(),
-            changing: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         })
@@ -141,9 +145,9 @@ impl Herder {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Returns when no change runs: the herder can serve requests.
+    /// Returns when all changes that run or wait now are done: the herder can serve requests.
     pub async fn idle(&self) {
-        drop(self.changing.lock().await);
+        self.turns.all_taken().await;
     }
 
     pub fn connector_names(&self) -> Vec<String> {
@@ -321,12 +325,12 @@ impl Herder {
             InitialState::Stopped => TargetState::Stopped,
         };
         let config = with_name(&name, config)?;
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             let config = herder.accepted(&name, config).await?;
             if herder.read().contains_key(&name) {
                 return Err(HerderError::AlreadyExists(format!("Connector {name} already exists")));
             }
-            herder.insert(&name, config, target);
+            herder.insert(&name, config, target).await;
             herder.connector_info(&name)
         })
         .await
@@ -339,12 +343,12 @@ impl Herder {
         config: SentConfig,
     ) -> Result<(ConnectorInfo, bool), HerderError> {
         let config = with_name(&name, config)?;
-        self.change(move |herder| async move { herder.put(&name, config).await }).await
+        self.change(&name.clone(), move |herder| async move { herder.put(&name, config).await }).await
     }
 
     /// Merges into a configuration; null removes an option (KIP-477).
     pub async fn patch_config(self: &Arc<Self>, name: String, patch: SentConfig) -> Result<ConnectorInfo, HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             let stored = herder.read().get(&name).map(|connector| connector.config.clone());
             let mut config: SentConfig =
                 stored.ok_or_else(|| not_found(&name))?.into_iter().map(|(k, v)| (k, Some(v))).collect();
@@ -360,12 +364,15 @@ impl Herder {
     }
 
     pub async fn delete(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             if !herder.read().contains_key(&name) {
                 return Err(not_found(&name));
             }
             herder.stop_task(&name).await;
-            herder.write().shift_remove(&name);
+            let removed = herder.write().shift_remove(&name);
+            if let Some(connector) = removed {
+                herder.delete_handover(&name, connector.config).await;
+            }
             info!(connector = name, "event=connector_deleted");
             Ok(())
         })
@@ -373,7 +380,7 @@ impl Herder {
     }
 
     pub async fn pause(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             let mut connectors = herder.write();
             let connector = connectors.get_mut(&name).ok_or_else(|| unknown(&name))?;
             connector.target = TargetState::Paused;
@@ -387,7 +394,7 @@ impl Herder {
     }
 
     pub async fn resume(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             {
                 let mut connectors = herder.write();
                 let connector = connectors.get_mut(&name).ok_or_else(|| unknown(&name))?;
@@ -403,14 +410,14 @@ impl Herder {
                     return Ok(());
                 }
             }
-            herder.start_task(&name);
+            herder.start_task(&name).await;
             Ok(())
         })
         .await
     }
 
     pub async fn stop(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             {
                 let mut connectors = herder.write();
                 let connector = connectors.get_mut(&name).ok_or_else(|| unknown_restart(&name))?;
@@ -426,11 +433,11 @@ impl Herder {
 
     /// Starts the connector again if it failed; a task is left alone. (`POST …/restart` without parameters.)
     pub async fn restart_connector(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             if !herder.read().contains_key(&name) {
                 return Err(unknown_restart(&name));
             }
-            herder.start_connector(&name);
+            herder.start_connector(&name).await;
             Ok(())
         })
         .await
@@ -442,7 +449,7 @@ impl Herder {
         name: String,
         request: RestartRequest,
     ) -> Result<ConnectorStateInfo, HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             let (plan, restarting) = {
                 let mut connectors = herder.write();
                 let connector = connectors.get_mut(&name).ok_or_else(|| unknown_restart(&name))?;
@@ -460,10 +467,10 @@ impl Herder {
                 herder.stop_task(&name).await;
             }
             if restarting.connector {
-                herder.start_connector(&name);
+                herder.start_connector(&name).await;
             }
             if restarting.task {
-                herder.start_task(&name);
+                herder.start_task(&name).await;
             }
             if let Some(connector) = herder.write().get_mut(&name) {
                 connector.restarting = Restarting::default();
@@ -474,14 +481,14 @@ impl Herder {
     }
 
     pub async fn restart_task(self: &Arc<Self>, name: String, task: u32) -> Result<(), HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             match herder.read().get(&name) {
                 Some(connector) if connector.task.is_some() && task == TASK_ID => {}
                 _ => return Err(HerderError::NotFound(format!("Unknown task: {name}-{task}"))),
             }
             info!(connector = name, task, "event=task_restarting");
             herder.stop_task(&name).await;
-            herder.start_task(&name);
+            herder.start_task(&name).await;
             Ok(())
         })
         .await
@@ -491,8 +498,8 @@ impl Herder {
     pub async fn shut_down(&self) {
         self.stopping.store(true, Ordering::Release);
         let deadline = Instant::now() + self.worker.task_shutdown_graceful_timeout;
-        // A change that runs has a deadline too; beyond ours nothing is waited for.
-        let turn = tokio::time::timeout_at(deadline.into(), self.changing.lock()).await;
+        // A change that runs has a deadline too; beyond ours nothing is waited for. None begins any more.
+        let _ = tokio::time::timeout_at(deadline.into(), self.turns.all_taken()).await;
         let tasks: Vec<Arc<Task>> = self.write().values_mut().filter_map(|connector| connector.task.take()).collect();
         let mut stops = tokio::task::JoinSet::new();
         for task in tasks {
@@ -503,7 +510,6 @@ impl Herder {
         if tokio::time::timeout_at((deadline + Duration::from_secs(1)).into(), all).await.is_err() {
             warn!("event=tasks_not_stopped in time; what they had not brought to Kafka is left");
         }
-        drop(turn);
         self.flush_offsets().await.unwrap_or_else(|error| error!("event=offsets_not_written {error}"));
     }
 
@@ -511,8 +517,8 @@ impl Herder {
         let config = self.accepted(name, config).await?;
         let known = self.read().get(name).map(|connector| connector.config != config);
         match known {
-            None => self.insert(name, config, TargetState::Started),
-            Some(false) => self.start_connector(name),
+            None => self.insert(name, config, TargetState::Started).await,
+            Some(false) => self.start_connector(name).await,
             Some(true) => {
                 let had_task = self.stop_task(name).await;
                 let target = {
@@ -524,7 +530,7 @@ impl Herder {
                 };
                 info!(connector = name, "event=connector_changed");
                 if had_task || target == TargetState::Started {
-                    self.start_task(name);
+                    self.start_task(name).await;
                 }
             }
         }
@@ -544,7 +550,7 @@ impl Herder {
         Ok(sent.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 
-    fn insert(&self, name: &str, config: StoredConfig, target: TargetState) {
+    async fn insert(&self, name: &str, config: StoredConfig, target: TargetState) {
         let connector = Connector {
             config,
             target,
@@ -557,12 +563,12 @@ impl Herder {
         self.write().insert(name.to_owned(), connector);
         info!(connector = name, "event=connector_created");
         if target == TargetState::Started {
-            self.start_task(name);
+            self.start_task(name).await;
         }
     }
 
     /// What a new connector instance does: the task that should be there is started if it is not.
-    fn start_connector(&self, name: &str) {
+    async fn start_connector(&self, name: &str) {
         let missing = match self.write().get_mut(name) {
             Some(connector) => {
                 connector.failure = None;
@@ -571,12 +577,12 @@ impl Herder {
             None => false,
         };
         if missing {
-            self.start_task(name);
+            self.start_task(name).await;
         }
     }
 
     /// Starts the task in the connector's target state, unless there is one. References are resolved anew, so a rotated secret is used.
-    fn start_task(&self, name: &str) {
+    async fn start_task(&self, name: &str) {
         let (config, target) = match self.read().get(name) {
             Some(connector) if connector.task.is_none() => (connector.config.clone(), connector.target),
             Some(_) | None => return,
@@ -584,27 +590,45 @@ impl Herder {
         if target == TargetState::Stopped || self.stopping.load(Ordering::Acquire) {
             return;
         }
-        let started = self.worker.providers.resolve(&config).map(|resolved| {
-            let config: Properties = resolved.values.into_iter().collect();
-            Arc::new(Task::start(TaskSpec {
-                connector: name.to_owned(),
-                config,
-                worker: Arc::clone(&self.worker),
-                offsets: Arc::clone(&self.offsets),
-                paused: target == TargetState::Paused,
-            }))
-        });
+        let resolved = self.resolved(config).await;
         let mut connectors = self.write();
         let Some(connector) = connectors.get_mut(name) else {
             return;
         };
-        match started {
-            Ok(task) => connector.task = Some(task),
-            Err(failure) => {
-                error!(connector = name, "event=connector_failed {failure}");
-                connector.failure = Some(failure.message);
+        match resolved {
+            Ok(config) => {
+                connector.task = Some(Arc::new(Task::start(TaskSpec {
+                    connector: name.to_owned(),
+                    config,
+                    worker: Arc::clone(&self.worker),
+                    offsets: Arc::clone(&self.offsets),
+                    paused: target == TargetState::Paused,
+                })));
+            }
+            Err(why) => {
+                error!(connector = name, "event=connector_failed {why}");
+                connector.failure = Some(why);
             }
         }
+    }
+
+    /// A deleted connector has no next start that sends what its last task has left.
+    async fn delete_handover(&self, name: &str, config: StoredConfig) {
+        let config = self.resolved(config).await.map(|config| Config::parse(&config));
+        let Ok(Ok(config)) = config else {
+            warn!(connector = name, "event=handover_not_removed reason=\"the configuration cannot be read any more\"");
+            return;
+        };
+        let span = info_span!("delete", connector = name);
+        let _ = tokio::task::spawn_blocking(move || span.in_scope(|| handover::delete(&config))).await;
+    }
+
+    /// The configuration with references resolved. Providers read files, so that is done where blocking is allowed.
+    async fn resolved(&self, config: StoredConfig) -> Result<Properties, String> {
+        let worker = Arc::clone(&self.worker);
+        let resolved = tokio::task::spawn_blocking(move || worker.providers.resolve(&config)).await;
+        let resolved = resolved.map_err(|_| unexpected().to_string())?;
+        resolved.map(|resolved| resolved.values.into_iter().collect()).map_err(|failure| failure.message)
     }
 
     /// Stops and removes the task; `true` if there was one. It is visible until it has stopped.
@@ -623,19 +647,20 @@ impl Herder {
         true
     }
 
-    /// Runs one change after all that came before. It runs to its end even if the client has gone: a connector is never
-    /// left half changed.
+    /// Runs one change of a connector after all of its that came before. It runs to its end even if the client has gone: a
+    /// connector is never left half changed.
     async fn change<T, F>(
         self: &Arc<Self>,
+        name: &str,
         change: impl FnOnce(Arc<Herder>) -> F + Send + 'static,
     ) -> Result<T, HerderError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, HerderError>> + Send + 'static,
     {
-        let herder = Arc::clone(self);
+        let (herder, turn) = (Arc::clone(self), self.turns.of(name));
         let run = async move {
-            let _turn = herder.changing.lock().await;
+            let _turn = turn.taken().await;
             if herder.stopping.load(Ordering::Acquire) {
                 return Err(HerderError::Internal("the worker is stopping".to_owned()));
             }

@@ -38,7 +38,7 @@ enum Command {
 const ABOUT: &str =
     "Streams WebSocket feeds into Apache Kafka: a drop-in for connect-standalone for the WebSocket source connector";
 const AFTER: &str = "Exit codes: 0 stopped by a signal; 1 usage, or an invalid configuration; 2 the worker cannot start; \
-                     3 a connector file cannot be created; 130, 143 ended at once by a second signal.";
+                     3 a connector file cannot be created; 129, 130, 143 ended at once by a second signal.";
 
 const USAGE: u8 = 1;
 

@@ -81,19 +81,19 @@ impl Round {
 pub struct Reports {
     /// Ranges of sequences that Kafka has, both ends included.
     pub delivered: Vec<(i64, i64)>,
-    /// Records that Kafka will never have.
+    /// Records of batches that Kafka has refused: each for its own sake, or for another one's.
     pub refused: Vec<Refused>,
+    /// Records that Kafka does not have, for a reason that is not in them.
+    pub failed: Vec<Refused>,
     /// The client cannot go on.
     pub fatal: Option<String>,
 }
 
-/// A record that Kafka will never have.
+/// A record, and what Kafka said.
 #[derive(Debug)]
 pub struct Refused {
     pub sequence: i64,
-    pub why: String,
-    /// The record's value, if it was asked for.
-    pub value: Option<Vec<u8>>,
+    pub code: RDKafkaErrorCode,
 }
 
 /// Why a record was not taken.
@@ -107,16 +107,14 @@ pub enum SendError {
 }
 
 impl Producer {
-    /// With `keep_refused`, the values of refused records come back, to be shown.
-    ///
     /// # Errors
     /// A sentence of librdkafka that names the setting.
-    pub fn new(settings: &[(String, String)], keep_refused: bool) -> Result<Producer, String> {
+    pub fn new(settings: &[(String, String)]) -> Result<Producer, String> {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Info);
         config.extend(settings.iter().cloned());
         let client = config
-            .create_with_context(Context { keep_refused, ..Context::default() })
+            .create_with_context(Context::default())
             .map_err(|error| format!("the Kafka producer cannot be made: {error}"))?;
         Ok(Producer { client, round: Round::new(settings) })
     }
@@ -197,6 +195,12 @@ fn is_missing_topic(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)
 }
 
+/// Whether Kafka has refused a batch for what is in it. It takes or refuses a batch as a whole (KIP-467).
+fn is_of_the_batch(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{InvalidDifferentRecord, InvalidRecord, InvalidTimestamp, MessageSizeTooLarge};
+    matches!(code, InvalidTimestamp | InvalidRecord | InvalidDifferentRecord | MessageSizeTooLarge)
+}
+
 fn missing_topic(topic: &str) -> String {
     format!(
         "topic {topic} does not exist and Kafka creates none by itself; create it, or let the connector do so with \
@@ -207,7 +211,6 @@ fn missing_topic(topic: &str) -> String {
 /// Collects what librdkafka says.
 #[derive(Default)]
 struct Context {
-    keep_refused: bool,
     state: Mutex<State>,
 }
 
@@ -269,9 +272,14 @@ impl ProducerContext for Context {
             // Given up by ourselves: still to be brought to Kafka, by the next start.
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {
             }
-            Err((error, message)) => {
-                let value = message.payload().filter(|_| self.keep_refused).map(<[u8]>::to_vec);
-                state.reports.refused.push(Refused { sequence, why: error.to_string(), value });
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                let refused = Refused { sequence, code };
+                if is_of_the_batch(code) {
+                    state.reports.refused.push(refused);
+                } else {
+                    state.reports.failed.push(refused);
+                }
             }
         }
     }

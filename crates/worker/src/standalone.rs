@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -25,6 +26,7 @@ pub const START_FAILED: u8 = 2;
 /// A connector of the command line could not be created.
 const CONNECTOR_FAILED: u8 = 3;
 /// A second signal ends at once; the shell's numbers for these signals.
+const HUNG_UP: i32 = 129;
 const INTERRUPTED: i32 = 130;
 const TERMINATED: i32 = 143;
 
@@ -41,11 +43,18 @@ pub fn run(worker: &Path, connectors: &[PathBuf], levels: Arc<Levels>) -> ExitCo
             return ExitCode::from(START_FAILED);
         }
     };
-    runtime.block_on(serve(herder, connectors, levels))
+    finish(runtime, serve(herder, connectors, levels))
+}
+
+/// Runs to the end. A thread that waits for a file or for the name service does not keep the process afterwards.
+fn finish<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }
 
 /// Everything before REST: configuration, offsets, Kafka. Blocks.
-fn start(worker: &Path) -> Result<(tokio::runtime::Runtime, Arc<Herder>), String> {
+fn start(worker: &Path) -> Result<(Runtime, Arc<Herder>), String> {
     info!("event=worker_starting version={VERSION} file={}", worker.display());
     let config = Arc::new(read_worker(worker)?);
     for line in config.shown() {
@@ -58,7 +67,7 @@ fn start(worker: &Path) -> Result<(tokio::runtime::Runtime, Arc<Herder>), String
     let offsets = OffsetStore::open(&config.offset_storage_file).map_err(|error| error.to_string())?;
     let cluster = kafka_cluster_id(&config)?;
     info!("event=kafka_connected cluster_id={cluster}");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("worker").build();
+    let runtime = Builder::new_multi_thread().enable_all().thread_name("worker").build();
     let runtime = runtime.map_err(|error| format!("the threads of the worker cannot be started: {error}"))?;
     let herder = Herder::new(config, Arc::new(offsets), cluster);
     Ok((runtime, herder))
@@ -169,26 +178,58 @@ async fn create_connectors(herder: &Arc<Herder>, files: &[PathBuf]) -> Result<()
     Ok(())
 }
 
-/// SIGTERM and SIGINT.
+/// What ends the worker: SIGTERM, SIGINT, and SIGHUP when its terminal goes.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// `None` under `nohup`, which lets the worker outlive its terminal.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
     fn new() -> Result<Signals, String> {
-        let failed = |error| format!("signals cannot be listened to: {error}");
+        let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"));
         Ok(Signals {
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            hang_up: if hang_up_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) },
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
         })
     }
 
-    /// Waits for the next; answers the exit code for one that ends the process at once.
+    /// Waits for the next; returns the exit code for one that ends the process at once.
     async fn next(&mut self) -> i32 {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => TERMINATED,
             _ = self.interrupt.recv() => INTERRUPTED,
+            _ = hang_up => HUNG_UP,
         }
+    }
+}
+
+/// Whether whoever started the process has it ignore SIGHUP. Where there is no /proc, nobody knows: it is not.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    let bit = SignalKind::hangup().as_raw_value() - 1;
+    mask >> bit & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blocked_thread_does_not_keep_the_worker() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (_never_sent, receiver) = std::sync::mpsc::channel::<()>();
+        runtime.spawn_blocking(move || receiver.recv());
+        assert_eq!(finish(runtime, async { 7 }), 7);
     }
 }

@@ -12,6 +12,7 @@
 //! The session of the engine runs on the same thread, in the same single-threaded runtime: a batch changes hands without
 //! waking anybody, and a task that is busy or broken disturbs no other.
 
+mod again;
 mod offsets;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -22,10 +23,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::{Properties, parse_boolean};
+use connect_websocket_engine::error::Error as EngineError;
 use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::{Metrics, Snapshot};
-use connect_websocket_engine::record::{Batch, Record, ValueKind};
+use connect_websocket_engine::record::{Batch, Record, ValueKind, epoch_ms};
 use connect_websocket_engine::task::SourceTask;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tracing::{error, info, info_span, warn};
@@ -38,6 +41,7 @@ use crate::store::OffsetStore;
 use crate::submitted::Submitted;
 use crate::topic_creation::TopicCreation;
 use crate::topics;
+use again::{Again, Against, Verdict};
 use offsets::TaskOffsets;
 
 /// How long an idle poll waits.
@@ -56,6 +60,9 @@ const HANDOVER_TIME: Duration = Duration::from_secs(2);
 const FAILED_FAREWELL: Duration = Duration::from_millis(500);
 /// It waits this long for Kafka to acknowledge what was sent, as Connect does when it closes a producer.
 const FAILED_FLUSH: Duration = Duration::from_secs(30);
+
+/// A clock that Kafka does not agree with is logged no more often.
+const CLOCK_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What a task is made from; all of it checked before.
 pub struct TaskSpec {
@@ -259,11 +266,14 @@ struct Line {
     errors: ErrorPolicy,
     shared: Arc<Shared>,
     /// The batch being sent, and how many of its records were.
-    sending: Option<(Batch, usize)>,
+    sending: Option<(Arc<Batch>, usize)>,
     /// Batches that the producer has taken and Kafka has not acknowledged, oldest first. The producer's own bounds are theirs.
-    unacknowledged: VecDeque<Batch>,
-    /// The record that has failed the task: it is told and counted, and not tried again.
-    refused: Option<i64>,
+    unacknowledged: VecDeque<Arc<Batch>>,
+    /// What Kafka has refused, perhaps for another record's sake; before it is through nothing new is sent.
+    again: Again,
+    clock_logged: Option<Instant>,
+    /// Records that Kafka will never have: told and counted, and not handed over.
+    refused: BTreeSet<i64>,
     full_retry: Duration,
 }
 
@@ -312,7 +322,7 @@ impl Line {
         // The feed is read already, into the queue, while Kafka is asked for the topic's limit.
         let limit = topics::largest_batch(&admin, &topic).await;
         let errors = ErrorPolicy::parse(&config);
-        let producer = match Producer::new(&within(settings.settings, limit), errors.log && errors.log_messages) {
+        let producer = match Producer::new(&within(settings.settings, limit)) {
             Ok(producer) => producer,
             Err(why) => {
                 source.hand_over(Instant::now() + FAILED_FAREWELL).await;
@@ -342,7 +352,9 @@ impl Line {
             shared,
             sending: None,
             unacknowledged: VecDeque::new(),
-            refused: None,
+            again: Again::new(),
+            clock_logged: None,
+            refused: BTreeSet::new(),
             full_retry: FULL_RETRY,
         })
     }
@@ -365,7 +377,7 @@ impl Line {
             }
             if self.sending.is_none() {
                 self.sending = tokio::select! {
-                    polled = self.source.poll(wait) => polled.map_err(|error| error.to_string())?.map(|batch| (batch, 0)),
+                    polled = self.source.poll(wait) => to_send(polled)?,
                     _ = wanted.changed() => None,
                 };
             }
@@ -384,8 +396,12 @@ impl Line {
         }
     }
 
-    /// Gives the producer as much of the batch as it takes; answers whether that was all.
+    /// Gives the producer as much as it takes of what is to be sent again, and then of the batch; returns whether that was
+    /// all.
     fn send(&mut self) -> Result<bool, String> {
+        if !self.send_again()? {
+            return Ok(false);
+        }
         let Some((batch, sent)) = self.sending.take() else { return Ok(true) };
         for index in sent..batch.len() {
             let Some(record) = batch.get(index) else { break };
@@ -405,45 +421,71 @@ impl Line {
         Ok(true)
     }
 
-    /// Convert, submit, send. Answers false if the producer is full.
+    /// Returns whether nothing is to be sent again any more.
+    fn send_again(&mut self) -> Result<bool, String> {
+        if self.again.is_empty() {
+            return Ok(true);
+        }
+        if !self.producer.is_idle() {
+            return Ok(false);
+        }
+        let (run, stamp) = self.again.next_run(Instant::now());
+        let now_ms = epoch_ms(SystemTime::now());
+        for sequence in run {
+            let Some((batch, index)) = self.batch_of(sequence) else { continue };
+            let Some(record) = batch.get(index) else { continue };
+            if !self.convert_and_send(&record, stamp.of(record.timestamp_ms(), now_ms))? {
+                self.again.not_taken(sequence);
+                break;
+            }
+        }
+        Ok(self.again.is_empty())
+    }
+
+    /// Where a record is that the producer was given.
+    fn batch_of(&self, sequence: i64) -> Option<(Arc<Batch>, usize)> {
+        let at = self.unacknowledged.partition_point(|batch| batch.last_sequence() < sequence);
+        let batch = self.unacknowledged.get(at).or(self.sending.as_ref().map(|(batch, _)| batch))?;
+        let index = usize::try_from(sequence - batch.get(0)?.sequence).ok()?;
+        Some((batch.clone(), index))
+    }
+
+    /// Submit, convert, send. Returns false if the producer is full.
     fn send_record(&mut self, record: &Record<'_>) -> Result<bool, String> {
+        self.submitted.submit(record.sequence);
+        let sent = self.convert_and_send(record, record.timestamp_ms());
+        if !matches!(sent, Ok(true)) {
+            self.submitted.take_back();
+        }
+        sent
+    }
+
+    fn convert_and_send(&mut self, record: &Record<'_>, timestamp_ms: i64) -> Result<bool, String> {
         let kind = match record.kind {
             ValueKind::Text => convert::ValueKind::Text,
             ValueKind::Bytes => convert::ValueKind::Binary,
         };
+        let sequence = record.sequence;
         let value = match self.converter.value(kind, record.value, &mut self.scratch) {
             Ok(value) => value,
             Err(why) => {
-                self.submitted.submit(record.sequence);
-                self.refused(
-                    record.sequence,
-                    "VALUE_CONVERTER",
-                    self.converter.class(),
-                    &why.to_string(),
-                    Some(record.value),
-                )?;
+                let class = self.converter.class();
+                self.refuse(sequence, "VALUE_CONVERTER", class, &why.to_string(), Some(record.value))?;
                 return Ok(true);
             }
         };
-        let sequence = record.sequence;
-        self.submitted.submit(sequence);
-        match self.producer.send(&self.topic, value, record.timestamp_ms(), sequence) {
+        match self.producer.send(&self.topic, value, timestamp_ms, sequence) {
             Ok(()) => Ok(true),
-            Err(SendError::Full) => {
-                self.submitted.take_back();
-                Ok(false)
-            }
+            Err(SendError::Full) => Ok(false),
             Err(SendError::Refused(why)) => {
-                self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, Some(record.value)).map(|()| true)
+                self.refuse(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, Some(record.value)).map(|()| true)
             }
-            Err(SendError::Fatal(why)) => {
-                self.submitted.take_back();
-                Err(format!("the Kafka producer cannot go on: {why}"))
-            }
+            Err(SendError::Fatal(why)) => Err(format!("the Kafka producer cannot go on: {why}")),
         }
     }
 
-    /// Takes the producer's reports: acknowledged records become committable, refused ones follow `errors.tolerance`.
+    /// Takes the producer's reports: acknowledged records become committable, refused ones are sent again or follow
+    /// `errors.tolerance`.
     fn settle(&mut self) -> Result<(), String> {
         let reports = self.producer.reports();
         let mut acknowledged = 0;
@@ -465,20 +507,75 @@ impl Line {
                 self.unacknowledged.pop_front();
             }
         }
-        for Refused { sequence, why, value } in reports.refused {
-            self.refused(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, value.as_deref())?;
+        let mut failure = reports.fatal.map(|why| {
+            self.producer_failed = true;
+            format!("the Kafka producer cannot go on: {why}")
+        });
+        for refused in &reports.refused {
+            let result = self.refused_by_kafka(refused);
+            failure = failure.or(result.err());
         }
-        match reports.fatal {
-            Some(why) => {
-                self.producer_failed = true;
-                Err(format!("the Kafka producer cannot go on: {why}"))
+        for failed in &reports.failed {
+            let result = self.failed(failed);
+            failure = failure.or(result.err());
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Kafka has refused a batch that this record was in.
+    fn refused_by_kafka(&mut self, &Refused { sequence, code }: &Refused) -> Result<(), String> {
+        let against = match code {
+            RDKafkaErrorCode::InvalidTimestamp => Against::Timestamp,
+            _ => Against::Record,
+        };
+        match self.again.refused(sequence, against, Instant::now()) {
+            Verdict::SendAgain => Ok(()),
+            Verdict::WaitForTheClock => {
+                self.log_clock();
+                Ok(())
             }
-            None => Ok(()),
+            Verdict::Refused => {
+                let batch = self.batch_of(sequence);
+                let value = batch.as_ref().and_then(|(batch, index)| batch.get(*index)).map(|record| record.value);
+                self.refuse(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &refusal(code), value)
+            }
+        }
+    }
+
+    /// A record that Kafka does not have, through no fault of its own: if the task fails for it, the next start sends it.
+    fn failed(&mut self, &Refused { sequence, code }: &Refused) -> Result<(), String> {
+        let batch = self.batch_of(sequence);
+        let value = batch.as_ref().and_then(|(batch, index)| batch.get(*index)).map(|record| record.value);
+        self.count_error(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &refusal(code), value)
+    }
+
+    /// Says so now and then while Kafka takes no timestamp.
+    fn log_clock(&mut self) {
+        let now = Instant::now();
+        if self.clock_logged.is_none_or(|at| now.duration_since(at) >= CLOCK_LOG_INTERVAL) {
+            self.clock_logged = Some(now);
+            warn!(
+                "event=timestamp_refused reason=\"Kafka takes neither the time of receipt nor the time of now as a \
+                 record's timestamp: compare this machine's clock with the brokers', and the topic's \
+                 message.timestamp.after.max.ms; records wait meanwhile\""
+            );
         }
     }
 
     /// A record that will never be in Kafka.
-    fn refused(
+    fn refuse(
+        &mut self,
+        sequence: i64,
+        stage: &str,
+        class: &str,
+        why: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), String> {
+        self.count_error(sequence, stage, class, why, value).inspect_err(|_| _ = self.refused.insert(sequence))
+    }
+
+    /// Counts and logs a record that is not in Kafka, and skips it if errors are tolerated.
+    fn count_error(
         &mut self,
         sequence: i64,
         stage: &str,
@@ -498,7 +595,6 @@ impl Line {
             );
         }
         if !self.errors.tolerate {
-            self.refused.get_or_insert(sequence);
             return Err(format!("Tolerance exceeded in error handler: stage {stage}, record {sequence}: {why}"));
         }
         self.shared.counters.records_skipped.fetch_add(1, Relaxed);
@@ -516,7 +612,7 @@ impl Line {
             self.settle()?;
             let wait = self.wait().min(left());
             if self.sending.is_none() && !self.source.is_drained() {
-                self.sending = self.source.poll(wait).await.map_err(|error| error.to_string())?.map(|batch| (batch, 0));
+                self.sending = to_send(self.source.poll(wait).await)?;
             } else {
                 tokio::time::sleep(wait.min(FULL_RETRY)).await;
             }
@@ -533,7 +629,7 @@ impl Line {
     /// meanwhile, and then says goodbye.
     async fn abandon(&mut self) {
         let by = Instant::now() + FAILED_FLUSH;
-        while !self.producer_failed && !self.producer.is_idle() {
+        while !self.producer_failed && !(self.producer.is_idle() && self.again.is_empty()) {
             let stop_by = self.shared.wanted.borrow().stop_by;
             if Instant::now() >= stop_by.map_or(by, |stop_by| stop_by.min(by)) {
                 break;
@@ -541,6 +637,7 @@ impl Line {
             tokio::time::sleep(REPORT_INTERVAL).await;
             // Another refusal is counted, and changes nothing.
             let _ = self.settle();
+            let _ = self.send_again();
         }
         self.hand_over(Instant::now() + FAILED_FAREWELL).await;
         self.offsets.flush_last(Duration::from_secs(1)).await;
@@ -552,10 +649,12 @@ impl Line {
         let _ = self.settle();
         let sent = self.sending.iter().flat_map(|&(ref batch, sent)| batch.iter().take(sent));
         let unsent = self.sending.iter().flat_map(|&(ref batch, sent)| batch.iter().skip(sent));
-        let submitted = self.unacknowledged.iter().flat_map(Batch::iter).chain(sent);
+        let submitted = self.unacknowledged.iter().flat_map(|batch| batch.iter()).chain(sent);
         let open = submitted.filter(|record| self.submitted.is_open(record.sequence));
-        let returned = open.chain(unsent).filter(|record| self.refused != Some(record.sequence));
-        self.source.hand_over_with(returned, by).await
+        if !self.refused.is_empty() {
+            warn!("event=records_refused records={}", self.refused.len());
+        }
+        self.source.hand_over_with(open.chain(unsent), &self.refused, by).await
     }
 
     /// Whether the session is over and all that it received has its answer from Kafka.
@@ -584,6 +683,15 @@ fn within(mut settings: Vec<(String, String)>, limit: Option<u64>) -> Vec<(Strin
 
 /// The class that Connect names in the stage KAFKA_PRODUCE.
 const PRODUCER_CLASS: &str = "org.apache.kafka.connect.source.SourceTask";
+
+fn refusal(code: RDKafkaErrorCode) -> String {
+    KafkaError::MessageProduction(code).to_string()
+}
+
+/// What was polled, none of it sent.
+fn to_send(polled: Result<Option<Batch>, EngineError>) -> Result<Option<(Arc<Batch>, usize)>, String> {
+    polled.map(|batch| batch.map(|batch| (Arc::new(batch), 0))).map_err(|error| error.to_string())
+}
 
 fn sentences(errors: Vec<impl std::fmt::Display>) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")

@@ -66,7 +66,11 @@ struct Worker {
 
 impl Worker {
     fn start(arguments: &[&Path]) -> Worker {
-        let mut child = Command::new(BINARY).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Worker::spawn(Command::new(BINARY).args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Worker {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Worker { child, lines, log: String::new() }
     }
@@ -179,6 +183,65 @@ fn it_serves_rest_and_a_signal_ends_it_with_0() {
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("event=worker_stopped") && log.contains("plugin.path"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn the_end_of_its_terminal_stops_the_worker_as_any_signal_does() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    let mut worker = Worker::start(&[&folder.worker(&kafka.bootstrap_servers(), "")]);
+    worker.until("event=worker_started");
+    worker.signal("HUP");
+    let (code, log) = worker.end();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("event=worker_stopping signal=1") && log.contains("event=worker_stopped"), "{log}");
+}
+
+#[test]
+fn under_nohup_the_worker_outlives_its_terminal() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    let properties = folder.worker(&kafka.bootstrap_servers(), "");
+    let mut nohup = Command::new("nohup");
+    nohup.arg(BINARY).arg(properties).stderr(Stdio::null());
+    let mut worker = Worker::spawn(&mut nohup);
+    let address = worker.address();
+    worker.until("event=worker_started");
+    worker.signal("HUP");
+    assert!(request(&address, "GET /", "").starts_with("HTTP/1.1 200"));
+    worker.signal("TERM");
+    let (code, log) = worker.end();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("event=worker_stopping signal=15"), "{log}");
+}
+
+/// Nobody ever writes to the pipe, so whoever reads it waits for ever.
+#[test]
+fn a_thread_that_waits_for_ever_does_not_keep_a_stopped_worker() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    let pipe = folder.0.join("pipe.pem");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut worker = Worker::start(&[&folder.worker(&kafka.bootstrap_servers(), "")]);
+    let address = worker.address();
+    worker.until("event=worker_started");
+    let body = format!(
+        r#"{{"connector.class":"WebSocketSource","websocket.url":"wss://127.0.0.1:1/","kafka.topic":"t","websocket.ssl.ca.location":"{}"}}"#,
+        pipe.display()
+    );
+    let mut client = TcpStream::connect(&address).unwrap();
+    write!(
+        client,
+        "PUT /connectors/c/config HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    // The request was read: the worker is where it reads the file, or has refused it.
+    assert!(request(&address, "GET /connectors", "").starts_with("HTTP/1.1 200"));
+    worker.signal("TERM");
+    let (code, log) = worker.end();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("event=worker_stopped"), "{log}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Writing a hand-over file when a task stops.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::time::SystemTime;
@@ -22,6 +23,8 @@ pub(crate) struct Outgoing<'a> {
     committed: i64,
     /// The file that the task has taken over; it stays in force until the new one is whole.
     old: Option<Takeover>,
+    /// Sequences that Kafka will never have.
+    refused: &'a BTreeSet<i64>,
     file: Option<OpenFile>,
     /// Records of the old file that are in the new one, and that had no room in it.
     copied: Tally,
@@ -60,6 +63,7 @@ impl<'a> Outgoing<'a> {
         session: &'a SessionStart,
         committed: i64,
         old: Option<Takeover>,
+        refused: &'a BTreeSet<i64>,
     ) -> Outgoing<'a> {
         let none = Tally::default();
         Outgoing {
@@ -67,6 +71,7 @@ impl<'a> Outgoing<'a> {
             session,
             committed,
             old,
+            refused,
             file: None,
             copied: none,
             cut: none,
@@ -78,7 +83,8 @@ impl<'a> Outgoing<'a> {
 
     /// One record more, in order of sequence. One that the old file holds is there already.
     pub(crate) fn add(&mut self, record: &Record<'_>) {
-        if self.old.as_ref().is_some_and(|old| record.sequence <= old.last_sequence()) {
+        let in_old = self.old.as_ref().is_some_and(|old| record.sequence <= old.last_sequence());
+        if in_old || self.refused.contains(&record.sequence) {
             return;
         }
         self.begin_or_give_up();
@@ -96,7 +102,9 @@ impl<'a> Outgoing<'a> {
     pub(crate) fn finish(mut self, metrics: &Metrics, untold: u64) -> HandedOver {
         let untold = untold + forgotten::take(&self.config.name).map_or(0, |loss| loss.records);
         let told_by_old = self.old.as_ref().map_or(0, |old| old.left_behind);
-        if self.left.records + untold != told_by_old {
+        let refused_of_old =
+            self.old.as_ref().is_some_and(|old| self.refused.iter().any(|&one| one <= old.last_sequence()));
+        if self.left.records + untold != told_by_old || refused_of_old {
             self.begin_or_give_up();
         }
         let mut in_force = false;
@@ -169,7 +177,7 @@ impl<'a> Outgoing<'a> {
     fn copy(&mut self, old: &mut Takeover) -> Result<(), String> {
         old.rewind(self.committed)?;
         while let Some(batch) = old.next_batch()? {
-            for record in batch.iter() {
+            for record in batch.iter().filter(|record| !self.refused.contains(&record.sequence)) {
                 if self.write(&record)? {
                     self.copied.add(&record);
                 } else {
@@ -206,7 +214,8 @@ impl<'a> Outgoing<'a> {
         let Some(old) = &mut self.old else { return tally };
         if old.rewind(self.committed).is_ok() {
             while let Ok(Some(batch)) = old.next_batch() {
-                batch.iter().for_each(|record| tally.add(&record));
+                let kept = batch.iter().filter(|record| !self.refused.contains(&record.sequence));
+                kept.for_each(|record| tally.add(&record));
             }
         }
         tally

@@ -1,5 +1,6 @@
 //! Records over a restart: what a stop leaves is emitted first by the next start, or counted.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -8,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::gap::{Cause, Gap};
-use connect_websocket_engine::handover::HandedOver;
+use connect_websocket_engine::handover::{self, HandedOver};
 use connect_websocket_engine::offset::StoredOffset;
 use connect_websocket_engine::record::Batch;
 use connect_websocket_testkit::{Messages, OnClose, Play, Script, Server, Stats};
 use tempfile::TempDir;
 
-use crate::harness::{DEADLINE, Feed, Received, close_code};
+use crate::harness::{DEADLINE, Feed, Received, close_code, config};
 use crate::log_lines::LogLines;
 
 /// Bytes of a numbered message.
@@ -226,7 +227,7 @@ async fn records_that_a_host_returns_come_before_the_queue_and_leave_out_what_ka
     machine.store(&feed, 3);
     feed.task.stop(DEADLINE);
     let returned = batch.iter().filter(|record| record.sequence > 3 && record.sequence != 6);
-    let left = feed.task.hand_over_with(returned, Instant::now() + DEADLINE).await;
+    let left = feed.task.hand_over_with(returned, &BTreeSet::new(), Instant::now() + DEADLINE).await;
     assert_eq!(left, handed_over(10, 0));
     machine.server.set_script(Script::every(Play::accept()));
     let mut feed = machine.start();
@@ -234,6 +235,36 @@ async fn records_that_a_host_returns_come_before_the_queue_and_leave_out_what_ka
     feed.until_records(10).await;
     assert_eq!(sequences(&feed), [4, 5, 7, 8, 9, 10, 11, 12, 13, 14]);
     assert_eq!(feed.numbers(), [3, 4, 6, 7, 8, 9, 10, 11, 12, 13]);
+}
+
+#[tokio::test]
+async fn what_kafka_has_refused_is_in_no_file_any_more() {
+    let machine = left_five("refused").await;
+    machine.server.set_script(Script::every(Play::accept()));
+    // Nothing new was received: the file is written anew all the same.
+    for (refused, left) in [(vec![2, 4], 3), (vec![1, 3, 5], 0)] {
+        let mut feed = machine.start();
+        assert!(feed.task.poll(DEADLINE).await.unwrap().is_some());
+        feed.task.stop(DEADLINE);
+        let refused = BTreeSet::from_iter(refused);
+        let handed = feed.task.hand_over_with(std::iter::empty(), &refused, Instant::now() + DEADLINE).await;
+        assert_eq!(handed, handed_over(left, 0));
+    }
+    drop(machine.start());
+    assert_eq!(machine.files(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn the_file_of_a_deleted_connector_is_gone() {
+    let machine = left_five("deleted").await;
+    let dir = machine.directory().display().to_string();
+    handover::delete(&config(machine.server.url(), &[("name", "deleted"), ("websocket.handover.dir", &dir)]));
+    assert_eq!(machine.files(), Vec::<PathBuf>::new());
+    // Nothing is told of it any more.
+    let mut feed = machine.start();
+    feed.until_records(5).await;
+    assert_eq!(sequences(&feed), [1, 2, 3, 4, 5]);
+    assert!(feed.snapshot().gaps.is_empty());
 }
 
 #[tokio::test]

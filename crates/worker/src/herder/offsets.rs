@@ -37,7 +37,7 @@ impl Herder {
             let why = "Partitions / offsets need to be provided for an alter offsets request";
             return Err(HerderError::BadRequest(why.to_owned()));
         }
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             herder.check_stopped(&name)?;
             for change in &changes {
                 check_change(change)?;
@@ -53,7 +53,7 @@ impl Herder {
 
     /// Forgets all stored offsets of a stopped connector; answers with Connect's sentence.
     pub async fn reset_offsets(self: &Arc<Self>, name: String) -> Result<String, HerderError> {
-        self.change(move |herder| async move {
+        self.change(&name.clone(), move |herder| async move {
             herder.check_stopped(&name)?;
             for (partition, _) in herder.offsets.connector_offsets(&name) {
                 herder.offsets.set(&name, &partition, None);
