@@ -62,6 +62,7 @@
 //! | a stalled, slow or cut path, also to Kafka; HTTP and SOCKS5 proxies | [`Proxy`] |
 //! | certificates, good and bad | [`TestPki`], [`TlsProfile`] |
 //! | a feed of trades | [`Feed`] |
+//! | a real feed as its documentation describes it, log-in and heartbeats included | [`Simulation`], [`SIMULATORS`] |
 //!
 //! # Is anything lost?
 //!
@@ -82,6 +83,9 @@ mod proxy;
 mod script;
 mod server;
 mod shared;
+mod simulation;
+mod simulator;
+mod simulators;
 mod stats;
 mod step;
 mod tls;
@@ -91,6 +95,9 @@ pub use feed::{Feed, FeedConfig, FeedConnection, FeedSummary};
 pub use proxy::{Proxy, ProxyRequest};
 pub use script::{Accept, Deflate, Handshake, OnClose, Play, Reject, Script};
 pub use server::{Server, TimedOut};
+pub use simulation::Simulation;
+pub use simulator::{Expected, RECORDS, Simulator, Wrong};
+pub use simulators::SIMULATORS;
 pub use stats::{CloseFrame, ConnectionStats, Ended, Request, Stats};
 pub use step::{Close, Content, Kind, Messages, Step, Violation};
 pub use tls::{TestPki, TlsProfile};

@@ -19,7 +19,7 @@ use crate::frame::{self, CLOSE, CONTINUATION, ClientFrame, FIN, FrameReader, PIN
 use crate::shared::Record;
 use crate::stats::CloseFrame;
 
-/// Texts kept for the statistics of one connection, and their length.
+/// Texts kept for the statistics of one connection, and as many that wait to be looked at; and their length.
 const KEPT_TEXTS: usize = 1000;
 const KEPT_TEXT: usize = 64 * 1024;
 /// The largest message taken from a client.
@@ -143,6 +143,15 @@ pub(crate) enum Pongs {
     Delay(Duration),
 }
 
+/// What came from the client.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping,
+    Pong,
+}
+
 pub(crate) struct Link {
     io: Io,
     reader: FrameReader,
@@ -158,8 +167,9 @@ pub(crate) struct Link {
     open_pings: VecDeque<(Vec<u8>, u64)>,
     pings: u64,
     fragmented: Option<(u8, bool, Vec<u8>)>,
-    /// Texts that no `expect_text` has looked at.
-    pub(crate) texts: VecDeque<String>,
+    /// What nobody has looked at yet: texts, or all if `keep_all` is set.
+    pub(crate) received: VecDeque<Received>,
+    pub(crate) keep_all: bool,
     pub(crate) inflater: Option<Inflater>,
     pub(crate) reading: bool,
     pub(crate) pongs: Pongs,
@@ -184,7 +194,8 @@ impl Link {
             open_pings: VecDeque::new(),
             pings: 0,
             fragmented: None,
-            texts: VecDeque::new(),
+            received: VecDeque::new(),
+            keep_all: false,
             inflater: None,
             reading: true,
             pongs: Pongs::Answer,
@@ -241,7 +252,7 @@ impl Link {
                     result = Err(Stop::Reset);
                     break;
                 }
-                Ok(Event::Read(count)) => match self.received(count) {
+                Ok(Event::Read(count)) => match self.take_bytes(count) {
                     Ok(()) => {}
                     Err(Stop::ClientClose(close)) => {
                         limit = limit.min(boundary(at));
@@ -288,7 +299,7 @@ impl Link {
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => return Ok(()),
         };
         match event {
-            Ok(Event::Read(count)) => self.received(count),
+            Ok(Event::Read(count)) => self.take_bytes(count),
             Ok(Event::Wrote(count)) => {
                 self.queued.drain(..count);
                 Ok(())
@@ -335,7 +346,7 @@ impl Link {
     }
 
     /// Takes in what was read into `input`.
-    fn received(&mut self, count: usize) -> Result<(), Stop> {
+    fn take_bytes(&mut self, count: usize) -> Result<(), Stop> {
         if count == 0 {
             return Err(Stop::ClientGone);
         }
@@ -362,8 +373,12 @@ impl Link {
                     Pongs::Withhold => {}
                     Pongs::Delay(delay) => self.late_pongs.push_back((Instant::now() + delay, frame.payload)),
                 }
+                self.keep(Received::Ping);
             }
-            PONG => self.take_pong(&frame.payload),
+            PONG => {
+                self.take_pong(&frame.payload);
+                self.keep(Received::Pong);
+            }
             CLOSE => return self.take_close(&frame.payload),
             _ => return self.take_data(frame),
         }
@@ -425,6 +440,7 @@ impl Link {
         }
         if opcode != TEXT {
             self.record.change(|stats| stats.binaries_received += 1);
+            self.keep(Received::Binary(payload));
             return Ok(());
         }
         let text = String::from_utf8(payload).map_err(|_| Stop::Failed("client text is not UTF-8".to_owned()))?;
@@ -434,11 +450,18 @@ impl Link {
                 stats.texts.push(text.chars().take(KEPT_TEXT).collect());
             }
         });
-        if self.texts.len() == KEPT_TEXTS {
-            self.texts.pop_front();
-        }
-        self.texts.push_back(text);
+        self.keep(Received::Text(text));
         Ok(())
+    }
+
+    fn keep(&mut self, received: Received) {
+        if !self.keep_all && !matches!(received, Received::Text(_)) {
+            return;
+        }
+        if self.received.len() == KEPT_TEXTS {
+            self.received.pop_front();
+        }
+        self.received.push_back(received);
     }
 
     fn queue_due_pongs(&mut self) {

@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::deflate::{self, Deflater};
 use crate::frame::{self, BINARY, CONTINUATION, FIN, PING, RSV1, TEXT};
 use crate::handshake::from_hex;
-use crate::link::{Link, Pongs, Stop};
+use crate::link::{Link, Pongs, Received, Stop};
 use crate::script::{Deflate, OnClose, Play};
 use crate::stats::Ended;
 use crate::step::{Close, Messages, Step, Violation};
@@ -22,7 +22,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// Plays all steps, then the end of the connection; returns how it ended.
 pub(crate) async fn run(link: Link, play: &Play, deflater: Option<Deflater>) -> Ended {
-    let mut player = Player { link, deflater, last: Messages::default(), keep_open: false };
+    let mut player = Player::new(link, deflater);
     player.link.ignore_close = play.on_close == OnClose::Ignore;
     let stop = match player.steps(&play.steps).await {
         Ok(()) => player.link.serve().await,
@@ -31,8 +31,9 @@ pub(crate) async fn run(link: Link, play: &Play, deflater: Option<Deflater>) -> 
     player.end(stop, play.on_close).await
 }
 
-struct Player {
-    link: Link,
+/// What writes onto a connection, and ends it.
+pub(crate) struct Player {
+    pub(crate) link: Link,
     deflater: Option<Deflater>,
     /// The last `send`, whose kind `go_on_sending` takes over.
     last: Messages,
@@ -40,7 +41,12 @@ struct Player {
 }
 
 impl Player {
-    async fn end(&mut self, stop: Stop, on_close: OnClose) -> Ended {
+    pub(crate) fn new(link: Link, deflater: Option<Deflater>) -> Player {
+        Player { link, deflater, last: Messages::default(), keep_open: false }
+    }
+
+    /// Ends the connection for this reason; returns how it ended.
+    pub(crate) async fn end(&mut self, stop: Stop, on_close: OnClose) -> Ended {
         match stop {
             Stop::ClientClose(close) => {
                 if let OnClose::GoOnSending { count } = on_close {
@@ -242,7 +248,7 @@ impl Player {
         self.link.serve_until(Instant::now() + Duration::from_millis(ms)).await
     }
 
-    async fn write_frame(&mut self, first_byte: u8, payload: &[u8]) -> Result<(), Stop> {
+    pub(crate) async fn write_frame(&mut self, first_byte: u8, payload: &[u8]) -> Result<(), Stop> {
         let mut bytes = Vec::with_capacity(payload.len() + 10);
         frame::frame(&mut bytes, first_byte, payload);
         self.link.write(&bytes).await
@@ -301,7 +307,7 @@ impl Player {
         }
     }
 
-    async fn send_text(&mut self, text: &str, fragments: usize, ping_between: bool) -> Result<(), Stop> {
+    pub(crate) async fn send_text(&mut self, text: &str, fragments: usize, ping_between: bool) -> Result<(), Stop> {
         let compressed = self.deflater.as_mut().map(|deflater| deflater.message(text.as_bytes()));
         let payload = compressed.as_deref().unwrap_or(text.as_bytes());
         let mut bytes = Vec::new();
@@ -313,8 +319,8 @@ impl Player {
     async fn expect_text(&mut self, contains: &str, timeout_ms: u64) -> Result<(), Stop> {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
         loop {
-            while let Some(text) = self.link.texts.pop_front() {
-                if text.contains(contains) {
+            while let Some(received) = self.link.received.pop_front() {
+                if matches!(received, Received::Text(text) if text.contains(contains)) {
                     return Ok(());
                 }
             }
@@ -342,7 +348,7 @@ impl Player {
         Ok(())
     }
 
-    async fn close(&mut self, close: &Close) -> Result<(), Stop> {
+    pub(crate) async fn close(&mut self, close: &Close) -> Result<(), Stop> {
         self.keep_open = close.keep_open;
         self.link.write_close(&frame::close_payload(close.code, &close.reason)).await?;
         match (close.wait, close.wait_ms) {

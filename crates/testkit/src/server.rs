@@ -16,6 +16,8 @@ use crate::link::{Io, Link, Order, Stop};
 use crate::play;
 use crate::script::{Accept, Handshake, Play, Reject, Script};
 use crate::shared::{Record, Shared};
+use crate::simulation::{self, Desk};
+use crate::simulator::Simulator;
 use crate::stats::{ConnectionStats, Ended, Stats, now_ms};
 use crate::tls::{TestPki, TlsProfile};
 
@@ -68,8 +70,24 @@ impl Server {
         Server::open(addr, script, Some(pki.acceptor(profile)?))
     }
 
+    /// Starts on a free port of 127.0.0.1, with a feed's behaviour in the place of a script.
+    pub(crate) fn simulate(simulator: &'static Simulator, speed: u32) -> io::Result<(Server, Arc<Desk>)> {
+        let listener = StdListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+        let desk = Arc::new(Desk::new(simulator, &listener.local_addr()?.to_string(), speed));
+        let server = Server::listen(listener, Script::default(), None, Some(desk.clone()))?;
+        Ok((server, desk))
+    }
+
     fn open(addr: SocketAddr, script: Script, tls: Option<TlsAcceptor>) -> io::Result<Server> {
-        let listener = StdListener::bind(addr)?;
+        Server::listen(StdListener::bind(addr)?, script, tls, None)
+    }
+
+    fn listen(
+        listener: StdListener,
+        script: Script,
+        tls: Option<TlsAcceptor>,
+        desk: Option<Arc<Desk>>,
+    ) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let url = match tls {
@@ -77,7 +95,7 @@ impl Server {
             None => format!("ws://{addr}/"),
         };
         let shared = Shared::new(script);
-        let seat = Arc::new(Seat { shared: shared.clone(), tls, url: url.clone() });
+        let seat = Arc::new(Seat { shared: shared.clone(), tls, url: url.clone(), desk });
         let host = Host::start("ws-testkit", async move {
             // It fails only outside of a runtime.
             if let Ok(listener) = TcpListener::from_std(listener) {
@@ -161,6 +179,8 @@ struct Seat {
     shared: Arc<Shared>,
     tls: Option<TlsAcceptor>,
     url: String,
+    /// A simulator's, which then answers instead of a play.
+    desk: Option<Arc<Desk>>,
 }
 
 async fn accept(listener: TcpListener, seat: Arc<Seat>) {
@@ -223,8 +243,12 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
         control(io, incoming, &seat.shared).await;
         return;
     }
-    let play = seat.shared.take_play();
     let record = Record::new(&seat.shared, ConnectionStats { request: Some(incoming.request.clone()), ..opened });
+    if let Some(desk) = &seat.desk {
+        let ended = simulation::serve(io, incoming, &record, desk).await;
+        return record.end(ended);
+    }
+    let play = seat.shared.take_play();
     let ended = match &play.handshake {
         Handshake::Accept(accept) => accepted(io, incoming, accept, &play, &record).await,
         other => refused(io, incoming, other, &record, &seat.url).await,
@@ -332,9 +356,14 @@ fn response(status: u16, body: String) -> Reject {
 }
 
 async fn read_script(io: &mut Io, incoming: &Incoming) -> io::Result<Script> {
+    Ok(serde_json::from_slice(&read_body(io, incoming, MAX_BODY).await?)?)
+}
+
+/// Reads a request's body up to its Content-Length.
+pub(crate) async fn read_body(io: &mut Io, incoming: &Incoming, max: usize) -> io::Result<Vec<u8>> {
     let length = incoming.request.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    if length > MAX_BODY {
-        return Err(io::Error::other(format!("script is longer than {MAX_BODY} bytes")));
+    if length > max {
+        return Err(io::Error::other(format!("the body is longer than {max} bytes")));
     }
     let mut body = incoming.rest.clone();
     while body.len() < length {
@@ -342,5 +371,5 @@ async fn read_script(io: &mut Io, incoming: &Incoming) -> io::Result<Script> {
             break;
         }
     }
-    Ok(serde_json::from_slice(&body)?)
+    Ok(body)
 }

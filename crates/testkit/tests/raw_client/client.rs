@@ -63,8 +63,12 @@ pub(crate) fn http(server: &Server, request: &str) -> io::Result<String> {
 }
 
 pub(crate) fn upgrade(headers: &str) -> String {
+    upgrade_at("/feed?x=1", headers)
+}
+
+fn upgrade_at(target: &str, headers: &str) -> String {
     format!(
-        "GET /feed?x=1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
     )
 }
@@ -82,11 +86,20 @@ impl Client {
         Client::over(TcpStream::connect(addr).unwrap(), headers)
     }
 
+    /// Asks the server at this address for this path.
+    pub(crate) fn at(host: &str, target: &str) -> Client {
+        Client::shake(TcpStream::connect(host).unwrap(), &upgrade_at(target, ""))
+    }
+
     /// The opening handshake on a connection that is there already.
-    pub(crate) fn over(mut tcp: TcpStream, headers: &str) -> Client {
+    pub(crate) fn over(tcp: TcpStream, headers: &str) -> Client {
+        Client::shake(tcp, &upgrade(headers))
+    }
+
+    fn shake(mut tcp: TcpStream, request: &str) -> Client {
         tcp.set_read_timeout(Some(LIMIT)).unwrap();
         tcp.set_write_timeout(Some(LIMIT)).unwrap();
-        tcp.write_all(upgrade(headers).as_bytes()).unwrap();
+        tcp.write_all(request.as_bytes()).unwrap();
         let mut client = Client { tcp, head: String::new(), answer_pings: true, input: Vec::new(), at: 0 };
         while !client.head.ends_with("\r\n\r\n") {
             let byte = client.take(1).unwrap()[0];

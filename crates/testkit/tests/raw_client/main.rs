@@ -5,4 +5,5 @@ mod feed;
 mod handshake;
 mod processes;
 mod proxies;
+mod simulations;
 mod steps;

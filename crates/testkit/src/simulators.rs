@@ -1,0 +1,90 @@
+//! The feeds that can be simulated, one file each, written from their documentation.
+//!
+//! Each connection walks the same way: the log-in, the subscriptions (a few records come before the last acknowledgement), more
+//! records, a heartbeat, the rest. A feed that announces the end of a connection does so before the rest, which then comes on the
+//! next connection.
+
+use crate::simulator::{EARLY, Simulator};
+
+mod alpaca;
+mod binance;
+mod bitfinex;
+mod bybit;
+mod coinbase_advanced;
+mod coinbase_exchange;
+mod deribit;
+mod finnhub;
+mod gate;
+mod gemini;
+mod htx;
+mod kraken;
+mod kucoin;
+mod massive;
+mod okx;
+
+/// All of them.
+pub static SIMULATORS: &[&Simulator] = &[
+    // market data
+    &binance::SIMULATOR,
+    &coinbase_exchange::SIMULATOR,
+    &coinbase_advanced::PUBLIC,
+    &coinbase_advanced::USER,
+    &kraken::PUBLIC,
+    &kraken::PRIVATE,
+    &okx::PUBLIC,
+    &okx::PRIVATE,
+    &bybit::PUBLIC,
+    &bybit::PRIVATE,
+    &kucoin::SIMULATOR,
+    &gate::SIMULATOR,
+    &htx::SIMULATOR,
+    &bitfinex::SIMULATOR,
+    &deribit::SIMULATOR,
+    &massive::SIMULATOR,
+    &alpaca::SIMULATOR,
+    &finnhub::SIMULATOR,
+    &gemini::SIMULATOR,
+];
+
+/// 2026-01-01T00:00:00Z in milliseconds; record n happened n milliseconds later.
+const EPOCH_MS: i64 = 1_767_225_600_000;
+
+/// Records that have come when the subscriptions are there.
+const HALF: u64 = 6;
+
+/// When record n happened.
+fn time_ms(n: u64) -> i64 {
+    EPOCH_MS + n as i64
+}
+
+/// The same as text with nine digits of seconds, such as `2026-01-01T00:00:00.007000000Z`.
+fn time_iso(n: u64) -> String {
+    format!("2026-01-01T00:00:00.{n:03}000000Z")
+}
+
+/// The topic of record n out of two: they come in pairs.
+fn turns(n: u64, topics: [&str; 2]) -> &str {
+    topics[(n / 2 % 2) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::RECORDS;
+
+    #[test]
+    fn every_feed_says_what_is_right_and_what_is_wrong() {
+        for simulator in SIMULATORS {
+            let feed = simulator.feed;
+            assert_eq!(SIMULATORS.iter().filter(|other| other.feed == feed).count(), 1, "{feed}");
+            assert!(!simulator.wrong.is_empty(), "{feed} refuses nothing");
+            for wrong in simulator.wrong {
+                assert!(!wrong.set.is_empty() && !wrong.words.is_empty(), "{feed}: {}", wrong.what);
+            }
+            let mut values: Vec<_> = (0..RECORDS).map(|n| (simulator.record)(n).value).collect();
+            values.sort_unstable();
+            values.dedup();
+            assert_eq!(values.len() as u64, RECORDS, "{feed} has two equal records");
+        }
+    }
+}

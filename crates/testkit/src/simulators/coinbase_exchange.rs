@@ -1,0 +1,147 @@
+//! Coinbase Exchange, public matches, after docs.cdp.coinbase.com/exchange/websocket-feed.
+
+use serde_json::json;
+
+use super::{EARLY, HALF, time_iso, time_ms, turns};
+use crate::simulator::limit::Limit;
+use crate::simulator::{
+    Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds, strings,
+};
+
+const PRODUCTS: [&str; 2] = ["BTC-USD", "ETH-USD"];
+
+pub(super) static SIMULATOR: Simulator = Simulator {
+    feed: "coinbase-exchange",
+    hosts: &["ws-feed.exchange.coinbase.com"],
+    right: &[("websocket.subscription.topics", "BTC-USD,ETH-USD")],
+    beats: &[],
+    wrong: &[Wrong {
+        what: "a product that does not exist",
+        set: &[("websocket.subscription.topics", "BTC-USD,NO-SUCH")],
+        words: "NO-SUCH is not a valid product",
+    }],
+    record,
+    http: Simulator::no_http,
+    connect,
+};
+
+fn record(n: u64) -> Expected {
+    let product = turns(n, PRODUCTS);
+    // What happened last before the subscription comes first, under a name of its own.
+    let kind = if n == 0 { "last_match" } else { "match" };
+    // The sequence counts events of other channels too, so it jumps.
+    let (sequence, time) = (50 + 7 * n, time_iso(n));
+    let value = format!(
+        r#"{{"type":"{kind}","trade_id":{n},"sequence":{sequence},"maker_order_id":"ac928c66","taker_order_id":"132fb6ae","time":"{time}","product_id":"{product}","size":"5.23512","price":"68012.51","side":"sell"}}"#
+    );
+    Expected::new(value, product, time_ms(n))
+}
+
+fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
+    if request.path() != "/" {
+        return Err(Answer::text(404, "not found"));
+    }
+    let peer = Coinbase { limit: Limit::new(100, seconds(1)), products: 0, heartbeats: 0 };
+    Ok(Accepted { peer: Box::new(peer), subprotocol: None, deflate: true })
+}
+
+struct Coinbase {
+    /// A hundred messages a second.
+    limit: Limit,
+    products: usize,
+    heartbeats: u64,
+}
+
+impl Coinbase {
+    fn subscribe(&mut self, products: &[&str], channels: &[&str], turn: &mut Turn<'_>) {
+        if let Some(unknown) = products.iter().find(|product| !PRODUCTS.contains(product)) {
+            let reason = format!("{unknown} is not a valid product");
+            return turn.send(json!({"type": "error", "message": "Failed to subscribe", "reason": reason}));
+        }
+        turn.cancel("first message");
+        self.products += products.len();
+        self.send(EARLY, turn);
+        let channel = |name: &&str| json!({"name": name, "product_ids": products});
+        let channels: Vec<_> = channels.iter().map(channel).collect();
+        if channels.iter().any(|channel| channel["name"] == "heartbeat") {
+            turn.after(seconds(1), "heartbeat");
+        }
+        turn.send(json!({"type": "subscriptions", "channels": channels}));
+        self.send(HALF, turn);
+    }
+
+    fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
+        for n in turn.numbers_to(end) {
+            turn.send(record(n).value);
+        }
+    }
+}
+
+impl Peer for Coinbase {
+    fn opened(&mut self, turn: &mut Turn<'_>) {
+        turn.after(seconds(5), "first message");
+    }
+
+    fn text(&mut self, text: &str, turn: &mut Turn<'_>) {
+        if !self.limit.allows(turn.now) {
+            return turn.refuse(1008, "more than a hundred messages in a second");
+        }
+        let message = json(text);
+        let (products, channels) = (strings(&message["product_ids"]), strings(&message["channels"]));
+        match message["type"].as_str() {
+            Some("subscribe") if !products.is_empty() && !channels.is_empty() => {
+                self.subscribe(&products, &channels, turn);
+            }
+            Some("unsubscribe") => turn.send(json!({"type": "subscriptions", "channels": []})),
+            _ => turn.send(json!({"type": "error", "message": "Malformed JSON"})),
+        }
+    }
+
+    fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {
+        if timer == "first message" {
+            return turn.refuse(1008, "no subscription within five seconds");
+        }
+        self.heartbeats += 1;
+        for product in PRODUCTS {
+            turn.send(json!({
+                "type": "heartbeat", "sequence": 90, "last_trade_id": 20, "product_id": product, "time": time_iso(0),
+            }));
+        }
+        if self.heartbeats == 2 {
+            self.send(RECORDS, turn);
+        }
+        turn.after(seconds(1), "heartbeat");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::Action;
+    use crate::simulator::rehearsal::Rehearsal;
+
+    #[test]
+    fn the_last_match_comes_before_the_acknowledgement() {
+        let mut stage = Rehearsal::of(&SIMULATOR);
+        let mut line = stage.connect("/");
+        stage.say(
+            &mut line,
+            json!({"type": "subscribe", "product_ids": PRODUCTS, "channels": ["matches", "heartbeat"]}),
+        );
+        let heard = line.json();
+        assert_eq!((&heard[0]["type"], &heard[2]["type"]), (&json!("last_match"), &json!("subscriptions")));
+        stage.pass(&mut line, seconds(2));
+        assert_eq!(line.json()[0]["type"], "heartbeat");
+        stage.is_over();
+    }
+
+    #[test]
+    fn silence_and_an_unknown_product_are_refused() {
+        let mut stage = Rehearsal::of(&SIMULATOR);
+        let mut line = stage.connect("/");
+        stage.say(&mut line, json!({"type": "subscribe", "product_ids": ["NO-SUCH"], "channels": ["matches"]}));
+        assert_eq!(line.json()[0]["reason"], SIMULATOR.wrong[0].words);
+        stage.pass(&mut line, seconds(5));
+        assert!(matches!(line.end().1, Action::Close(1008, _)));
+    }
+}
