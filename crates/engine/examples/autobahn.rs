@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn open(url: &str, tls: &Arc<ClientConfig>) -> Result<Connection, OpenError> {
     let properties = [(URL, url), (TOPIC, "autobahn")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let config = Config::parse(&properties.into_iter().collect()).unwrap_or_else(|errors| panic!("{url}: {errors:?}"));
-    Connection::open(&Request::new(&Arc::new(config)), tls, &mut Addresses::default()).await
+    Connection::open(&Request::new(&config), tls, &mut Addresses::default()).await
 }
 
 async fn first_text(connection: &mut Connection) -> Result<String, Box<dyn Error>> {

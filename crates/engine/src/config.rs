@@ -6,6 +6,7 @@
 mod connection;
 mod liveness;
 mod messages;
+mod provided;
 mod reconnect;
 mod restart;
 mod security;
@@ -13,15 +14,19 @@ mod values;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+
+use url::Url;
 
 use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Properties};
 use crate::endpoint::Endpoint;
+use crate::redact::Redactor;
 use crate::tls;
 
 pub use connection::{Proxy, ProxyScheme, URL};
 pub use messages::{BinaryMessages, FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
+pub use provided::{PROVIDED, Provided};
 pub use reconnect::Reconnect;
 pub use restart::Handover;
 
@@ -44,14 +49,15 @@ pub fn option(name: &str) -> Option<&'static ConfigKey> {
 }
 
 /// A connector's configuration, checked and typed. Nothing that opens a socket sees text any more.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The connector's name, as Kafka Connect passes it in `name`; for logs and metrics.
     pub name: String,
     pub topic: String,
     pub endpoint: Endpoint,
-    /// The configured URL itself: the source partition under which the existing connector stored offsets. Secret.
-    pub configured_url: Secret,
+    /// Source partitions under which offsets were stored before: the configured URL itself by the existing connector, one
+    /// that shows what a config provider put into the path by ourselves. Secret.
+    pub former_partitions: Vec<Secret>,
     pub subscription_message: Option<Secret>,
     /// Header names and values; values may be secret.
     pub headers: Vec<(String, Secret)>,
@@ -73,6 +79,8 @@ pub struct Config {
     pub handover: Option<Handover>,
     pub tls: tls::Settings,
     pub proxy: Option<Proxy>,
+    /// Knows all secrets of the configuration; those that come up later are given to it too.
+    pub redactor: Arc<Redactor>,
 }
 
 /// A text that no log, error or `Debug` shows.
@@ -96,19 +104,42 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A config provider may have put a secret into any option.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Config({} from {})", self.name, self.endpoint)
+    }
+}
+
 impl Config {
     /// Checks and types a configuration.
     ///
     /// # Errors
     /// All that is wrong, at once, in the order of the table.
     pub fn parse(properties: &Properties) -> Result<Config, Vec<ConfigError>> {
+        Config::parse_provided(properties, &Provided::default())
+    }
+
+    /// [`Config::parse`] for a configuration whose references were replaced.
+    ///
+    /// # Errors
+    /// Those of [`Config::parse`].
+    pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
         let values = Values::check(properties)?;
         let url = values.text(URL).unwrap_or_default();
-        Ok(Config {
+        let shown = Endpoint::parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?;
+        let endpoint = match provided.redacted.get(URL) {
+            Some(redacted) => shown.clone().hiding_what_differs(url, redacted.trim()),
+            None => shown.clone(),
+        };
+        let mut former_partitions = vec![url, shown.redacted()];
+        former_partitions.dedup();
+        former_partitions.retain(|partition| *partition != endpoint.redacted());
+        let mut config = Config {
             name: properties.get("name").cloned().unwrap_or_default(),
             topic: values.text(TOPIC).unwrap_or_default().to_owned(),
-            configured_url: Secret::new(url),
-            endpoint: Endpoint::parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?,
+            former_partitions: former_partitions.into_iter().map(Secret::new).collect(),
+            endpoint,
             subscription_message: values.non_empty(connection::SUBSCRIPTION_MESSAGE).map(Secret::new),
             ignored_headers: connection::ignored_headers(&values),
             headers: connection::headers(&values),
@@ -129,44 +160,40 @@ impl Config {
             handover: restart::handover(&values),
             tls: security::tls(&values),
             proxy: connection::proxy(&values),
-        })
+            redactor: Arc::default(),
+        };
+        config.redactor = Arc::new(config.redactor(provided));
+        Ok(config)
     }
 
-    /// A text of the server's with every secret of ours in it hidden: it may repeat what we sent.
-    pub fn without_secrets(&self, text: &str) -> String {
-        let url = self.endpoint.url();
-        let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let user_info = [url.username(), url.password().unwrap_or_default()];
-        let query =
-            url.query().unwrap_or_default().split('&').map(|part| part.split_once('=').map_or(part, |(_, v)| v));
-        let given = [&self.auth_token, &self.subscription_message].into_iter().flatten();
-        let given = given.chain(self.headers.iter().map(|(_, value)| value)).map(|secret| secret.reveal().to_owned());
-        let proxy =
-            self.proxy.iter().flat_map(|proxy| &proxy.credentials).map(|(_, secret)| secret.reveal().to_owned());
-        let mut secrets: Vec<String> =
-            user_info.into_iter().chain(query).flat_map(|part| [part.to_owned(), decoded(part)]).collect();
-        secrets.extend(self.endpoint.basic_credentials());
-        secrets.extend(given.chain(proxy).flat_map(|secret| {
-            let parts: Vec<String> =
-                secret.split(|c| !is_of_key(c)).filter(|part| looks_like_key(part)).map(str::to_owned).collect();
-            parts.into_iter().chain([secret])
-        }));
-        // Short ones are words and numbers that occur by themselves.
-        secrets.retain(|secret| secret.len() >= 4);
-        // The longest first, since one may hold another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    /// Whether offsets and files of this source partition are this feed's.
+    pub(crate) fn is_partition(&self, partition: &str) -> bool {
+        partition == self.endpoint.redacted() || self.former_partitions.iter().any(|known| known.reveal() == partition)
     }
-}
 
-/// Characters of keys, tokens and signatures; what is between them in a message or header is syntax.
-fn is_of_key(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-_.~+/".contains(c)
-}
-
-/// Whether a part of a message or header may be a key, and not a word such as `subscribe` or a symbol such as `BTC-USD`.
-fn looks_like_key(part: &str) -> bool {
-    part.len() >= 20 || part.len() >= 8 && part.contains(|c: char| c.is_ascii_digit())
+    /// The redactor that knows every secret of the configuration.
+    fn redactor(&self, provided: &Provided) -> Redactor {
+        let redactor = Redactor::default();
+        for secret in &provided.secrets {
+            match Url::parse(secret.reveal()) {
+                // Scheme and host are no secrets, or else no error could name them.
+                Ok(url) if url.has_host() => {
+                    redactor.add(url.path());
+                    redactor.add_url(&url);
+                }
+                _ => redactor.add(secret.reveal()),
+            }
+        }
+        redactor.add_url(self.endpoint.url());
+        self.headers.iter().for_each(|(name, value)| redactor.add_header(name, value.reveal()));
+        self.auth_token.iter().for_each(|token| redactor.add(token.reveal()));
+        self.subscription_message.iter().for_each(|message| redactor.add_message(message.reveal()));
+        for (user, password) in self.proxy.iter().flat_map(|proxy| &proxy.credentials) {
+            redactor.add(password.reveal());
+            redactor.add(&format!("{user}:{}", password.reveal()));
+        }
+        redactor
+    }
 }
 
 /// A URL, valid or not, without what may be secret in it: user info and query.
@@ -182,7 +209,7 @@ fn mask_url(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::connection::{CONNECTION_TIMEOUT_MS, HEADERS, PROXY_URL, SUBSCRIPTION_MESSAGE};
+    use super::connection::{CONNECTION_TIMEOUT_MS, HEADERS, PROXY_URL, SUBPROTOCOLS, SUBSCRIPTION_MESSAGE};
     use super::messages::{MESSAGE_MAX_BYTES, QUEUE_FULL, QUEUE_MAX_BYTES, QUEUE_SIZE};
     use super::reconnect::{
         RECONNECT_BACKOFF_MAX_MS, RECONNECT_ENABLED, RECONNECT_INTERVAL_MS, RECONNECT_MAX_ATTEMPTS,
@@ -298,7 +325,7 @@ mod tests {
         ]))
         .unwrap();
         assert_eq!(
-            config.without_secrets("bad token-1-long, token-1, pass word, pass%20word, k3y-value of alice: code 1001"),
+            config.redactor.hide("bad token-1-long, token-1, pass word, pass%20word, k3y-value of alice: code 1001"),
             "bad ***, ***, ***, ***, *** of ***: code 1001"
         );
     }
@@ -312,9 +339,37 @@ mod tests {
         ]))
         .unwrap();
         assert_eq!(
-            config.without_secrets("cannot subscribe to trades of BTC-USD: bad key AK1234567, session 5e55-10n-1d"),
+            config.redactor.hide("cannot subscribe to trades of BTC-USD: bad key AK1234567, session 5e55-10n-1d"),
             "cannot subscribe to trades of BTC-USD: bad key ***, session ***"
         );
+    }
+
+    #[test]
+    fn what_a_config_provider_put_somewhere_is_secret_wherever_it_stands() {
+        let given = [(URL, "wss://host/pathpart/feed"), (SUBPROTOCOLS, "v1,swordfish")];
+        let redacted = [(URL, "wss://host/***/feed"), (SUBPROTOCOLS, "v1,***")];
+        let provided = Provided {
+            secrets: vec![Secret::new("pathpart"), Secret::new("swordfish")],
+            redacted: redacted.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        };
+        let config = Config::parse_provided(&properties(&given), &provided).unwrap();
+        assert_eq!(config.endpoint.redacted(), "wss://host/***/feed");
+        assert_eq!(config.endpoint.resource(), "/pathpart/feed");
+        assert_eq!(config.former_partitions, [Secret::new("wss://host/pathpart/feed")]);
+        assert!(config.is_partition("wss://host/***/feed") && config.is_partition("wss://host/pathpart/feed"));
+        assert_eq!(config.redactor.hide("no swordfish at /pathpart"), "no *** at /***");
+        assert!(!format!("{provided:?} {config:?}").contains("pathpart"));
+    }
+
+    #[test]
+    fn a_proxys_credentials_are_hidden_in_either_form() {
+        let config = Config::parse(&properties(&[
+            (PROXY_URL, "http://p:1"),
+            (PROXY_USERNAME, "alice"),
+            (PROXY_PASSWORD, "swordfish"),
+        ]))
+        .unwrap();
+        assert_eq!(config.redactor.hide("no swordfish, no YWxpY2U6c3dvcmRmaXNo"), "no ***, no ***");
     }
 
     #[test]

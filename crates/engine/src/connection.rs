@@ -27,7 +27,7 @@ use frame::{Decoder, Event, Violation};
 use handshake::Agreement;
 pub use handshake::Answer;
 pub use open_error::{OpenError, OpenErrorKind};
-pub use request::{Redact, Request};
+pub use request::Request;
 use transport::Transport;
 
 /// One read takes up to this much.
@@ -51,6 +51,7 @@ pub struct Connection {
     control_frames: ControlFrames,
     answer: Answer,
     agreement: Agreement,
+    at_configured_origin: bool,
 }
 
 impl Connection {
@@ -61,6 +62,11 @@ impl Connection {
 
     pub fn subprotocol(&self) -> Option<&str> {
         self.agreement.subprotocol.as_deref()
+    }
+
+    /// Whether no redirect led to another origin, which must learn no secret.
+    pub fn at_configured_origin(&self) -> bool {
+        self.at_configured_origin
     }
 
     pub fn compressed(&self) -> bool {

@@ -7,6 +7,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use crate::redact::Redactor;
+
+/// So much is shown of a URL that a server names.
+const MAX_FOREIGN_CHARS: usize = 200;
 /// Shown in place of a secret.
 const HIDDEN: &str = "***";
 
@@ -48,6 +52,27 @@ impl Endpoint {
     /// source partition, and the only form that logs, metrics and errors may show.
     pub fn redacted(&self) -> &str {
         &self.redacted
+    }
+
+    /// The same endpoint, which shows no more of path and query than `redacted` does: the text that it was parsed from, with
+    /// marks in the place of secrets. Host and port are shown in any case.
+    #[must_use]
+    pub fn hiding_what_differs(mut self, text: &str, redacted: &str) -> Endpoint {
+        let (path, query) = path_and_query(text);
+        let (shown_path, shown_query) = path_and_query(redacted);
+        // A mark elsewhere may hold the beginning of the path.
+        let path = if shown_path == path || shown_path.contains(HIDDEN) { shown_path } else { "/***" };
+        let query = if shown_query == query || shown_query.contains(HIDDEN) { shown_query } else { HIDDEN };
+        let query = if query.is_empty() { String::new() } else { redact_query(query) };
+        self.redacted = format!("{}{path}{query}", redact_authority(&self.url));
+        self
+    }
+
+    /// The same endpoint, shown as foreign text is: for one that a server names.
+    #[must_use]
+    pub fn as_foreign(mut self, redactor: &Redactor) -> Endpoint {
+        self.redacted = redactor.foreign(&self.redacted, MAX_FOREIGN_CHARS);
+        self
     }
 
     pub fn url(&self) -> &Url {
@@ -140,11 +165,24 @@ fn redact(text: &str, url: &Url) -> String {
     if !has_user_info && url.query().is_none_or(str::is_empty) {
         return text.split('#').next().unwrap_or(text).to_owned();
     }
+    let query = url.query().filter(|query| !query.is_empty()).map(redact_query).unwrap_or_default();
+    format!("{}{}{query}", redact_authority(url), url.path())
+}
+
+/// Scheme, host and port.
+fn redact_authority(url: &Url) -> String {
+    let has_user_info = !url.username().is_empty() || url.password().is_some();
     let user_info = if has_user_info { format!("{HIDDEN}@") } else { String::new() };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let host = url.host_str().unwrap_or_default();
-    let query = url.query().filter(|query| !query.is_empty()).map(redact_query).unwrap_or_default();
-    format!("{}://{user_info}{host}{port}{}{query}", url.scheme(), url.path())
+    format!("{}://{user_info}{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+/// The path and the query of a URL, or of what would be one without marks in it.
+fn path_and_query(text: &str) -> (&str, &str) {
+    let text = text.split('#').next().unwrap_or(text);
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    (rest.find('/').map_or("", |at| &rest[at..]), query)
 }
 
 /// `a=1&b=2` becomes `?a=***&b=***`. A part without `=` may itself be a token, so it is hidden whole.
@@ -177,6 +215,22 @@ mod tests {
         assert_eq!(endpoint.resource(), "/feed?token=abc&x=1&lonesecret");
         for secret in ["bob", "s3cret", "abc", "lonesecret"] {
             assert!(!format!("{endpoint} {endpoint:?}").contains(secret));
+        }
+    }
+
+    #[test]
+    fn what_a_provider_put_into_a_url_is_hidden_and_its_host_is_not() {
+        for (text, redacted, shown) in [
+            ("wss://host/key/feed", "wss://host/***/feed", "wss://host/***/feed"),
+            ("wss://host/feed?k=v", "wss://host/feed?k=***", "wss://host/feed?k=***"),
+            ("wss://host/feed?k=v", "wss://host/feed?***", "wss://host/feed?***"),
+            ("wss://host/key?k=v#f", "***", "wss://host/***?***"),
+            ("wss://host:9443/feed", "wss://***:***/feed", "wss://host:9443/feed"),
+            ("wss://host/key/feed", "wss://***/feed", "wss://host/***"),
+            ("wss://u:p@host/feed", "wss://***@host/feed", "wss://***@host/feed"),
+        ] {
+            let endpoint = Endpoint::parse(text).unwrap().hiding_what_differs(text, redacted);
+            assert_eq!(endpoint.redacted(), shown, "{text} as {redacted}");
         }
     }
 

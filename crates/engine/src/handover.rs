@@ -219,7 +219,7 @@ impl Takeover {
             records: Some(records.saturating_add(left_behind)),
             written_at: Some(written_at),
         };
-        if header.connector != config.name || header.partition != config.endpoint.redacted() {
+        if header.connector != config.name || !config.is_partition(&header.partition) {
             return Err(refuse("it is of another connector or URL".into(), records));
         }
         let same_session = stored.and_then(|stored| stored.session_id.as_deref()) == Some(header.session_id.as_str());

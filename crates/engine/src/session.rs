@@ -40,6 +40,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const BURST_BYTES: usize = 48 << 10;
 /// A linger up to this is slept by the task's own thread: the runtime's timer would wake it twice more (decision 002).
 const THREAD_SLEEP: Duration = Duration::from_millis(20);
+/// A Close has room for so much (RFC 6455 §5.5).
+const MAX_CLOSE_REASON_CHARS: usize = 123;
 /// Lines about the queue come no more often than this.
 const QUEUE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -125,7 +127,7 @@ impl Session {
         let result = panics_as_errors(self.live()).await;
         self.metrics.disconnected();
         // A panic's message may hold what was being worked on.
-        end.0.end(result.unwrap_or_else(|panic| Err(Error::fatal(config.without_secrets(&panic)))));
+        end.0.end(result.unwrap_or_else(|panic| Err(Error::fatal(config.redactor.hide(&panic)))));
     }
 
     async fn live(&mut self) -> Result<(), Error> {
@@ -215,7 +217,9 @@ impl Session {
         info!(
             "event=websocket_opened compression={} subprotocol={}",
             if connection.compressed() { "permessage-deflate" } else { "none" },
-            connection.subprotocol().unwrap_or("none"),
+            connection
+                .subprotocol()
+                .map_or_else(|| "none".to_owned(), |chosen| self.config.redactor.foreign(chosen, 100)),
         );
         // Before the first connection of a feed that was never read there was nothing to miss.
         if let Some(down) = self.down.take()
@@ -359,10 +363,7 @@ impl<'a> Reader<'a> {
     }
 
     async fn run(mut self) -> End {
-        if let Some(message) = self.session.config.subscription_message.clone() {
-            self.connection.send_text(message.reveal().as_bytes());
-            info!("event=subscription_sent bytes={}", message.reveal().len());
-        }
+        self.subscribe();
         let end = self.read().await;
         if end.is_err() {
             // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
@@ -390,6 +391,22 @@ impl<'a> Reader<'a> {
                     Some(Down { began: Some(self.received.last_bytes), cause: failure.cause, missed: None });
                 End::Failed(failure)
             }
+        }
+    }
+
+    /// Sends the subscription, which may hold a secret, unless a redirect led to another origin.
+    fn subscribe(&mut self) {
+        let Some(message) = self.session.config.subscription_message.clone() else {
+            return;
+        };
+        if self.connection.at_configured_origin() {
+            self.connection.send_text(message.reveal().as_bytes());
+            info!("event=subscription_sent bytes={}", message.reveal().len());
+        } else {
+            warn!(
+                "event=subscription_withheld reason=\"the feed redirects to another origin; set websocket.url to that one \
+                 if you trust it\""
+            );
         }
     }
 
@@ -625,7 +642,7 @@ fn push_binary(batch: &mut Batch, as_what: BinaryMessages, data: &[u8], timestam
 
 fn closed_by_server(close: &Close, config: &Config) -> (Cause, String) {
     let code = close.code.map_or_else(|| "without a code".to_owned(), |code| format!("with code {code}"));
-    let reason: String = config.without_secrets(&close.reason).chars().filter(|c| !c.is_control()).collect();
+    let reason = config.redactor.foreign(&close.reason, MAX_CLOSE_REASON_CHARS);
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
     info!("event=websocket_closing by=server code={}", close.code.unwrap_or(1005));
     (Cause::ServerClose, format!("the server closed the connection {code}{reason}"))

@@ -1,6 +1,6 @@
 //! What the engine's tables say, in rows of strings for Java: options, errors, figures. Nothing of it is written there again.
 
-use connect_websocket_engine::config::{self, Config, OPTIONS};
+use connect_websocket_engine::config::{self, Config, OPTIONS, Secret};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Properties};
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::gap::Cause;
@@ -86,14 +86,14 @@ pub(crate) fn warnings(config: &Properties) -> Vec<u8> {
     strings::encode(warnings.iter().map(|warning| Some(warning.as_str())))
 }
 
-/// The URLs under which offsets may be stored: the one without secrets, and the one as configured, which the existing
-/// connector used.
+/// The URLs under which offsets may be stored: the one without secrets, and former ones.
 /// An invalid configuration has none.
 pub(crate) fn partitions(config: &Properties) -> Vec<u8> {
     let Ok(config) = Config::parse(config) else {
         return Vec::new();
     };
-    strings::encode([Some(config.endpoint.redacted()), Some(config.configured_url.reveal())])
+    let former = config.former_partitions.iter().map(Secret::reveal);
+    strings::encode([config.endpoint.redacted()].into_iter().chain(former).map(Some))
 }
 
 /// A figure of a task: its JMX attribute's name, what it means, and its value; -1 is unknown.

@@ -142,7 +142,7 @@ impl Task {
     pub(crate) fn poll(&self, buffer: &mut [u8], committed: Option<(i64, SystemTime)>) -> Result<Polled, Error> {
         catch_unwind(AssertUnwindSafe(|| self.poll_source(buffer, committed))).unwrap_or_else(|panic| {
             let sentence = failure::panic_sentence(panic.as_ref());
-            Err(Error::fatal(lock(&self.source).task.config().without_secrets(&sentence)))
+            Err(Error::fatal(lock(&self.source).task.config().redactor.hide(&sentence)))
         })
     }
 

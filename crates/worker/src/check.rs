@@ -7,6 +7,7 @@ use connect_websocket_engine::config_def::ConfigError;
 use indexmap::IndexMap;
 
 use crate::config::WorkerConfig;
+use crate::hidden::Kept;
 use crate::standalone::read_worker;
 use crate::validate::validate;
 use crate::{framework, properties};
@@ -41,7 +42,7 @@ fn errors(connector: &Path, worker: Option<&Path>) -> Result<(String, Vec<String
     let file = properties::connector_file(&shown, &bytes).map_err(|error| one(error.to_string()))?;
     let mut config: IndexMap<_, _> = file.config.into_iter().map(|(name, value)| (name, Some(value))).collect();
     config.insert(framework::NAME.to_owned(), Some(file.name.clone()));
-    let validation = validate(&worker, &config).map_err(one)?;
+    let validation = validate(&worker, &config, &Kept::default()).map_err(one)?;
     if validation.infos.error_count > 0 {
         return Err(validation.errors().map(str::to_owned).collect());
     }

@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use std::time::{Duration, Instant};
 
 use connect_websocket_engine::config::Config;
-use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::handover;
 use indexmap::IndexMap;
 use thiserror::Error;
@@ -19,14 +18,16 @@ use tracing::{error, info, info_span, warn};
 
 use crate::config::WorkerConfig;
 use crate::framework::{self, VERSION};
+use crate::hidden::{self, Kept};
 use crate::metrics::ConnectorMetrics;
 use crate::properties::InitialState;
+use crate::provider::Resolved;
 use crate::rest::entities::{
     ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskState,
 };
 use crate::store::OffsetStore;
 use crate::task::{self, Task, TaskSpec};
-use crate::validate::{self, SentConfig, Validation, validate};
+use crate::validate::{SentConfig, Validation, validate};
 
 mod offsets;
 mod turns;
@@ -242,10 +243,9 @@ impl Herder {
 
     /// Validates a configuration; hidden marks stand for the values of the connector that it names.
     pub async fn validate(&self, mut sent: SentConfig) -> Result<ConfigInfos, HerderError> {
-        if let Some(name) = sent.get(framework::NAME).cloned().flatten() {
-            self.restore_hidden(&name, &mut sent);
-        }
-        self.check_config(sent).await.map(|validation| validation.infos)
+        let name = sent.get(framework::NAME).cloned().flatten();
+        let kept = name.map(|name| self.keep_hidden(&name, &mut sent)).unwrap_or_default();
+        self.check_config(sent, kept).await.map(|validation| validation.infos)
     }
 
     fn status_of(&self, name: &str, connector: &Connector) -> ConnectorStateInfo {
@@ -283,19 +283,20 @@ impl Herder {
         if !self.worker.passwords_hidden {
             return config.clone();
         }
-        config.iter().map(|(name, value)| (name.clone(), validate::shown(name, value))).collect()
+        config.iter().map(|(name, value)| (name.clone(), hidden::shown(name, value))).collect()
     }
 
-    fn restore_hidden(&self, name: &str, sent: &mut SentConfig) {
-        if let (true, Some(connector)) = (self.worker.passwords_hidden, self.read().get(name)) {
-            validate::restore_hidden(sent, &connector.config);
+    fn keep_hidden(&self, name: &str, sent: &mut SentConfig) -> Kept {
+        match (self.worker.passwords_hidden, self.read().get(name)) {
+            (true, Some(connector)) => hidden::keep(sent, &connector.config),
+            _ => Kept::default(),
         }
     }
 
     /// Validation reads files, so it runs where blocking is allowed.
-    async fn check_config(&self, sent: SentConfig) -> Result<Validation, HerderError> {
+    async fn check_config(&self, sent: SentConfig, kept: Kept) -> Result<Validation, HerderError> {
         let worker = Arc::clone(&self.worker);
-        let validation = tokio::task::spawn_blocking(move || validate(&worker, &sent)).await;
+        let validation = tokio::task::spawn_blocking(move || validate(&worker, &sent, &kept)).await;
         validation.map_err(|_| unexpected())?.map_err(HerderError::BadRequest)
     }
 
@@ -349,7 +350,8 @@ impl Herder {
     /// Merges into a configuration; null removes an option (KIP-477).
     pub async fn patch_config(self: &Arc<Self>, name: String, patch: SentConfig) -> Result<ConnectorInfo, HerderError> {
         self.change(&name.clone(), move |herder| async move {
-            let stored = herder.read().get(&name).map(|connector| connector.config.clone());
+            // As it is shown: a patch keeps the secrets that it does not name, on the same terms as their marks do.
+            let stored = herder.read().get(&name).map(|connector| herder.shown_config(&connector.config));
             let mut config: SentConfig =
                 stored.ok_or_else(|| not_found(&name))?.into_iter().map(|(k, v)| (k, Some(v))).collect();
             for (option, value) in patch {
@@ -539,8 +541,8 @@ impl Herder {
 
     /// The configuration to store, if it is valid.
     async fn accepted(&self, name: &str, mut sent: SentConfig) -> Result<StoredConfig, HerderError> {
-        self.restore_hidden(name, &mut sent);
-        let validation = self.check_config(sent.clone()).await?;
+        let kept = self.keep_hidden(name, &mut sent);
+        let validation = self.check_config(sent.clone(), kept).await?;
         if let Some(refusal) = validation.refusal() {
             return Err(HerderError::BadRequest(refusal));
         }
@@ -614,7 +616,7 @@ impl Herder {
 
     /// A deleted connector has no next start that sends what its last task has left.
     async fn delete_handover(&self, name: &str, config: StoredConfig) {
-        let config = self.resolved(config).await.map(|config| Config::parse(&config));
+        let config = self.resolved(config).await.map(|config| Config::parse_provided(&config.values, &config.provided));
         let Ok(Ok(config)) = config else {
             warn!(connector = name, "event=handover_not_removed reason=\"the configuration cannot be read any more\"");
             return;
@@ -624,11 +626,10 @@ impl Herder {
     }
 
     /// The configuration with references resolved. Providers read files, so that is done where blocking is allowed.
-    async fn resolved(&self, config: StoredConfig) -> Result<Properties, String> {
+    async fn resolved(&self, config: StoredConfig) -> Result<Resolved, String> {
         let worker = Arc::clone(&self.worker);
         let resolved = tokio::task::spawn_blocking(move || worker.providers.resolve(&config)).await;
-        let resolved = resolved.map_err(|_| unexpected().to_string())?;
-        resolved.map(|resolved| resolved.values.into_iter().collect()).map_err(|failure| failure.message)
+        resolved.map_err(|_| unexpected().to_string())?.map_err(|failure| failure.message)
     }
 
     /// Stops and removes the task; `true` if there was one. It is visible until it has stopped.

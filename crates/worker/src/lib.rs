@@ -35,6 +35,7 @@ pub mod convert;
 pub mod demo;
 pub mod framework;
 pub mod herder;
+pub mod hidden;
 pub mod kafka;
 pub mod logging;
 pub mod metrics;

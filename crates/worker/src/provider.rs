@@ -2,7 +2,7 @@
 //!
 //! Only the providers that the worker names in `config.providers` exist, under the names that it gives them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -11,6 +11,7 @@ use tracing::warn;
 
 use crate::properties::{self, MAX_FILE_BYTES};
 use crate::topic_creation::full_match;
+use connect_websocket_engine::config::{PROVIDED, Provided, Secret};
 use connect_websocket_engine::config_def::ConfigError;
 use connect_websocket_engine::file;
 
@@ -28,18 +29,18 @@ enum Provider {
 }
 
 /// A configuration with its references replaced.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Resolved {
     /// Every option with its final value.
     pub values: IndexMap<String, String>,
-    /// The options of which a part came from a provider: secrets, never to be shown.
-    pub substituted: BTreeSet<String>,
+    /// What came from a provider, and where it stands: secrets, never to be shown.
+    pub provided: Provided,
 }
 
 impl fmt::Debug for Resolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options: Vec<_> = self.values.keys().collect();
-        f.debug_struct("Resolved").field("options", &options).field("substituted", &self.substituted).finish()
+        f.debug_struct("Resolved").field("options", &options).field("provided", &self.provided).finish()
     }
 }
 
@@ -76,13 +77,16 @@ impl Providers {
     ///
     /// Reads files. Fails when one cannot be read; the error names the option and the path, never a value.
     pub fn resolve(&self, values: &IndexMap<String, String>) -> Result<Resolved, ConfigError> {
-        let mut resolved = Resolved { values: IndexMap::with_capacity(values.len()), substituted: BTreeSet::new() };
+        let mut resolved = Resolved { values: IndexMap::with_capacity(values.len()), provided: Provided::default() };
         let mut files = HashMap::new();
         for (option, value) in values {
             let mut out = String::with_capacity(value.len());
+            let mut redacted = String::new();
+            let mut replaced = false;
             let mut rest = value.as_str();
             while let Some((before, reference, after)) = next_reference(rest) {
                 out.push_str(before);
+                redacted.push_str(before);
                 let found = match self.by_name.get(reference.provider) {
                     Some(provider) => provider
                         .look_up(&reference, &mut files)
@@ -92,13 +96,22 @@ impl Providers {
                 match found {
                     Some(replacement) => {
                         out.push_str(&replacement);
-                        resolved.substituted.insert(option.clone());
+                        redacted.push_str(PROVIDED);
+                        resolved.provided.secrets.push(Secret::new(replacement));
+                        replaced = true;
                     }
-                    None => out.push_str(reference.text),
+                    None => {
+                        out.push_str(reference.text);
+                        redacted.push_str(reference.text);
+                    }
                 }
                 rest = after;
             }
             out.push_str(rest);
+            if replaced {
+                redacted.push_str(rest);
+                resolved.provided.redacted.insert(option.clone(), redacted);
+            }
             resolved.values.insert(option.clone(), out);
         }
         Ok(resolved)
@@ -360,9 +373,10 @@ mod tests {
     }
 
     #[test]
-    fn names_the_substituted_options_and_hides_values() {
+    fn says_which_values_stand_where_and_hides_them() {
         let resolved = providers(&[]).resolve(&map(&[("a", "xyz${env:FEED_TOKEN}"), ("b", "${env:NONE}")])).unwrap();
-        assert_eq!(resolved.substituted, BTreeSet::from(["a".to_owned()]));
+        assert_eq!(resolved.provided.redacted, map(&[("a", "xyz***")]));
+        assert_eq!(resolved.provided.secrets, [Secret::new("e")]);
         assert!(!format!("{resolved:?}").contains("xyz"));
     }
 

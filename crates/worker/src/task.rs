@@ -37,6 +37,7 @@ use crate::client_properties;
 use crate::config::WorkerConfig;
 use crate::convert::{self, Converter};
 use crate::producer::{Producer, Refused, SendError};
+use crate::provider::Resolved;
 use crate::store::OffsetStore;
 use crate::submitted::Submitted;
 use crate::topic_creation::TopicCreation;
@@ -68,7 +69,7 @@ const CLOCK_LOG_INTERVAL: Duration = Duration::from_secs(30);
 pub struct TaskSpec {
     pub connector: String,
     /// The connector's configuration with provider references resolved: may hold secrets, is never shown.
-    pub config: Properties,
+    pub config: Resolved,
     pub worker: Arc<WorkerConfig>,
     pub offsets: Arc<OffsetStore>,
     pub paused: bool,
@@ -298,8 +299,8 @@ impl ErrorPolicy {
 
 impl Line {
     async fn open(spec: TaskSpec, shared: Arc<Shared>) -> Result<Line, String> {
-        let TaskSpec { connector, config, worker, offsets, .. } = spec;
-        let source_config = Config::parse(&config).map_err(sentences)?;
+        let TaskSpec { connector, config: Resolved { values: config, provided }, worker, offsets, .. } = spec;
+        let source_config = Config::parse_provided(&config, &provided).map_err(sentences)?;
         let converter =
             Converter::select(convert::Kind::Value, &config, &worker.properties).map_err(|error| error.to_string())?;
         let (properties, policy) = (&worker.properties, &worker.override_policy);

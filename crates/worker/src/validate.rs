@@ -3,18 +3,18 @@
 //! Nothing here shows a secret. For an option whose value came from a config provider, only the reference is shown and
 //! only that it failed is told, as Kafka Connect does since 4.3.2.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use connect_websocket_engine::config::{self, Config, FRAME_BINARY, OPTIONS};
-use connect_websocket_engine::config_def::{
-    ConfigError, ConfigKey, HIDDEN, Kind, Properties, parse_boolean, parse_list,
-};
+use connect_websocket_engine::config::{self, Config, FRAME_BINARY, OPTIONS, Provided};
+use connect_websocket_engine::config_def::{ConfigError, ConfigKey, Kind, parse_boolean, parse_list};
+use connect_websocket_engine::redact::Redactor;
 use indexmap::IndexMap;
 
 use crate::client_properties;
-use crate::config::{WorkerConfig, shown_client_property};
+use crate::config::WorkerConfig;
 use crate::convert::{self, Converter};
 use crate::framework::{self, OrderedKey};
+use crate::hidden::{Kept, check_marks, shown};
 use crate::rest::entities::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo};
 use crate::topic_creation::TopicCreation;
 
@@ -30,8 +30,6 @@ pub struct Validation {
     pub infos: ConfigInfos,
     /// What works, but not as its author will have meant it; for the log.
     pub warnings: Vec<String>,
-    /// The configuration with provider references resolved: may hold secrets.
-    pub resolved: Properties,
 }
 
 impl Validation {
@@ -60,21 +58,20 @@ impl Validation {
     }
 }
 
-/// Validates a connector's configuration for this worker. Reads the files that provider references name.
+/// Validates a connector's configuration for this worker, in which the `kept` options have their stored values again. Reads
+/// the files that provider references name.
 ///
 /// # Errors
 /// A sentence where there is nothing to validate against: no class, an unknown class, a reference that cannot be read.
-pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, String> {
+pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result<Validation, String> {
     let class = check_class(sent)?;
     let given: IndexMap<String, String> =
         sent.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
     let resolved = worker.providers.resolve(&given).map_err(|error| error.message)?;
-    let properties: Properties = resolved.values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-
-    let mut errors = Errors { by_option: BTreeMap::new(), substituted: &resolved.substituted };
-    errors.add(framework::check(&properties));
-    errors.add(Config::parse(&properties).err().unwrap_or_default());
-    errors.add(check_hidden_marks(&given));
+    let mut errors = Errors::hiding(&given, &resolved.provided, kept);
+    errors.add(framework::check(&resolved.values));
+    errors.add(Config::parse_provided(&resolved.values, &resolved.provided).err().unwrap_or_default());
+    errors.add(check_marks(&given, kept));
     errors.add(check_converters(worker, &resolved.values));
     if worker.topic_creation {
         errors.add(TopicCreation::from_config(&resolved.values).err().unwrap_or_default());
@@ -86,8 +83,8 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, 
             .insert(name.clone(), vec!["Null value can not be supplied as the configuration value.".to_owned()]);
     }
 
-    let mut answer =
-        Answer { given: &given, resolved: &resolved.values, errors, infos: Vec::new(), groups: Vec::new() };
+    let warnings = warnings(worker, &resolved.values).iter().map(|warning| errors.redactor.hide(warning)).collect();
+    let mut answer = Answer { resolved: &resolved.values, errors, infos: Vec::new(), groups: Vec::new() };
     let worker_converters = |key: &ConfigKey| match convert_kind(key.name) {
         Some(kind) => {
             convert::selected(kind, &IndexMap::new(), &worker.properties).ok().map(|(class, _)| class.to_owned())
@@ -130,7 +127,7 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig) -> Result<Validation, 
         groups: answer.groups,
         configs: answer.infos,
     };
-    Ok(Validation { infos, warnings: warnings(worker, &resolved.values), resolved: properties })
+    Ok(Validation { infos, warnings })
 }
 
 /// The definitions of a plugin's options for `GET /connector-plugins/{p}/config`; `None` if it is not known.
@@ -146,32 +143,6 @@ pub fn plugin_config(plugin: &str) -> Option<Vec<ConfigKeyInfo>> {
     }
     let keys = framework::converter_keys(framework::converter_class(plugin)?);
     Some(keys.iter().map(|ordered| definition("", ordered, ordered.key.default_text().map(str::to_owned))).collect())
-}
-
-/// The value of an option as an answer may show it when secrets are to be hidden.
-pub fn shown(name: &str, value: &str) -> String {
-    if is_reference(value) {
-        return value.to_owned();
-    }
-    match config::option(name) {
-        Some(key) => key.shown(value),
-        None => shown_client_property(name, value),
-    }
-}
-
-/// Puts stored values in the place of the hidden marks that a client sent back.
-pub fn restore_hidden(sent: &mut SentConfig, stored: &IndexMap<String, String>) {
-    for (name, value) in sent {
-        if let (Some(text), Some(known)) = (&value, stored.get(name))
-            && *text == shown(name, known)
-        {
-            *value = Some(known.clone());
-        }
-    }
-}
-
-fn is_reference(value: &str) -> bool {
-    value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| !inner.contains(['{', '}']))
 }
 
 fn check_class(sent: &SentConfig) -> Result<String, String> {
@@ -201,18 +172,6 @@ fn convert_kind(option: &str) -> Option<convert::Kind> {
 }
 
 // --- rules that are not in a table -------------------------------------------------------------------------------------
-
-/// The mark of a hidden value is never a value: it was copied from an answer.
-fn check_hidden_marks(given: &IndexMap<String, String>) -> Vec<ConfigError> {
-    let secret = |name: &str| config::option(name).is_some_and(|key| key.kind == Kind::Password || key.mask.is_some());
-    let marked = given.iter().filter(|(name, value)| value.trim() == HIDDEN && secret(name));
-    marked
-        .map(|(name, _)| {
-            let why = "it is the mark of a hidden value and no value is stored for it; send the value itself";
-            ConfigError::new(name, format!("Invalid value {HIDDEN} for configuration {name}: {why}"))
-        })
-        .collect()
-}
 
 fn check_converters(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<ConfigError> {
     let kinds = [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header];
@@ -276,19 +235,39 @@ fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<Str
 
 // --- the answer --------------------------------------------------------------------------------------------------------
 
-struct Errors<'a> {
+struct Errors {
     by_option: BTreeMap<String, Vec<String>>,
-    substituted: &'a BTreeSet<String>,
+    /// The options whose value the client did not send: what is shown of it, and in which words it is refused.
+    hidden: BTreeMap<String, (String, &'static str)>,
+    /// Knows these values: an error about another option may hold them.
+    redactor: Redactor,
 }
 
-impl Errors<'_> {
+impl Errors {
+    fn hiding(given: &IndexMap<String, String>, provided: &Provided, kept: &Kept) -> Errors {
+        let (mut hidden, redactor) = (BTreeMap::new(), Redactor::default());
+        provided.secrets.iter().for_each(|secret| redactor.add(secret.reveal()));
+        for option in provided.redacted.keys() {
+            let reference = given.get(option).cloned().unwrap_or_default();
+            let why = "the value resolved from the config provider reference failed validation";
+            hidden.insert(option.clone(), (reference, why));
+        }
+        for option in &kept.options {
+            let value = given.get(option).map_or("", String::as_str);
+            redactor.add_header(option, value);
+            hidden.insert(option.clone(), (shown(option, value), "the stored value failed validation"));
+        }
+        Errors { by_option: BTreeMap::new(), hidden, redactor }
+    }
+
     fn add(&mut self, errors: impl IntoIterator<Item = ConfigError>) {
         for ConfigError { option, message } in errors {
-            let (message, known) = if self.substituted.contains(&option) {
-                let why = "the value resolved from the config provider reference failed validation";
-                (format!("Invalid value for configuration '{option}': {why}"), self.by_option.contains_key(&option))
-            } else {
-                (message, false)
+            let (message, known) = match self.hidden.get(&option) {
+                Some((_, why)) => {
+                    let message = format!("Invalid value for configuration '{option}': {why}");
+                    (message, self.by_option.contains_key(&option))
+                }
+                None => (self.redactor.hide(&message), false),
             };
             if !known {
                 self.by_option.entry(option).or_default().push(message);
@@ -298,9 +277,8 @@ impl Errors<'_> {
 }
 
 struct Answer<'a> {
-    given: &'a IndexMap<String, String>,
     resolved: &'a IndexMap<String, String>,
-    errors: Errors<'a>,
+    errors: Errors,
     infos: Vec<ConfigInfo>,
     groups: Vec<&'static str>,
 }
@@ -313,17 +291,13 @@ impl Answer<'_> {
             self.groups.push(key.group);
         }
         let errors = self.errors.by_option.remove(&name).unwrap_or_default();
-        let substituted = self.errors.substituted.contains(&name);
-        let value = if substituted {
-            self.given.get(&name).cloned()
-        } else {
-            match self.resolved.get(&name) {
-                Some(text) => as_parsed(key, text.trim()).map(|text| key.shown(&text)),
-                None if key.name == "converter.type" => prefix.split('.').next().map(str::to_owned),
-                None => default.clone(),
-            }
-        };
-        let recommended_values = if substituted { Vec::new() } else { key.offered().collect() };
+        let hidden = self.errors.hidden.get(&name).map(|(shown, _)| shown.clone());
+        let recommended_values = if hidden.is_some() { Vec::new() } else { key.offered().collect() };
+        let value = hidden.or_else(|| match self.resolved.get(&name) {
+            Some(text) => as_parsed(key, text.trim()).map(|text| key.shown(&text)),
+            None if key.name == "converter.type" => prefix.split('.').next().map(str::to_owned),
+            None => default.clone(),
+        });
         self.infos.push(ConfigInfo {
             definition: Some(definition(prefix, ordered, default)),
             value: ConfigValueInfo { name, value, recommended_values, errors, visible: true },
@@ -332,11 +306,8 @@ impl Answer<'_> {
 
     fn free_key(&mut self, name: &str, value: Option<&String>) {
         let errors = self.errors.by_option.remove(name).unwrap_or_default();
-        let value = if self.errors.substituted.contains(name) {
-            self.given.get(name).cloned()
-        } else {
-            value.map(|value| shown(name, value))
-        };
+        let hidden = self.errors.hidden.get(name).map(|(shown, _)| shown.clone());
+        let value = hidden.or_else(|| value.map(|value| shown(name, value)));
         let value =
             ConfigValueInfo { name: name.to_owned(), value, recommended_values: Vec::new(), errors, visible: true };
         self.infos.push(ConfigInfo { definition: None, value });

@@ -336,6 +336,40 @@ async fn hidden_passwords_can_be_sent_back() {
 }
 
 #[tokio::test]
+async fn hidden_passwords_go_to_no_new_place_and_come_back_in_no_answer() {
+    let worker = Worker::new(&[("rest.config.passwords.hidden", "true")]);
+    let jaas = "module required password=\"hunter2\";";
+    let secrets = [("websocket.auth.token", "hunter2"), ("producer.override.sasl.jaas.config", jaas)];
+    assert_eq!(worker.create("a", &secrets, "STOPPED").await.status, 201);
+    let shown = worker.get("/connectors/a/config").await.json;
+    for (option, value) in [("websocket.url", "ws://127.0.0.1:2/"), ("websocket.proxy.url", "http://127.0.0.1:3")] {
+        let mut moved = shown.clone();
+        moved[option] = json!(value);
+        let put = worker.call("PUT", "/connectors/a/config", moved.clone()).await;
+        assert!(put.status == 400 && put.text.contains(&format!("{option} changes")), "{}", put.text);
+        let patched = worker.call("PATCH", "/connectors/a/config", json!({ option: value })).await;
+        assert!(patched.status == 400 && patched.text.contains(&format!("{option} changes")), "{}", patched.text);
+    }
+    assert_eq!(worker.call("PATCH", "/connectors/a/config", json!({"kafka.topic": "u"})).await.status, 200);
+
+    let mut wrong = shown.clone();
+    wrong["producer.override.sasl.mechanism"] = json!("SCRAM-SHA-256");
+    wrong["producer.override.security.protocol"] = json!("SASL_PLAINTEXT");
+    wrong["websocket.proxy.username"] = json!("x");
+    let validated = worker.call("PUT", "/connector-plugins/WebSocketSource/config/validate", wrong).await;
+    assert_eq!(validated.status, 200, "{}", validated.text);
+    assert!(!validated.text.contains("hunter2") && !validated.text.contains("module"), "{}", validated.text);
+    assert_eq!(value_of(&validated.json, "websocket.auth.token")["value"]["value"], "[hidden]");
+
+    let mut anew = shown;
+    anew["websocket.url"] = json!("ws://127.0.0.1:2/");
+    anew["websocket.auth.token"] = json!("another");
+    anew["producer.override.sasl.jaas.config"] = json!(jaas);
+    let moved = worker.call("PUT", "/connectors/a/config", anew).await;
+    assert_eq!(moved.status, 200, "{}", moved.text);
+}
+
+#[tokio::test]
 async fn offsets_are_altered_and_reset_while_stopped() {
     let worker = Worker::new(&[]);
     worker.create("a", &[], "RUNNING").await;

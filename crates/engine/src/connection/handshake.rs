@@ -71,7 +71,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// What an answer can be, beside an agreement.
+/// What an answer can be, beside an agreement. The texts are the server's, as they came, or hold some of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// A status other than 101.
@@ -132,10 +132,7 @@ impl Offer<'_> {
         };
         if answer.status != 101 {
             let reason = response.reason.unwrap_or_default();
-            return Err(Refusal::Status {
-                answer,
-                reason: reason.chars().filter(|c| !c.is_control()).take(80).collect(),
-            });
+            return Err(Refusal::Status { answer, reason: reason.to_owned() });
         }
         let header = |name: &str| answer.header(name);
         let invalid = |what: &str| Refusal::Invalid(format!("the answer {what}"));
@@ -167,7 +164,7 @@ impl Offer<'_> {
             let mut parts = extension.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
             if !self.compression || !name.eq_ignore_ascii_case("permessage-deflate") || agreed.is_some() {
-                return Err(invalid(format!("uses an extension that was not offered: {}", shown(name))));
+                return Err(invalid(format!("uses an extension that was not offered: {name}")));
             }
             let mut seen = Vec::new();
             for parameter in parts {
@@ -182,10 +179,7 @@ impl Offer<'_> {
                     _ => false,
                 };
                 if !legal || seen.contains(&name) {
-                    return Err(invalid(format!(
-                        "has a permessage-deflate parameter that is not valid: {}",
-                        shown(parameter)
-                    )));
+                    return Err(invalid(format!("has a permessage-deflate parameter that is not valid: {parameter}")));
                 }
                 seen.push(name);
             }
@@ -194,11 +188,6 @@ impl Offer<'_> {
         }
         Ok(agreed)
     }
-}
-
-/// Foreign text in an error: short, printable.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(60).collect()
 }
 
 /// `Sec-WebSocket-Accept` for a key (RFC 6455 §4.2.2).

@@ -17,6 +17,8 @@ use super::transport::{self, Transport};
 use super::{Connection, ControlFrames, INPUT_BYTES, Outgoing};
 use crate::endpoint::Endpoint;
 
+/// So much is shown of a text that a server wrote.
+const MAX_FOREIGN_CHARS: usize = 200;
 /// Redirects that are followed in a row.
 const MAX_REDIRECTS: usize = 5;
 
@@ -55,7 +57,11 @@ async fn follow(
         match shake_hands(request, &endpoint, tls, addresses).await? {
             Handshake::Open(connection) => return Ok(*connection),
             Handshake::Redirect(location) => {
-                endpoint = endpoint.redirect(&location).map_err(|why| OpenError::new(OpenErrorKind::Handshake, why))?;
+                let target = endpoint.redirect(&location).map_err(|why| {
+                    let why = request.redactor.foreign(&why, MAX_FOREIGN_CHARS);
+                    OpenError::new(OpenErrorKind::Handshake, why)
+                })?;
+                endpoint = target.as_foreign(&request.redactor);
             }
         }
     }
@@ -69,11 +75,12 @@ async fn shake_hands(
     addresses: &mut Addresses,
 ) -> Result<Handshake, OpenError> {
     let mut transport = Transport::open(endpoint, request.proxy.as_ref(), tls, addresses).await?;
+    let at_configured_origin = endpoint.same_origin(&request.endpoint);
     let offer = Offer {
         endpoint,
         subprotocols: &request.subprotocols,
         compression: request.compression,
-        headers: if endpoint.same_origin(&request.endpoint) { &request.headers } else { &[] },
+        headers: if at_configured_origin { &request.headers } else { &[] },
         key: handshake::random_key(),
     };
     let broken = |error: io::Error| {
@@ -106,6 +113,7 @@ async fn shake_hands(
                     control_frames: ControlFrames::default(),
                     answer,
                     agreement,
+                    at_configured_origin,
                 })));
             }
             Err(Refusal::Status { answer, .. }) if answer.redirects() => {
@@ -115,7 +123,10 @@ async fn shake_hands(
             Err(Refusal::Invalid(why)) => {
                 return Err(OpenError::new(
                     OpenErrorKind::Handshake,
-                    format!("the handshake with {endpoint} failed: {}", (request.redact)(&why)),
+                    format!(
+                        "the handshake with {endpoint} failed: {}",
+                        request.redactor.foreign(&why, MAX_FOREIGN_CHARS)
+                    ),
                 ));
             }
         }
@@ -125,7 +136,8 @@ async fn shake_hands(
 /// The server answered with a status of its own.
 fn refused(request: &Request, endpoint: &Endpoint, answer: Answer, reason: &str) -> OpenError {
     let status = answer.status;
-    let message = format!("{endpoint} answered the handshake with status {status} {}", (request.redact)(reason));
+    let reason = request.redactor.foreign(reason, MAX_FOREIGN_CHARS);
+    let message = format!("{endpoint} answered the handshake with status {status} {reason}");
     OpenError {
         kind: OpenErrorKind::Status(status),
         message: message.trim_end().to_owned(),

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Proxy, Secret};
 use crate::endpoint::Endpoint;
-
-/// Hides our secrets in foreign text: a server may repeat what we sent.
-pub type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
+use crate::redact::Redactor;
 
 /// All that opening one connection needs to know, beside TLS.
 #[derive(Clone)]
@@ -24,12 +22,12 @@ pub struct Request {
     /// For all of it: proxy, TCP, TLS, handshake, redirects.
     pub timeout: Duration,
     pub proxy: Option<Proxy>,
-    pub redact: Redact,
+    /// All foreign text passes it: a server may repeat what we sent.
+    pub redactor: Arc<Redactor>,
 }
 
 impl Request {
-    pub fn new(config: &Arc<Config>) -> Request {
-        let redacting = config.clone();
+    pub fn new(config: &Config) -> Request {
         Request {
             endpoint: config.endpoint.clone(),
             headers: headers(config),
@@ -38,7 +36,7 @@ impl Request {
             message_max_bytes: config.message_max_bytes,
             timeout: config.connection_timeout,
             proxy: config.proxy.clone(),
-            redact: Arc::new(move |text| redacting.without_secrets(text)),
+            redactor: config.redactor.clone(),
         }
     }
 }

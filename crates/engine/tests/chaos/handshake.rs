@@ -5,6 +5,7 @@ use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Accept, Deflate, Handshake, Messages, Play, Script, Server};
 
 use crate::harness::Feed;
+use crate::log_lines::LogLines;
 
 const SECRETS: [(&str, &str); 3] = [
     ("websocket.headers", "X-Api-Key:key-1,X-Other:2"),
@@ -208,6 +209,21 @@ async fn another_origin_gets_neither_credentials_nor_configured_headers() {
             assert_eq!(second.header(name), None);
         }
     }
+}
+
+#[tokio::test]
+async fn another_origin_gets_no_subscription_message() {
+    let log = LogLines::collect();
+    let other = Server::start(Script::every(one())).unwrap();
+    let moved = redirect(302, other.url());
+    let home = Play::accept().expect_text("hello").send(Messages::count(1));
+    let server = Server::start(Script::plays([moved, redirect(302, "/moved"), home])).unwrap();
+    let options = [SECRETS[2], ("websocket.idle.timeout.ms", "200")];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_records(2).await;
+    let connections = other.stats().connections;
+    assert!(!connections.is_empty() && connections.iter().all(|seen| seen.texts_received == 0), "{connections:?}");
+    assert!(log.all().iter().any(|line| line.contains("subscription_withheld")));
 }
 
 #[tokio::test]

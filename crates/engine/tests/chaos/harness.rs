@@ -40,6 +40,10 @@ pub(crate) struct Feed {
 
 /// Options with short times, a name of its own and no hand-over; `more` adds to them or replaces them.
 pub(crate) fn config(url: &str, more: &[(&str, &str)]) -> Config {
+    Config::parse(&properties(url, more)).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+pub(crate) fn properties(url: &str, more: &[(&str, &str)]) -> Properties {
     static CONNECTORS: AtomicU64 = AtomicU64::new(0);
     let name = format!("test-{}", CONNECTORS.fetch_add(1, Relaxed));
     let base = [
@@ -51,9 +55,7 @@ pub(crate) fn config(url: &str, more: &[(&str, &str)]) -> Config {
         ("websocket.reconnect.backoff.max.ms", "10"),
         ("websocket.receive.linger.ms", "0"),
     ];
-    let properties: Properties =
-        base.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Config::parse(&properties).unwrap_or_else(|errors| panic!("{errors:?}"))
+    base.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 impl Feed {
@@ -62,8 +64,12 @@ impl Feed {
     }
 
     pub(crate) fn resume(url: &str, more: &[(&str, &str)], stored: Option<StoredOffset>) -> Feed {
+        Feed::with(config(url, more), stored)
+    }
+
+    pub(crate) fn with(config: Config, stored: Option<StoredOffset>) -> Feed {
         log_lines::install();
-        let task = SourceTask::start(config(url, more), stored, &Handle::current()).unwrap();
+        let task = SourceTask::start(config, stored, &Handle::current()).unwrap();
         Feed { task, records: Vec::new(), error: None, stopping: false }
     }
 

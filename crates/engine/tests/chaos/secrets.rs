@@ -1,8 +1,13 @@
 //! What is secret shows in no log line, no error and no metric, whatever happens to the connection.
 
-use connect_websocket_testkit::{Close, Handshake, Messages, Play, Proxy, Reject, Script, Server, Step, Violation};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use connect_websocket_engine::config::{Config, Provided, Secret};
+use connect_websocket_testkit::{
+    Accept, Close, Handshake, Messages, Play, Proxy, Reject, Script, Server, Step, Violation,
+};
 
-use crate::harness::Feed;
+use crate::harness::{Feed, properties};
 use crate::log_lines::LogLines;
 
 /// In every option that may hold a secret.
@@ -89,6 +94,131 @@ async fn a_server_that_repeats_our_secrets_does_not_bring_them_into_the_log() {
     let server = Server::start(Script::plays(plays)).unwrap();
     let options = [OPTIONS[0], OPTIONS[1], OPTIONS[2], ("websocket.subprotocols", "v1")];
     watch(Feed::start(&url(&server), &options), &log).await;
+}
+
+/// A token as feeds have them, longer than what is shown of a foreign text.
+const JWT: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5\
+                   MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c~/+==";
+
+/// The token in the forms in which a server may repeat it.
+fn forms(token: &str) -> Vec<String> {
+    let percent: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let json: String = token.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+    vec![
+        token.to_owned(),
+        format!("\"{token}"),
+        token[..100].to_owned(),
+        token[20..].to_owned(),
+        percent,
+        json,
+        token.replace('/', "\\/"),
+        STANDARD.encode(token),
+        URL_SAFE.encode(format!("u:{token}")),
+        token.bytes().map(|byte| format!("{byte:02x}")).collect(),
+    ]
+}
+
+/// No eight characters of the token in a row, as they are or encoded.
+fn assert_no_part(what: &str, text: &str, token: &str) {
+    for form in forms(token) {
+        let part = form.as_bytes().windows(24).find(|part| text.as_bytes().windows(24).any(|window| window == *part));
+        assert!(part.is_none(), "{what} shows a part of {form}: {text}");
+    }
+    let part = token.as_bytes().windows(8).find(|part| text.as_bytes().windows(8).any(|window| window == *part));
+    assert!(part.is_none(), "{what} shows a part of the token: {text}");
+}
+
+#[tokio::test]
+async fn a_token_is_hidden_in_every_form_wherever_a_server_puts_it_cut_or_not() {
+    for form in forms(JWT) {
+        let log = LogLines::collect();
+        let cut: String = form.chars().take(110).collect();
+        let close = Close { code: Some(1008), reason: format!("bad {cut}"), ..Close::default() };
+        let accept = |accept: Accept| Play::accept_with(accept);
+        let text = format!("HTTP/1.1 401 No access with {form}\r\n\r\n");
+        let location = |prefix: &str| Handshake::Redirect { status: 302, location: format!("{prefix}{form}") };
+        let plays = [
+            Play::accept().send(Messages::count(1)).step(Step::Close(close)),
+            accept(Accept { subprotocol: Some(form.clone()), ..Accept::default() }),
+            accept(Accept { extensions: Some(form.clone()), ..Accept::default() }),
+            accept(Accept { extensions: Some(format!("permessage-deflate; {form}")), ..Accept::default() }),
+            Play::accept().send(Messages::count(1)).close(1001),
+            Play::handshake(Handshake::Garbage { hex: String::new(), text: text.clone() }),
+            Play::handshake(location("/login/")),
+            Play::handshake(Handshake::Garbage { hex: String::new(), text }),
+            Play::handshake(location("ftp://127.0.0.1/")),
+            Play::accept().send(Messages::count(1)).close(1001),
+            Play::handshake(location("")),
+            Play::reject(401),
+        ];
+        let server = Server::start(Script::plays(plays)).unwrap();
+        let options = [("websocket.auth.token", JWT), ("websocket.reconnect.max.attempts", "20")];
+        let mut feed = Feed::start(server.url(), &options);
+        let error = feed.until_failed().await;
+        assert_no_part("the error", &error, JWT);
+        log.all().iter().for_each(|line| assert_no_part("the log", line, JWT));
+    }
+}
+
+#[tokio::test]
+async fn what_a_provider_put_into_path_and_subprotocol_is_shown_nowhere() {
+    let log = LogLines::collect();
+    let chosen = Play::accept_with(Accept { subprotocol: Some("*".into()), ..Accept::default() });
+    let plays = [chosen.send(Messages::count(1)).close(1001), Play::reject(403)];
+    let server = Server::start(Script::plays(plays)).unwrap();
+    let url = format!("{}{SECRET}/feed", server.url());
+    let properties = properties(&url, &[("websocket.subprotocols", SECRET)]);
+    let redacted = [("websocket.url", url.replace(SECRET, "***")), ("websocket.subprotocols", "***".to_owned())];
+    let provided = Provided {
+        secrets: vec![Secret::new(SECRET)],
+        redacted: redacted.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    };
+    let config = Config::parse_provided(&properties, &provided).unwrap();
+    watch(Feed::with(config, None), &log).await;
+    let stats = server.stats();
+    let request = stats.requests().next().unwrap();
+    assert_eq!(request.line, format!("GET /{SECRET}/feed HTTP/1.1"));
+    assert_eq!(request.header("Sec-WebSocket-Protocol"), Some(SECRET));
+}
+
+#[tokio::test]
+async fn foreign_text_forges_no_field_and_turns_no_line_around() {
+    let log = LogLines::collect();
+    let reason = "no\" event=forged_one\u{202e}\u{2028}\nevent=forged_two";
+    let close = Close { code: Some(1008), reason: reason.into(), ..Close::default() };
+    let server = Server::start(Script::plays([
+        Play::accept().send(Messages::count(1)).step(Step::Close(close)),
+        Play::reject(403),
+    ]))
+    .unwrap();
+    let mut feed = Feed::start(server.url(), &[]);
+    feed.until_failed().await;
+    let lines = log.all();
+    assert!(lines.iter().any(|line| line.contains("forged_two")), "the reason was not shown");
+    for line in lines {
+        assert!(!line.contains("event=forged") && !line.contains(['\u{202e}', '\u{2028}', '\n']), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn letters_alone_and_basic_credentials_are_secrets_too() {
+    let log = LogLines::collect();
+    let repeated = "no bob, swordfish, Ym9iOnN3b3JkZmlzaA==, bob:swordfish, correcthorse";
+    let text = format!("HTTP/1.1 401 {repeated}\r\n\r\n");
+    let server =
+        Server::start(Script::every(Play::handshake(Handshake::Garbage { hex: String::new(), text }))).unwrap();
+    let options = [
+        ("websocket.headers", "Authorization:Basic Ym9iOnN3b3JkZmlzaA=="),
+        ("websocket.subscription.message", r#"{"op":"login","args":["alice","correcthorse"]}"#),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    let error = feed.until_failed().await;
+    assert!(error.contains("401"), "{error}");
+    for line in log.all().into_iter().chain([error]) {
+        for secret in ["swordfish", "Ym9i", "correcthorse"] {
+            assert!(!line.contains(secret), "{secret}: {line}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -27,26 +27,25 @@ pub(super) struct TaskOffsets {
     counters: Arc<Counters>,
 }
 
-/// The stored offset to continue from. An offset that the existing connector stored under a URL with secrets is moved to
-/// the partition without them.
+/// The stored offset to continue from. One that was stored under a URL with secrets is moved to the partition without them.
 pub(super) fn stored(store: &OffsetStore, connector: &str, config: &Config) -> Option<StoredOffset> {
     let ours = partition(config.endpoint.redacted());
-    let theirs = partition(config.configured_url.reveal());
     let read = |partition: &JsonObject| {
         let offset = store.get(connector, partition)?;
         let session_id = offset.get(SESSION_ID).and_then(|id| id.as_str()).map(Arc::from);
         Some(StoredOffset { sequence: offset.get(SEQUENCE)?.as_i64()?, session_id, written_at: store.written_at() })
     };
     let mut found = read(&ours);
-    if theirs != ours
-        && let Some(offset) = store.get(connector, &theirs)
-    {
-        let moved = read(&theirs);
+    for former in config.former_partitions.iter().map(|url| partition(url.reveal())) {
+        let Some(offset) = store.get(connector, &former) else {
+            continue;
+        };
+        let moved = read(&former);
         if moved.as_ref().map(|moved| moved.sequence) > found.as_ref().map(|found| found.sequence) {
             found = moved;
             store.set(connector, &ours, Some(&offset));
         }
-        store.remove(connector, &theirs);
+        store.remove(connector, &former);
         info!("event=offset_moved reason=\"its source partition held a secret\"");
     }
     found
