@@ -10,6 +10,8 @@ use std::time::SystemTime;
 pub const PARTITION_KEY: &str = "websocket_url";
 pub const SESSION_ID: &str = "session_id";
 pub const SEQUENCE: &str = "sequence";
+/// The largest sequence that can be continued: half of what the number holds is left for the records to come.
+pub const MAX_SEQUENCE: i64 = i64::MAX / 2;
 
 /// How far a task has come: every record up to and including `sequence`.
 #[derive(Debug, Clone, PartialEq, Eq)]

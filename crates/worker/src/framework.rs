@@ -17,6 +17,9 @@ pub const TRANSFORMS: &str = "transforms";
 pub const PREDICATES: &str = "predicates";
 pub const EXACTLY_ONCE_SUPPORT: &str = "exactly.once.support";
 
+/// The longest name of a connector, in bytes. It stands in thread names, client ids, paths and log lines.
+const MAX_NAME_BYTES: usize = 1024;
+
 const COMMON: &str = "Common";
 const ERRORS: &str = "Error Handling";
 const TOPICS: &str = "Topic Creation";
@@ -493,6 +496,9 @@ pub fn check(config: &Properties) -> Vec<ConfigError> {
 fn check_name(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("String may not be empty".into());
+    }
+    if text.len() > MAX_NAME_BYTES {
+        return Err(format!("the name has more than the limit of {MAX_NAME_BYTES} bytes; give a shorter one"));
     }
     let controls: Vec<String> = text.chars().filter(|c| c.is_control()).map(|c| u32::from(c).to_string()).collect();
     if controls.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 
+use self::config::Listener;
 use crate::herder::Herder;
 use crate::logging::Levels;
 
@@ -14,6 +15,7 @@ pub mod config;
 mod connectors;
 pub mod entities;
 mod error;
+mod guard;
 mod loggers;
 mod metrics;
 mod offsets;
@@ -30,8 +32,8 @@ mod tls;
 pub struct Api {
     pub herder: Arc<Herder>,
     pub levels: Arc<Levels>,
-    /// Of the listener: `http` or `https`.
-    pub scheme: &'static str,
+    /// Where the API is served.
+    pub listener: Listener,
 }
 
 /// Which resources a listener serves (`admin.listeners`).
@@ -57,7 +59,7 @@ pub fn router(api: Api, served: Resources) -> Router {
     if served != Resources::AdminOnly {
         resources = resources.merge(metrics::routes());
     }
-    let surface = surface::Surface::new(&api.herder.worker().rest);
+    let surface = surface::Surface::new(&api.herder.worker().rest, &api.listener);
     let resources =
         resources.fallback(surface::not_found).method_not_allowed_fallback(surface::method_not_allowed).with_state(api);
     // The surface is outside of the routes, so that it can change a path before it is looked up.

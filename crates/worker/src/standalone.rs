@@ -137,7 +137,7 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
     let config = &herder.worker().rest;
     let open = async |listener: &Listener, tls: &Option<_>, served| -> Result<Endpoint, String> {
         let bound = Bound::bind(listener).await?;
-        let api = Api { herder: Arc::clone(herder), levels: Arc::clone(&levels), scheme: bound.scheme() };
+        let api = Api { herder: Arc::clone(herder), levels: Arc::clone(&levels), listener: listener.clone() };
         Ok(Endpoint { tls: tls.clone().filter(|_| bound.is_https()), router: rest::router(api, served), bound })
     };
     let (main, admin) = match &config.admin {

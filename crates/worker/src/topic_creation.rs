@@ -4,13 +4,18 @@
 use std::str::FromStr;
 
 use indexmap::IndexMap;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use connect_websocket_engine::config_def::ConfigError;
 
 const PREFIX: &str = "topic.creation.";
 const GROUPS: &str = "topic.creation.groups";
 const DEFAULT: &str = "default";
+
+/// What a request may cost: groups of a connector, patterns of one list, and the memory of one compiled pattern.
+const MAX_GROUPS: usize = 32;
+const MAX_PATTERNS: usize = 32;
+const MAX_PATTERN_BYTES: usize = 256 << 10;
 
 /// A topic to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +63,10 @@ impl TopicCreation {
         let mut errors = Vec::new();
         let default = Rule::read(config, DEFAULT, None, &mut errors);
         let names = list(config, GROUPS);
+        if names.len() > MAX_GROUPS {
+            let why = format!("more than the limit of {MAX_GROUPS} groups");
+            return Err(vec![ConfigError::new(GROUPS, format!("Invalid value for configuration {GROUPS}: {why}"))]);
+        }
         if (1..names.len()).any(|at| names[..at].contains(&names[at])) {
             errors.push(ConfigError::invalid(GROUPS, &java_list(&names), "Duplicate alias provided."));
         }
@@ -156,6 +165,11 @@ fn count<N: FromStr + PartialOrd + From<i8>>(
 
 fn patterns(config: &IndexMap<String, String>, option: &str, errors: &mut Vec<ConfigError>) -> Vec<Regex> {
     let texts = list(config, option);
+    if texts.len() > MAX_PATTERNS {
+        let why = format!("more than the limit of {MAX_PATTERNS} patterns; join them with |");
+        errors.push(ConfigError::new(option, format!("Invalid value for configuration {option}: {why}")));
+        return Vec::new();
+    }
     // Connect joins the list with `|`, so that an empty list is the empty pattern; no topic has an empty name.
     let mut compiled = Vec::new();
     for text in &texts {
@@ -174,7 +188,8 @@ fn patterns(config: &IndexMap<String, String>, option: &str, errors: &mut Vec<Co
 /// quantifiers do not exist here; the error says so.
 pub(crate) fn full_match(pattern: &str) -> Result<Regex, String> {
     // Compiled alone first: `a)(b` would become valid inside the group.
-    let compiled = Regex::new(pattern).and_then(|_| Regex::new(&format!(r"\A(?:{pattern})\z")));
+    let compile = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build();
+    let compiled = compile(pattern).and_then(|_| compile(&format!(r"\A(?:{pattern})\z")));
     compiled.map_err(|error| match error {
         regex::Error::Syntax(_) => format!(
             "{pattern} is not a regular expression that this worker knows (it has Java's syntax without look-around, \

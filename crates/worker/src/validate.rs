@@ -24,6 +24,9 @@ pub type SentConfig = IndexMap<String, Option<String>>;
 const PRODUCER_OVERRIDE: &str = "producer.override.";
 const ADMIN_OVERRIDE: &str = "admin.override.";
 
+/// The most options of a connector; what it can have is about a tenth of that.
+const MAX_OPTIONS: usize = 1000;
+
 /// What is to be said of a configuration.
 #[derive(Debug)]
 pub struct Validation {
@@ -64,6 +67,7 @@ impl Validation {
 /// # Errors
 /// A sentence where there is nothing to validate against: no class, an unknown class, a reference that cannot be read.
 pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result<Validation, String> {
+    check_count(sent)?;
     let class = check_class(sent)?;
     let given: IndexMap<String, String> =
         sent.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
@@ -99,8 +103,9 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result
     }
     let counted_by_message = answer.error_messages();
     let first_of_others = answer.infos.len();
+    let overrides = override_prefixes(worker, &resolved.values);
     for (name, value) in &resolved.values {
-        if is_override(worker, &resolved.values, name) {
+        if overrides.iter().any(|prefix| name.starts_with(prefix)) {
             answer.free_key(name, Some(value));
         }
     }
@@ -143,6 +148,13 @@ pub fn plugin_config(plugin: &str) -> Option<Vec<ConfigKeyInfo>> {
     }
     let keys = framework::converter_keys(framework::converter_class(plugin)?);
     Some(keys.iter().map(|ordered| definition("", ordered, ordered.key.default_text().map(str::to_owned))).collect())
+}
+
+fn check_count(sent: &SentConfig) -> Result<(), String> {
+    if sent.len() <= MAX_OPTIONS {
+        return Ok(());
+    }
+    Err(format!("the configuration has {} options, which is more than the limit of {MAX_OPTIONS}", sent.len()))
 }
 
 fn check_class(sent: &SentConfig) -> Result<String, String> {
@@ -202,9 +214,10 @@ fn value_converter(worker: &WorkerConfig, config: &IndexMap<String, String>) -> 
     class.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-fn is_override(worker: &WorkerConfig, config: &IndexMap<String, String>, name: &str) -> bool {
+/// The prefixes of client properties that have a meaning for this connector: an admin client only creates topics.
+fn override_prefixes(worker: &WorkerConfig, config: &IndexMap<String, String>) -> &'static [&'static str] {
     let creates_topics = worker.topic_creation && config.keys().any(|name| name.starts_with("topic.creation."));
-    name.starts_with(PRODUCER_OVERRIDE) || creates_topics && name.starts_with(ADMIN_OVERRIDE)
+    if creates_topics { &[PRODUCER_OVERRIDE, ADMIN_OVERRIDE] } else { &[PRODUCER_OVERRIDE] }
 }
 
 /// What the policy forbids, and what the Kafka clients would refuse. The worker's own properties were checked at its start.
@@ -213,7 +226,8 @@ fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> 
     let producer = client_properties::producer_settings(properties, config, "", 0, policy).err();
     let admin = client_properties::admin_settings(properties, config, "", 0, policy).err();
     let errors = producer.into_iter().chain(admin).flatten();
-    errors.filter(|error| is_override(worker, config, &error.option)).collect()
+    let overrides = override_prefixes(worker, config);
+    errors.filter(|error| overrides.iter().any(|prefix| error.option.starts_with(prefix))).collect()
 }
 
 fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<String> {

@@ -145,6 +145,17 @@ const REASONS: &[(&str, &[&str], &str)] = &[
         &["no task was made up"],
         "Connect standalone keeps a FAILED task 9 in the status after the request before; here a task that is not there stays so",
     ),
+    ("surface", &["root"], "`worker_version` is this worker's own, `version` that of the API"),
+    (
+        "surface",
+        &["change that a page of another origin asks for"],
+        "no web page may change connectors, unless `access.control.allow.origin` names its origin",
+    ),
+    (
+        "surface",
+        &["another name for a loopback listener"],
+        "ends DNS rebinding: `rest.allowed.hosts`; by default a loopback listener has loopback names only",
+    ),
     ("surface", &["type with a charset"], MALFORMED),
     (
         "unknown_connector",

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request};
+use axum::http::{HeaderMap, HeaderValue, Request};
 use connect_websocket::config::WorkerConfig;
 use connect_websocket::herder::Herder;
 use connect_websocket::logging::Levels;
+use connect_websocket::rest::config::Listener;
 use connect_websocket::rest::{self, Api, Resources};
 use connect_websocket::store::OffsetStore;
 use indexmap::IndexMap;
@@ -33,11 +34,11 @@ struct Answer {
 
 impl Worker {
     fn new(more: &[(&str, &str)]) -> Worker {
-        Worker::behind("http", more)
+        Worker::behind("http", "", more)
     }
 
-    /// Served by a listener of this scheme.
-    fn behind(scheme: &'static str, more: &[(&str, &str)]) -> Worker {
+    /// Served by a listener of this scheme and host.
+    fn behind(scheme: &str, host: &str, more: &[(&str, &str)]) -> Worker {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("connect-websocket-rest-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -57,11 +58,14 @@ impl Worker {
         let herder = Herder::new(config, offsets, "cluster".to_owned());
         herder.set_worker_id("127.0.0.1:8083".to_owned());
         herder.set_ready();
-        let api = Api { herder, levels: Arc::new(Levels::default()), scheme };
+        let listener = Listener { https: scheme == "https", host: host.to_owned(), port: 8083 };
+        let api = Api { herder, levels: Arc::new(Levels::default()), listener };
         Worker { router: rest::router(api, Resources::All), folder }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    /// Sends a request, with a host if it has none.
+    async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.headers_mut().entry("host").or_insert(HeaderValue::from_static("127.0.0.1:8083"));
         let response = self.router.clone().call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -111,7 +115,7 @@ fn value_of<'a>(infos: &'a Value, name: &str) -> &'a Value {
 
 #[tokio::test]
 async fn what_was_created_over_https_is_found_over_https() {
-    let worker = Worker::behind("https", &[]);
+    let worker = Worker::behind("https", "", &[]);
     let created = worker.create("a", &[], "STOPPED").await;
     assert_eq!(created.headers["location"], "https://127.0.0.1:8083/connectors/a");
 }
@@ -186,9 +190,68 @@ async fn the_surface_is_that_of_connect() {
     );
     let refused = worker.send(request("POST", "content-type", "text/plain")).await;
     assert_eq!(refused.json["message"], "HTTP 415 Unsupported Media Type");
-    let huge = Body::from(vec![b' '; (16 << 20) + 1]);
-    let huge = Request::builder().method("POST").uri("/connectors").body(huge).unwrap();
-    assert_eq!(worker.send(huge).await.status, 413);
+}
+
+fn post(types: &[&str], body: impl Into<Body>) -> Request<Body> {
+    let request = Request::builder().method("POST").uri("/connectors");
+    types.iter().fold(request, |request, kind| request.header("content-type", *kind)).body(body.into()).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_has_exactly_one_type() {
+    let worker = Worker::new(&[]);
+    assert_eq!(worker.send(post(&[], "{}")).await.status, 415);
+    assert_eq!(worker.send(post(&["application/json", "text/plain"], "{}")).await.status, 400);
+    assert_eq!(worker.send(post(&["application/x-www-form-urlencoded"], "{}")).await.status, 415);
+    let level = Request::builder().method("PUT").uri("/admin/loggers/root").body(Body::from(r#"{"level":"OFF"}"#));
+    assert_eq!(worker.send(level.unwrap()).await.status, 415);
+    assert_eq!(worker.get("/admin/loggers/root").await.json["level"], "INFO");
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_in_bytes_and_values() {
+    let worker = Worker::new(&[]);
+    let huge = worker.send(post(&["application/json"], vec![b' '; (1 << 20) + 1])).await;
+    assert_eq!((huge.status, huge.text.contains("1048576 bytes")), (413, true), "{}", huge.text);
+    let many = format!("[{}0]", r#"{"a":0},"#.repeat(5000));
+    let many = worker.raw("POST", "/connectors", &many).await;
+    assert_eq!((many.status, many.text.contains("8192 values")), (413, true), "{}", many.text);
+    let mut options = config(&[]);
+    for option in 0..1000 {
+        options[format!("producer.override.x{option}")] = json!("");
+    }
+    let refused = worker.call("POST", "/connectors", json!({"name": "a", "config": options})).await;
+    assert_eq!((refused.status, refused.text.contains("limit of 1000")), (400, true), "{}", refused.text);
+    let long = worker.create(&"n".repeat(1025), &[], "STOPPED").await;
+    assert_eq!((long.status, long.text.contains("limit of 1024 bytes")), (400, true), "{}", long.text);
+}
+
+#[tokio::test]
+async fn a_foreign_page_can_neither_change_anything_nor_give_the_worker_its_name() {
+    let worker = Worker::behind("http", "127.0.0.1", &[("access.control.allow.origin", "https://ui.example")]);
+    worker.create("a", &[], "RUNNING").await;
+    let pause = async |host: &str, origin: &str| {
+        let request = Request::builder().method("PUT").uri("/connectors/a/pause").header("host", host);
+        worker.send(request.header("origin", origin).body(Body::empty()).unwrap()).await.status
+    };
+    assert_eq!(pause("localhost:8083", "https://evil.example").await, 403);
+    assert_eq!(pause("evil.example:8083", "http://evil.example:8083").await, 403);
+    assert_eq!(worker.get("/connectors/a/status").await.json["connector"]["state"], "RUNNING");
+    assert_eq!(pause("localhost:8083", "https://ui.example").await, 202);
+    assert_eq!(pause("localhost:8083", "http://localhost:8083").await, 202);
+    let asked = Request::builder().uri("/connectors").header("host", "evil.example").body(Body::empty());
+    let refused = worker.send(asked.unwrap()).await;
+    assert_eq!((refused.status, refused.text.contains("rest.allowed.hosts")), (403, true), "{}", refused.text);
+    let worker = Worker::behind("http", "127.0.0.1", &[("rest.allowed.hosts", "connect.example")]);
+    let asked = Request::builder().uri("/connectors").header("host", "connect.example:443").body(Body::empty());
+    assert_eq!(worker.send(asked.unwrap()).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_version_is_that_of_the_api() {
+    let root = Worker::new(&[]).get("/").await.json;
+    assert_eq!((&root["version"], &root["worker_version"]), (&json!("4.3.1"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert!(root["commit"].as_str().unwrap().len() > 6, "{root}");
 }
 
 #[tokio::test]

@@ -51,24 +51,57 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
 }
 
 fn hello() -> Router {
-    Router::new().route("/", get(|| async { "hello" }))
+    Router::new()
+        .route("/", get(|| async { "hello" }).post(|_: String| async { "read" }))
+        .route("/health", get(|| async { "healthy" }))
+}
+
+/// Waits until `text` is answered, and not that all connections are in use.
+async fn served(address: SocketAddr, text: &str) {
+    let asked = async {
+        while !ask(TcpStream::connect(address).await.unwrap()).await.ends_with(text) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, asked).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_cut_and_makes_room() {
-    let limits = Limits { connections: 1, head: Duration::from_millis(200), stalled: LONG };
+    let limits = Limits { connections: 1, head: Duration::from_millis(200), stalled: LONG, ..Limits::default() };
     let (_server, address) = start(&worker(&[]), hello(), limits).await;
     let mut silent = TcpStream::connect(address).await.unwrap();
-    let waiting = TcpStream::connect(address).await.unwrap();
-    assert!(ask(waiting).await.ends_with("hello"));
+    served(address, "hello").await;
     let mut nothing = Vec::new();
     // A farewell or a reset, but an end.
     let _ = timeout(LONG, silent.read_to_end(&mut nothing)).await.unwrap();
 }
 
 #[tokio::test]
+async fn slow_clients_leave_a_place_for_health() {
+    let limits =
+        Limits { connections: 2, for_health: 1, health_head: Duration::from_millis(200), head: LONG, stalled: LONG };
+    let (_server, address) = start(&worker(&[]), hello(), limits).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{").await.unwrap();
+        slow.push(stream);
+    }
+    // One that says nothing takes the reserved place, for a moment only.
+    slow.push(TcpStream::connect(address).await.unwrap());
+    let refused = ask(TcpStream::connect(address).await.unwrap()).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("connections"), "{refused}");
+    let mut health = TcpStream::connect(address).await.unwrap();
+    health.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(LONG, health.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("healthy"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_connection_that_is_idle_between_requests_is_cut() {
-    let limits = Limits { connections: 1, head: Duration::from_millis(200), stalled: LONG };
+    let limits = Limits { connections: 1, head: Duration::from_millis(200), stalled: LONG, ..Limits::default() };
     let (_server, address) = start(&worker(&[]), hello(), limits).await;
     let mut idle = TcpStream::connect(address).await.unwrap();
     idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connect_websocket_engine::offset::{PARTITION_KEY, SEQUENCE};
+use connect_websocket_engine::offset::{MAX_SEQUENCE, PARTITION_KEY, SEQUENCE};
 use serde_json::Value;
 
 use super::{Herder, HerderError, TargetState, not_found};
@@ -98,11 +98,11 @@ fn check_change(change: &OffsetChange) -> Result<(), HerderError> {
         return Ok(());
     };
     // With exact numbers, 1.0 and 1e3 are no integers.
-    if offset.get(SEQUENCE).and_then(Value::as_i64).is_none_or(|sequence| sequence < 0) {
-        return refuse(
-            "a source offset of this connector has a sequence, an integer of at least 0: \
-             {\"sequence\": 42}; an offset of null resets the partition",
-        );
+    if offset.get(SEQUENCE).and_then(Value::as_i64).is_none_or(|sequence| !(0..=MAX_SEQUENCE).contains(&sequence)) {
+        return refuse(&format!(
+            "a source offset of this connector has a sequence, an integer of at least 0 and at most {MAX_SEQUENCE}: \
+             {{\"sequence\": 42}}; an offset of null resets the partition"
+        ));
     }
     match offset.iter().find(|(_, value)| value.is_object() || value.is_array()) {
         Some((field, _)) => refuse(&format!(
@@ -137,6 +137,7 @@ mod tests {
             r#"{"sequence":"1"}"#,
             r#"{"sequence":1.5}"#,
             r#"{"sequence":99999999999999999999}"#,
+            r#"{"sequence":9223372036854775807}"#,
         ] {
             assert!(
                 check(r#"{"websocket_url":"ws://h"}"#, offset).unwrap_err().contains("integer of at least 0"),

@@ -11,6 +11,10 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::rest::entities::LoggerLevel;
 
 const ROOT: &str = "root";
+/// A client may set levels under any name; these bound what it can fill memory with.
+const MAX_NAME_BYTES: usize = 1024;
+const MAX_LOGGERS: usize = 256;
+const MAX_LEVEL_SHOWN: usize = 32;
 
 /// The loggers that exist, and the Rust targets whose events they get; the first match counts.
 const LOGGERS: [(&str, &str); 4] = [
@@ -45,21 +49,32 @@ impl Levels {
         self.read().get(logger).cloned()
     }
 
-    /// Sets the level of a logger and of those below it; answers which those are.
+    /// Sets the level of a logger and of those below it; returns the ones that had another, as Connect does.
     ///
     /// # Errors
-    /// Connect's sentence for a level that does not exist.
+    /// Connect's sentence for a level that does not exist; a sentence for a name that is too long, or one too many.
     pub fn set(&self, logger: &str, level: &str) -> Result<Vec<String>, String> {
         let level = level.to_ascii_uppercase();
         if filter(&level).is_none() {
-            return Err(format!("invalid log level '{level}'."));
+            let shown: String = level.chars().take(MAX_LEVEL_SHOWN).collect();
+            return Err(format!("invalid log level '{shown}'."));
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let changed = LoggerLevel { level, last_modified: Some(u64::try_from(now).unwrap_or(u64::MAX)) };
         let affected = {
             let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-            set.insert(logger.to_owned(), changed.clone());
-            let affected: Vec<String> = set.keys().filter(|name| is_below(name, logger)).cloned().collect();
+            if !set.contains_key(logger) && (logger.len() > MAX_NAME_BYTES || set.len() >= MAX_LOGGERS) {
+                return Err(format!(
+                    "a logger's name has at most {MAX_NAME_BYTES} bytes, and at most {MAX_LOGGERS} loggers have a level"
+                ));
+            }
+            let differs = |name: &String| set.get(name).is_none_or(|present| present.level != changed.level);
+            let below = set.keys().filter(|name| is_below(name, logger)).cloned();
+            let mut affected: Vec<String> = below.filter(differs).collect();
+            if !set.contains_key(logger) {
+                affected.push(logger.to_owned());
+                affected.sort();
+            }
             for name in &affected {
                 set.insert(name.clone(), changed.clone());
             }
@@ -157,6 +172,29 @@ mod tests {
         assert_eq!(levels.most_verbose(), LevelFilter::OFF);
         levels.set("org.apache.kafka.clients", "TRACE").unwrap();
         assert!(levels.allows("librdkafka", Level::TRACE));
+    }
+
+    #[test]
+    fn what_has_the_level_already_is_not_affected() {
+        let levels = Levels::default();
+        let of = |name: &str| levels.get(name).unwrap().last_modified;
+        levels.set("org.apache.kafka.clients", "WARN").unwrap();
+        let first = of("org.apache.kafka.clients");
+        assert!(levels.set("org.apache.kafka.clients", "warn").unwrap().is_empty());
+        assert!(!levels.set("root", "WARN").unwrap().contains(&"org.apache.kafka.clients".to_owned()));
+        assert_eq!(of("org.apache.kafka.clients"), first);
+    }
+
+    #[test]
+    fn names_are_bounded_in_length_and_number() {
+        let levels = Levels::default();
+        assert!(levels.set(&"n".repeat(MAX_NAME_BYTES + 1), "WARN").unwrap_err().contains("1024 bytes"));
+        for number in 0..MAX_LOGGERS {
+            let _ = levels.set(&format!("n{number}"), "WARN");
+        }
+        assert!(levels.set("one.more", "WARN").is_err());
+        assert!(levels.set("root", "WARN").is_ok());
+        assert_eq!(levels.all().len(), MAX_LOGGERS);
     }
 
     #[test]

@@ -1,64 +1,132 @@
 //! Request bodies: JSON of bounded size, with Connect's coercions and better sentences.
 
-use axum::body::to_bytes;
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt as _;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::RestError;
 use crate::validate::SentConfig;
 
 /// The largest request body, in bytes.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 1 << 20;
+/// The most values of a body: members of objects and elements of arrays, over all depths.
+const MAX_VALUES: usize = 8192;
+/// What a value takes in memory, however short its text is, in bytes.
+const VALUE_BYTES: usize = 128;
+/// What every body may take without a [`Share`], in bytes.
+const SMALL_BYTES: usize = 32 << 10;
+/// How long a client may take to send a body.
+const MAX_TIME: Duration = Duration::from_secs(30);
 
-/// The body of a request, which must be JSON.
-pub(super) struct JsonBody(pub(super) Value);
+/// The memory that all large bodies take together, in bytes.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(16 << 20);
+
+/// A part of [`LARGE_BODIES`], given back when it is dropped.
+pub(super) struct Share(Vec<SemaphorePermit<'static>>);
+
+impl Share {
+    /// Counts growth from `before` to `after` bytes.
+    fn grow(&mut self, before: usize, after: usize) -> Result<(), RestError> {
+        let large = after.saturating_sub(before.max(SMALL_BYTES));
+        if large > 0 {
+            let more = LARGE_BODIES.try_acquire_many(u32::try_from(large).unwrap_or(u32::MAX));
+            let why = "there are too many large requests at a time; try again later";
+            self.0.push(more.map_err(|_| RestError::new(StatusCode::SERVICE_UNAVAILABLE, why))?);
+        }
+        Ok(())
+    }
+}
+
+/// The body of a request, which must be JSON, and its share of memory as long as it is worked on.
+pub(super) struct JsonBody(pub(super) Value, pub(super) Share);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = RestError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, RestError> {
-        if let Some(kind) = request.headers().get(header::CONTENT_TYPE) {
-            let essence = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-            if !essence.eq_ignore_ascii_case("application/json") {
-                return Err(RestError::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-            }
-        }
-        let too_large = || {
-            let why = format!("the request body has more than the limit of {MAX_BYTES} bytes");
-            RestError::new(StatusCode::PAYLOAD_TOO_LARGE, why)
-        };
-        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let (parts, body) = request.into_parts();
+        check_type(&parts.headers)?;
+        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > MAX_BYTES as u64) {
             return Err(too_large());
         }
-        let bytes = to_bytes(request.into_body(), MAX_BYTES).await.map_err(|error| {
-            if is_length_limit(&error) {
-                too_large()
-            } else {
-                RestError::bad_request("the request body ended too early")
-            }
+        let mut share = Share(Vec::new());
+        let bytes = tokio::time::timeout(MAX_TIME, read(body, &mut share)).await.unwrap_or_else(|_| {
+            let why = format!("the request body was not whole after {} s", MAX_TIME.as_secs());
+            Err(RestError::new(StatusCode::REQUEST_TIMEOUT, why))
         })?;
-        if bytes.trim_ascii().is_empty() {
-            return Err(RestError::bad_request("the request has no body; send JSON"));
-        }
-        let value = serde_json::from_slice(&bytes);
-        value
-            .map(JsonBody)
-            .map_err(|error| RestError::bad_request(format!("the request body is not valid JSON: {error}")))
+        let value = parse(&bytes, &mut share)?;
+        Ok(JsonBody(value, share))
     }
 }
 
-fn is_length_limit(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.to_string().contains("length limit exceeded") {
-            return true;
-        }
-        cause = error.source();
+/// Exactly one content type, which is JSON: a web page can send everything else to any host without asking it.
+fn check_type(headers: &HeaderMap) -> Result<(), RestError> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let kind = types.next().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if types.next().is_some() {
+        return Err(RestError::bad_request("the request has more than one Content-Type; send one"));
     }
-    false
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(RestError::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+}
+
+async fn read(mut body: Body, share: &mut Share) -> Result<Vec<u8>, RestError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| RestError::bad_request("the request body ended too early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let grown = bytes.len() + data.len();
+        if grown > MAX_BYTES {
+            return Err(too_large());
+        }
+        share.grow(bytes.len(), grown)?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> RestError {
+    let why = format!("the request body has more than the limit of {MAX_BYTES} bytes");
+    RestError::new(StatusCode::PAYLOAD_TOO_LARGE, why)
+}
+
+fn parse(bytes: &[u8], share: &mut Share) -> Result<Value, RestError> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(RestError::bad_request("the request has no body; send JSON"));
+    }
+    let values = values(bytes);
+    if values > MAX_VALUES {
+        let why = format!("the request body has more than the limit of {MAX_VALUES} values");
+        return Err(RestError::new(StatusCode::PAYLOAD_TOO_LARGE, why));
+    }
+    share.grow(bytes.len(), bytes.len() + values * VALUE_BYTES)?;
+    serde_json::from_slice(bytes)
+        .map_err(|error| RestError::bad_request(format!("the request body is not valid JSON: {error}")))
+}
+
+/// At least as many as the values of a JSON text: each but the first stands after a comma, a brace or a bracket.
+fn values(json: &[u8]) -> usize {
+    let (mut values, mut quoted, mut escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b',' | b'{' | b'[' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 /// The fields of a JSON object, each at most once, no others.
@@ -129,6 +197,16 @@ mod tests {
         let config = config(value).unwrap();
         let shown: Vec<_> = config.values().map(Option::as_deref).collect();
         assert_eq!(shown, [Some("5000"), Some("true"), Some("1.5"), Some("1e+21"), None, Some("x")]);
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        assert_eq!(values(br#"[{"a":0},{"b,{[":[1,"\",{"]}]"#), 7);
+        let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
+        assert!(
+            format!("{:?}", parse(many.as_bytes(), &mut Share(Vec::new())).unwrap_err())
+                .contains("more than the limit of 8192 values")
+        );
     }
 
     #[test]

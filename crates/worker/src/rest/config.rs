@@ -1,6 +1,7 @@
 //! Options of the REST server (`RestServerConfig` of Kafka Connect).
 
 use std::fmt;
+use std::net::IpAddr;
 
 use axum::http::{HeaderName, HeaderValue};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
@@ -15,6 +16,7 @@ const ADVERTISED_PORT: &str = "rest.advertised.port";
 const ADVERTISED_LISTENER: &str = "rest.advertised.listener";
 const ALLOW_ORIGIN: &str = "access.control.allow.origin";
 const ALLOW_METHODS: &str = "access.control.allow.methods";
+const ALLOWED_HOSTS: &str = "rest.allowed.hosts";
 const HEADERS: &str = "response.http.headers.config";
 
 pub const OPTIONS: &[ConfigKey] = &[
@@ -72,6 +74,14 @@ pub const OPTIONS: &[ConfigKey] = &[
         ..BASE
     },
     ConfigKey {
+        name: ALLOWED_HOSTS,
+        kind: Kind::List,
+        documentation: "Host names under which the API may be asked, without ports; * is any. IP addresses always may \
+                        be. Unset: on a listener of a loopback address, loopback names only; elsewhere any. Ends DNS \
+                        rebinding. Not an option of Kafka Connect.",
+        ..BASE
+    },
+    ConfigKey {
         name: HEADERS,
         default: Default::Value(""),
         documentation: "Headers for every answer: a comma list of \"[set|add|setDate|addDate] name: value\".",
@@ -95,6 +105,8 @@ pub struct RestConfig {
     /// Empty: no CORS.
     pub allow_origin: Vec<String>,
     pub allow_methods: Vec<String>,
+    /// `None`: what the listener's address says.
+    pub allowed_hosts: Option<Vec<String>>,
     pub headers: Vec<HeaderRule>,
 }
 
@@ -156,6 +168,7 @@ impl RestConfig {
             advertised_port: filled(ADVERTISED_PORT).and_then(|text| text.parse().ok()),
             allow_origin: names(ALLOW_ORIGIN).unwrap_or_default(),
             allow_methods: names(ALLOW_METHODS).unwrap_or_else(|| ["GET", "POST", "HEAD"].map(str::to_owned).to_vec()),
+            allowed_hosts: names(ALLOWED_HOSTS),
             headers: header_rules(values.text(HEADERS)).unwrap_or_default(),
         }
     }
@@ -173,12 +186,21 @@ impl Listener {
     pub fn scheme(&self) -> &'static str {
         if self.https { "https" } else { "http" }
     }
+
+    pub(super) fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}:{}", self.scheme(), self.host, self.port)
     }
+}
+
+/// Whether a host name or an address without brackets is one of loopback.
+pub(super) fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `http://host:port,…`; the host may be empty, an IPv6 address stands in brackets.

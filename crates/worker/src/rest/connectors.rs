@@ -62,7 +62,7 @@ async fn list(State(api): State<Api>, uri: Uri) -> Json<Value> {
     Json(Value::Object(all))
 }
 
-async fn create(State(api): State<Api>, headers: HeaderMap, JsonBody(value): JsonBody) -> Answer<Response> {
+async fn create(State(api): State<Api>, headers: HeaderMap, JsonBody(value, _share): JsonBody) -> Answer<Response> {
     let (name, config, initial_state) = new_connector(value)?;
     let info = api.herder.create(name, config, initial_state).await?;
     Ok(created(&api, &headers, info))
@@ -89,7 +89,7 @@ fn created(api: &Api, headers: &HeaderMap, info: ConnectorInfo) -> Response {
     // As the client addressed the worker; the advertised address if it did not say.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.filter(|host| host.parse::<uri::Authority>().is_ok()).unwrap_or(api.herder.worker_id());
-    let location = format!("{}://{host}/connectors/{}", api.scheme, encode(&info.name));
+    let location = format!("{}://{host}/connectors/{}", api.listener.scheme(), encode(&info.name));
     (StatusCode::CREATED, [(header::LOCATION, location)], Json(info)).into_response()
 }
 
@@ -105,7 +105,7 @@ async fn put_config(
     State(api): State<Api>,
     Segments(name): Segments<String>,
     headers: HeaderMap,
-    JsonBody(value): JsonBody,
+    JsonBody(value, _share): JsonBody,
 ) -> Answer<Response> {
     let (info, new) = api.herder.put_config(name, body::config(value)?).await?;
     Ok(if new { created(&api, &headers, info) } else { Json(info).into_response() })
@@ -114,7 +114,7 @@ async fn put_config(
 async fn patch_config(
     State(api): State<Api>,
     Segments(name): Segments<String>,
-    JsonBody(value): JsonBody,
+    JsonBody(value, _share): JsonBody,
 ) -> Answer<Json<ConnectorInfo>> {
     Ok(Json(api.herder.patch_config(name, body::config(value)?).await?))
 }

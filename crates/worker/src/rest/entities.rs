@@ -9,6 +9,8 @@ pub struct ServerInfo {
     pub version: &'static str,
     pub commit: &'static str,
     pub kafka_cluster_id: String,
+    /// This worker's own; Connect has no such field.
+    pub worker_version: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -25,6 +25,11 @@ impl RestError {
         RestError { status, message: message.into() }
     }
 
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn bad_request(message: impl Into<String>) -> RestError {
         RestError::new(StatusCode::BAD_REQUEST, message)
     }

@@ -32,7 +32,7 @@ async fn change(
     State(api): State<Api>,
     Segments(logger): Segments<String>,
     uri: Uri,
-    JsonBody(value): JsonBody,
+    JsonBody(value, _share): JsonBody,
 ) -> Result<Response, RestError> {
     let mut fields = body::object(value, "the body")?;
     let Some(level) = fields.remove("level").filter(Value::is_string).and_then(body::text) else {

@@ -23,7 +23,7 @@ async fn read(State(api): State<Api>, Segments(name): Segments<String>) -> Resul
 async fn alter(
     State(api): State<Api>,
     Segments(name): Segments<String>,
-    JsonBody(value): JsonBody,
+    JsonBody(value, _share): JsonBody,
 ) -> Result<Json<Message>, RestError> {
     let message = api.herder.alter_offsets(name, changes(value)?).await?;
     Ok(Json(Message { message }))

@@ -42,7 +42,7 @@ async fn config(Segments(plugin): Segments<String>, uri: Uri) -> Result<Json<Vec
 async fn validate(
     State(api): State<Api>,
     Segments(plugin): Segments<String>,
-    JsonBody(value): JsonBody,
+    JsonBody(value, _share): JsonBody,
 ) -> Result<Json<ConfigInfos>, RestError> {
     let sent = body::config(value)?;
     if let Some(class) = sent.get(framework::CLASS).and_then(Option::as_deref)

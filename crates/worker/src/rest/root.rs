@@ -16,10 +16,12 @@ use crate::framework::VERSION;
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 const READY_POLL: Duration = Duration::from_millis(50);
 
-/// The commit this worker was built from; a release build sets it.
+/// The version of Kafka Connect whose API is served; clients decide by it what they may ask for.
+const CONNECT_VERSION: &str = "4.3.1";
+/// The commit this worker was built from, which a release build sets; else its name and version.
 const COMMIT: &str = match option_env!("CONNECT_WEBSOCKET_COMMIT") {
     Some(commit) => commit,
-    None => "unknown",
+    None => concat!("connect-websocket-", env!("CARGO_PKG_VERSION")),
 };
 
 pub(super) fn routes() -> Router<Api> {
@@ -27,7 +29,12 @@ pub(super) fn routes() -> Router<Api> {
 }
 
 async fn server_info(State(api): State<Api>) -> Json<ServerInfo> {
-    Json(ServerInfo { version: VERSION, commit: COMMIT, kafka_cluster_id: api.herder.kafka_cluster_id().to_owned() })
+    Json(ServerInfo {
+        version: CONNECT_VERSION,
+        commit: COMMIT,
+        kafka_cluster_id: api.herder.kafka_cluster_id().to_owned(),
+        worker_version: VERSION,
+    })
 }
 
 /// KIP-1017.

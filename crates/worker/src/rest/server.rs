@@ -1,5 +1,6 @@
 //! The network side: bind, accept, serve, stop. A slow or hostile client holds a connection, never the worker.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::pin::pin;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,14 +24,19 @@ use tower::Service;
 use tracing::{debug, warn};
 
 use super::config::{Listener, RestConfig};
+use super::error::RestError;
 use super::timed::Timed;
 use super::tls::Tls;
 
 /// What a client may take up.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time over all listeners; more wait in the kernel.
+    /// Connections at a time over all listeners.
     pub connections: u32,
+    /// Connections of each listener beyond these, which may ask for `/health` alone, and once.
+    pub for_health: usize,
+    /// As `head`, for those: what makes no request makes room.
+    pub health_head: Duration,
     /// How long the TLS handshake, the head of a request, or nothing at all between two requests may take.
     pub head: Duration,
     /// How long a client may take nothing of an answer.
@@ -37,7 +45,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { connections: 512, head: Duration::from_secs(30), stalled: Duration::from_secs(30) }
+        Limits {
+            connections: 512,
+            for_health: 16,
+            health_head: Duration::from_secs(2),
+            head: Duration::from_secs(30),
+            stalled: Duration::from_secs(30),
+        }
     }
 }
 
@@ -81,10 +95,6 @@ impl Bound {
 
     pub fn is_https(&self) -> bool {
         self.listener.https
-    }
-
-    pub fn scheme(&self) -> &'static str {
-        self.listener.scheme()
     }
 
     /// `host:port` that other machines should use.
@@ -137,28 +147,54 @@ impl Server {
 async fn accept(endpoint: Endpoint, limits: Limits, connections: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
     let Endpoint { bound, router, tls } = endpoint;
     let acceptor = tls.as_ref().map(Tls::acceptor);
+    let for_health = Arc::new(Semaphore::new(limits.for_health));
+    let health_limits = Limits { head: limits.health_head, ..limits };
     loop {
         let next = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (permit, bound.socket.accept().await)
+            let reserved = Arc::clone(&for_health).acquire_owned().await;
+            (reserved, bound.socket.accept().await)
         };
-        let (permit, accepted) = tokio::select! {
+        let (reserved, accepted) = tokio::select! {
             next = next => next,
             () = stopped(&mut stopping) => return,
         };
-        match (permit, accepted) {
-            (Ok(permit), Ok((stream, _))) => {
-                let connection = open(stream, acceptor.clone(), router.clone(), limits, stopping.clone());
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
-            }
-            (Err(_), _) => return,
-            (_, Err(error)) => {
+        let (stream, reserved) = match (accepted, reserved) {
+            (Ok((stream, _)), Ok(reserved)) => (stream, reserved),
+            (_, Err(_)) => return,
+            (Err(error), _) => {
                 warn!("event=rest_accept_failed {error}");
                 tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
             }
+        };
+        // The reserved place is taken by what has no other.
+        let (permit, served, limits) = match Arc::clone(&connections).try_acquire_owned() {
+            Ok(permit) => (permit, Served::All(router.clone()), limits),
+            Err(_) => (reserved, Served::HealthOnce(router.clone()), health_limits),
+        };
+        let connection = open(stream, acceptor.clone(), served, limits, stopping.clone());
+        tokio::spawn(async move {
+            connection.await;
+            drop(permit);
+        });
+    }
+}
+
+/// What a connection may ask for.
+#[derive(Clone)]
+enum Served {
+    All(Router),
+    HealthOnce(Router),
+}
+
+impl Served {
+    async fn answer(mut self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        match &mut self {
+            Served::HealthOnce(_) if request.uri().path() != "/health" => {
+                let why = "all connections of the REST server are in use; close some, or try again later";
+                Ok(RestError::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response())
+            }
+            Served::All(router) | Served::HealthOnce(router) => router.call(request.map(Body::new)).await,
         }
     }
 }
@@ -166,7 +202,7 @@ async fn accept(endpoint: Endpoint, limits: Limits, connections: Arc<Semaphore>,
 async fn open(
     stream: TcpStream,
     acceptor: Option<TlsAcceptor>,
-    router: Router,
+    served: Served,
     limits: Limits,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -174,7 +210,7 @@ async fn open(
     let _ = stream.set_nodelay(true);
     let stream = Timed::new(stream, limits.stalled);
     let Some(acceptor) = acceptor else {
-        return serve(stream, router, limits, stopping).await;
+        return serve(stream, served, limits, stopping).await;
     };
     let handshake = tokio::time::timeout(limits.head, acceptor.accept(stream));
     let shaken = tokio::select! {
@@ -182,20 +218,22 @@ async fn open(
         () = stopped(&mut stopping) => return,
     };
     match shaken {
-        Ok(Ok(stream)) => serve(stream, router, limits, stopping).await,
+        Ok(Ok(stream)) => serve(stream, served, limits, stopping).await,
         Ok(Err(error)) => debug!("event=rest_tls_failed {error}"),
         Err(_) => debug!("event=rest_tls_failed the handshake took too long"),
     }
 }
 
-async fn serve<S>(stream: S, router: Router, limits: Limits, mut stopping: watch::Receiver<bool>)
+async fn serve<S>(stream: S, served: Served, limits: Limits, mut stopping: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
+    let keep_alive = matches!(served, Served::All(_));
+    let service = service_fn(move |request| served.clone().answer(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
+        .keep_alive(keep_alive)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);

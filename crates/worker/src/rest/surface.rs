@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::config::{HeaderRule, HeaderRuleValue, RestConfig};
+use super::config::{HeaderRule, HeaderRuleValue, Listener, RestConfig};
 use super::error::RestError;
+use super::guard::Guard;
 
 /// Connect's limit for a request (`RestServer.DEFAULT_REST_REQUEST_TIMEOUT_MS`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
@@ -18,25 +19,20 @@ const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("X-Requested-With,
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("1800");
 
 pub(super) struct Surface {
+    guard: Guard,
     headers: Vec<HeaderRule>,
-    allow_origin: Vec<String>,
+    has_cors: bool,
     allow_methods: String,
 }
 
 impl Surface {
-    pub(super) fn new(config: &RestConfig) -> Surface {
+    pub(super) fn new(config: &RestConfig, listener: &Listener) -> Surface {
         Surface {
+            guard: Guard::new(config, listener),
             headers: config.headers.clone(),
-            allow_origin: config.allow_origin.clone(),
+            has_cors: !config.allow_origin.is_empty(),
             allow_methods: config.allow_methods.join(","),
         }
-    }
-
-    /// The request's origin, if it is allowed.
-    fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let origin = headers.get(header::ORIGIN)?;
-        let text = origin.to_str().ok()?;
-        self.allow_origin.iter().any(|allowed| allowed == "*" || allowed == text).then(|| origin.clone())
     }
 
     fn preflight(&self) -> Response {
@@ -70,10 +66,12 @@ impl Surface {
 
 /// Surrounds every request.
 pub(super) async fn surround(State(surface): State<Arc<Surface>>, mut request: Request, next: Next) -> Response {
-    let origin = surface.allowed_origin(request.headers());
+    let origin = surface.guard.allowed_origin(request.headers());
     let is_options = request.method() == Method::OPTIONS;
     let is_preflight = is_options && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight && origin.is_some() {
+    let mut response = if let Err(refused) = surface.guard.check(&request) {
+        refused.into_response()
+    } else if is_preflight && origin.is_some() {
         surface.preflight()
     } else {
         if let Some(uri) = without_trailing_slash(request.uri()) {
@@ -87,7 +85,7 @@ pub(super) async fn surround(State(surface): State<Arc<Surface>>, mut request: R
         response = options(response.headers());
     }
     let headers = response.headers_mut();
-    if !surface.allow_origin.is_empty() {
+    if surface.has_cors {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
     if let Some(origin) = origin {
