@@ -10,6 +10,7 @@ pub mod figures;
 pub mod file;
 pub mod gap;
 pub mod handover;
+pub mod json;
 pub mod metrics;
 pub mod offset;
 mod queue;

@@ -1,0 +1,845 @@
+//! JSON Pointers (RFC 6901) over the text of a message, without a tree: all pointers of a configuration are one automaton,
+//! and one strict pass over the message finds the raw text of every value that they name.
+//!
+//! ```text
+//! Pointers::add … ─▶ Pointers::build ─▶ Scanner::scan(message, &mut Found) ─▶ Scanned::first(id) ─▶ Raw
+//! ```
+//!
+//! Beyond RFC 6901, `-1` is the last element and `*` each element or member. Of a key that comes twice the last one counts,
+//! as in Jackson. A message that is not valid JSON matches no pointer.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use indexmap::{IndexMap, IndexSet};
+
+/// Deeper nesting counts as invalid: it is a bound of the stack.
+pub const MAX_DEPTH: usize = 512;
+/// Only many pointers with `*` at different places come near it.
+const MAX_STATES: usize = 4096;
+/// Room for values that is kept from one message to the next.
+const KEPT_VALUES: usize = 4096;
+
+/// A part of a pointer; RFC 6901 calls it a reference token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Token {
+    /// A member's name, or an element's index.
+    Name(Box<str>),
+    /// `-1`: the last element.
+    Last,
+    /// `*`: each element or member.
+    Each,
+}
+
+impl Token {
+    fn names_member(&self, name: &str) -> bool {
+        match self {
+            Token::Name(own) => **own == *name,
+            // An object has no last element; there it is a name like any other.
+            Token::Last => name == "-1",
+            Token::Each => true,
+        }
+    }
+
+    /// The index of RFC 6901 §4: digits without a leading zero.
+    fn index(&self) -> Option<usize> {
+        match self {
+            Token::Name(name) if name.starts_with('0') && name.len() > 1 => None,
+            Token::Name(name) if name.bytes().all(|byte| byte.is_ascii_digit()) => name.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Where in a message a value is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pointer(Vec<Token>);
+
+impl Pointer {
+    pub fn new(tokens: Vec<Token>) -> Pointer {
+        Pointer(tokens)
+    }
+
+    /// Whether it may name more than one value.
+    pub fn is_plural(&self) -> bool {
+        self.0.contains(&Token::Each)
+    }
+}
+
+/// The pointers that are wanted of one kind of message.
+#[derive(Debug, Clone, Default)]
+pub struct Pointers(IndexSet<Pointer>);
+
+/// A pointer's number in its [`Pointers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PointerId(usize);
+
+impl Pointers {
+    /// Adds a pointer; one that is there already keeps its number.
+    pub fn add(&mut self, pointer: Pointer) -> PointerId {
+        PointerId(self.0.insert_full(pointer).0)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the automaton that finds all of them in one pass.
+    ///
+    /// # Errors
+    /// Too many pointers with `*` that overlap.
+    pub fn build(&self) -> Result<Scanner, String> {
+        let pointers: Vec<&Pointer> = self.0.iter().collect();
+        let mut states = States { pointers: &pointers, sets: IndexMap::new() };
+        states.number(Vec::new());
+        states.number((0..pointers.len()).map(|pointer| (pointer, 0)).collect());
+        let mut built = Vec::new();
+        while built.len() < states.sets.len() {
+            if states.sets.len() > MAX_STATES {
+                return Err("there are too many pointers with * that overlap".into());
+            }
+            let state = states.build(built.len());
+            built.push(state);
+        }
+        Ok(Scanner { states: built, pointers: pointers.len() })
+    }
+}
+
+/// A place in the message where no pointer leads.
+const NOWHERE: usize = 0;
+const ROOT: usize = 1;
+
+/// Finds the values of all pointers.
+#[derive(Debug, Clone)]
+pub struct Scanner {
+    states: Vec<State>,
+    pointers: usize,
+}
+
+/// Which pointers the scan is inside of.
+#[derive(Debug, Clone, Default)]
+struct State {
+    /// Pointers that end here.
+    ends: Box<[usize]>,
+    members: Box<[Member]>,
+    other_member: usize,
+    elements: Box<[(usize, usize)]>,
+    other_element: usize,
+    /// Pointers that go on with `-1`: what an earlier element left is forgotten.
+    last: Box<[usize]>,
+    /// Pointers that go on with `*`.
+    each: Box<[usize]>,
+}
+
+#[derive(Debug, Clone)]
+struct Member {
+    name: Box<str>,
+    to: usize,
+    /// Pointers that go on with this name: what an earlier duplicate left is forgotten.
+    again: Box<[usize]>,
+}
+
+/// Makes the automaton: a state is a set of (pointer, how many of its tokens are behind).
+struct States<'a> {
+    pointers: &'a [&'a Pointer],
+    sets: IndexMap<Vec<(usize, usize)>, ()>,
+}
+
+impl States<'_> {
+    fn number(&mut self, set: Vec<(usize, usize)>) -> usize {
+        self.sets.insert_full(set, ()).0
+    }
+
+    /// The state after the tokens of `set` that `matches`.
+    fn after(&mut self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> usize {
+        let next = set.iter().filter(|&&at| self.token(at).is_some_and(&matches));
+        let next = next.map(|&(pointer, depth)| (pointer, depth + 1)).collect();
+        self.number(next)
+    }
+
+    fn token(&self, (pointer, depth): (usize, usize)) -> Option<&Token> {
+        self.pointers[pointer].0.get(depth)
+    }
+
+    /// Pointers of `set` whose next token is as asked.
+    fn going_on(&self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> Box<[usize]> {
+        set.iter().filter(|&&at| self.token(at).is_some_and(&matches)).map(|&(pointer, _)| pointer).collect()
+    }
+
+    fn build(&mut self, number: usize) -> State {
+        let set = self.sets.get_index(number).map(|(set, ())| set.clone()).unwrap_or_default();
+        let tokens: IndexSet<Token> = set.iter().filter_map(|&at| self.token(at)).cloned().collect();
+        let names: IndexSet<&str> = tokens
+            .iter()
+            .filter_map(|token| match token {
+                Token::Name(name) => Some(&**name),
+                Token::Last => Some("-1"),
+                Token::Each => None,
+            })
+            .collect();
+        let members = names.iter().map(|&name| Member {
+            name: name.into(),
+            to: self.after(&set, |token| token.names_member(name)),
+            again: self.going_on(&set, |token| *token != Token::Each && token.names_member(name)),
+        });
+        let members = members.collect();
+        let indexes: Vec<usize> = tokens.iter().filter_map(Token::index).collect();
+        let any = |token: &Token| matches!(token, Token::Each | Token::Last);
+        let elements = indexes
+            .into_iter()
+            .map(|index| (index, self.after(&set, |token| token.index() == Some(index) || any(token))))
+            .collect();
+        State {
+            ends: set.iter().filter(|&&at| self.token(at).is_none()).map(|&(pointer, _)| pointer).collect(),
+            members,
+            other_member: self.after(&set, |token| *token == Token::Each),
+            elements,
+            other_element: self.after(&set, any),
+            last: self.going_on(&set, |token| *token == Token::Last),
+            each: self.going_on(&set, |token| *token == Token::Each),
+        }
+    }
+}
+
+/// A part of the message, as positions.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// What a scan found; used again for the next message.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// For each pointer its values, in the order of the message.
+    values: Vec<Vec<Span>>,
+    /// Members of the objects whose members `*` names.
+    members: Vec<Seen>,
+    forgotten: Vec<Span>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    key: Span,
+    value: Span,
+}
+
+impl Found {
+    fn clear(&mut self, pointers: usize) {
+        self.values.resize_with(pointers, Vec::new);
+        for values in &mut self.values {
+            values.clear();
+            values.shrink_to(KEPT_VALUES);
+        }
+        self.members.clear();
+        self.members.shrink_to(KEPT_VALUES);
+        self.forgotten.clear();
+        self.forgotten.shrink_to(KEPT_VALUES);
+    }
+
+    /// Drops the values of these pointers that stand behind `start`.
+    fn forget(&mut self, pointers: &[usize], start: usize) {
+        for &pointer in pointers {
+            let values = &mut self.values[pointer];
+            while values.last().is_some_and(|value| value.start as usize >= start) {
+                values.pop();
+            }
+        }
+    }
+
+    /// Drops what earlier duplicates of a key left where `*` names the members; those are `self.members[from..]`.
+    fn forget_duplicates(&mut self, text: &str, from: usize, pointers: &[usize]) {
+        let key = |seen: &Seen| Raw(&text[seen.key.start as usize..seen.key.end as usize]);
+        let members = &mut self.members[from..];
+        members.sort_unstable_by(|a, b| key(a).cmp_content(&key(b)).then(a.value.start.cmp(&b.value.start)));
+        self.forgotten.clear();
+        let doubles = members.windows(2).filter(|pair| key(&pair[0]).cmp_content(&key(&pair[1])).is_eq());
+        self.forgotten.extend(doubles.map(|pair| pair[0].value));
+        self.members.truncate(from);
+        if self.forgotten.is_empty() {
+            return;
+        }
+        self.forgotten.sort_unstable_by_key(|value| value.start);
+        let forgotten = &self.forgotten;
+        for &pointer in pointers {
+            self.values[pointer].retain(|value| {
+                let before = forgotten.partition_point(|span| span.start <= value.start);
+                before == 0 || forgotten[before - 1].end <= value.start
+            });
+        }
+    }
+}
+
+/// A message beside what was found in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Scanned<'m> {
+    text: &'m str,
+    found: &'m Found,
+}
+
+impl<'m> Scanned<'m> {
+    /// `found` must be what the scan of this text found; otherwise pointers match anything or nothing.
+    pub fn new(text: &'m str, found: &'m Found) -> Scanned<'m> {
+        Scanned { text, found }
+    }
+
+    pub fn text(&self) -> &'m str {
+        self.text
+    }
+
+    /// The value of a pointer; of one with `*` the first.
+    pub fn first(&self, id: PointerId) -> Option<Raw<'m>> {
+        self.all(id).next()
+    }
+
+    /// The values of a pointer, in the order of the message.
+    pub fn all(&self, id: PointerId) -> impl Iterator<Item = Raw<'m>> + use<'m> {
+        let (text, values) = (self.text, self.found.values.get(id.0).map_or(&[][..], Vec::as_slice));
+        values.iter().filter_map(move |span| text.get(span.start as usize..span.end as usize).map(Raw))
+    }
+}
+
+/// A JSON value as it stands in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raw<'m>(&'m str);
+
+impl<'m> Raw<'m> {
+    pub fn text(self) -> &'m str {
+        self.0
+    }
+
+    /// What stands between the quotes, if it is a string; escapes as they are.
+    pub fn string(self) -> Option<&'m str> {
+        self.0.strip_prefix('"')?.strip_suffix('"')
+    }
+
+    /// A string's content, of anything else its text.
+    pub fn content(self) -> Cow<'m, str> {
+        self.string().map_or(Cow::Borrowed(self.0), unescape)
+    }
+
+    fn cmp_content(self, other: &Raw<'_>) -> Ordering {
+        if self.0.contains('\\') || other.0.contains('\\') {
+            Unescape::new(self.0).cmp(Unescape::new(other.0))
+        } else {
+            self.0.cmp(other.0)
+        }
+    }
+}
+
+/// Returns the content of a string, given what stands between its quotes.
+pub fn unescape(inner: &str) -> Cow<'_, str> {
+    if inner.contains('\\') { Cow::Owned(Unescape::new(inner).collect()) } else { Cow::Borrowed(inner) }
+}
+
+/// Appends `text` as it stands inside the quotes of a JSON string.
+pub fn escape(text: &str, out: &mut String) {
+    for char in text.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..='\x1F' => out.push_str(&format!("\\u{:04x}", u32::from(char))),
+            other => out.push(other),
+        }
+    }
+}
+
+/// The characters of a JSON string. Half a surrogate pair is valid JSON but no character: it becomes U+FFFD.
+struct Unescape<'m>(std::str::Chars<'m>);
+
+impl<'m> Unescape<'m> {
+    fn new(inner: &'m str) -> Unescape<'m> {
+        Unescape(inner.chars())
+    }
+
+    fn unit(&mut self) -> Option<u32> {
+        let digits = self.0.as_str().get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        self.0 = self.0.as_str()[4..].chars();
+        u32::from_str_radix(digits, 16).ok()
+    }
+
+    fn unicode(&mut self) -> char {
+        let Some(high) = self.unit() else { return char::REPLACEMENT_CHARACTER };
+        if !(0xD800..0xDC00).contains(&high) {
+            return char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER);
+        }
+        let rest = self.0.clone();
+        if let Some(behind) = self.0.as_str().strip_prefix("\\u") {
+            self.0 = behind.chars();
+            if let Some(low) = self.unit().filter(|low| (0xDC00..0xE000).contains(low)) {
+                let code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+                return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        self.0 = rest;
+        char::REPLACEMENT_CHARACTER
+    }
+}
+
+impl Iterator for Unescape<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        match self.0.next()? {
+            '\\' => Some(match self.0.next()? {
+                'b' => '\x08',
+                'f' => '\x0C',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'u' => self.unicode(),
+                other => other,
+            }),
+            char => Some(char),
+        }
+    }
+}
+
+impl Scanner {
+    /// Reads a whole message. Returns whether it is valid JSON; if not, nothing is found in it.
+    ///
+    /// A message that begins with a digit is read from its first `[` or `{` (Socket.IO puts a packet's type there).
+    pub fn scan(&self, text: &str, found: &mut Found) -> bool {
+        found.clear(self.pointers);
+        if u32::try_from(text.len()).is_err() {
+            return false;
+        }
+        let at = match text.bytes().next() {
+            Some(b'0'..=b'9') => text.find(['[', '{']).unwrap_or(0),
+            _ => 0,
+        };
+        let mut scan = Scan { states: &self.states, text, bytes: text.as_bytes(), at, found };
+        let valid = scan.message().is_some();
+        if !valid {
+            found.clear(self.pointers);
+        }
+        valid
+    }
+}
+
+/// One pass over a message. `None` everywhere: the message is not valid JSON.
+struct Scan<'a> {
+    states: &'a [State],
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    found: &'a mut Found,
+}
+
+impl Scan<'_> {
+    fn message(&mut self) -> Option<()> {
+        self.skip_blanks();
+        self.value(ROOT, 0)?;
+        self.skip_blanks();
+        (self.at == self.bytes.len()).then_some(())
+    }
+
+    fn value(&mut self, state: usize, depth: usize) -> Option<()> {
+        let start = self.at;
+        match self.peek()? {
+            b'"' => {
+                self.string()?;
+            }
+            b'{' if depth < MAX_DEPTH => self.object(state, depth + 1)?,
+            b'[' if depth < MAX_DEPTH => self.array(state, depth + 1)?,
+            b'-' | b'0'..=b'9' => self.number()?,
+            b't' => self.literal(b"true")?,
+            b'f' => self.literal(b"false")?,
+            b'n' => self.literal(b"null")?,
+            _ => return None,
+        }
+        for &pointer in &self.states[state].ends {
+            self.found.values[pointer].push(Span { start: start as u32, end: self.at as u32 });
+        }
+        Some(())
+    }
+
+    fn object(&mut self, number: usize, depth: usize) -> Option<()> {
+        let state = &self.states[number];
+        let (start, members) = (self.at, self.found.members.len());
+        self.at += 1;
+        self.skip_blanks();
+        if self.peek()? == b'}' {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            if self.peek()? != b'"' {
+                return None;
+            }
+            let (key, escaped) = self.string()?;
+            self.skip_blanks();
+            self.expect(b':')?;
+            self.skip_blanks();
+            let to = if number == NOWHERE {
+                NOWHERE
+            } else if let Some(member) = self.member(state, key, escaped) {
+                self.found.forget(&member.again, start);
+                member.to
+            } else {
+                state.other_member
+            };
+            let value = self.at;
+            self.value(to, depth)?;
+            if !state.each.is_empty() {
+                self.found.members.push(Seen { key, value: Span { start: value as u32, end: self.at as u32 } });
+            }
+            self.skip_blanks();
+            match self.next()? {
+                b',' => self.skip_blanks(),
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        if !state.each.is_empty() {
+            self.found.forget_duplicates(self.text, members, &state.each);
+        }
+        Some(())
+    }
+
+    fn member<'s>(&self, state: &'s State, key: Span, escaped: bool) -> Option<&'s Member> {
+        let name = &self.bytes[key.start as usize..key.end as usize];
+        if escaped {
+            let name = std::str::from_utf8(name).ok()?;
+            return state.members.iter().find(|member| Unescape::new(name).eq(member.name.chars()));
+        }
+        state.members.iter().find(|member| member.name.as_bytes() == name)
+    }
+
+    fn array(&mut self, number: usize, depth: usize) -> Option<()> {
+        let state = &self.states[number];
+        let start = self.at;
+        self.at += 1;
+        self.skip_blanks();
+        if self.peek()? == b']' {
+            self.at += 1;
+            return Some(());
+        }
+        let mut index = 0;
+        loop {
+            self.found.forget(&state.last, start);
+            let to = state.elements.iter().find(|element| element.0 == index).map_or(state.other_element, |e| e.1);
+            self.value(to, depth)?;
+            index += 1;
+            self.skip_blanks();
+            match self.next()? {
+                b',' => self.skip_blanks(),
+                b']' => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Steps over a string; returns what stands between the quotes, and whether there are escapes in it.
+    fn string(&mut self) -> Option<(Span, bool)> {
+        self.at += 1;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            self.at += plain_bytes(&self.bytes[self.at..]);
+            match self.next()? {
+                b'"' => return Some((Span { start: start as u32, end: (self.at - 1) as u32 }, escaped)),
+                b'\\' => {
+                    escaped = true;
+                    match self.next()? {
+                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                        b'u' => {
+                            let digits = self.bytes.get(self.at..self.at + 4)?;
+                            if !digits.iter().all(u8::is_ascii_hexdigit) {
+                                return None;
+                            }
+                            self.at += 4;
+                        }
+                        _ => return None,
+                    }
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn number(&mut self) -> Option<()> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.next()? {
+            b'0' => {}
+            b'1'..=b'9' => self.skip_digits(),
+            _ => return None,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    fn digits(&mut self) -> Option<()> {
+        self.peek().filter(u8::is_ascii_digit)?;
+        self.skip_digits();
+        Some(())
+    }
+
+    fn skip_digits(&mut self) {
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Option<()> {
+        let end = self.at + word.len();
+        (self.bytes.get(self.at..end)? == word).then(|| self.at = end)
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+}
+
+/// Returns how many bytes at the front are neither a quote, a backslash nor a control character; eight at a time.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // A byte is zero where subtracting one borrows into its high bit; the lowest such bit is exact.
+        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+        let quote = zero(word ^ (ONES * b'"' as u64));
+        let backslash = zero(word ^ (ONES * b'\\' as u64));
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let special = (quote | backslash | control) & HIGH;
+        if special != 0 {
+            return number * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = rest.iter().take_while(|&&byte| byte >= 0x20 && byte != b'"' && byte != b'\\').count();
+    bytes.len() - rest.len() + plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pointer(text: &str) -> Pointer {
+        let token = |token: &str| match token {
+            "*" => Token::Each,
+            "-1" => Token::Last,
+            name => Token::Name(name.into()),
+        };
+        Pointer::new(text.split('/').skip(1).map(token).collect())
+    }
+
+    /// All values of each pointer, or `None` for invalid JSON.
+    fn scan<const N: usize>(message: &str, pointers: [&str; N]) -> Option<[Vec<String>; N]> {
+        let mut all = Pointers::default();
+        let ids = pointers.map(|text| all.add(pointer(text)));
+        let scanner = all.build().unwrap();
+        let mut found = Found::default();
+        scanner.scan(r#"{"left":"over"}"#, &mut found);
+        let valid = scanner.scan(message, &mut found);
+        let scanned = Scanned::new(message, &found);
+        valid.then(|| ids.map(|id| scanned.all(id).map(|raw| raw.text().to_owned()).collect()))
+    }
+
+    fn one(message: &str, pointer: &str) -> Option<String> {
+        let [values] = scan(message, [pointer])?;
+        assert!(values.len() < 2, "{values:?}");
+        values.into_iter().next()
+    }
+
+    #[test]
+    fn pointers_name_members_and_elements_of_one_message_in_one_pass() {
+        let message = r#" {"a": {"b": [10, {"c": "x"}]}, "d": null, "": 1, "e":{"0":2}} "#;
+        let found = scan(message, ["/a/b/1/c", "/d", "/", "/a/b/0", "/e/0", "/a", "/a/b/2", "/a/x", ""]).unwrap();
+        let expected = [r#""x""#, "null", "1", "10", "2", r#"{"b": [10, {"c": "x"}]}"#, "", "", message.trim()];
+        assert_eq!(found.map(|values| values.join("|")), expected);
+    }
+
+    #[test]
+    fn raw_tokens_are_exact_numbers() {
+        let number = "123456789012345678901234567.000e-10";
+        assert_eq!(one(&format!("[{number}]"), "/0").as_deref(), Some(number));
+    }
+
+    #[test]
+    fn an_index_has_no_leading_zero() {
+        assert_eq!(one("[1,2]", "/01"), None);
+        assert_eq!(one("[1,2]", "/1").as_deref(), Some("2"));
+        assert_eq!(one(r#"{"01":3}"#, "/01").as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn minus_one_is_the_last_element() {
+        assert_eq!(one("[1,[2,3]]", "/-1/-1").as_deref(), Some("3"));
+        assert_eq!(one("[]", "/-1"), None);
+        assert_eq!(one(r#"[{"a":1},{"b":2}]"#, "/-1/a"), None);
+        assert_eq!(scan("[[1,2],[],[3]]", ["/*/-1"]).unwrap()[0], ["2", "3"]);
+        assert_eq!(one(r#"{"-1":7}"#, "/-1").as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn a_star_steps_over_elements_or_members_and_may_come_more_than_once() {
+        let message = r#"{"events":[{"trades":[1,2]},{"trades":{"x":3}},{"other":4}]}"#;
+        assert_eq!(scan(message, ["/events/*/trades/*"]).unwrap()[0], ["1", "2", "3"]);
+        let message = r#"{"result":{"XBT":[[1],[2]],"last":9}}"#;
+        let found = scan(message, ["/result/*/*", "/result/last", "/result/*"]).unwrap();
+        assert_eq!(found.map(|values| values.join(" ")), ["[1] [2]", "9", "[[1],[2]] 9"]);
+    }
+
+    #[test]
+    fn of_a_duplicate_key_the_last_wins_and_the_earlier_ones_children_are_forgotten() {
+        assert_eq!(one(r#"{"a":1,"a":2}"#, "/a").as_deref(), Some("2"));
+        assert_eq!(one(r#"{"a":{"b":1},"a":{"c":2}}"#, "/a/b"), None);
+        assert_eq!(one(r#"{"a":{"b":1},"\u0061":7}"#, "/a/b"), None);
+        assert_eq!(scan(r#"{"a":[1,2],"a":[3]}"#, ["/a/*"]).unwrap()[0], ["3"]);
+        assert_eq!(scan(r#"[{"a":1},{"a":2,"a":3}]"#, ["/*/a"]).unwrap()[0], ["1", "3"]);
+    }
+
+    #[test]
+    fn of_a_duplicate_key_under_a_star_the_last_wins_too() {
+        let message = r#"{"p":{"x":1},"q":{"x":2},"\u0070":{"x":3},"p":{"y":4},"r":{"x":5}}"#;
+        let found = scan(message, ["/*/x", "/p/x", "/p/y"]).unwrap();
+        assert_eq!(found.map(|values| values.join(" ")), ["2 5", "", "4"]);
+        assert_eq!(scan(r#"[{"a":1,"b":2},{"a":3,"a":4}]"#, ["/*/*"]).unwrap()[0], ["1", "2", "4"]);
+    }
+
+    #[test]
+    fn invalid_json_matches_nothing() {
+        for message in [
+            "",
+            " ",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "{\"a\" 1}",
+            "{a:1}",
+            "[1] 2",
+            "01",
+            "1.",
+            "-",
+            "1e",
+            "+1",
+            "nul",
+            "tru",
+            "\"\n\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"",
+            "[1}",
+            "NaN",
+            "'a'",
+            "\u{FEFF}{}",
+            "[1 2]",
+            "{\"a\":1 \"b\":2}",
+            "]",
+        ] {
+            assert_eq!(scan(message, ["/a", ""]), None, "{message}");
+        }
+        assert_eq!(scan("{\"a\":1}x", ["/a"]), None);
+    }
+
+    #[test]
+    fn valid_json_of_every_kind_is_taken() {
+        for message in
+            ["0", "-0.5E+10", "true", "false", "null", r#""\"\\\/\b\f\n\r\t\u00e4\ud800""#, "[ ]", "{ }", "[[]]"]
+        {
+            assert_eq!(scan(message, [""]).unwrap()[0], [message]);
+        }
+    }
+
+    #[test]
+    fn nesting_is_taken_to_its_limit_and_no_deeper() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(scan(&nested(MAX_DEPTH), ["/0"]).is_some());
+        assert!(scan(&nested(MAX_DEPTH + 1), ["/0"]).is_none());
+        assert!(scan(&"[{\"a\":".repeat(1_000_000), ["/0"]).is_none());
+    }
+
+    #[test]
+    fn a_message_that_begins_with_a_digit_is_read_from_its_first_bracket() {
+        assert_eq!(one(r#"42["trade",{"p":1}]"#, "/1/p").as_deref(), Some("1"));
+        assert_eq!(one(r#"0{"sid":"x"}"#, "/sid").as_deref(), Some("\"x\""));
+        assert_eq!(one(r#"42/admin,["a"]"#, "/0").as_deref(), Some("\"a\""));
+        assert_eq!(one("17", "").as_deref(), Some("17"));
+        assert_eq!(one("2probe", ""), None);
+    }
+
+    #[test]
+    fn keys_are_compared_without_their_escapes() {
+        assert_eq!(one(r#"{"\u0024type":1}"#, "/$type").as_deref(), Some("1"));
+        assert_eq!(one(r#"{"a\\b":1}"#, "/a\\b").as_deref(), Some("1"));
+        assert_eq!(one(r#"{"\ud83d\ude00":1}"#, "/😀").as_deref(), Some("1"));
+        assert_eq!(one(r#"{"odd key 'with' ünicode":1}"#, "/odd key 'with' ünicode").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_string_gives_its_content_and_anything_else_its_text() {
+        assert_eq!(Raw(r#""a\n\u00e4\ud83d\ude00\"""#).content(), "a\nä😀\"");
+        assert_eq!(Raw(r#""\ud83d""#).content(), "\u{FFFD}");
+        assert_eq!(Raw(r#""\ud83d\u0041""#).content(), "\u{FFFD}A");
+        assert_eq!(Raw("1.0").content(), "1.0");
+        assert!(matches!(Raw("\"plain\"").content(), Cow::Borrowed("plain")));
+        let mut escaped = String::new();
+        escape("a\"\\\n\u{1}ä", &mut escaped);
+        assert_eq!(escaped, "a\\\"\\\\\\n\\u0001ä");
+        assert_eq!(unescape(&escaped), "a\"\\\n\u{1}ä");
+    }
+
+    #[test]
+    fn the_same_pointer_has_one_number() {
+        let mut all = Pointers::default();
+        assert_eq!(all.add(pointer("/a")), all.add(pointer("/a")));
+        assert_ne!(all.add(pointer("/a")), all.add(pointer("/b")));
+    }
+
+    #[test]
+    fn pointers_with_stars_that_overlap_too_much_are_refused() {
+        let mut all = Pointers::default();
+        for n in 0..40 {
+            all.add(pointer(&format!("{}/a{}", "/*".repeat(n % 20), "/*/b".repeat(n % 7))));
+            all.add(pointer(&("/*/a".repeat(n % 11) + &"/b/*".repeat(n % 5) + "/c")));
+        }
+        // Built or refused, but at once.
+        let _ = all.build();
+    }
+
+    #[test]
+    fn every_length_of_plain_bytes_is_counted() {
+        for len in 0..40 {
+            let plain = "aä~ !#[]".chars().cycle().take(len).collect::<String>();
+            for end in ["", "\"", "\\", "\u{1F}", "\n"] {
+                assert_eq!(
+                    plain_bytes((plain.clone() + end + "zzzzzzzzz").as_bytes()),
+                    if end.is_empty() { plain.len() + 9 } else { plain.len() }
+                );
+            }
+        }
+    }
+}
