@@ -92,7 +92,7 @@ impl Pointers {
         let pointers: Vec<&Pointer> = self.0.iter().collect();
         let mut states = States { pointers: &pointers, sets: IndexMap::new() };
         states.number(Vec::new());
-        states.number((0..pointers.len()).map(|pointer| (pointer, 0)).collect());
+        let start = states.number((0..pointers.len()).map(|pointer| (pointer, 0)).collect());
         let mut built = Vec::new();
         while built.len() < states.sets.len() {
             if states.sets.len() > MAX_STATES {
@@ -101,18 +101,18 @@ impl Pointers {
             let state = states.build(built.len());
             built.push(state);
         }
-        Ok(Scanner { states: built, pointers: pointers.len() })
+        Ok(Scanner { states: built, start, pointers: pointers.len() })
     }
 }
 
 /// A place in the message where no pointer leads.
 const NOWHERE: usize = 0;
-const ROOT: usize = 1;
 
 /// Finds the values of all pointers.
 #[derive(Debug, Clone)]
 pub struct Scanner {
     states: Vec<State>,
+    start: usize,
     pointers: usize,
 }
 
@@ -412,7 +412,7 @@ impl Scanner {
             _ => 0,
         };
         let mut scan = Scan { states: &self.states, text, bytes: text.as_bytes(), at, found };
-        let valid = scan.message().is_some();
+        let valid = scan.message(self.start).is_some();
         if !valid {
             found.clear(self.pointers);
         }
@@ -430,9 +430,9 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn message(&mut self) -> Option<()> {
+    fn message(&mut self, start: usize) -> Option<()> {
         self.skip_blanks();
-        self.value(ROOT, 0)?;
+        self.value(start, 0)?;
         self.skip_blanks();
         (self.at == self.bytes.len()).then_some(())
     }

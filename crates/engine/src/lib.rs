@@ -1,9 +1,11 @@
 #![doc = include_str!("flow.md")]
 
 mod backoff;
+pub mod calendar;
 pub mod config;
 pub mod config_def;
 pub mod connection;
+pub mod dialogue;
 pub mod endpoint;
 pub mod error;
 pub mod figures;

@@ -1,0 +1,977 @@
+//! Expressions: what stands in `{{…}}`, and conditions. Compiled once; evaluated over a message, variables, the time and
+//! chance, all of which come in.
+//!
+//! Evaluation always ends soon: there are no loops, depth and length are limited, and no value grows beyond
+//! [`MAX_RENDERED`].
+
+mod parser;
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::decimal;
+use super::function::{self, Function};
+use super::template::MAX_RENDERED;
+use super::variables::{Made, Names, VariableId, Variables};
+use crate::json::{Found, Pointer, PointerId, Pointers, Raw, Scanned, Scanner};
+
+/// Why a text does not compile. The option's name is added by who knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Characters from the beginning of the option's text, from 1.
+    pub column: usize,
+    pub message: String,
+}
+
+impl Problem {
+    pub fn new(column: usize, message: impl Into<String>) -> Problem {
+        Problem { column, message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "column {}: {}", self.column, self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Why there is no text or value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// This variable, pointer or function has no value.
+    Missing(String),
+    /// A value cannot be used; a sentence without it.
+    Refused(String),
+}
+
+impl Failure {
+    pub(super) fn too_long() -> Failure {
+        Failure::Refused(format!("a value or text is longer than {MAX_RENDERED} bytes"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Missing(what) => write!(f, "{what} has no value"),
+            Failure::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Where an option stands: what its expressions may name.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    pub names: &'a Names,
+    /// The given variables ([`super::variables::GIVEN`]) that have a value here.
+    pub given: &'a [&'a str],
+    pub message: Message,
+    /// Whether the message is an HTTP answer: with `status` and `header('…')`.
+    pub answer: bool,
+    /// Gets the pointers.
+    pub paths: &'a mut Paths,
+}
+
+/// Which message is at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// None: a pointer is an error.
+    None,
+    /// The whole one; `envelope(/x)` is `/x`.
+    Whole,
+    /// The record picked out of it; `envelope(/x)` is in the whole one.
+    Record,
+}
+
+/// The pointers that a configuration's conditions and templates read, so that one scan serves them all.
+#[derive(Debug, Clone, Default)]
+pub struct Paths {
+    /// Of the whole message.
+    pub message: Pointers,
+    /// Of a record that is picked out of it.
+    pub record: Pointers,
+}
+
+/// What an expression is evaluated over.
+#[derive(Clone, Copy)]
+pub struct Values<'v> {
+    pub names: &'v Names,
+    pub variables: &'v Variables,
+    /// What declared variables are for this message, request or handshake.
+    pub made: &'v Made,
+    /// Whether a declared variable is what [`Variables::keep`] kept, if it did: for conditions, which mean what was sent.
+    pub kept: bool,
+    pub topic: Option<&'v str>,
+    pub topics: Option<Topics<'v>>,
+    pub message: Option<Scanned<'v>>,
+    pub record: Option<Scanned<'v>>,
+    /// Of an HTTP answer, or of a refused handshake.
+    pub status: Option<u16>,
+    pub headers: &'v [(String, String)],
+    /// The place in a split or picked message, from 0.
+    pub index: Option<usize>,
+    pub now: SystemTime,
+    /// Fills a buffer with random bytes.
+    pub chance: &'v dyn Fn(&mut [u8]),
+    /// The last number that `n()` gave; per connection.
+    pub count: &'v Cell<u64>,
+}
+
+/// The topics of one message.
+#[derive(Debug, Clone, Copy)]
+pub struct Topics<'v> {
+    pub names: &'v [String],
+    /// Each as `websocket.subscription.item` says, joined by commas.
+    pub items: &'v str,
+}
+
+impl<'v> Values<'v> {
+    /// Nothing but variables, the time and chance.
+    pub fn new(
+        names: &'v Names,
+        variables: &'v Variables,
+        made: &'v Made,
+        now: SystemTime,
+        chance: &'v dyn Fn(&mut [u8]),
+        count: &'v Cell<u64>,
+    ) -> Values<'v> {
+        Values {
+            names,
+            variables,
+            made,
+            kept: false,
+            topic: None,
+            topics: None,
+            message: None,
+            record: None,
+            status: None,
+            headers: &[],
+            index: None,
+            now,
+            chance,
+            count,
+        }
+    }
+
+    fn scanned(&self, at: At) -> Option<Scanned<'v>> {
+        match at {
+            At::Message => self.message,
+            At::Record => self.record,
+        }
+    }
+}
+
+/// A condition: the whole value of an option is one expression.
+#[derive(Debug, Clone)]
+pub struct Condition(Expression);
+
+impl Condition {
+    /// Compiles the text of an option.
+    ///
+    /// # Errors
+    /// Column and what was expected.
+    pub fn compile(text: &str, scope: &mut Scope<'_>) -> Result<Condition, Problem> {
+        parser::condition(text, scope).map(Condition)
+    }
+
+    pub fn holds(&self, values: &Values<'_>) -> bool {
+        self.0.node.holds(values).unwrap_or(false)
+    }
+
+    /// Whether it needs a variable, by way of a declared one too.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.0.uses(variable)
+    }
+
+    /// The condition as it was written.
+    pub fn source(&self) -> &str {
+        self.0.source()
+    }
+}
+
+/// One expression.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    node: Node,
+    source: Box<str>,
+    uses: BTreeSet<Arc<str>>,
+}
+
+impl Expression {
+    /// Compiles the text of an option, or an entry of a list.
+    ///
+    /// # Errors
+    /// Column and what was expected.
+    pub fn compile(text: &str, scope: &mut Scope<'_>) -> Result<Expression, Problem> {
+        parser::whole(text, scope)
+    }
+
+    /// Compiles what begins at `at`, to the end of `}}`; returns where that is.
+    pub(super) fn compile_insertion(
+        text: &str,
+        at: usize,
+        scope: &mut Scope<'_>,
+    ) -> Result<(Expression, usize), Problem> {
+        parser::insertion(text, at, scope)
+    }
+
+    /// Whether it needs a variable, by way of a declared one too.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.uses.contains(variable)
+    }
+
+    pub(super) fn used(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.uses.iter()
+    }
+
+    /// The expression as it was written, without texts in quotes.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Returns the value as text; nothing if it is missing or null. So variables are captured.
+    ///
+    /// # Errors
+    /// A value is too long or cannot be used.
+    pub fn text(&self, values: &Values<'_>) -> Result<Option<String>, Failure> {
+        match self.evaluate(values)? {
+            Value::Missing(_) | Value::Null => Ok(None),
+            value => value.into_text().map(|text| Some(text.into_owned())),
+        }
+    }
+
+    pub(super) fn evaluate<'v>(&'v self, values: &'v Values<'v>) -> Result<Value<'v>, Failure> {
+        self.node.evaluate(values)
+    }
+}
+
+/// Parses one JSON Pointer in the form that it has in expressions.
+///
+/// # Errors
+/// Column and what was expected.
+pub fn pointer(text: &str) -> Result<Pointer, Problem> {
+    parser::pointer(text)
+}
+
+/// Which scan a pointer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Message,
+    Record,
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    Pointer { at: At, id: PointerId, plural: bool, source: Box<str> },
+    WholeText(At),
+    Status,
+    Header(Box<str>),
+    Index,
+    Topic,
+    Topics,
+    Variable { id: VariableId, name: Arc<str>, declared: bool },
+    Text(Box<str>),
+    Number(Box<str>),
+    Bool(bool),
+    Null,
+    Or(Vec<Node>),
+    And(Vec<Node>),
+    Not(Box<Node>),
+    Compare(Box<Node>, Comparison, Box<Node>),
+    In(Box<Node>, Vec<Node>),
+    Exists(Box<Node>),
+    Default(Vec<Node>),
+    Concat(Vec<Node>),
+    When(Box<Node>, Box<Node>),
+    Json(Box<Node>, Box<(Scanner, PointerId)>),
+    Join(Box<Node>),
+    TopicOf(VariableId, Box<Node>),
+    Call(Function, Vec<Node>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    AtMost,
+    Greater,
+    AtLeast,
+    StartsWith,
+    Contains,
+}
+
+/// A value on the way.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value<'v> {
+    /// Names what is missing.
+    Missing(Cow<'v, str>),
+    Null,
+    Bool(bool),
+    Number(Cow<'v, str>),
+    Text(Cow<'v, str>),
+    /// An object or an array, as in the message.
+    Json(&'v str),
+    /// A variable's text: compares by it with anything.
+    Variable(Cow<'v, str>),
+    Bytes(Vec<u8>),
+}
+
+impl<'v> Value<'v> {
+    fn from_json(raw: Raw<'v>) -> Value<'v> {
+        match raw.text().as_bytes().first() {
+            Some(b'"') => Value::Text(raw.content()),
+            Some(b'{' | b'[') => Value::Json(raw.text()),
+            Some(b't') => Value::Bool(true),
+            Some(b'f') => Value::Bool(false),
+            Some(b'n') => Value::Null,
+            _ => Value::Number(Cow::Borrowed(raw.text())),
+        }
+    }
+
+    /// As it is inserted: a string's content, anything else's JSON.
+    pub(super) fn into_text(self) -> Result<Cow<'v, str>, Failure> {
+        match self {
+            Value::Missing(what) => Err(Failure::Missing(what.into_owned())),
+            Value::Null => Ok("null".into()),
+            Value::Bool(true) => Ok("true".into()),
+            Value::Bool(false) => Ok("false".into()),
+            Value::Number(text) | Value::Text(text) | Value::Variable(text) => Ok(text),
+            Value::Json(text) => Ok(text.into()),
+            Value::Bytes(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => Ok(text.into()),
+                Err(_) => Err(Failure::Refused(
+                    "bytes that are no UTF-8 were to be inserted; hex(…) or base64(…) make text of them".into(),
+                )),
+            },
+        }
+    }
+
+    /// The text to compare by; nothing if it is missing or bytes.
+    fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Missing(_) | Value::Bytes(_) => None,
+            Value::Null => Some("null"),
+            Value::Bool(true) => Some("true"),
+            Value::Bool(false) => Some("false"),
+            Value::Number(text) | Value::Text(text) | Value::Variable(text) => Some(text),
+            Value::Json(text) => Some(text),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Value::Bytes(bytes) => bytes.len(),
+            other => other.as_text().map_or(0, str::len),
+        }
+    }
+
+    /// A missing value equals nothing; a variable compares by its text.
+    fn equals(&self, other: &Value<'_>) -> bool {
+        match (self, other) {
+            (Value::Missing(_), _) | (_, Value::Missing(_)) => false,
+            (Value::Variable(text), other) | (other, Value::Variable(text)) => other.as_text() == Some(&**text),
+            (Value::Number(a), Value::Number(b)) => decimal::compare(a, b).is_eq(),
+            (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::Json(a), Value::Json(b)) => a == b,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Null, Value::Null) => true,
+            _ => false,
+        }
+    }
+
+    /// Numbers by size, texts by their characters; a variable is whichever the other is.
+    fn order(&self, other: &Value<'_>) -> Option<Ordering> {
+        let number = |value: &Value<'_>| match value {
+            Value::Number(_) => true,
+            Value::Variable(text) => decimal::is_number(text),
+            _ => false,
+        };
+        let text = |value: &Value<'_>| matches!(value, Value::Text(_) | Value::Variable(_));
+        let (a, b) = (self.as_text()?, other.as_text()?);
+        if number(self) && number(other) {
+            Some(decimal::compare(a, b))
+        } else if text(self) && text(other) {
+            Some(a.cmp(b))
+        } else {
+            None
+        }
+    }
+}
+
+impl Comparison {
+    fn holds(self, a: &Value<'_>, b: &Value<'_>) -> bool {
+        let text = |test: fn(&str, &str) -> bool| match (a.as_text(), b.as_text()) {
+            (Some(a), Some(b)) => test(a, b),
+            _ => false,
+        };
+        match self {
+            Comparison::Equal | Comparison::NotEqual => a.equals(b),
+            Comparison::Less => a.order(b).is_some_and(Ordering::is_lt),
+            Comparison::AtMost => a.order(b).is_some_and(Ordering::is_le),
+            Comparison::Greater => a.order(b).is_some_and(Ordering::is_gt),
+            Comparison::AtLeast => a.order(b).is_some_and(Ordering::is_ge),
+            Comparison::StartsWith => text(|a, b| a.starts_with(b)),
+            Comparison::Contains => text(|a, b| a.contains(b)),
+        }
+    }
+}
+
+impl Node {
+    fn evaluate<'v>(&'v self, values: &'v Values<'v>) -> Result<Value<'v>, Failure> {
+        let missing = |what: &'v str| Value::Missing(Cow::Borrowed(what));
+        Ok(match self {
+            Node::Pointer { at, id, source, .. } => {
+                let raw = values.scanned(*at).and_then(|scanned| scanned.first(*id));
+                raw.map_or_else(|| missing(source), Value::from_json)
+            }
+            Node::WholeText(at) => {
+                values.scanned(*at).map_or_else(|| missing("text"), |scanned| Value::Text(scanned.text().into()))
+            }
+            Node::Status => {
+                values.status.map_or_else(|| missing("status"), |status| Value::Number(status.to_string().into()))
+            }
+            Node::Header(name) => {
+                let header = values.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+                header.map_or_else(|| missing(name), |(_, value)| Value::Text(value.into()))
+            }
+            Node::Index => {
+                values.index.map_or_else(|| missing("index"), |index| Value::Number(index.to_string().into()))
+            }
+            Node::Topic => values.topic.map_or_else(|| missing("topic"), |topic| Value::Variable(topic.into())),
+            Node::Topics => {
+                values.topics.map_or_else(|| missing("topics"), |topics| Value::Variable(topics.items.into()))
+            }
+            Node::Variable { id, name, declared } => return variable(*id, name, *declared, values),
+            Node::Text(text) => Value::Text((&**text).into()),
+            Node::Number(text) => Value::Number((&**text).into()),
+            Node::Bool(value) => Value::Bool(*value),
+            Node::Null => Value::Null,
+            Node::Or(_) | Node::And(_) | Node::Not(_) | Node::Compare(..) | Node::In(..) | Node::Exists(_) => {
+                Value::Bool(self.holds(values)?)
+            }
+            Node::Default(nodes) => {
+                let mut value = Value::Null;
+                for node in nodes {
+                    value = node.evaluate(values)?;
+                    if !matches!(value, Value::Missing(_) | Value::Null) {
+                        break;
+                    }
+                }
+                value
+            }
+            Node::Concat(nodes) => return concat(nodes, values),
+            Node::When(condition, node) => {
+                if condition.holds(values)? {
+                    node.evaluate(values)?
+                } else {
+                    missing("when()")
+                }
+            }
+            Node::Json(node, path) => match node.evaluate(values)? {
+                Value::Missing(what) => Value::Missing(what),
+                value => inner_json(&value.into_text()?, path),
+            },
+            Node::Join(separator) => {
+                let Some(topics) = values.topics else { return Ok(missing("topics")) };
+                match separator.evaluate(values)? {
+                    Value::Missing(what) => Value::Missing(what),
+                    separator => bounded(Value::Text(topics.names.join(&separator.into_text()?).into()))?,
+                }
+            }
+            Node::TopicOf(id, node) => match node.evaluate(values)? {
+                Value::Missing(what) => Value::Missing(what),
+                value => {
+                    let topic = values.variables.topic_of(*id, &value.into_text()?);
+                    topic.map_or_else(|| missing("topic_of()"), |topic| Value::Variable(topic.into()))
+                }
+            },
+            Node::Call(function, nodes) => {
+                let arguments = nodes.iter().map(|node| node.evaluate(values).and_then(bounded));
+                let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+                bounded(function::call(*function, arguments, values)?)?
+            }
+        })
+    }
+
+    /// The value as a condition: a variable holds if it is `true`.
+    fn holds(&self, values: &Values<'_>) -> Result<bool, Failure> {
+        Ok(match self {
+            Node::Or(nodes) => {
+                for node in nodes {
+                    if node.holds(values)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Node::And(nodes) => {
+                for node in nodes {
+                    if !node.holds(values)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            Node::Not(node) => !node.holds(values)?,
+            Node::Compare(a, comparison, b) => {
+                let holds = a.any(values, |a| b.any(values, |b| Ok(comparison.holds(a, b))))?;
+                holds != (*comparison == Comparison::NotEqual)
+            }
+            Node::In(a, list) => a.any(values, |a| {
+                for node in list {
+                    if node.any(values, |b| Ok(a.equals(b)))? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            })?,
+            Node::Exists(node) => node.any(values, |value| Ok(!matches!(value, Value::Missing(_))))?,
+            other => match other.evaluate(values)? {
+                Value::Bool(value) => value,
+                Value::Variable(text) => text == "true",
+                _ => false,
+            },
+        })
+    }
+
+    /// Whether a test holds for the value; of a pointer with `*`, for any of its values.
+    fn any<'v>(
+        &'v self,
+        values: &'v Values<'v>,
+        test: impl Fn(&Value<'v>) -> Result<bool, Failure>,
+    ) -> Result<bool, Failure> {
+        let Node::Pointer { at, id, plural: true, .. } = self else { return test(&self.evaluate(values)?) };
+        for raw in values.scanned(*at).iter().flat_map(|scanned| scanned.all(*id)) {
+            if test(&Value::from_json(raw))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn variable<'v>(id: VariableId, name: &'v str, declared: bool, values: &'v Values<'v>) -> Result<Value<'v>, Failure> {
+    let held = if declared && !values.kept { None } else { values.variables.get(values.topic, id) };
+    if let Some(text) = held {
+        return Ok(Value::Variable(text.into()));
+    }
+    if !declared {
+        return Ok(Value::Missing(name.into()));
+    }
+    match values.made.value(id, values) {
+        Ok(Some(text)) => Ok(Value::Variable(text.to_string().into())),
+        Ok(None) => Ok(Value::Missing(name.into())),
+        Err(Failure::Missing(what)) => Ok(Value::Missing(what.into())),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Texts make a text; as soon as there are bytes among them, all are bytes.
+fn concat<'v>(nodes: &'v [Node], values: &'v Values<'v>) -> Result<Value<'v>, Failure> {
+    let (mut all, mut is_text) = (Vec::new(), true);
+    for node in nodes {
+        match bounded(node.evaluate(values)?)? {
+            Value::Missing(what) => return Ok(Value::Missing(what)),
+            Value::Bytes(bytes) => {
+                all.extend_from_slice(&bytes);
+                is_text = false;
+            }
+            other => all.extend_from_slice(other.into_text()?.as_bytes()),
+        }
+        if all.len() > MAX_RENDERED {
+            return Err(Failure::too_long());
+        }
+    }
+    match (is_text, all) {
+        (false, bytes) => Ok(Value::Bytes(bytes)),
+        (true, bytes) => Ok(Value::Text(String::from_utf8_lossy(&bytes).into_owned().into())),
+    }
+}
+
+/// A value in JSON that is the content of a string.
+fn inner_json<'v>(text: &str, (scanner, id): &(Scanner, PointerId)) -> Value<'v> {
+    let mut found = Found::default();
+    scanner.scan(text, &mut found);
+    match Scanned::new(text, &found).first(*id).map(Value::from_json) {
+        None => Value::Missing("json()".into()),
+        Some(Value::Number(text)) => Value::Number(text.into_owned().into()),
+        Some(Value::Text(text)) => Value::Text(text.into_owned().into()),
+        Some(Value::Json(text)) => Value::Text(text.to_owned().into()),
+        Some(Value::Bool(value)) => Value::Bool(value),
+        Some(_) => Value::Null,
+    }
+}
+
+fn bounded(value: Value<'_>) -> Result<Value<'_>, Failure> {
+    if value.len() > MAX_RENDERED { Err(Failure::too_long()) } else { Ok(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialogue::fixture::Fixture;
+
+    const TRADE: &str = r#"{"type":"trade","s":null,"n":1.0,"big":123456789012345678901234567,"ok":true,"odd key":{"x":"y"},
+        "list":["a","b",{"c":"d"}],"events":[{"t":[1,2]},{"t":[3]}],"payload":"{\"id\":\"7\",\"n\":[1]}","":"empty","a/b":1,"m~n":2,"esc":"A\u0042"}"#;
+
+    #[test]
+    fn json_pointers_name_values_of_the_message_at_hand() {
+        let trade = Fixture::over(TRADE);
+        for (pointer, value) in [
+            ("/type", "trade"),
+            ("/list/0", "a"),
+            ("/list/-1/c", "d"),
+            ("/'odd key'/x", "y"),
+            ("/list/-1", r#"{"c":"d"}"#),
+            ("/a~1b", "1"),
+            ("/m~0n", "2"),
+            ("/", "empty"),
+            ("/big", "123456789012345678901234567"),
+            ("/esc", "AB"),
+        ] {
+            assert_eq!(trade.value(pointer), value, "{pointer}");
+        }
+        assert_eq!(trade.capture("/none"), None);
+    }
+
+    #[test]
+    fn an_unquoted_token_ends_at_a_blank_or_a_sign_of_the_language() {
+        let odd = Fixture::over(r#"{"$type":"x","a-b":1,"a.b:c":2,"it's":3,"a":4,"b":5}"#);
+        assert!(odd.holds("/$type=='x'&&/a-b==1||/a".trim_end_matches("||/a")));
+        assert_eq!(odd.value("/a.b:c"), "2");
+        assert_eq!(odd.value("/it's"), "3");
+        assert_eq!(odd.value("/a+/b"), "45");
+        assert_eq!(odd.render("{{/a}}{{/b}}").unwrap(), "45");
+        assert!(odd.holds("4 in [/b,/a]"));
+        assert!(odd.holds("!(/c exists)&&/a<=4"));
+    }
+
+    #[test]
+    fn a_star_holds_if_it_does_for_any_of_its_values() {
+        let trade = Fixture::over(TRADE);
+        assert!(trade.holds("/events/*/t/* == 3"));
+        assert!(!trade.holds("/events/*/t/* == 4"));
+        assert!(trade.holds("/events/*/t/* exists && !(/none/* exists)"));
+        assert_eq!(trade.value("/events/*/t/*"), "1");
+        assert!(trade.holds("/events/*/t/* in [9, 2]"));
+    }
+
+    #[test]
+    fn text_is_the_whole_message() {
+        let pong = Fixture::over("pong");
+        assert!(pong.holds("text == 'pong'"));
+        assert!(!pong.holds("text == 'ping'"));
+        assert!(pong.holds("text startsWith 'po' && text contains 'on'"));
+        assert_eq!(Fixture::over("42[1]").value("text"), "42[1]");
+    }
+
+    #[test]
+    fn invalid_json_matches_no_json_condition() {
+        let broken = Fixture::over(r#"{"type":"trade""#);
+        assert!(!broken.holds("/type exists") && !broken.holds("/type == 'trade'") && broken.holds("/type != 'trade'"));
+    }
+
+    #[test]
+    fn an_http_answer_has_status_and_headers() {
+        let answer = Fixture { answer: Some(429), ..Fixture::over("{}") };
+        assert!(answer.holds("status in [400, 429]"));
+        assert!(answer.holds("status >= 400 && header('x-limit') == '17'"));
+        assert_eq!(answer.capture("header('Retry-After')"), None);
+        assert_eq!(
+            Fixture::over("{}").condition_problem("/a exists && status == 200"),
+            "column 14: there is no HTTP answer here; expected a JSON Pointer, a variable or a function"
+        );
+    }
+
+    #[test]
+    fn index_is_the_elements_place() {
+        assert_eq!(Fixture::over("{}").value("'m:' + index"), "m:3");
+    }
+
+    #[test]
+    fn variables_are_declared_captured_or_given() {
+        let fixture = Fixture::new().with("captured", "c").with("secret.key", "k").with("cursor", "17");
+        let fixture = fixture.declare(&[("declared", "d{{captured}}")]);
+        assert_eq!(fixture.render("{{captured}} {{secret.key}} {{cursor}} {{declared}}").unwrap(), "c k 17 dc");
+        let fixture = Fixture { topic: Some("t"), topics: vec!["a".into(), "b".into()], ..fixture };
+        assert_eq!(fixture.render("{{topic}} [{{topics}}]").unwrap(), r#"t ["a","b"]"#);
+    }
+
+    #[test]
+    fn literals_are_texts_with_jsons_escapes_numbers_true_false_and_null() {
+        let any = Fixture::new();
+        assert_eq!(any.value(r"'a\u001e\n\'\\\ud83d\ude00'"), "a\u{1e}\n'\\😀");
+        assert_eq!(any.value("-1.5e+3"), "-1.5e+3");
+        assert_eq!(any.render("{{true}} {{false}} {{null}} {{12}}").unwrap(), "true false null 12");
+    }
+
+    #[test]
+    fn a_missing_path_equals_nothing_and_exists_sees_null() {
+        let trade = Fixture::over(TRADE);
+        for no in ["/none == /none", "/none == null", "/none == ''", "/none exists", "/none < 1", "/none in [null]"] {
+            assert!(!trade.holds(no), "{no}");
+        }
+        for yes in ["/s exists", "/s == null", "/none != null", "/none != /none", "!(/none == null)", "!/none exists"] {
+            assert!(trade.holds(yes), "{yes}");
+        }
+    }
+
+    #[test]
+    fn not_equal_is_the_opposite_of_equal() {
+        let trade = Fixture::over(TRADE);
+        for (a, b) in
+            [("/type", "'trade'"), ("/type", "'x'"), ("/none", "1"), ("/ok", "true"), ("/n", "1"), ("/n", "'1'")]
+        {
+            assert_ne!(trade.holds(&format!("{a} == {b}")), trade.holds(&format!("{a} != {b}")), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn numbers_compare_as_exact_decimals_and_texts_by_their_characters() {
+        let trade = Fixture::over(TRADE);
+        for yes in [
+            "/n == 1",
+            "1 == 1.0",
+            "/big == 123456789012345678901234567.0",
+            "/big > 123456789012345678901234566",
+            "/big < 1e27",
+            "2 > 1 && 2 >= 2 && 1 < 2 && 2 <= 2",
+            "'b' > 'a'",
+            "'2026-01-02' > '2026-01-01T'",
+        ] {
+            assert!(trade.holds(yes), "{yes}");
+        }
+        for no in
+            ["/n == '1.0'", "'1' == 1", "/type > 1", "/ok > 0", "/big == 123456789012345678901234568", "true == 'true'"]
+        {
+            assert!(!trade.holds(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn variables_compare_by_their_text() {
+        let message =
+            Fixture::over(r#"{"id":3,"text":"3","b":true,"x":3.0}"#).with("id", "3").with("t", "true").with("n", "10");
+        for yes in [
+            "/id == id",
+            "/text == id",
+            "id == 3",
+            "id == '3'",
+            "id in [/text]",
+            "/b == t",
+            "n > 9",
+            "n > id",
+            "/id < n",
+        ] {
+            assert!(message.holds(yes), "{yes}");
+        }
+        for no in ["/x == id", "id == 3.0", "/none == id", "id == t"] {
+            assert!(!message.holds(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_a_condition_if_it_is_true() {
+        let fixture = Fixture::new().with("resuming", "true").with("moved", "false").without("unset");
+        assert!(fixture.holds("resuming") && fixture.holds("resuming && !moved") && !fixture.holds("moved"));
+        assert!(!fixture.holds("unset") && fixture.holds("!unset") && fixture.holds("!(unset exists)"));
+    }
+
+    #[test]
+    fn and_binds_closer_than_or_and_parentheses_decide() {
+        let any = Fixture::new();
+        assert!(any.holds("true || true && false"));
+        assert!(!any.holds("(true || true) && false"));
+        assert!(any.holds("!false && !(false || false)"));
+        assert!(any.holds("1 == 2 || 3 == 3"));
+    }
+
+    #[test]
+    fn the_default_is_taken_where_a_value_is_missing_or_null() {
+        let trade = Fixture::over(TRADE).without("cursor2");
+        assert_eq!(trade.value("/none ?? /s ?? 'x'"), "x");
+        assert_eq!(trade.value("/type ?? 'x'"), "trade");
+        assert_eq!(trade.render("{{cursor2 ?? null}}").unwrap(), "null");
+        assert_eq!(trade.capture("/none ?? /s"), None);
+        assert!(trade.holds("/none ?? 'a' == 'a'"));
+        assert_eq!(trade.value("/none ?? 'a' + 'b'"), "ab");
+    }
+
+    #[test]
+    fn when_is_missing_unless_its_condition_holds() {
+        let trade = Fixture::over(TRADE);
+        assert_eq!(trade.value("when(/type == 'trade', /list/0)"), "a");
+        assert_eq!(trade.capture("when(/type != 'trade', /list/0)"), None);
+        assert_eq!(trade.value("when(/none exists, 'x') ?? 'y'"), "y");
+    }
+
+    #[test]
+    fn plus_concatenates_text_and_bytes_and_nothing_else() {
+        let fixture = Fixture::new().with("nonce", "17");
+        assert_eq!(fixture.value("nonce + 1"), "171");
+        assert_eq!(fixture.value("1 + 2"), "12");
+        assert_eq!(fixture.value("hex('a' + base64_decode('/w=='))"), "61ff");
+        assert_eq!(fixture.capture("'a' + cursor"), None);
+    }
+
+    #[test]
+    fn envelope_is_the_whole_message_of_a_picked_record() {
+        let fixture = Fixture { record: Some(r#"{"id":1,"ch":"inner"}"#), ..Fixture::over(r#"{"id":2,"ch":"outer"}"#) };
+        assert_eq!(fixture.value("/ch + envelope(/ch)"), "innerouter");
+        assert_eq!(fixture.value("text"), r#"{"id":1,"ch":"inner"}"#);
+        assert!(fixture.holds("/id == 1 && envelope(/id) == 2 && /id == 1"));
+        assert_eq!(Fixture::over(r#"{"id":2}"#).value("envelope(/id)"), "2");
+    }
+
+    #[test]
+    fn json_reads_a_pointer_into_json_inside_a_string() {
+        let trade = Fixture::over(TRADE);
+        assert_eq!(trade.value("json(/payload, '/id')"), "7");
+        assert_eq!(trade.value("json(/payload, '/n')"), "[1]");
+        assert!(trade.holds("json(/payload, '/n/0') == 1 && json(/payload, '/id') == '7'"));
+        assert_eq!(trade.value("json(/type, '/id') ?? 'no'"), "no");
+    }
+
+    #[test]
+    fn topic_of_is_the_topic_whose_variable_has_that_value() {
+        let mut fixture = Fixture::over(r#"[17,"hb"]"#).without("chan");
+        let chan = fixture.names.id("chan").unwrap();
+        fixture.variables.set_of("tBTCUSD", chan, "17");
+        fixture.variables.set_of("tETHUSD", chan, "18");
+        assert_eq!(fixture.value("topic_of(chan, /0)"), "tBTCUSD");
+        assert_eq!(fixture.capture("topic_of(chan, /1)"), None);
+    }
+
+    #[test]
+    fn conditions_see_the_variables_that_their_topics_message_was_made_with() {
+        let mut fixture = Fixture::over(r#"{"id":2}"#).declare(&[("id", "{{n()}}")]);
+        for topic in ["a", "b"] {
+            fixture.topic = Some(topic);
+            fixture.render(r#"{"id":{{id}},"sub":"{{topic}}"}"#).unwrap();
+            fixture.variables.keep(fixture.topic, &fixture.made);
+            fixture.made.clear();
+        }
+        fixture.kept = true;
+        fixture.topic = Some("a");
+        assert!(!fixture.holds("/id == id"));
+        fixture.topic = Some("b");
+        assert!(fixture.holds("/id == id"));
+        assert_eq!(fixture.value("topic_of(id, /id)"), "b");
+    }
+
+    #[test]
+    fn problems_have_the_column_and_what_was_expected() {
+        let fixture =
+            Fixture::over("{}").with("resuming", "true").without("interval").declare(&[("sign", "{{topic}}")]);
+        for (condition, problem) in [
+            ("/type = 'x'", "column 7: expected ==, found ="),
+            (
+                "/type == \"x\"",
+                "column 10: expected a value: a JSON Pointer, a variable, a 'text', a number or a function, found a double quote; texts stand in single quotes",
+            ),
+            (
+                "/type exist",
+                "column 7: expected the end, ==, !=, <, <=, >, >=, in, startsWith, contains, exists, &&, ||, ?? or +, found exist",
+            ),
+            ("/a == 1 & /b == 2", "column 9: expected &&, found &"),
+            ("/a | /b", "column 4: expected ||, found |"),
+            ("/a", "column 1: expected a condition such as /a exists or /a == true, found a value"),
+            ("resuming && /a", "column 13: expected a condition such as /a exists or /a == true, found a value"),
+            (
+                "/a == ",
+                "column 7: expected a value: a JSON Pointer, a variable, a 'text', a number or a function, found the end",
+            ),
+            ("intervl == 1", "column 1: intervl is not known; expected a variable such as interval"),
+            (
+                "somethingelse == 1",
+                "column 1: somethingelse is not known; set websocket.var.somethingelse, or capture it",
+            ),
+            ("secret.k == 'x'", "column 1: secret.k is not known; set websocket.secret.k, or capture it"),
+            ("sh256(/a) == 'x'", "column 1: there is no function sh256; expected one such as sha256"),
+            ("frobnicate(/a) == 'x'", "column 1: there is no function frobnicate"),
+            ("part(/a) == 'x'", "column 1: expected part(text, separator, number), found 1 arguments"),
+            ("sha256(/a) == 'x'", "column 1: expected text, found bytes; hex(…) or base64(…) make text of them"),
+            ("/a in 'x'", "column 7: expected [ and a list such as ['a', 'b'], found a text"),
+            ("/a in ['x' 'y']", "column 12: expected , or ], found a text"),
+            (
+                "(/a exists",
+                "column 11: expected ), ==, !=, <, <=, >, >=, in, startsWith, contains, exists, &&, ||, ?? or +, found the end",
+            ),
+            ("/ä == 'x", "column 7: expected ' at the end of the text"),
+            ("/a == 'x\\y'", r#"column 9: expected an escape of JSON (\" \\ \/ \b \f \n \r \t \u1234) or \'"#),
+            ("/a~2 exists", "column 3: expected ~0 (for ~) or ~1 (for /)"),
+            ("/a == 01", "column 7: expected a number as JSON has it, such as -1.5e3"),
+            (
+                "jwt('none', 'a', 'b') == ''",
+                "column 1: expected one of 'HS256', 'ES256', 'EdDSA', 'RS256' as the first argument of jwt",
+            ),
+            ("time('%Q') == ''", "column 1: expected %Y, %m, %d, %H, %M, %S, %3f, %6f or %% in the format of time"),
+            ("random_hex(/a) == ''", "column 1: expected a number of bytes from 1 to 1024, as in random_hex(16)"),
+            ("envelope('a') == ''", "column 10: expected a JSON Pointer, as in envelope(/data/id)"),
+            ("json(/a, /b) == ''", "column 10: expected a JSON Pointer as a text, as in json(/payload, '/id')"),
+            ("join(interval, ',') == ''", "column 6: expected topics, as in join(topics, ' ')"),
+            ("topic_of('a', 1) == ''", "column 10: expected a variable, as in topic_of(channel, /0)"),
+        ] {
+            assert_eq!(fixture.condition_problem(condition), problem, "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_where_there_is_no_message_is_a_problem() {
+        let mut paths = Paths::default();
+        let names = Names::default();
+        let mut scope =
+            Scope { names: &names, given: &["resuming"], message: Message::None, answer: false, paths: &mut paths };
+        let problem = Condition::compile("resuming && /a exists", &mut scope).unwrap_err();
+        assert_eq!(problem.to_string(), "column 13: there is no message here; expected a variable or a function");
+        let problem = Condition::compile("topic == 'x'", &mut scope).unwrap_err();
+        assert_eq!(problem.to_string(), "column 1: topic has no value here");
+    }
+
+    #[test]
+    fn a_declared_variable_that_needs_what_is_not_there_is_a_problem() {
+        let fixture =
+            Fixture::new().declare(&[("identifier", r#"{"channel":"{{topic}}"}"#), ("outer", "{{identifier}}")]);
+        let mut paths = Paths::default();
+        let mut scope =
+            Scope { names: &fixture.names, given: &[], message: Message::None, answer: false, paths: &mut paths };
+        let problem = Expression::compile("outer", &mut scope).unwrap_err();
+        assert_eq!(problem.to_string(), "column 1: outer needs topic, which has no value here");
+        scope.given = &["topic"];
+        let expression = Expression::compile("outer", &mut scope).unwrap();
+        assert!(expression.uses("topic") && expression.uses("identifier") && expression.uses("outer"));
+        assert!(!expression.uses("topics"));
+    }
+
+    #[test]
+    fn depth_and_length_are_limited() {
+        let any = Fixture::new();
+        for (open, close) in [("(", ")"), ("!", ""), ("hex(", ")"), ("when(true, ", ")")] {
+            let deep = format!("{}true{}", open.repeat(1000), close.repeat(1000));
+            assert!(any.condition_problem(&deep).contains("expected at most 32 levels"), "{open}");
+        }
+        let long = vec!["true"; 3000].join(" && ");
+        assert!(any.condition_problem(&long).contains("expected an expression of at most 8192 bytes"));
+    }
+
+    #[test]
+    fn pointers_compile_by_themselves() {
+        assert!(pointer("/tick/data/*").unwrap().is_plural());
+        assert!(pointer("").is_ok());
+        assert_eq!(
+            pointer("tick").unwrap_err().to_string(),
+            "column 1: expected a JSON Pointer, which begins with /, found tick"
+        );
+        assert!(pointer("/a b").unwrap_err().to_string().starts_with("column 3: expected the end"));
+    }
+}

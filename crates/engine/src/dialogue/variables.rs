@@ -1,0 +1,311 @@
+//! Variables: which names there are, the templates of declared ones, and the values of all others.
+//!
+//! A *given* variable comes from the session (`topic`, `cursor`, …), a *held* one is a secret or was captured, a *declared*
+//! one is a template that is rendered once for each message, request or handshake that uses it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::expression::{Failure, Message, Paths, Problem, Scope, Values};
+use super::template::{Position, Template};
+
+/// What the session gives. Where each has a value, the scope of an option says.
+pub const GIVEN: [&str; 6] = ["topic", "topics", "cursor", "resuming", "moved", "connection"];
+
+/// Words of the language, which name no variable.
+const RESERVED: [&str; 10] =
+    ["true", "false", "null", "text", "status", "index", "in", "exists", "contains", "startsWith"];
+
+/// A variable's number in its [`Names`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VariableId(usize);
+
+/// All variables of a configuration.
+#[derive(Debug, Clone)]
+pub struct Names {
+    known: IndexMap<Arc<str>, Origin>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    Given,
+    Held,
+    /// Boxed, since a template is much larger than the others.
+    Declared(Option<Box<Template>>),
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names { known: GIVEN.into_iter().map(|name| (name.into(), Origin::Given)).collect() }
+    }
+}
+
+impl Names {
+    /// Adds a secret or a captured variable; the same name may be both.
+    ///
+    /// # Errors
+    /// A sentence that says why it is no name.
+    pub fn hold(&mut self, name: &str) -> Result<VariableId, String> {
+        if let Some(id) = self.id(name).filter(|id| matches!(self.known[id.0], Origin::Held)) {
+            return Ok(id);
+        }
+        self.add(name, Origin::Held)
+    }
+
+    /// Adds the declared variables, names beside their templates. All other variables must be there already.
+    ///
+    /// # Errors
+    /// What is wrong with each of them, beside its name.
+    pub fn declare(&mut self, variables: &[(&str, &str)]) -> Result<(), Vec<(String, Problem)>> {
+        let mut problems = Vec::new();
+        for (name, _) in variables {
+            if let Err(why) = self.add(name, Origin::Declared(None)) {
+                problems.push(((*name).to_owned(), Problem::new(1, why)));
+            }
+        }
+        for (name, text) in variables {
+            let mut paths = Paths::default();
+            let mut scope =
+                Scope { names: self, given: &GIVEN, message: Message::None, answer: false, paths: &mut paths };
+            match Template::compile(text, Position::Plain, &mut scope) {
+                Ok(template) => {
+                    if let Some(Origin::Declared(own)) = self.known.get_mut(*name) {
+                        *own = Some(Box::new(template));
+                    }
+                }
+                Err(problem) => problems.push(((*name).to_owned(), problem)),
+            }
+        }
+        for (name, _) in variables {
+            match self.reach(name, &mut Vec::new()) {
+                Ok(uses) => {
+                    if let Some(Origin::Declared(Some(template))) = self.known.get_mut(*name) {
+                        template.set_uses(uses);
+                    }
+                }
+                Err(circle) => {
+                    problems.push(((*name).to_owned(), Problem::new(1, format!("{name} needs itself: {circle}"))));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn add(&mut self, name: &str, origin: Origin) -> Result<VariableId, String> {
+        if !is_name(name) {
+            return Err(format!("{name} is no name of a variable; letters, digits, '_', '-' and '.' make one"));
+        }
+        if RESERVED.contains(&name) || self.known.contains_key(name) {
+            return Err(format!("the name {name} is taken; give the variable another one"));
+        }
+        Ok(VariableId(self.known.insert_full(name.into(), origin).0))
+    }
+
+    /// All variables that a declared one needs, directly or not.
+    fn reach(&self, name: &str, path: &mut Vec<Arc<str>>) -> Result<BTreeSet<Arc<str>>, String> {
+        let mut all = BTreeSet::new();
+        let Some((name, Origin::Declared(Some(template)))) = self.known.get_key_value(name) else { return Ok(all) };
+        if path.contains(name) {
+            path.push(name.clone());
+            return Err(path.join(" → "));
+        }
+        path.push(name.clone());
+        for used in template.used() {
+            // What was seen already may come by another way; only a circle is an error.
+            if all.insert(used.clone()) {
+                all.append(&mut self.reach(used, path)?);
+            }
+        }
+        path.pop();
+        Ok(all)
+    }
+
+    pub fn id(&self, name: &str) -> Option<VariableId> {
+        self.known.get_index_of(name).map(VariableId)
+    }
+
+    pub fn name(&self, id: VariableId) -> &str {
+        self.known.get_index(id.0).map_or("", |(name, _)| name)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<(VariableId, &Arc<str>, &Origin)> {
+        self.known.get_full(name).map(|(id, name, origin)| (VariableId(id), name, origin))
+    }
+
+    /// The names that an option could have meant.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.known.keys().map(|name| &**name)
+    }
+
+    fn template(&self, id: VariableId) -> Option<&Template> {
+        match self.known.get_index(id.0) {
+            Some((_, Origin::Declared(template))) => template.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let part = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_' || char == '-')
+    };
+    name.len() <= 100 && name.split('.').all(part)
+}
+
+/// Whether a variable's value must never be seen.
+pub fn is_secret(name: &str) -> bool {
+    name.starts_with("secret.")
+}
+
+/// The values that variables have: of a link, and of each topic.
+#[derive(Debug, Clone, Default)]
+pub struct Variables {
+    link: HashMap<VariableId, Arc<str>>,
+    topics: HashMap<Arc<str>, HashMap<VariableId, Arc<str>>>,
+    /// For `topic_of`: which topic's variable has a value.
+    by_value: HashMap<(VariableId, Arc<str>), Arc<str>>,
+}
+
+impl Variables {
+    /// Sets a variable of the link.
+    pub fn set(&mut self, id: VariableId, value: &str) {
+        self.link.insert(id, value.into());
+    }
+
+    pub fn unset(&mut self, id: VariableId) {
+        self.link.remove(&id);
+    }
+
+    /// Sets a variable of one topic.
+    pub fn set_of(&mut self, topic: &str, id: VariableId, value: &str) {
+        let value: Arc<str> = value.into();
+        let topic: Arc<str> = self.topics.get_key_value(topic).map_or_else(|| topic.into(), |(topic, _)| topic.clone());
+        if let Some(old) = self.topics.entry(topic.clone()).or_default().insert(id, value.clone()) {
+            self.by_value.remove(&(id, old));
+        }
+        self.by_value.insert((id, value), topic);
+    }
+
+    /// Keeps what the declared variables were when a message for this topic was made, so that conditions see the same.
+    pub fn keep(&mut self, topic: Option<&str>, made: &Made) {
+        for (id, value) in made.0.borrow().iter() {
+            match topic {
+                Some(topic) => self.set_of(topic, *id, value),
+                None => self.set(*id, value),
+            }
+        }
+    }
+
+    /// Forgets all that belongs to a topic.
+    pub fn forget(&mut self, topic: &str) {
+        let gone = self.topics.remove(topic).unwrap_or_default();
+        for (id, value) in gone {
+            self.by_value.remove(&(id, value));
+        }
+    }
+
+    /// A topic's value of a variable, else the link's.
+    pub fn get(&self, topic: Option<&str>, id: VariableId) -> Option<&str> {
+        let own = topic.and_then(|topic| self.topics.get(topic)?.get(&id));
+        own.or_else(|| self.link.get(&id)).map(|value| &**value)
+    }
+
+    /// The topic whose variable has this value.
+    pub fn topic_of(&self, id: VariableId, value: &str) -> Option<&str> {
+        self.by_value.get(&(id, value.into())).map(|topic| &**topic)
+    }
+}
+
+/// What the declared variables are for one message, request or handshake: each is rendered once.
+#[derive(Debug, Default)]
+pub struct Made(RefCell<Vec<(VariableId, Arc<str>)>>);
+
+impl Made {
+    /// For the next message.
+    pub fn clear(&mut self) {
+        self.0.get_mut().clear();
+    }
+
+    pub(super) fn value(&self, id: VariableId, values: &Values<'_>) -> Result<Option<Arc<str>>, Failure> {
+        let known = |made: &[(VariableId, Arc<str>)]| made.iter().find(|(own, _)| *own == id).map(|(_, v)| v.clone());
+        if let Some(value) = known(&self.0.borrow()) {
+            return Ok(Some(value));
+        }
+        let Some(template) = values.names.template(id) else { return Ok(None) };
+        let value: Arc<str> = template.render(values)?.into();
+        self.0.borrow_mut().push((id, value.clone()));
+        Ok(Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topics_value_comes_before_the_links() {
+        let mut names = Names::default();
+        let (a, b) = (names.hold("a").unwrap(), names.hold("secret.b").unwrap());
+        let mut variables = Variables::default();
+        variables.set(a, "1");
+        variables.set(b, "2");
+        variables.set_of("t", a, "3");
+        assert_eq!(variables.get(Some("t"), a), Some("3"));
+        assert_eq!(variables.get(Some("t"), b), Some("2"));
+        assert_eq!(variables.get(Some("u"), a), Some("1"));
+        assert_eq!(variables.get(None, a), Some("1"));
+        variables.forget("t");
+        variables.unset(b);
+        assert_eq!(variables.get(Some("t"), a), Some("1"));
+        assert_eq!(variables.get(Some("t"), b), None);
+    }
+
+    #[test]
+    fn topic_of_follows_the_values() {
+        let mut names = Names::default();
+        let id = names.hold("chan").unwrap();
+        let mut variables = Variables::default();
+        variables.set_of("a", id, "17");
+        variables.set_of("b", id, "18");
+        assert_eq!(variables.topic_of(id, "18"), Some("b"));
+        variables.set_of("b", id, "19");
+        assert_eq!(variables.topic_of(id, "18"), None);
+        assert_eq!(variables.topic_of(id, "19"), Some("b"));
+        variables.forget("b");
+        assert_eq!(variables.topic_of(id, "19"), None);
+        assert_eq!(variables.topic_of(id, "17"), Some("a"));
+    }
+
+    #[test]
+    fn names_are_checked_and_taken_once() {
+        let mut names = Names::default();
+        for name in ["", "1a", "a b", "a..b", "a{", "text", "topic", "true"] {
+            assert!(names.hold(name).is_err(), "{name}");
+        }
+        let id = names.hold("secret.api-key").unwrap();
+        assert_eq!(names.hold("secret.api-key"), Ok(id));
+        assert_eq!(names.name(id), "secret.api-key");
+        let problems = names.declare(&[("secret.api-key", "x"), ("fine", "x")]).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].1.to_string().contains("is taken"), "{}", problems[0].1);
+    }
+
+    #[test]
+    fn declared_variables_may_need_each_other_but_not_themselves() {
+        let mut names = Names::default();
+        names.hold("secret.k").unwrap();
+        names.declare(&[("a", "{{b}}-{{topic}}"), ("b", "{{secret.k}}{{now_s()}}")]).unwrap();
+        let (_, _, Origin::Declared(Some(template))) = names.get("a").unwrap() else { panic!() };
+        for used in ["b", "topic", "secret.k"] {
+            assert!(template.uses(used), "{used}");
+        }
+
+        let mut names = Names::default();
+        let problems = names.declare(&[("a", "{{b}}"), ("b", "{{c}}"), ("c", "{{a}}")]).unwrap_err();
+        assert_eq!(problems[0].1.to_string(), "column 1: a needs itself: a → b → c → a");
+    }
+}
