@@ -1,5 +1,6 @@
 //! Messages become records: a batch holds many, all that is theirs in one buffer.
 
+pub mod value;
 pub mod wire;
 
 use std::time::SystemTime;
@@ -13,6 +14,8 @@ pub enum ValueKind {
     Text,
     /// Schema `BYTES`, required.
     Bytes,
+    /// No schema: JSON, in the form of [`value`].
+    Json,
 }
 
 /// One record as the host sees it. The Kafka partition is null.

@@ -9,16 +9,17 @@
 //! ```
 //!
 //! Numbers are big endian. Sequences grow, and may leave some out: records that Kafka had already. In version 1, which is
-//! read too, no record has parts.
+//! read too, all records are text or bytes without parts.
 
 use std::io::{self, Read, Write};
 
+use crate::record::value::is_value;
 use crate::record::wire;
 use crate::record::{Parts, Record, ValueKind};
 
 const MAGIC: [u8; 7] = *b"kcws-ho";
 const VERSION: u8 = 2;
-const VERSION_WITHOUT_PARTS: u8 = 1;
+const FIRST_VERSION: u8 = 1;
 const END: u8 = 0;
 /// The end mark and the footer.
 const FOOTER_BYTES: u64 = 1 + 8 + 8 + 8 + 4;
@@ -152,7 +153,7 @@ impl<R: Read> Reader<R> {
             Reader { input, crc, left: length, version: 0, header, records: 0, last_sequence: None, footer: None };
         let magic = reader.array::<7>()?;
         [reader.version] = reader.array()?;
-        if magic != MAGIC || ![VERSION, VERSION_WITHOUT_PARTS].contains(&reader.version) {
+        if magic != MAGIC || ![VERSION, FIRST_VERSION].contains(&reader.version) {
             return Err("it is no hand-over file of this version".into());
         }
         reader.header.connector = reader.text()?;
@@ -172,7 +173,8 @@ impl<R: Read> Reader<R> {
         if first == END {
             return self.end().map(|()| false);
         }
-        let Some((kind, has_parts)) = wire::kind(first).filter(|(_, parts)| !parts || self.version == VERSION) else {
+        let known = |&(kind, parts): &_| self.version == VERSION || !parts && kind != ValueKind::Json;
+        let Some((kind, has_parts)) = wire::kind(first).filter(known) else {
             return Err(format!("a record has the unknown kind {first}"));
         };
         let sequence = i64::from_be_bytes(self.array()?);
@@ -186,8 +188,10 @@ impl<R: Read> Reader<R> {
         if sequence < self.header.first_sequence || self.last_sequence.is_some_and(|last| sequence <= last) {
             return Err("its sequences do not grow".into());
         }
-        if kind == ValueKind::Text && str::from_utf8(&into.value).is_err() {
-            return Err("a text is not UTF-8".into());
+        match kind {
+            ValueKind::Text if str::from_utf8(&into.value).is_err() => return Err("a text is not UTF-8".into()),
+            ValueKind::Json if !is_value(&into.value) => return Err("a value of JSON is broken".into()),
+            _ => {}
         }
         (into.kind, into.sequence, into.received_ms) = (kind, sequence, received_ms);
         self.last_sequence = Some(sequence);
@@ -265,6 +269,7 @@ fn unreadable(error: io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::value::Parser;
     use crate::record::{Batch, Key, Part};
 
     fn header() -> Header {
@@ -295,7 +300,8 @@ mod tests {
         record.part(Part::Key(Key::Bytes(&[0, 255])));
         record.value(ValueKind::Bytes, &[]);
         batch.push(ValueKind::Text, &[b'x'; 5000], 999);
-        batch.iter().zip([7, 8, 9, 12]).map(|(record, sequence)| stored(&record, sequence)).collect()
+        batch.add(5).value_with(ValueKind::Json, |out| Parser::default().parse(r#"{"a":[1,2.5,null]}"#, out)).unwrap();
+        batch.iter().zip([7, 8, 9, 12, 13]).map(|(record, sequence)| stored(&record, sequence)).collect()
     }
 
     fn write(max_bytes: u64) -> (Vec<u8>, usize) {
@@ -318,7 +324,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let (bytes, _) = write(u64::MAX);
-        let footer = Footer { records: 4, left_behind: 3, written_at_ms: 2_000 };
+        let footer = Footer { records: 5, left_behind: 3, written_at_ms: 2_000 };
         assert_eq!(read(&bytes), Ok((header(), records(), footer)));
     }
 
@@ -333,8 +339,8 @@ mod tests {
             let (_, all, footer) = read(&bytes).unwrap();
             assert_eq!((all.as_slice(), footer.records), (&records()[..written], written as u64));
         }
-        assert_eq!(write(whole.len() as u64).1, 4);
-        assert_eq!(write(whole.len() as u64 - 1).1, 3);
+        assert_eq!(write(whole.len() as u64).1, 5);
+        assert_eq!(write(whole.len() as u64 - 1).1, 4);
     }
 
     #[test]
@@ -381,7 +387,11 @@ mod tests {
                 let mut earlier = None;
                 for record in all {
                     assert!(record.sequence >= header.first_sequence && earlier < Some(record.sequence));
-                    assert!(record.kind == ValueKind::Bytes || str::from_utf8(&record.value).is_ok());
+                    assert!(match record.kind {
+                        ValueKind::Text => str::from_utf8(&record.value).is_ok(),
+                        ValueKind::Bytes => true,
+                        ValueKind::Json => is_value(&record.value),
+                    });
                     assert_eq!(Parts::check(&record.parts), Ok(()));
                     earlier = Some(record.sequence);
                 }
@@ -425,6 +435,8 @@ mod tests {
         batch.push(ValueKind::Bytes, b"v", 1_000);
         assert_eq!(records, [stored(&batch.get(0).unwrap(), 7)]);
         assert_eq!(footer, Footer { records: 1, left_behind: 3, written_at_ms: 2_000 });
-        assert!(one(0x82).unwrap_err().contains("unknown kind"));
+        for later in [0x82, 3] {
+            assert!(one(later).unwrap_err().contains("unknown kind"));
+        }
     }
 }

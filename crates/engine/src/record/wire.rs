@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! record  head, body
-//! head    kind: u8 (1 text, 2 bytes; plus 0x80 if the record has parts), sequence: i64, received, in ms: i64
+//! head    kind: u8 (1 text, 2 bytes, 3 JSON; plus 0x80 if the record has parts), sequence: i64, received, in ms: i64
 //! body    parts, if there are any: u32 length, and one after another, in any order; value: u32 length and bytes
+//!         (of JSON in the form of `record/value.rs`)
 //! part    1 topic: text · 2 key, schema STRING: text · 3 key, schema BYTES: u32 length and bytes
 //!         4 timestamp, in ms: i64 · 5 header, schema STRING: name and value, text each
 //! text    u32 length and UTF-8
@@ -21,6 +22,7 @@ const LENGTH_BYTES: usize = 4;
 
 const TEXT: u8 = 1;
 const BYTES: u8 = 2;
+const JSON: u8 = 3;
 const HAS_PARTS: u8 = 0x80;
 
 const TOPIC: u8 = 1;
@@ -63,6 +65,7 @@ fn kind_code(kind: ValueKind) -> u8 {
     match kind {
         ValueKind::Text => TEXT,
         ValueKind::Bytes => BYTES,
+        ValueKind::Json => JSON,
     }
 }
 
@@ -71,6 +74,7 @@ pub(crate) fn kind(first: u8) -> Option<(ValueKind, bool)> {
     let kind = match first & !HAS_PARTS {
         TEXT => ValueKind::Text,
         BYTES => ValueKind::Bytes,
+        JSON => ValueKind::Json,
         _ => return None,
     };
     Some((kind, first & HAS_PARTS != 0))
