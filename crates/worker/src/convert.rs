@@ -1,6 +1,6 @@
 //! Converters: from a record's key, value or header to bytes, byte for byte as Apache Kafka's converters write them.
 //!
-//! A record of this connector holds text (schema STRING, required), bytes (schema BYTES, required) or nothing.
+//! A record of this connector holds text (schema STRING, required), bytes (schema BYTES, required) or JSON (no schema).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,9 +8,12 @@ use indexmap::IndexMap;
 use thiserror::Error;
 
 use connect_websocket_engine::config_def::ConfigError;
+use connect_websocket_engine::record::ValueKind;
+use connect_websocket_engine::record::value::{Token, Tokens};
 
 mod encoding;
 mod json;
+mod schemaless;
 
 use encoding::Encoding;
 pub(crate) use json::{write_json_string, write_object};
@@ -37,17 +40,6 @@ impl Kind {
             Self::Header => "header.converter",
         }
     }
-}
-
-/// What a payload is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueKind {
-    /// Valid UTF-8, schema STRING.
-    Text,
-    /// Bytes, schema BYTES.
-    Binary,
-    /// No value and no schema; the payload is not looked at.
-    Null,
 }
 
 /// A value that the converter cannot write. In Connect's terms an error of the conversion stage, which
@@ -132,28 +124,48 @@ impl Converter {
     ) -> Result<Option<&'a [u8]>, ConvertError> {
         scratch.clear();
         match (&self.form, kind) {
-            (_, ValueKind::Null) => return Ok(None),
+            // Without schema and value every converter writes Kafka's null.
+            (_, ValueKind::Json) if Tokens::new(payload).next() == Some(Token::Null) => return Ok(None),
             (Form::String(Encoding::Utf8) | Form::SimpleHeader, ValueKind::Text)
-            | (Form::ByteArray, ValueKind::Binary) => return Ok(Some(payload)),
+            | (Form::ByteArray, ValueKind::Bytes) => return Ok(Some(payload)),
             // Java writes an array's `toString` here, which no one can want; the bytes themselves lose nothing.
-            (Form::String(_), ValueKind::Binary) => return Ok(Some(payload)),
+            (Form::String(_), ValueKind::Bytes) => return Ok(Some(payload)),
             (Form::String(encoding), ValueKind::Text) => {
                 let text = std::str::from_utf8(payload)
                     .map_err(|error| ConvertError(format!("text is not UTF-8 at byte {}", error.valid_up_to())))?;
                 encoding.encode(text, scratch);
             }
-            (Form::SimpleHeader, ValueKind::Binary) => write_base64(scratch, payload),
+            (Form::String(Encoding::Utf8), ValueKind::Json) => schemaless::write_java_text(scratch, payload),
+            (Form::String(encoding), ValueKind::Json) => {
+                let mut text = Vec::new();
+                schemaless::write_java_text(&mut text, payload);
+                encoding.encode(&String::from_utf8_lossy(&text), scratch);
+            }
+            (Form::SimpleHeader, ValueKind::Bytes) => write_base64(scratch, payload),
             (Form::Json { schemas: false }, ValueKind::Text) => json::write_text(scratch, payload),
-            (Form::Json { schemas: false }, ValueKind::Binary) => write_quoted_base64(scratch, payload),
+            (Form::Json { schemas: false }, ValueKind::Bytes) => write_quoted_base64(scratch, payload),
             (Form::Json { schemas: true }, ValueKind::Text) => {
                 scratch.extend_from_slice(br#"{"schema":{"type":"string","optional":false},"payload":"#);
                 json::write_text(scratch, payload);
                 scratch.push(b'}');
             }
-            (Form::Json { schemas: true }, ValueKind::Binary) => {
+            (Form::Json { schemas: true }, ValueKind::Bytes) => {
                 scratch.extend_from_slice(br#"{"schema":{"type":"bytes","optional":false},"payload":"#);
                 write_quoted_base64(scratch, payload);
                 scratch.push(b'}');
+            }
+            (Form::Json { schemas: false }, ValueKind::Json) => schemaless::write_json(scratch, payload),
+            (Form::Json { schemas: true }, ValueKind::Json) => {
+                scratch.extend_from_slice(br#"{"schema":null,"payload":"#);
+                schemaless::write_json(scratch, payload);
+                scratch.push(b'}');
+            }
+            (Form::ByteArray | Form::SimpleHeader | Form::Primitive(_), ValueKind::Json) => {
+                let name = self.class().rsplit('.').next().unwrap_or_default();
+                return Err(self.refuse(&format!(
+                    "{name} is not compatible with JSON; set {{option}} to \
+                     org.apache.kafka.connect.json.JsonConverter, or websocket.record.value to string or bytes"
+                )));
             }
             (Form::ByteArray, ValueKind::Text) => {
                 return Err(self.refuse(
@@ -161,7 +173,7 @@ impl Converter {
                  org.apache.kafka.connect.storage.StringConverter, which writes the same bytes",
                 ));
             }
-            (Form::Primitive(name), ValueKind::Text | ValueKind::Binary) => {
+            (Form::Primitive(name), ValueKind::Text | ValueKind::Bytes) => {
                 let schema = if kind == ValueKind::Text { "STRING" } else { "BYTES" };
                 return Err(self.refuse(&format!(
                     "Invalid schema type for {name}Converter: {schema}; set {{option}} to \
@@ -191,6 +203,18 @@ impl Converter {
 
     fn refuse(&self, sentence: &str) -> ConvertError {
         ConvertError(sentence.replace("{option}", self.kind.option()))
+    }
+}
+
+/// Returns a value as a person reads it in a log.
+pub fn shown(kind: ValueKind, value: &[u8]) -> String {
+    match kind {
+        ValueKind::Text | ValueKind::Bytes => String::from_utf8_lossy(value).into_owned(),
+        ValueKind::Json => {
+            let mut text = Vec::new();
+            schemaless::write_json(&mut text, value);
+            String::from_utf8_lossy(&text).into_owned()
+        }
     }
 }
 
@@ -260,6 +284,8 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use connect_websocket_engine::record::value::Parser;
+
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> IndexMap<String, String> {
@@ -284,7 +310,7 @@ mod tests {
 
     #[test]
     fn string_and_byte_array_do_not_copy() {
-        for (class, kind) in [(STRING, ValueKind::Text), (STRING, ValueKind::Binary), (BYTE_ARRAY, ValueKind::Binary)] {
+        for (class, kind) in [(STRING, ValueKind::Text), (STRING, ValueKind::Bytes), (BYTE_ARRAY, ValueKind::Bytes)] {
             let payload = b"{\"a\":1}";
             let mut scratch = b"old".to_vec();
             let converter = converter(class, &[]);
@@ -299,12 +325,12 @@ mod tests {
         let with = converter(JSON, &[]);
         assert_eq!(text(&with, "{\"a\":1}"), r#"{"schema":{"type":"string","optional":false},"payload":"{\"a\":1}"}"#);
         assert_eq!(
-            bytes(&with, ValueKind::Binary, b"hi?"),
+            bytes(&with, ValueKind::Bytes, b"hi?"),
             br#"{"schema":{"type":"bytes","optional":false},"payload":"aGk/"}"#
         );
         let without = converter(JSON, &[("schemas.enable", " FALSE ")]);
         assert_eq!(text(&without, "{\"a\":1}"), r#""{\"a\":1}""#);
-        assert_eq!(bytes(&without, ValueKind::Binary, b"hi?>>>>"), br#""aGk/Pj4+Pg==""#);
+        assert_eq!(bytes(&without, ValueKind::Bytes, b"hi?>>>>"), br#""aGk/Pj4+Pg==""#);
     }
 
     #[test]
@@ -315,10 +341,37 @@ mod tests {
         assert_eq!(json.value(ValueKind::Text, b"2", &mut scratch).unwrap(), Some(&b"\"2\""[..]));
     }
 
+    fn json_value(text: &str) -> Vec<u8> {
+        let mut value = Vec::new();
+        Parser::default().parse(text, &mut value).unwrap();
+        value
+    }
+
     #[test]
     fn null_is_null_in_every_converter() {
         for class in [STRING, BYTE_ARRAY, JSON, "org.apache.kafka.connect.converters.LongConverter"] {
-            assert_eq!(converter(class, &[]).value(ValueKind::Null, b"", &mut Vec::new()), Ok(None));
+            let null = json_value("null");
+            assert_eq!(converter(class, &[]).value(ValueKind::Json, &null, &mut Vec::new()), Ok(None));
+        }
+    }
+
+    /// The answers of Kafka's converters to the same Map.
+    #[test]
+    fn json_is_written_as_connect_writes_schemaless_data() {
+        let value = json_value(r#"{"b":"\"\u0001","a":[1,2.5e10,null,true,123456789012345678901234567],"c":{"":[]}}"#);
+        let written = |class: &str, options: &[(&str, &str)]| {
+            String::from_utf8(bytes(&converter(class, options), ValueKind::Json, &value)).unwrap()
+        };
+        let json = r#"{"b":"\"\u0001","a":[1,2.5E10,null,true,"123456789012345678901234567"],"c":{"":[]}}"#;
+        assert_eq!(written(JSON, &[("schemas.enable", "false")]), json);
+        assert_eq!(written(JSON, &[]), format!(r#"{{"schema":null,"payload":{json}}}"#));
+        let text = "{b=\"\u{1}, a=[1, 2.5E10, null, true, 123456789012345678901234567], c={=[]}}";
+        assert_eq!(written(STRING, &[]), text);
+        let utf16 = bytes(&converter(STRING, &[("converter.encoding", "UTF-16BE")]), ValueKind::Json, &value);
+        assert_eq!(utf16, text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>());
+        for class in [BYTE_ARRAY, "org.apache.kafka.connect.converters.LongConverter"] {
+            let refused = converter(class, &[]).value(ValueKind::Json, &value, &mut Vec::new()).unwrap_err();
+            assert!(refused.to_string().contains("is not compatible with JSON; set value.converter to"), "{refused}");
         }
     }
 
@@ -326,7 +379,7 @@ mod tests {
     fn simple_header_writes_text_raw_and_bytes_as_base64() {
         let header = Converter::from_config(Kind::Header, SIMPLE_HEADER, &map(&[])).unwrap();
         assert_eq!(text(&header, "a\"b"), "a\"b");
-        assert_eq!(bytes(&header, ValueKind::Binary, b"hi"), b"aGk=");
+        assert_eq!(bytes(&header, ValueKind::Bytes, b"hi"), b"aGk=");
         assert!(Converter::from_config(Kind::Value, SIMPLE_HEADER, &map(&[])).is_err());
     }
 

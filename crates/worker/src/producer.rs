@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::message::{DeliveryResult, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 use tracing::{debug, error, info, warn};
 
@@ -24,8 +24,9 @@ const ROUND_OF_LINGER: f64 = 0.7;
 const SHORTEST_LINGER_MS: f64 = 1.0;
 /// librdkafka's `batch.num.messages`.
 const ROUND_RECORDS: usize = 10_000;
-/// What a record takes in a request beside its value, at the most.
+/// What a record takes in a request beside its key, value and headers, and a header beside its name and value, at the most.
 const RECORD_OVERHEAD: usize = 32;
+const HEADER_OVERHEAD: usize = 10;
 /// In the reason of an authentication that a broker neither granted nor refused, because its connection ended.
 const INTERRUPTED: &str = "handshake failed: Local:";
 
@@ -96,6 +97,28 @@ pub struct Refused {
     pub code: RDKafkaErrorCode,
 }
 
+/// A record as Kafka gets it.
+#[derive(Debug)]
+pub struct Outbound<'a> {
+    pub topic: &'a str,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: Option<OwnedHeaders>,
+    pub timestamp_ms: i64,
+    /// Comes back in the reports.
+    pub sequence: i64,
+}
+
+impl Outbound<'_> {
+    /// What it takes in a request, at the most.
+    fn bytes(&self) -> usize {
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let headers = self.headers.iter().flat_map(|headers| headers.iter());
+        let headers: usize = headers.map(|header| header.key.len() + length(header.value) + HEADER_OVERHEAD).sum();
+        length(self.key) + length(self.value) + headers + RECORD_OVERHEAD
+    }
+}
+
 /// Why a record was not taken.
 pub enum SendError {
     /// Kafka has not answered for enough of the records before: try the same record again later.
@@ -119,24 +142,19 @@ impl Producer {
         Ok(Producer { client, round: Round::new(settings) })
     }
 
-    /// Queues one record; `sequence` comes back in the reports.
-    pub fn send(
-        &mut self,
-        topic: &str,
-        value: Option<&[u8]>,
-        timestamp_ms: i64,
-        sequence: i64,
-    ) -> Result<(), SendError> {
-        let bytes = value.map_or(0, <[u8]>::len) + RECORD_OVERHEAD;
+    /// Queues one record.
+    pub fn send(&mut self, record: Outbound<'_>) -> Result<(), SendError> {
+        let bytes = record.bytes();
         if !self.round.has_room(bytes) {
             if !self.is_idle() {
                 return Err(SendError::Full);
             }
             self.round.begin();
         }
+        let Outbound { topic, key, value, headers, timestamp_ms, sequence } = record;
         let mut record =
-            BaseRecord::<(), [u8], usize>::with_opaque_to(topic, sequence as usize).timestamp(timestamp_ms);
-        record.payload = value;
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, sequence as usize).timestamp(timestamp_ms);
+        (record.key, record.payload, record.headers) = (key, value, headers);
         match self.client.send(record) {
             Ok(()) => {
                 self.round.add(bytes);

@@ -13,6 +13,8 @@
 //! waking anybody, and a task that is busy or broken disturbs no other.
 
 mod again;
+mod conversion;
+mod destinations;
 mod offsets;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -26,7 +28,7 @@ use connect_websocket_engine::config_def::{Properties, parse_boolean};
 use connect_websocket_engine::error::Error as EngineError;
 use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::{Metrics, Snapshot};
-use connect_websocket_engine::record::{Batch, Record, ValueKind, epoch_ms};
+use connect_websocket_engine::record::{Batch, Record, epoch_ms};
 use connect_websocket_engine::task::SourceTask;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::{Builder, Handle};
@@ -35,14 +37,16 @@ use tracing::{error, info, info_span, warn};
 
 use crate::client_properties;
 use crate::config::WorkerConfig;
-use crate::convert::{self, Converter};
-use crate::producer::{Producer, Refused, SendError};
+use crate::convert;
+use crate::producer::{Outbound, Producer, Refused, SendError};
 use crate::provider::Resolved;
 use crate::store::OffsetStore;
 use crate::submitted::Submitted;
-use crate::topic_creation::TopicCreation;
-use crate::topics;
+use crate::topic_creation::{NewTopic, TopicCreation};
+use crate::topics::{self, NotCreated};
 use again::{Again, Against, Verdict};
+use conversion::{Conversion, Converted, NotConverted};
+use destinations::Destinations;
 use offsets::TaskOffsets;
 
 /// How long an idle poll waits.
@@ -62,6 +66,8 @@ const FAILED_FAREWELL: Duration = Duration::from_millis(500);
 /// It waits this long for Kafka to acknowledge what was sent, as Connect does when it closes a producer.
 const FAILED_FLUSH: Duration = Duration::from_secs(30);
 
+/// Topics that Kafka could not create are tried again after this time.
+const CREATE_RETRY: Duration = Duration::from_secs(5);
 /// A clock that Kafka does not agree with is logged no more often.
 const CLOCK_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -254,11 +260,11 @@ async fn until_resumed(shared: &Shared) -> bool {
 /// All of one task: the line from socket to Kafka and back to the offsets.
 struct Line {
     connector: String,
-    topic: String,
     source: SourceTask,
-    converter: Converter,
-    /// Where a converter that changes bytes writes them.
-    scratch: Vec<u8>,
+    conversion: Conversion,
+    destinations: Destinations,
+    /// The settings of the client that creates topics.
+    admin: Vec<(String, String)>,
     submitted: Submitted,
     producer: Producer,
     /// It will bring nothing more to Kafka.
@@ -301,8 +307,7 @@ impl Line {
     async fn open(spec: TaskSpec, shared: Arc<Shared>) -> Result<Line, String> {
         let TaskSpec { connector, config: Resolved { values: config, provided }, worker, offsets, .. } = spec;
         let source_config = Config::parse_provided(&config, &provided).map_err(sentences)?;
-        let converter =
-            Converter::select(convert::Kind::Value, &config, &worker.properties).map_err(|error| error.to_string())?;
+        let conversion = Conversion::select(&config, &worker.properties).map_err(|error| error.to_string())?;
         let (properties, policy) = (&worker.properties, &worker.override_policy);
         let settings =
             client_properties::producer_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
@@ -311,8 +316,9 @@ impl Line {
             client_properties::admin_settings(properties, &config, &connector, 0, policy).map_err(sentences)?.settings;
         let creation =
             if worker.topic_creation { TopicCreation::from_config(&config).map_err(sentences)? } else { None };
-        if let Some(creation) = creation {
-            topics::ensure(&admin, &creation.rule_for(&source_config.topic)).await?;
+        if let Some(creation) = &creation {
+            let created = topics::ensure(&admin, &[creation.rule_for(&source_config.topic)]).await;
+            created.map_err(|(NotCreated::ForNow(why) | NotCreated::Refused(why))| why)?;
         }
         let stored = offsets::stored(&offsets, &connector, &source_config);
         let topic = source_config.topic.clone();
@@ -343,10 +349,10 @@ impl Line {
             errors,
             submitted: Submitted::new(source.first_sequence()),
             connector,
-            topic,
             source,
-            converter,
-            scratch: Vec::new(),
+            conversion,
+            destinations: Destinations::new(topic, creation),
+            admin,
             producer,
             producer_failed: false,
             offsets,
@@ -384,15 +390,24 @@ impl Line {
             }
             // Before sending: what was answered meanwhile makes room.
             self.settle()?;
-            if !self.send()? {
-                // The timer alone would come late: the session, which reads on, keeps the thread from looking at timers.
+            if self.send()? {
+                continue;
+            }
+            let missing = self.missing_topics();
+            if !missing.is_empty() {
                 tokio::select! {
-                    () = tokio::time::sleep(self.full_retry) => {
-                        self.full_retry = (self.full_retry * 5 / 4).min(FULL_RETRY_MAX);
-                    }
-                    () = self.source.received() => {}
+                    created = self.create_topics(missing) => created?,
                     _ = wanted.changed() => {}
                 }
+                continue;
+            }
+            // The timer alone would come late: the session, which reads on, keeps the thread from looking at timers.
+            tokio::select! {
+                () = tokio::time::sleep(self.full_retry) => {
+                    self.full_retry = (self.full_retry * 5 / 4).min(FULL_RETRY_MAX);
+                }
+                () = self.source.received() => {}
+                _ = wanted.changed() => {}
             }
         }
     }
@@ -406,6 +421,10 @@ impl Line {
         let Some((batch, sent)) = self.sending.take() else { return Ok(true) };
         for index in sent..batch.len() {
             let Some(record) = batch.get(index) else { break };
+            if !self.destinations.is_ready(record.topic()) {
+                self.sending = Some((batch, index));
+                return Ok(false);
+            }
             match self.send_record(&record) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -420,6 +439,26 @@ impl Line {
         }
         self.unacknowledged.push_back(batch);
         Ok(true)
+    }
+
+    /// Returns the topics that the next record, and others of its batch, wait for.
+    fn missing_topics(&self) -> Vec<NewTopic> {
+        let Some((batch, sent)) = &self.sending else { return Vec::new() };
+        let waits = batch.get(*sent).is_some_and(|record| !self.destinations.is_ready(record.topic()));
+        if waits { self.destinations.missing(batch) } else { Vec::new() }
+    }
+
+    /// Creates topics, or waits a while if Kafka cannot now. Cancel safe.
+    async fn create_topics(&mut self, topics: Vec<NewTopic>) -> Result<(), String> {
+        match topics::ensure(&self.admin, &topics).await {
+            Ok(()) => self.destinations.created(topics),
+            Err(NotCreated::Refused(why)) => return Err(why),
+            Err(NotCreated::ForNow(why)) => {
+                warn!("event=topic_creation_waits reason=\"{why}\"");
+                tokio::time::sleep(CREATE_RETRY).await;
+            }
+        }
+        Ok(())
     }
 
     /// Returns whether nothing is to be sent again any more.
@@ -462,24 +501,22 @@ impl Line {
     }
 
     fn convert_and_send(&mut self, record: &Record<'_>, timestamp_ms: i64) -> Result<bool, String> {
-        let kind = match record.kind {
-            ValueKind::Text => convert::ValueKind::Text,
-            ValueKind::Bytes => convert::ValueKind::Binary,
-        };
-        let sequence = record.sequence;
-        let value = match self.converter.value(kind, record.value, &mut self.scratch) {
-            Ok(value) => value,
-            Err(why) => {
-                let class = self.converter.class();
-                self.refuse(sequence, "VALUE_CONVERTER", class, &why.to_string(), Some(record.value))?;
-                return Ok(true);
+        let (sequence, own_topic) = (record.sequence, record.topic());
+        let Converted { key, value, headers } = match self.conversion.convert(record) {
+            Ok(converted) => converted,
+            Err(NotConverted { stage, class, why }) => {
+                return self.refuse(sequence, stage, class, &why, Some(record)).map(|()| true);
             }
         };
-        match self.producer.send(&self.topic, value, timestamp_ms, sequence) {
-            Ok(()) => Ok(true),
+        let topic = own_topic.unwrap_or(self.destinations.configured());
+        match self.producer.send(Outbound { topic, key, value, headers, timestamp_ms, sequence }) {
+            Ok(()) => {
+                self.destinations.sent(own_topic, sequence);
+                Ok(true)
+            }
             Err(SendError::Full) => Ok(false),
             Err(SendError::Refused(why)) => {
-                self.refuse(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, Some(record.value)).map(|()| true)
+                self.refuse(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, Some(record)).map(|()| true)
             }
             Err(SendError::Fatal(why)) => Err(format!("the Kafka producer cannot go on: {why}")),
         }
@@ -489,21 +526,22 @@ impl Line {
     /// `errors.tolerance`.
     fn settle(&mut self) -> Result<(), String> {
         let reports = self.producer.reports();
-        let mut acknowledged = 0;
+        let counters = &self.shared.counters;
         for (first, last) in reports.delivered {
             self.full_retry = FULL_RETRY;
             self.submitted.ack(first, last);
-            acknowledged += (last - first + 1) as u64;
-        }
-        let counters = &self.shared.counters;
-        if acknowledged > 0 && counters.records_acknowledged.fetch_add(acknowledged, Relaxed) == 0 {
-            self.shared.topics.lock().unwrap_or_else(PoisonError::into_inner).insert(self.topic.clone());
+            counters.records_acknowledged.fetch_add((last - first + 1) as u64, Relaxed);
+            let active = self.destinations.delivered(first, last);
+            if !active.is_empty() {
+                self.shared.topics.lock().unwrap_or_else(PoisonError::into_inner).extend(active);
+            }
         }
         counters.in_flight.store(self.submitted.in_flight() as u64, Relaxed);
         if self.submitted.committable() > self.offsets.committable() {
             self.source.commit(self.submitted.committable(), SystemTime::now());
             self.offsets.set_committable(self.submitted.committable());
             let committable = self.submitted.committable();
+            self.destinations.settled(committable);
             while self.unacknowledged.front().is_some_and(|batch| batch.last_sequence() <= committable) {
                 self.unacknowledged.pop_front();
             }
@@ -537,8 +575,8 @@ impl Line {
             }
             Verdict::Refused => {
                 let batch = self.batch_of(sequence);
-                let value = batch.as_ref().and_then(|(batch, index)| batch.get(*index)).map(|record| record.value);
-                self.refuse(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &refusal(code), value)
+                let record = batch.as_ref().and_then(|(batch, index)| batch.get(*index));
+                self.refuse(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &refusal(code), record.as_ref())
             }
         }
     }
@@ -546,8 +584,8 @@ impl Line {
     /// A record that Kafka does not have, through no fault of its own: if the task fails for it, the next start sends it.
     fn failed(&mut self, &Refused { sequence, code }: &Refused) -> Result<(), String> {
         let batch = self.batch_of(sequence);
-        let value = batch.as_ref().and_then(|(batch, index)| batch.get(*index)).map(|record| record.value);
-        self.count_error(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &refusal(code), value)
+        let record = batch.as_ref().and_then(|(batch, index)| batch.get(*index));
+        self.count_error(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &refusal(code), record.as_ref())
     }
 
     /// Says so now and then while Kafka takes no timestamp.
@@ -570,9 +608,9 @@ impl Line {
         stage: &str,
         class: &str,
         why: &str,
-        value: Option<&[u8]>,
+        record: Option<&Record<'_>>,
     ) -> Result<(), String> {
-        self.count_error(sequence, stage, class, why, value).inspect_err(|_| _ = self.refused.insert(sequence))
+        self.count_error(sequence, stage, class, why, record).inspect_err(|_| _ = self.refused.insert(sequence))
     }
 
     /// Counts and logs a record that is not in Kafka, and skips it if errors are tolerated.
@@ -582,12 +620,12 @@ impl Line {
         stage: &str,
         class: &str,
         why: &str,
-        value: Option<&[u8]>,
+        record: Option<&Record<'_>>,
     ) -> Result<(), String> {
         self.shared.counters.record_errors.fetch_add(1, Relaxed);
         if self.errors.log {
-            let shown = match value.filter(|_| self.errors.log_messages) {
-                Some(value) => format!(", where source record is = {}", String::from_utf8_lossy(value)),
+            let shown = match record.filter(|_| self.errors.log_messages) {
+                Some(record) => format!(", where source record is = {}", convert::shown(record.kind, record.value)),
                 None => String::new(),
             };
             let connector = &self.connector;
@@ -617,7 +655,12 @@ impl Line {
             } else {
                 tokio::time::sleep(wait.min(FULL_RETRY)).await;
             }
-            self.send()?;
+            if !self.send()? {
+                let missing = self.missing_topics();
+                // What has no topic in time is handed over.
+                let in_time = left().saturating_sub(for_handover);
+                tokio::time::timeout(in_time, self.create_topics(missing)).await.unwrap_or(Ok(()))?;
+            }
         }
         self.settle()?;
         let HandedOver { records, left_behind, .. } = self.hand_over(by).await;

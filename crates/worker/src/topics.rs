@@ -1,11 +1,11 @@
-//! A connector's topic before its first record: creating it (KIP-158), and how large a batch it accepts.
+//! A connector's topics before their first record: creating them (KIP-158), and how large a batch they accept.
 
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as AdminTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::info;
 
 use crate::topic_creation::NewTopic;
@@ -28,34 +28,70 @@ pub async fn largest_batch(admin_settings: &[(String, String)], topic: &str) -> 
     entries.into_iter().find(|entry| entry.name == "max.message.bytes")?.value?.parse().ok()
 }
 
-/// Creates the topic unless it is there.
-///
-/// # Errors
-/// Connect's sentence, with the reason.
-pub async fn ensure(admin_settings: &[(String, String)], topic: &NewTopic) -> Result<(), String> {
-    let failed = |why: String| {
-        format!(
-            "Task failed to create new topic {}: {why}. Ensure that the task is authorized to create topics or that the topic \
-             exists and restart the task",
-            topic.name
-        )
+/// Why topics were not created.
+#[derive(Debug)]
+pub enum NotCreated {
+    /// Kafka is away or busy: the same may work later.
+    ForNow(String),
+    /// Connect's sentence, with the reason.
+    Refused(String),
+}
+
+impl NotCreated {
+    fn new(topic: &str, code: Option<RDKafkaErrorCode>, why: &str) -> NotCreated {
+        if code.is_some_and(is_passing) {
+            return NotCreated::ForNow(format!("topic {topic} cannot be created now: {why}"));
+        }
+        NotCreated::Refused(format!(
+            "Task failed to create new topic {topic}: {why}. Ensure that the task is authorized to create topics or that the \
+             topic exists and restart the task"
+        ))
+    }
+}
+
+/// What heals by itself, as in `RetriableException` of Kafka's Java client.
+fn is_passing(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerTransportFailure, CoordinatorLoadInProgress, NotController, OperationTimedOut,
+        RequestTimedOut, ThrottlingQuotaExceeded,
     };
+    matches!(
+        code,
+        AllBrokersDown
+            | BrokerTransportFailure
+            | CoordinatorLoadInProgress
+            | NotController
+            | OperationTimedOut
+            | RequestTimedOut
+            | ThrottlingQuotaExceeded
+    )
+}
+
+/// Creates the topics that are not there.
+pub async fn ensure(admin_settings: &[(String, String)], topics: &[NewTopic]) -> Result<(), NotCreated> {
+    let Some(first) = topics.first() else { return Ok(()) };
+    let failed = |error: KafkaError| NotCreated::new(&first.name, error.rdkafka_error_code(), &error.to_string());
     let mut config = ClientConfig::new();
     config.extend(admin_settings.iter().cloned());
-    let admin: AdminClient<DefaultClientContext> = config.create().map_err(|error| failed(error.to_string()))?;
-    let replication = TopicReplication::Fixed(topic.replication_factor.into());
-    let mut wanted = AdminTopic::new(&topic.name, topic.partitions, replication);
-    for (name, value) in &topic.configs {
-        wanted = wanted.set(name, value);
-    }
+    let admin: AdminClient<DefaultClientContext> = config.create().map_err(failed)?;
+    let wanted: Vec<AdminTopic<'_>> = topics.iter().map(admin_topic).collect();
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
-    let results = admin.create_topics([&wanted], &options).await.map_err(|error| failed(error.to_string()))?;
-    match results.into_iter().next() {
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
-        Some(Err((_, code))) => Err(failed(code.to_string())),
-        Some(Ok(_)) | None => {
-            info!("event=topic_created topic={} partitions={}", topic.name, topic.partitions);
-            Ok(())
+    let results = admin.create_topics(&wanted, &options).await.map_err(failed)?;
+    for result in results {
+        match result {
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(NotCreated::new(&topic, Some(code), &code.to_string())),
+            Ok(name) => {
+                let partitions = topics.iter().find(|topic| topic.name == name).map_or(-1, |topic| topic.partitions);
+                info!("event=topic_created topic={name} partitions={partitions}");
+            }
         }
     }
+    Ok(())
+}
+
+fn admin_topic(topic: &NewTopic) -> AdminTopic<'_> {
+    let replication = TopicReplication::Fixed(topic.replication_factor.into());
+    let new = AdminTopic::new(&topic.name, topic.partitions, replication);
+    topic.configs.iter().fold(new, |new, (name, value)| new.set(name, value))
 }

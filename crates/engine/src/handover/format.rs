@@ -173,7 +173,7 @@ impl<R: Read> Reader<R> {
         if first == END {
             return self.end().map(|()| false);
         }
-        let known = |&(kind, parts): &_| self.version == VERSION || !parts && kind != ValueKind::Json;
+        let known = |&(kind, parts): &(ValueKind, bool)| self.version == VERSION || !parts && kind != ValueKind::Json;
         let Some((kind, has_parts)) = wire::kind(first).filter(known) else {
             return Err(format!("a record has the unknown kind {first}"));
         };

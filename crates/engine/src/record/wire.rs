@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Numbers are big endian. There is at most one topic, one key and one timestamp. A batch keeps parts and value in this
-//! form, so that they are copied from there in one piece. `RecordBatch.java` reads it, too.
+//! form, so that they are copied from there in one piece. `Wire.java` reads it, too.
 
 use std::io::{self, Write};
 
