@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Properties};
 use crate::endpoint::Endpoint;
+use crate::feeds;
 use crate::redact::Redactor;
 use crate::tls;
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub name: String,
     pub topic: String,
     pub endpoint: Endpoint,
+    /// The source partition: the URL without secrets, or `feed:<name>` where it is a profile's.
+    pub partition: String,
     /// Source partitions under which offsets were stored before: the configured URL itself by the existing connector, one
     /// that shows what a config provider put into the path by ourselves. Secret.
     pub former_partitions: Vec<Secret>,
@@ -125,19 +128,24 @@ impl Config {
     /// # Errors
     /// Those of [`Config::parse`].
     pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
-        let values = Values::check(properties)?;
+        let merged = feeds::merge(properties).map_err(|error| vec![error])?;
+        let values = Values::check(&merged)?;
         let url = values.text(URL).unwrap_or_default();
         let shown = Endpoint::parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?;
         let endpoint = match provided.redacted.get(URL) {
             Some(redacted) => shown.clone().hiding_what_differs(url, redacted.trim()),
             None => shown.clone(),
         };
-        let mut former_partitions = vec![url, shown.redacted()];
+        let (partition, mut former_partitions) = match feeds::partition(properties, URL) {
+            Some(partition) => (partition, Vec::new()),
+            None => (endpoint.redacted().to_owned(), vec![url, shown.redacted()]),
+        };
         former_partitions.dedup();
-        former_partitions.retain(|partition| *partition != endpoint.redacted());
+        former_partitions.retain(|former| *former != partition);
         let mut config = Config {
             name: properties.get("name").cloned().unwrap_or_default(),
             topic: values.text(TOPIC).unwrap_or_default().to_owned(),
+            partition,
             former_partitions: former_partitions.into_iter().map(Secret::new).collect(),
             endpoint,
             subscription_message: values.non_empty(connection::SUBSCRIPTION_MESSAGE).map(Secret::new),
@@ -168,7 +176,7 @@ impl Config {
 
     /// Whether offsets and files of this source partition are this feed's.
     pub(crate) fn is_partition(&self, partition: &str) -> bool {
-        partition == self.endpoint.redacted() || self.former_partitions.iter().any(|known| known.reveal() == partition)
+        partition == self.partition || self.former_partitions.iter().any(|known| known.reveal() == partition)
     }
 
     /// The redactor that knows every secret of the configuration.

@@ -86,14 +86,14 @@ pub(crate) fn warnings(config: &Properties) -> Vec<u8> {
     strings::encode(warnings.iter().map(|warning| Some(warning.as_str())))
 }
 
-/// The URLs under which offsets may be stored: the one without secrets, and former ones.
+/// What offsets may be stored under: the source partition, and former ones.
 /// An invalid configuration has none.
 pub(crate) fn partitions(config: &Properties) -> Vec<u8> {
     let Ok(config) = Config::parse(config) else {
         return Vec::new();
     };
     let former = config.former_partitions.iter().map(Secret::reveal);
-    strings::encode([config.endpoint.redacted()].into_iter().chain(former).map(Some))
+    strings::encode([config.partition.as_str()].into_iter().chain(former).map(Some))
 }
 
 /// A figure of a task: its JMX attribute's name, what it means, and its value; -1 is unknown.

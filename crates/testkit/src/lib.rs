@@ -96,6 +96,7 @@ pub use proxy::{Proxy, ProxyRequest};
 pub use script::{Accept, Deflate, Handshake, OnClose, Play, Reject, Script};
 pub use server::{Server, TimedOut};
 pub use simulation::Simulation;
+pub use simulator::signature::secret_forms;
 pub use simulator::{Expected, RECORDS, Simulator, Wrong};
 pub use simulators::SIMULATORS;
 pub use stats::{CloseFrame, ConnectionStats, Ended, Request, Stats};

@@ -48,6 +48,11 @@ impl Simulation {
         self.desk.world().faults.clone()
     }
 
+    /// The tokens and tickets that it gave out: secrets, as those of the configuration are.
+    pub fn issued(&self) -> Vec<String> {
+        self.desk.world().given_out.clone()
+    }
+
     /// How many records were sent so far.
     pub fn sent(&self) -> u64 {
         self.desk.world().sent()

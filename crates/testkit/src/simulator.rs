@@ -239,6 +239,8 @@ pub(crate) struct World {
     pub(crate) open: u64,
     /// Tokens, tickets and the like that were given out, and what for.
     pub(crate) issued: HashMap<String, String>,
+    /// All tokens that were ever given out.
+    pub(crate) given_out: Vec<String>,
     /// Who is logged in on an open connection.
     pub(crate) users: Vec<String>,
     /// How often clients were told that a connection is about to end.
@@ -262,6 +264,7 @@ impl World {
     pub(crate) fn issue(&mut self, what_for: &str) -> String {
         let token = format!("{what_for}-{}-{}", self.issued.len(), signature::random_hex(12));
         self.issued.insert(token.clone(), what_for.to_owned());
+        self.given_out.push(token.clone());
         token
     }
 

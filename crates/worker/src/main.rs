@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use connect_websocket::{check, demo, logging, standalone};
+use connect_websocket::{check, demo, feeds, logging, standalone};
 
 #[derive(Parser)]
 #[command(name = "connect-websocket", version, about = ABOUT, after_help = AFTER, args_conflicts_with_subcommands = true)]
@@ -30,6 +30,14 @@ enum Command {
         /// The worker whose converters and policies are to be assumed.
         #[arg(long, value_name = "worker.properties")]
         worker: Option<PathBuf>,
+    },
+    /// Lists the feeds that are known; of one, says how it is spoken with and writes a connector file for it.
+    Feeds {
+        /// A feed of the list, or the path of a profile of your own.
+        feed: Option<String>,
+        /// Writes a connector file, ready to be filled in.
+        #[arg(long, value_name = "FILE", requires = "feed")]
+        write: Option<PathBuf>,
     },
     /// Shows the whole job on embedded parts: a feed, the connector, a broker; and proves that nothing is lost.
     Demo(demo::Options),
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
     };
     match (arguments.command, arguments.worker) {
         (Some(Command::Validate { connector, worker }), _) => check::run(&connector, worker.as_deref()),
+        (Some(Command::Feeds { feed, write }), _) => feeds::run(feed.as_deref(), write.as_deref()),
         (Some(Command::Demo(options)), _) => with_log(|levels| demo::run(&options, levels)),
         (None, Some(worker)) => with_log(|levels| standalone::run(&worker, &arguments.connectors, levels)),
         (None, None) => {

@@ -322,10 +322,10 @@ impl Line {
         }
         let stored = offsets::stored(&offsets, &connector, &source_config);
         let topic = source_config.topic.clone();
-        let endpoint = source_config.endpoint.clone();
+        let (partition, url) = (source_config.partition.clone(), source_config.endpoint.redacted().to_owned());
         let mut source =
             SourceTask::start(source_config, stored, &Handle::current()).map_err(|error| error.to_string())?;
-        let _ = shared.engine.set((source.metrics(), endpoint.redacted().to_owned()));
+        let _ = shared.engine.set((source.metrics(), url));
         // The feed is read already, into the queue, while Kafka is asked for the topic's limit.
         let limit = topics::largest_batch(&admin, &topic).await;
         let errors = ErrorPolicy::parse(&config);
@@ -339,7 +339,7 @@ impl Line {
         let offsets = TaskOffsets::new(
             offsets,
             connector.clone(),
-            &endpoint,
+            &partition,
             &source,
             worker.offset_flush_interval,
             shared.counters.clone(),

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use connect_websocket::{config, framework, rest};
+use connect_websocket::{config, feeds, framework, rest};
 use connect_websocket_engine::config::OPTIONS;
 use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
+use connect_websocket_engine::feeds::{Profile, words};
 use serde_json::Value;
 
 const BEGIN: &str = "<!-- generated: begin -->\n";
@@ -99,6 +100,44 @@ fn table<'a>(page: &mut String, prefix: &str, keys: impl IntoIterator<Item = &'a
         let _ = writeln!(page, "| `{name}` | {kind} | {default} | {} | {text} |", key.importance.as_str());
     }
 }
+
+// --- docs/feeds.md -------------------------------------------------------------------------------------------------
+
+#[test]
+fn feeds_md_is_generated_from_the_profiles() {
+    check("docs/feeds.md", &feeds_md());
+}
+
+fn feeds_md() -> String {
+    let mut page = String::from(FEEDS);
+    page.push_str("\n| feed | what | facts of |\n|---|---|---|\n");
+    for Profile { name, title, checked, .. } in Profile::all() {
+        let _ = writeln!(page, "| [`{name}`](#{name}) | {title} | {checked} |");
+    }
+    for profile in Profile::all() {
+        let Profile { name, title, docs, notes, options, .. } = &profile;
+        let _ = write!(page, "\n## {name}\n\n{title}. [Documentation]({docs}). {notes}\n\n");
+        let _ = write!(page, "```properties\n{}```\n\n", feeds::connector_file(&profile));
+        for (at, step) in words::session(options).iter().enumerate() {
+            let _ = writeln!(page, "{}. `{step}`", at + 1);
+        }
+    }
+    page
+}
+
+const FEEDS: &str = "\
+# Feeds
+
+<!-- Generated from the profiles: run `make docs`. -->
+
+A feed of this list works from `websocket.feed`, what the feed asks of you, and the Kafka topic. Its profile gives every other
+option a value. What you set yourself wins, option by option, and an empty value unsets what the profile sets. The files are in
+`crates/engine/feeds`; `websocket.feed` may also be the path of your own, in the same form.
+
+`connect-websocket feeds` prints the list, `connect-websocket feeds kucoin` one feed with all that its profile sets, and
+`connect-websocket feeds kucoin --write kucoin.properties` writes a connector file for it. Below each feed stands such a file, and
+its session in words.
+";
 
 // --- docs/rest.md ----------------------------------------------------------------------------------------------------
 

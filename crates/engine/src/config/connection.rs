@@ -5,6 +5,7 @@ use super::values::Values;
 use super::{Secret, mask_url};
 use crate::config_def::{ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_list};
 use crate::endpoint::Endpoint;
+use crate::feeds;
 
 pub const URL: &str = "websocket.url";
 pub(super) const SUBSCRIPTION_MESSAGE: &str = "websocket.subscription.message";
@@ -17,6 +18,16 @@ pub(super) const PROXY_URL: &str = "websocket.proxy.url";
 const BASE: ConfigKey = ConfigKey { group: "Connection", ..ConfigKey::BASE };
 
 pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: feeds::FEED,
+        importance: Importance::High,
+        display_name: "Feed",
+        documentation: "A feed that is known: its profile gives every other option that it needs a value, websocket.url too. What \
+                        you set yourself wins, and an empty value unsets what the profile sets. docs/feeds.md has the list. May \
+                        also be the path of your own profile.",
+        recommended: feeds::NAMES,
+        ..BASE
+    },
     ConfigKey {
         name: URL,
         default: Default::Required,

@@ -153,7 +153,7 @@ impl<'a> Outgoing<'a> {
         let out = BufWriter::with_capacity(BUFFER_BYTES, place.create()?);
         let header = Header {
             connector: self.config.name.clone(),
-            partition: self.config.endpoint.redacted().to_owned(),
+            partition: self.config.partition.clone(),
             session_id: self.session.id.as_ref().to_owned(),
             first_sequence: self.session.first_sequence,
         };

@@ -37,6 +37,19 @@ pub(crate) fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
 }
 
+/// A secret as it may be seen: as it is, percent-encoded, in hexadecimal and in base64 (without its last characters, which depend on what follows).
+pub fn secret_forms(secret: &str) -> Vec<String> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
+    let escape = |byte: u8| if is_plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let encoded: String = secret.bytes().map(escape).collect();
+    let whole = secret.len() / 3 * 3;
+    let base64 = base64(&secret.as_bytes()[..whole]);
+    let mut forms = vec![secret.to_owned(), encoded, hex(secret.as_bytes()), base64];
+    // A key in PEM is as secret line by line.
+    forms.extend(secret.lines().filter(|line| line.len() > 20 && !line.starts_with("-----")).map(str::to_owned));
+    forms
+}
+
 pub(crate) fn random_hex(bytes: usize) -> String {
     let mut random = vec![0; bytes];
     // It fails only where the system has no randomness; the token is then weak, and this is a test kit.

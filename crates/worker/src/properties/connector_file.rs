@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{PropertiesError, check_size, parse};
+use connect_websocket_engine::properties::check_size;
+
+use super::{PropertiesError, parse};
 
 /// What a connector file says.
 #[derive(Clone, PartialEq, Eq)]

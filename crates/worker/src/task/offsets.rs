@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use connect_websocket_engine::config::Config;
-use connect_websocket_engine::endpoint::Endpoint;
 use connect_websocket_engine::offset::{PARTITION_KEY, SEQUENCE, SESSION_ID, SourceOffset, StoredOffset};
 use connect_websocket_engine::task::SourceTask;
 use tokio::task::JoinHandle;
@@ -29,7 +28,7 @@ pub(super) struct TaskOffsets {
 
 /// The stored offset to continue from. One that was stored under a URL with secrets is moved to the partition without them.
 pub(super) fn stored(store: &OffsetStore, connector: &str, config: &Config) -> Option<StoredOffset> {
-    let ours = partition(config.endpoint.redacted());
+    let ours = partition(&config.partition);
     let read = |partition: &JsonObject| {
         let offset = store.get(connector, partition)?;
         let session_id = offset.get(SESSION_ID).and_then(|id| id.as_str()).map(Arc::from);
@@ -51,7 +50,7 @@ pub(super) fn stored(store: &OffsetStore, connector: &str, config: &Config) -> O
     found
 }
 
-/// The source partition of a URL.
+/// The source partition: a URL, or `feed:<name>`.
 fn partition(url: &str) -> JsonObject {
     JsonObject::from_iter([(PARTITION_KEY.to_owned(), url.into())])
 }
@@ -60,7 +59,7 @@ impl TaskOffsets {
     pub(super) fn new(
         store: Arc<OffsetStore>,
         connector: String,
-        endpoint: &Endpoint,
+        url: &str,
         source: &SourceTask,
         interval: Duration,
         counters: Arc<Counters>,
@@ -68,7 +67,7 @@ impl TaskOffsets {
         TaskOffsets {
             store,
             connector,
-            partition: partition(endpoint.redacted()),
+            partition: partition(url),
             session: source.offset(0),
             committable: 0,
             interval,

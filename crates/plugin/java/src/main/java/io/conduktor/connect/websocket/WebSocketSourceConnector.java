@@ -25,6 +25,8 @@ public class WebSocketSourceConnector extends SourceConnector {
 
     private static final String URL = "websocket.url";
     private static final int STRINGS_OF_AN_OPTION = 10;
+    /** How ConfigDef begins the error of a required option without a value. */
+    private static final String MISSING = "Missing required configuration";
 
     private Map<String, String> config = Map.of();
 
@@ -82,6 +84,10 @@ public class WebSocketSourceConnector extends SourceConnector {
             if (!value.errorMessages().contains(errors.get(i + 1))) {
                 value.addErrorMessage(errors.get(i + 1));
             }
+        }
+        // What a profile gives is not missing: ConfigDef knows no profiles, the native half does.
+        for (ConfigValue value : validated.configValues()) {
+            value.errorMessages().removeIf(error -> error.startsWith(MISSING) && !errors.contains(error));
         }
         List<String> masked = Strings.decode(NativeLibrary.masked(encoded));
         for (int i = 0; i < masked.size(); i += 2) {

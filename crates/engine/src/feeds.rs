@@ -1,0 +1,252 @@
+//! Profiles: files of defaults, so that a feed works from `websocket.feed`, its topics and the Kafka topic.
+//!
+//! A profile is a properties file: a head for people (`feed.title`, `feed.docs`, `feed.checked`, `feed.notes`, and
+//! `feed.variable.<option>` for each option that the user gives), and a value for any option of the connector. Those of the folder
+//! `feeds` are part of the program; a user's own is a path. What the user sets wins, key by key; an empty value unsets a profile's.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use crate::config_def::{ConfigError, Properties};
+use crate::file;
+use crate::properties;
+
+pub mod words;
+
+/// The option that names a profile.
+pub const FEED: &str = "websocket.feed";
+
+/// The largest profile that is read, in bytes.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// What stands before the example of a variable.
+const EXAMPLE: &str = " For example: ";
+
+include!(concat!(env!("OUT_DIR"), "/feeds.rs"));
+
+/// A feed's defaults, and what people should know about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// What `websocket.feed` says, or the name of the user's file.
+    pub name: String,
+    pub title: String,
+    /// Where the feed is documented.
+    pub docs: String,
+    /// How new the facts are: a date, or a year.
+    pub checked: String,
+    /// What is good to know.
+    pub notes: String,
+    /// What the user gives.
+    pub variables: Vec<Variable>,
+    /// The defaults.
+    pub options: Properties,
+}
+
+/// An option that the user of a profile gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    pub option: String,
+    pub documentation: String,
+    /// A value that may stand there.
+    pub example: String,
+}
+
+impl Profile {
+    /// The profile of this name that is part of the program.
+    pub fn named(name: &str) -> Option<Profile> {
+        let at = NAMES.iter().position(|known| *known == name)?;
+        Profile::parse(name, TEXTS.get(at)?).ok()
+    }
+
+    /// Every profile that is part of the program, by name.
+    pub fn all() -> impl Iterator<Item = Profile> {
+        NAMES.iter().filter_map(|name| Profile::named(name))
+    }
+
+    /// The text of the profile of this name that is part of the program.
+    pub fn text(name: &str) -> Option<&'static str> {
+        let at = NAMES.iter().position(|known| *known == name)?;
+        TEXTS.get(at).copied()
+    }
+
+    /// Reads what `websocket.feed` says: a name or a path.
+    ///
+    /// # Errors
+    /// Why there is no such profile, or why the file is none.
+    pub fn find(feed: &str) -> Result<Profile, String> {
+        if let Some(profile) = Profile::named(feed) {
+            return Ok(profile);
+        }
+        let path = Path::new(feed);
+        if !feed.contains('/') && path.extension().is_none() {
+            return Err(format!("no such feed; use one of {}, or the path of your own profile", NAMES.join(", ")));
+        }
+        let text = file::read_text(path, MAX_BYTES).map_err(|error| format!("the profile cannot be read: {error}"))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        Profile::parse(&name, &text)
+    }
+
+    /// Reads the text of a profile.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(name: &str, text: &str) -> Result<Profile, String> {
+        let mut profile = Profile {
+            name: name.to_owned(),
+            title: String::new(),
+            docs: String::new(),
+            checked: String::new(),
+            notes: String::new(),
+            variables: Vec::new(),
+            options: Properties::new(),
+        };
+        for (key, value) in properties::parse_text(text).map_err(|error| format!("the profile: {error}"))? {
+            let value = value.trim().to_owned();
+            match key.strip_prefix("feed.") {
+                None if key == FEED => {
+                    return Err(format!("the profile sets {FEED}; a profile cannot name another one"));
+                }
+                None => drop(profile.options.insert(key, value)),
+                Some("title") => profile.title = value,
+                Some("docs") => profile.docs = value,
+                Some("checked") => profile.checked = value,
+                Some("notes") => profile.notes = value,
+                Some(other) => match other.strip_prefix("variable.") {
+                    Some(option) => profile.variables.push(Variable::parse(option, &value)),
+                    None => {
+                        return Err(format!(
+                            "the profile has the key {key}, which does not exist; use feed.title, feed.docs, \
+                             feed.checked, feed.notes or feed.variable.<option>"
+                        ));
+                    }
+                },
+            }
+        }
+        Ok(profile)
+    }
+}
+
+impl Variable {
+    fn parse(option: &str, text: &str) -> Variable {
+        let (documentation, example) = text.split_once(EXAMPLE).unwrap_or((text, ""));
+        Variable { option: option.to_owned(), documentation: documentation.to_owned(), example: example.to_owned() }
+    }
+}
+
+/// The configuration in force: the profile that it names, and over it what the user set. Without a profile it is what was given.
+///
+/// # Errors
+/// Why there is no such profile.
+pub fn merge(given: &Properties) -> Result<Cow<'_, Properties>, ConfigError> {
+    let Some(feed) = given.get(FEED).map(|feed| feed.trim()).filter(|feed| !feed.is_empty()) else {
+        return Ok(Cow::Borrowed(given));
+    };
+    let mut merged = Profile::find(feed).map_err(|why| ConfigError::invalid(FEED, feed, why))?.options;
+    for (key, value) in given {
+        if value.trim().is_empty() && merged.contains_key(key) {
+            merged.shift_remove(key);
+        } else {
+            merged.insert(key.clone(), value.clone());
+        }
+    }
+    Ok(Cow::Owned(merged))
+}
+
+/// The source partition of a feed whose address is the profile's: it stays the same when a release changes the address. `None` where the
+/// user gives the address.
+pub fn partition(given: &Properties, url: &str) -> Option<String> {
+    let feed = given.get(FEED).map(|feed| feed.trim()).filter(|feed| !feed.is_empty())?;
+    if given.contains_key(url) {
+        return None;
+    }
+    let name = Path::new(feed).file_stem().map_or(feed.into(), |name| name.to_string_lossy());
+    Some(format!("feed:{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn every_profile_is_read_and_says_what_people_need() {
+        assert!(NAMES.len() > 10 && NAMES.is_sorted(), "{NAMES:?}");
+        for name in NAMES {
+            let profile =
+                Profile::parse(name, Profile::text(name).unwrap()).unwrap_or_else(|why| panic!("{name}: {why}"));
+            for (what, text) in [("title", &profile.title), ("docs", &profile.docs), ("checked", &profile.checked)] {
+                assert!(!text.is_empty(), "{name} has no feed.{what}");
+            }
+            assert!(profile.notes.ends_with('.'), "{name}: {}", profile.notes);
+            assert!(profile.docs.starts_with("https://"), "{name}: {}", profile.docs);
+            for Variable { option, documentation, example } in &profile.variables {
+                assert!(documentation.ends_with('.') && !example.is_empty(), "{name}: {option}");
+                assert!(!profile.options.contains_key(option), "{name} gives {option} itself");
+            }
+            for key in profile.options.keys() {
+                assert!(key.starts_with("websocket."), "{name}: {key}");
+                assert!(!key.starts_with("websocket.secret."), "{name}: {key} is the user's");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_user_sets_wins_and_an_empty_value_unsets() {
+        let given = given(&[
+            (FEED, "okx"),
+            ("kafka.topic", "trades"),
+            ("websocket.session.beat.every.ms", "5000"),
+            ("websocket.connect.rate", " "),
+            ("websocket.auth.token", ""),
+        ]);
+        let merged = merge(&given).unwrap();
+        let profile = Profile::named("okx").unwrap();
+        assert_eq!(merged["websocket.url"], profile.options["websocket.url"]);
+        assert_eq!(merged["websocket.session.beat.every.ms"], "5000");
+        assert_eq!((merged.get("websocket.connect.rate"), merged["websocket.auth.token"].as_str()), (None, ""));
+        assert_eq!(merged["kafka.topic"], "trades");
+        assert!(merged.keys().all(|key| !key.starts_with("feed.")));
+    }
+
+    #[test]
+    fn without_a_feed_nothing_changes() {
+        let plain = given(&[("websocket.url", "ws://host"), (FEED, "")]);
+        assert_eq!(merge(&plain).unwrap(), Cow::Borrowed(&plain));
+    }
+
+    #[test]
+    fn an_unknown_feed_is_refused_with_those_that_are_known() {
+        let error = merge(&given(&[(FEED, "kukoin")])).unwrap_err();
+        assert_eq!(error.option, FEED);
+        assert!(error.message.contains("kukoin") && error.message.contains("kucoin, "), "{}", error.message);
+    }
+
+    #[test]
+    fn a_users_own_file_is_a_profile_too_and_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.properties");
+        let feed = path.display().to_string();
+        std::fs::write(&path, "feed.title=Mine\nwebsocket.url=ws://mine\n").unwrap();
+        assert_eq!(merge(&given(&[(FEED, &feed)])).unwrap()["websocket.url"], "ws://mine");
+        std::fs::write(&path, "feed.tittle=Mine\n").unwrap();
+        assert!(merge(&given(&[(FEED, &feed)])).unwrap_err().message.contains("feed.tittle"));
+        std::fs::write(&path, "websocket.feed=okx\n").unwrap();
+        assert!(merge(&given(&[(FEED, &feed)])).unwrap_err().message.contains("cannot name another one"));
+        std::fs::write(&path, vec![b'#'; MAX_BYTES + 1]).unwrap();
+        assert!(merge(&given(&[(FEED, &feed)])).unwrap_err().message.contains("limit"));
+        let none = folder.path().join("none.properties").display().to_string();
+        assert!(merge(&given(&[(FEED, &none)])).unwrap_err().message.contains("cannot be read"));
+    }
+
+    #[test]
+    fn offsets_of_a_profile_stand_under_its_name_unless_the_user_gives_the_address() {
+        let url = "websocket.url";
+        assert_eq!(partition(&given(&[(FEED, "okx")]), url).as_deref(), Some("feed:okx"));
+        assert_eq!(partition(&given(&[(FEED, "/etc/feeds/mine.properties")]), url).as_deref(), Some("feed:mine"));
+        assert_eq!(partition(&given(&[(FEED, "okx"), (url, "wss://other")]), url), None);
+        assert_eq!(partition(&given(&[(url, "wss://other")]), url), None);
+    }
+}

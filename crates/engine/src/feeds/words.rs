@@ -1,0 +1,194 @@
+//! A session in words: what is sent and awaited, in order, for people who look at a profile or check a configuration. Texts of messages are not
+//! shown, since they may hold secrets.
+
+use crate::config_def::Properties;
+
+const CONNECT: &str = "connect";
+const SUBSCRIBE: &str = "subscribe";
+/// As long as a step waits if nothing else is said.
+const TIMEOUT_MS: &str = "10000";
+
+/// One sentence for each step of the configuration in force.
+pub fn session(options: &Properties) -> Vec<String> {
+    let step = |name: &str| Step { options, name: name.to_owned() }.in_words();
+    steps(options).iter().map(|name| step(name)).collect()
+}
+
+fn steps(options: &Properties) -> Vec<String> {
+    let listed = options.get("websocket.session.steps").map_or("", |steps| steps.trim());
+    if !listed.is_empty() {
+        return listed.split(',').map(|step| step.trim().to_owned()).collect();
+    }
+    let has_subscription = options.get("websocket.subscription.message").is_some_and(|message| !message.is_empty());
+    [CONNECT, SUBSCRIBE].iter().take(if has_subscription { 2 } else { 1 }).map(|step| (*step).to_owned()).collect()
+}
+
+struct Step<'a> {
+    options: &'a Properties,
+    name: String,
+}
+
+impl<'a> Step<'a> {
+    fn get(&self, key: &str) -> Option<&'a str> {
+        let own = self.options.get(&format!("websocket.session.{}.{key}", self.name));
+        let short =
+            self.options.get("websocket.subscription.message").filter(|_| self.name == SUBSCRIBE && key == "send");
+        own.or(short).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
+    fn in_words(&self) -> String {
+        let mut parts: Vec<String> = [self.connect(), self.request(), self.send()].into_iter().flatten().collect();
+        parts.extend(self.expect());
+        parts.extend(self.get("capture").map(|captures| format!("keep {}", names(captures))));
+        parts.extend(self.then());
+        let done = if parts.is_empty() { "no record".to_owned() } else { parts.join(", ") };
+        let when = [
+            self.get("when").map(|condition| format!("if {condition}")),
+            self.get("on").map(|condition| format!("whenever {condition}")),
+            self.get("on.commit").map(|condition| format!("when Kafka has the records of {condition}")),
+            self.get("every.ms").map(|interval| format!("every {}", time(interval))),
+        ];
+        let when: Vec<String> = when.into_iter().flatten().collect();
+        let sentence = if when.is_empty() { done } else { format!("{}: {done}", when.join(", ")) };
+        let refusals: Vec<&str> = [self.get("fail"), self.get("fail.final")].into_iter().flatten().collect();
+        match refusals.as_slice() {
+            [] => sentence,
+            [.., last] if refusals.len() == 1 => format!("{sentence}; {last} means no"),
+            [fail, last] => format!("{sentence}; {fail} means no, {last} for good"),
+            _ => sentence,
+        }
+    }
+
+    fn connect(&self) -> Option<String> {
+        let url = self.options.get("websocket.url").map_or("websocket.url", |url| url.trim());
+        // A query may hold secrets; in a template they have names.
+        let shown = if url.contains("{{") { url } else { url.split('?').next().unwrap_or_default() };
+        (self.name == CONNECT).then(|| format!("connect to {shown}"))
+    }
+
+    fn request(&self) -> Option<String> {
+        let request = self.get("http")?;
+        let each = self.of_topics(&["http", "http.body", "http.headers"]);
+        let cached = self.get("http.cache").map_or(String::new(), |time| format!(", once for {time}"));
+        Some(format!("{each}{request}{cached}"))
+    }
+
+    fn send(&self) -> Option<String> {
+        self.get("send")?;
+        Some(format!("{}send a message", self.of_topics(&["send"])))
+    }
+
+    /// How often a message is sent: it depends on whether it names one topic or several.
+    fn of_topics(&self, keys: &[&str]) -> &'static str {
+        let texts = || keys.iter().filter_map(|key| self.get(key));
+        if texts().any(|text| mentions(text, "topics")) {
+            let batches = self.options.contains_key("websocket.subscription.batch.size");
+            return if batches { "for each batch of topics " } else { "for all topics at once " };
+        }
+        if texts().any(|text| mentions(text, "topic")) { "for each topic " } else { "" }
+    }
+
+    fn expect(&self) -> Option<String> {
+        let condition = self.get("expect")?;
+        let limit = time(self.get("timeout.ms").unwrap_or(TIMEOUT_MS));
+        let each = if self.get("count") == Some("topics") { " for each topic" } else { "" };
+        Some(format!("wait up to {limit}{each} for {condition}"))
+    }
+
+    fn then(&self) -> Option<String> {
+        let target = self.get("url").map_or(String::new(), |url| format!(" to {url}"));
+        let action = match self.get("then")? {
+            "reconnect" => "reconnect",
+            "rotate" => "open the next connection, then close this one",
+            "resubscribe" => "subscribe again",
+            "fresh" => "forget what could be resumed and reconnect",
+            "fail" => "fail the task",
+            other => other,
+        };
+        Some(format!("{action}{target}"))
+    }
+}
+
+/// Whether a template names this variable.
+fn mentions(template: &str, variable: &str) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    template
+        .split("{{")
+        .skip(1)
+        .filter_map(|rest| rest.split("}}").next())
+        .any(|expression| expression.split(|c| !is_of_name(c)).any(|word| word == variable))
+}
+
+/// The names in a list of captures.
+fn names(captures: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for part in captures.split(',') {
+        let name = part.split_once('=').map_or("", |(name, _)| name.trim());
+        if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.') {
+            names.push(name);
+        }
+    }
+    names.join(", ")
+}
+
+/// Milliseconds for people; a template stays as it is.
+fn time(ms: &str) -> String {
+    match ms.parse::<u64>() {
+        Ok(ms) if ms >= 1000 && ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
+        _ => format!("{ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Vec<String> {
+        session(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_plain_configuration_connects_and_subscribes() {
+        let url = ("websocket.url", "wss://host/feed?key=secret");
+        assert_eq!(of(&[url]), ["connect to wss://host/feed"]);
+        assert_eq!(of(&[url, ("websocket.subscription.message", "hello")])[1], "send a message");
+    }
+
+    #[test]
+    fn steps_say_when_they_run_what_they_do_and_what_they_wait_for() {
+        let words = session(&super::super::Profile::named("kucoin").unwrap().options);
+        assert_eq!(
+            words,
+            [
+                "POST https://api.kucoin.com/api/v1/bullet-public, wait up to 10 s for status == 200 && /code == '200000', \
+                 keep endpoint, secret.token, interval",
+                "connect to {{endpoint}}?token={{secret.token}}&connectId={{uuid()}}",
+                "wait up to 10 s for /type == 'welcome'; /type == 'error' means no",
+                "for each topic send a message, wait up to 10 s for /type == 'ack'; /type == 'error' means no",
+                "every {{interval}} ms: send a message, wait up to 10 s for /type == 'pong'",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_happens_whenever_something_comes_is_said_too() {
+        let words = session(&super::super::Profile::named("okx").unwrap().options);
+        assert_eq!(
+            words[1],
+            "for each batch of topics send a message, wait up to 10 s for each topic for /event == 'subscribe'; \
+                              /event == 'error' means no"
+        );
+        assert_eq!(words[3], "whenever /event == 'notice' && /code == '64008': reconnect");
+        let words = session(&super::super::Profile::named("htx").unwrap().options);
+        assert_eq!(words[2], "whenever /ping exists: send a message");
+    }
+
+    #[test]
+    fn no_message_is_shown() {
+        let words = of(&[
+            ("websocket.session.steps", "connect,login"),
+            ("websocket.session.login.send", r#"{"key":"hunter2"}"#),
+        ]);
+        assert!(!words.concat().contains("hunter2"), "{words:?}");
+    }
+}

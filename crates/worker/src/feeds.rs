@@ -1,0 +1,123 @@
+//! `connect-websocket feeds`: which feeds are known, one of them with its session in words, and a connector file for it.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use connect_websocket_engine::config::TOPIC;
+use connect_websocket_engine::feeds::{FEED, NAMES, Profile, words};
+
+use crate::framework::{CLASS, CONNECTOR_CLASS, NAME};
+
+/// Prints the list, or one feed, or writes a file for it.
+pub fn run(feed: Option<&str>, write: Option<&Path>) -> ExitCode {
+    let done = match (feed, write) {
+        (None, _) => Ok(list()),
+        (Some(feed), None) => find(feed).map(|profile| describe(&profile)),
+        (Some(feed), Some(path)) => find(feed).and_then(|profile| save(&profile, path)),
+    };
+    match done {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn find(feed: &str) -> Result<Profile, String> {
+    Profile::find(feed).map_err(|why| format!("{feed}: {why}"))
+}
+
+fn list() -> String {
+    let width = NAMES.iter().map(|name| name.len()).max().unwrap_or_default();
+    Profile::all().map(|profile| format!("{:width$}  {}\n", profile.name, profile.title)).collect()
+}
+
+/// What people should know, the session in words, a connector file, and every default.
+fn describe(profile: &Profile) -> String {
+    let mut text = format!(
+        "{}: {}\n{}\nFacts of {}. {}\n",
+        profile.name, profile.title, profile.docs, profile.checked, profile.notes
+    );
+    text.push_str("\nThe session:\n");
+    for (at, step) in words::session(&profile.options).iter().enumerate() {
+        let _ = writeln!(text, "{}. {step}", at + 1);
+    }
+    let _ = write!(text, "\nA connector:\n{}\nWhat the profile sets:\n", connector_file(profile));
+    for (key, value) in &profile.options {
+        let _ = writeln!(text, "{key}={value}");
+    }
+    text
+}
+
+/// Writes the connector file; one that is there already is kept.
+fn save(profile: &Profile, path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(|error| format!("{shown} cannot be created: {error}"))?;
+    let text = connector_file(profile);
+    file.write_all(text.as_bytes()).map_err(|error| format!("{shown} cannot be written: {error}"))?;
+    Ok(format!("{shown} is written: fill it in, then start the worker with it\n"))
+}
+
+/// A connector's properties, with an example in each place that the user fills.
+pub fn connector_file(profile: &Profile) -> String {
+    let short = profile.name.as_str();
+    let mut text = format!("# {}: {}\n", profile.title, profile.docs);
+    let _ = writeln!(text, "{NAME}={short}\n{CLASS}={CONNECTOR_CLASS}\n{FEED}={short}");
+    for variable in &profile.variables {
+        let _ = writeln!(
+            text,
+            "# {}\n{}={}",
+            variable.documentation,
+            variable.option,
+            variable.example.replace('\\', "\\\\")
+        );
+    }
+    let _ = writeln!(text, "{TOPIC}={short}\nvalue.converter=org.apache.kafka.connect.storage.StringConverter");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::properties;
+
+    #[test]
+    fn every_feed_is_listed_and_described() {
+        let list = list();
+        for profile in Profile::all() {
+            assert!(list.contains(&profile.title), "{}", profile.name);
+            let text = describe(&profile);
+            assert!(text.is_ascii() && text.contains("1. ") && text.contains(&profile.notes), "{text}");
+        }
+        assert!(find("nothing").unwrap_err().starts_with("nothing: no such feed; use one of "));
+    }
+
+    #[test]
+    fn a_connector_file_holds_what_the_user_gives_and_is_not_overwritten() {
+        let profile = Profile::named("okx-private").unwrap();
+        let text = connector_file(&profile);
+        let file = properties::connector_file("okx.properties", text.as_bytes()).unwrap();
+        assert_eq!((file.name.as_str(), file.config[FEED].as_str()), ("okx-private", "okx-private"));
+        assert_eq!(file.config["websocket.secret.key"], "${env:OKX_KEY}");
+        assert_eq!(file.config["websocket.subscription.topics"], "SPOT,SWAP");
+
+        let folder = std::env::temp_dir().join(format!("connect-websocket-feeds-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("okx.properties");
+        save(&profile, &path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        assert!(save(&profile, &path).unwrap_err().contains("cannot be created"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
