@@ -46,7 +46,7 @@ async fn first_text(connection: &mut Connection) -> Result<String, Box<dyn Error
         }
         let wants_more = event.is_none();
         drop(event);
-        if wants_more && connection.fill().await? == 0 {
+        if wants_more && connection.exchange(true).await? == 0 {
             return Err("the server sent no text".into());
         }
     }
@@ -65,7 +65,7 @@ async fn echo(mut connection: Connection) {
         match payload {
             Some(payload) if text => connection.send_text(&payload),
             Some(payload) => connection.send_binary(&payload),
-            None => match connection.fill().await {
+            None => match connection.exchange(true).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             },

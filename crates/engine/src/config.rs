@@ -28,7 +28,7 @@ use crate::tls;
 pub use connection::{Proxy, ProxyScheme, URL};
 pub use messages::{BinaryMessages, FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
 pub use provided::{PROVIDED, Provided};
-pub use reconnect::Reconnect;
+pub use reconnect::{Attempts, Reconnect};
 pub use restart::Handover;
 
 use values::Values;
@@ -279,7 +279,7 @@ mod tests {
     fn defaults_are_those_of_the_documentation() {
         let config = Config::parse(&properties(&[])).unwrap();
         assert_eq!(config.reconnect.interval, Duration::from_secs(5));
-        assert_eq!(config.reconnect.max_attempts, None);
+        assert_eq!(config.reconnect.attempts, Attempts::Unset);
         assert_eq!(config.ping_interval, Some(Duration::from_secs(30)));
         assert_eq!(config.idle_timeout, None);
         assert_eq!((config.queue.records, config.queue.bytes), (10_000, 64 << 20));

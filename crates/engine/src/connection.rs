@@ -73,7 +73,7 @@ impl Connection {
         self.agreement.deflate.is_some()
     }
 
-    /// The next event in what was read; `None` means: [`Connection::fill`] first. Pings and Closes are answered here.
+    /// The next event in what was read; `None` means: [`Connection::exchange`] first. Pings and Closes are answered here.
     ///
     /// # Errors
     /// The server broke the protocol; the Close that says so is on its way.
@@ -97,17 +97,23 @@ impl Connection {
         Ok(event)
     }
 
-    /// Reads what is there, waiting if nothing is, and sends what is due meanwhile. Answers how many bytes were read; 0
-    /// is the end of the stream. Call it when [`Connection::next`] has nothing more.
+    /// Sends what is due and, if `read`, reads what is there; call it when [`Connection::next`] has nothing more. Returns how
+    /// many bytes were read; 0 is the end of the stream. Without `read` it returns 0 when something was sent.
     ///
     /// Cancel safe: nothing is lost when the future is dropped.
-    pub async fn fill(&mut self) -> io::Result<usize> {
-        // What is left is the beginning of a frame's header: a few bytes.
-        self.input.copy_within(self.unread.clone(), 0);
-        self.unread = 0..self.unread.len();
+    pub async fn exchange(&mut self, read: bool) -> io::Result<usize> {
+        // What is left is the beginning of a frame's header: a few bytes. Without reading it is whatever waits.
+        if read {
+            self.input.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
         poll_fn(|cx| {
-            if let Poll::Ready(Err(error)) = self.outgoing.poll_send(cx, &mut self.transport) {
-                return Poll::Ready(Err(error));
+            let idle = self.outgoing.is_idle();
+            match self.outgoing.poll_send(cx, &mut self.transport) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) if !read && !idle => return Poll::Ready(Ok(0)),
+                _ if !read => return Poll::Pending,
+                _ => {}
             }
             let mut free = ReadBuf::new(&mut self.input[self.unread.end..]);
             match Pin::new(&mut self.transport).poll_read(cx, &mut free) {
@@ -212,6 +218,10 @@ impl Outgoing {
     fn refuse(&mut self, violation: &Violation) {
         self.close(Some(violation.code), &violation.message);
         self.refused = true;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.bytes.is_empty() && !self.flush_due
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> Poll<io::Result<()>> {

@@ -150,6 +150,10 @@ const MEASURES: &[Figure] = &[
     gauge("last_message_age_seconds", "time since the last message; -1 before the first", |now| {
         now.ms_since(now.last_message_ms).map_or(-1.0, |ms| ms as f64 / 1000.0)
     }),
+    gauge("failures_in_a_row", "connections and attempts that failed since one last worked", |now| now.failures as f64),
+    gauge("failing_seconds", "time since the first of them; 0 while none fails", |now| {
+        now.ms_since(now.failing_since_ms).map_or(0.0, |ms| ms as f64 / 1000.0)
+    }),
     gauge("queue_records", "records that wait in the queue", |now| now.queue_records as f64),
     gauge("queue_bytes", "their memory", |now| now.queue_bytes as f64),
     gauge("queue_capacity_records", "the bound of the queue in records", |now| now.queue_capacity_records as f64),

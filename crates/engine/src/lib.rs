@@ -1,6 +1,5 @@
 #![doc = include_str!("flow.md")]
 
-mod backoff;
 pub mod calendar;
 pub mod config;
 pub mod config_def;

@@ -33,6 +33,10 @@ pub struct Metrics {
     connected_since_ms: AtomicI64,
     /// Milliseconds since the epoch; 0 before the first message.
     last_message_ms: AtomicI64,
+    /// Attempts and connections that failed in a row; 0 while all is well.
+    failures: AtomicU64,
+    /// Milliseconds since the epoch; 0 while all is well.
+    failing_since_ms: AtomicI64,
     latency_counts: [AtomicU64; LATENCY_BUCKETS_MS.len() + 1],
     latency_sum_ms: AtomicU64,
 }
@@ -58,6 +62,10 @@ pub struct Snapshot {
     pub connected_since_ms: Option<i64>,
     /// Milliseconds since the epoch.
     pub last_message_ms: Option<i64>,
+    /// Attempts and connections that failed in a row.
+    pub failures: u64,
+    /// Milliseconds since the epoch.
+    pub failing_since_ms: Option<i64>,
     /// Receipt to commit: how many records fell into each of [`LATENCY_BUCKETS_MS`], and beyond.
     pub latency_counts: Vec<u64>,
     pub latency_sum_ms: u64,
@@ -101,6 +109,8 @@ impl Metrics {
             queue_capacity_bytes: queue_bytes,
             connected_since_ms: AtomicI64::default(),
             last_message_ms: AtomicI64::default(),
+            failures: AtomicU64::default(),
+            failing_since_ms: AtomicI64::default(),
             latency_counts: std::array::from_fn(|_| AtomicU64::default()),
             latency_sum_ms: AtomicU64::default(),
         }
@@ -126,6 +136,8 @@ impl Metrics {
             queue_capacity_bytes: self.queue_capacity_bytes,
             connected_since_ms: moment(&self.connected_since_ms),
             last_message_ms: moment(&self.last_message_ms),
+            failures: self.failures.load(Relaxed),
+            failing_since_ms: moment(&self.failing_since_ms),
             latency_counts: self.latency_counts.iter().map(|count| count.load(Relaxed)).collect(),
             latency_sum_ms: self.latency_sum_ms.load(Relaxed),
         }
@@ -174,6 +186,12 @@ impl Metrics {
 
     pub(crate) fn disconnected(&self) {
         self.connected_since_ms.store(0, Relaxed);
+    }
+
+    /// So many connections and attempts in a row have failed since then; none and `None`: all is well.
+    pub(crate) fn failing(&self, failures: u32, since: Option<SystemTime>) {
+        self.failures.store(failures.into(), Relaxed);
+        self.failing_since_ms.store(since.map_or(0, epoch_ms), Relaxed);
     }
 
     pub(crate) fn reconnect(&self, cause: Cause) {

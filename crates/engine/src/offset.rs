@@ -23,7 +23,7 @@ pub struct SourceOffset {
 }
 
 /// What the host found in its offset storage when the task starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredOffset {
     pub sequence: i64,
     /// The session that the sequence belongs to: a hand-over file of the same session is surely the next.

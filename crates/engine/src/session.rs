@@ -1,7 +1,14 @@
 //! The endless life of one endpoint over many connections: connect, subscribe, read, keep alive, back off, again.
 //!
-//! A reconnect is the first connect again: only backoff, counters and the open gap survive. What to do about an end is
-//! decided in one place, [`Session::next_delay`].
+//! A reconnect is the first connect again: only backoff, counters and the open gap survive. What a connection does stands in
+//! [`link`], whether and when there is a next one in [`retry`]; here are the sockets, the clock and the one loop.
+
+mod backoff;
+mod link;
+mod pace;
+mod retry;
+mod timers;
+mod waiting;
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -11,39 +18,26 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::backoff::Backoff;
-use crate::config::{BinaryMessages, Config};
-use crate::connection::frame::{Close, Event};
+use crate::config::Config;
 use crate::connection::{Addresses, Connection, OpenError, OpenErrorKind, Request};
 use crate::error::Error;
-use crate::figures::Counter;
 use crate::gap::{Cause, Gap};
-use crate::handover;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::record::{Batch, ValueKind, epoch_ms};
+use link::{Action, Ending, Link};
+use pace::{Linger, Pace};
+use retry::{Failure, Outlook, Retry};
+use waiting::Waiting;
 
-/// Failures in a row after which an answer that will hardly change (401, 403, 404, a bad certificate, …) is final.
-pub(crate) const HOPELESS_ATTEMPTS: u32 = 5;
-/// A connection must have delivered for this long to be reopened at once.
-const PROVEN: Duration = Duration::from_secs(1);
-/// A peer that takes nothing for this long is dead; the existing connector's write timeout.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A read of at least this much is part of a burst: read on at once.
-const BURST_BYTES: usize = 48 << 10;
-/// A linger up to this is slept by the task's own thread: the runtime's timer would wake it twice more (decision 002).
-const THREAD_SLEEP: Duration = Duration::from_millis(20);
-/// A Close has room for so much (RFC 6455 §5.5).
-const MAX_CLOSE_REASON_CHARS: usize = 123;
 /// Lines about the queue come no more often than this.
 const QUEUE_LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// Without anything due the loop looks around this often.
+const LOOK_AROUND: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Session {
     config: Arc<Config>,
@@ -54,7 +48,7 @@ pub(crate) struct Session {
     metrics: Arc<Metrics>,
     /// When to be gone, once stopping was asked for.
     stop: watch::Receiver<Option<Instant>>,
-    backoff: Backoff,
+    retry: Retry,
     /// The gap that is open while there is no connection.
     down: Option<Down>,
     opened_before: bool,
@@ -76,16 +70,6 @@ enum End {
     Failed(Failure),
 }
 
-struct Failure {
-    cause: Cause,
-    message: String,
-    retry_after: Option<Duration>,
-    /// Trying again will hardly help.
-    hopeless: bool,
-    /// The connection delivered messages, and for how long it lived.
-    delivered: Option<Duration>,
-}
-
 /// Ends the queue when the session's future is gone, however that came: nobody waits on something dead.
 struct EndOnDrop(Arc<Queue>);
 
@@ -96,12 +80,14 @@ impl Drop for EndOnDrop {
 }
 
 impl Session {
+    /// `worked_before`: an offset is stored. `down`: the gap that the restart makes.
     pub(crate) fn new(
         config: Arc<Config>,
         tls: Arc<ClientConfig>,
         queue: Arc<Queue>,
         metrics: Arc<Metrics>,
         stop: watch::Receiver<Option<Instant>>,
+        worked_before: bool,
         down: Option<Down>,
     ) -> Session {
         Session {
@@ -112,7 +98,7 @@ impl Session {
             queue,
             metrics,
             stop,
-            backoff: Backoff::default(),
+            retry: Retry::new(worked_before),
             down,
             opened_before: false,
             dropped_logged: 0,
@@ -136,48 +122,38 @@ impl Session {
                 End::Stopped => return Ok(()),
                 End::Failed(failure) => failure,
             };
-            warn!("event=websocket_failure cause={} message=\"{}\"", failure.cause, failure.message);
-            let delay = self.next_delay(&failure)?;
+            let delay = self.delay_after(&failure)?;
             self.metrics.reconnect(failure.cause);
-            let attempt = self.backoff.failures();
-            info!("event=reconnect_scheduled attempt={attempt} delay_ms={} cause={}", delay.as_millis(), failure.cause);
             let until = Instant::now() + delay;
             tokio::select! {
                 () = stopping(&mut self.stop) => return Ok(()),
                 () = sleep_until(until) => {}
             }
-            info!("event=reconnect_executing attempt={attempt}");
+            debug!("event=reconnect_executing attempt={}", self.retry.failures());
         }
     }
 
-    /// How long to wait before the next attempt.
+    /// How long to wait before the next attempt. What fails for long is told less and less often.
     ///
     /// # Errors
     /// The failure itself, if there is to be no next attempt.
-    fn next_delay(&mut self, failure: &Failure) -> Result<Duration, Error> {
-        let reconnect = &self.config.reconnect;
-        if !reconnect.enabled {
-            let message = format!("{}; websocket.reconnect.enabled is false", failure.message);
-            return Err(Error::fatal(message));
+    fn delay_after(&mut self, failure: &Failure) -> Result<Duration, Error> {
+        let delay = self.retry.after(failure, &self.config.reconnect, SystemTime::now(), rand::random());
+        let Failure { cause, message, .. } = failure;
+        let attempt = self.retry.failures();
+        self.metrics.failing(attempt, self.retry.failing_since());
+        if delay.is_err() || self.retry.is_worth_a_line() {
+            let since = self.retry.failing_since().and_then(|since| since.elapsed().ok()).unwrap_or_default().as_secs();
+            warn!("event=websocket_failure cause={cause} attempt={attempt} failing_s={since} message=\"{message}\"");
         }
-        if failure.delivered.is_some() {
-            self.backoff.reset();
+        let delay = delay?;
+        let delay_ms = delay.as_millis();
+        if self.retry.is_worth_a_line() {
+            info!("event=reconnect_scheduled attempt={attempt} delay_ms={delay_ms} cause={cause}");
+        } else {
+            debug!("event=reconnect_scheduled attempt={attempt} delay_ms={delay_ms} cause={cause}");
         }
-        if failure.delivered.is_some_and(|lived| lived >= PROVEN) {
-            return Ok(reconnect.first_delay.mul_f64(rand::random()));
-        }
-        let backoff = self.backoff.after_failure(reconnect, rand::random());
-        let failures = self.backoff.failures();
-        if let Some(max) = reconnect.max_attempts
-            && failures > max
-        {
-            let message = format!("{}; gave up after websocket.reconnect.max.attempts = {max}", failure.message);
-            return Err(Error::fatal(message));
-        }
-        if failure.hopeless && failures >= HOPELESS_ATTEMPTS {
-            return Err(Error::fatal(format!("{}; gave up after {failures} attempts", failure.message)));
-        }
-        Ok(failure.retry_after.map_or(backoff, |wait| wait.max(backoff)))
+        Ok(delay)
     }
 
     async fn connect_and_read(&mut self) -> End {
@@ -188,26 +164,167 @@ impl Session {
         match opened {
             Ok(connection) => {
                 self.opened(&connection);
-                let end = Reader::new(self, connection).run().await;
+                let end = self.live_on(connection).await;
                 self.metrics.disconnected();
                 end
             }
             Err(error) => {
-                let failure = Failure {
-                    cause: Cause::ConnectFailed,
-                    hopeless: is_hopeless(&error, self.opened_before),
-                    message: error.message,
-                    retry_after: error.retry_after,
-                    delivered: None,
-                };
                 self.down.get_or_insert(Down {
                     began: Some(SystemTime::now()),
                     cause: Cause::ConnectFailed,
                     missed: None,
                 });
-                End::Failed(failure)
+                End::Failed(Failure {
+                    cause: Cause::ConnectFailed,
+                    outlook: outlook(&error),
+                    message: error.message,
+                    retry_after: error.retry_after,
+                    life: None,
+                })
             }
         }
+    }
+
+    /// One connection from the opening handshake to its end.
+    async fn live_on(&mut self, mut connection: Connection) -> End {
+        let mut link =
+            Link::new(self.config.clone(), connection.at_configured_origin(), Instant::now(), SystemTime::now());
+        let end = self.read(&mut connection, &mut link).await;
+        if end.is_err() {
+            // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
+            connection.send_close(1001, "");
+        }
+        let lived = link.lived(Instant::now());
+        connection.farewell().await;
+        info!("event=websocket_closed lived_ms={}", lived.as_millis());
+        match end {
+            Err(ending) if !link.is_stopping() => {
+                let failure = link.failure(ending, Instant::now());
+                self.down = Some(Down { began: Some(link.last_bytes()), cause: failure.cause, missed: None });
+                End::Failed(failure)
+            }
+            _ => End::Stopped,
+        }
+    }
+
+    /// THE loop of a connection: takes what was read into the queue, does what is due, says what is to be said, and waits for
+    /// whatever comes first. A full queue is a state of it: then nothing is read, and all else goes on.
+    ///
+    /// Returns when the stop's deadline is over.
+    ///
+    /// # Errors
+    /// Why the connection ends.
+    async fn read(&mut self, connection: &mut Connection, link: &mut Link) -> Result<(), Ending> {
+        let mut stop = self.stop.clone();
+        let mut waiting = Waiting::default();
+        let mut pace = Pace::new(self.config.receive_linger, Instant::now());
+        let (mut has_read, mut can_send) = (true, true);
+        loop {
+            if let Some(by) = *stop.borrow_and_update()
+                && link.stop(by)
+            {
+                self.queue.widen();
+            }
+            let bytes = self.take_in(connection, link, &mut waiting)?;
+            let now = Instant::now();
+            if link.is_overdue(now) {
+                waiting.leave_behind(&self.config, &self.metrics);
+                return Ok(());
+            }
+            let mut reading = !waiting.is_blocked();
+            self.report_queue(!reading);
+            link.on_time(now, connection.unsent_since(), reading)?;
+            if link.has_worked(now) {
+                self.retry.has_worked();
+                self.metrics.failing(0, None);
+            }
+            act(connection, link);
+            let mut wake = link.next_wake(connection.unsent_since(), reading).unwrap_or(now + LOOK_AROUND);
+            if std::mem::take(&mut has_read) {
+                pace.took_in(bytes, now);
+            }
+            if Pace::is_burst(bytes) {
+                // The host's side of the queue may run on this very thread.
+                tokio::task::yield_now().await;
+            }
+            match pace.linger(now) {
+                _ if !reading || link.is_stopping() => {}
+                Linger::No => {}
+                Linger::Sleep(until) => sleep_on_this_thread(connection, until).await?,
+                Linger::Wait(until) => {
+                    connection.rest();
+                    (reading, wake) = (false, wake.min(until));
+                }
+            }
+            tokio::select! {
+                biased;
+                read = connection.exchange(reading), if reading || can_send => match read {
+                    Ok(0) if reading => {
+                        let message = "the server ended the connection without a Close frame";
+                        return Err(Ending::new(Cause::EndOfStream, message));
+                    }
+                    Ok(_) if reading => {
+                        link.read_at(SystemTime::now());
+                        has_read = true;
+                    }
+                    Err(error) if reading => return Err(lost(&error)),
+                    // A connection that is lost shows when reading goes on: what it brought before is still ours.
+                    sent => can_send = sent.is_ok(),
+                },
+                () = self.queue.emptied(), if waiting.is_blocked() => {}
+                _ = stop.changed() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Takes all that was read into the queue, as far as it has room. Returns how many bytes of messages it was.
+    ///
+    /// # Errors
+    /// Why the connection ends; it comes out when all that was received before it is in the queue.
+    fn take_in(&self, connection: &mut Connection, link: &mut Link, waiting: &mut Waiting) -> Result<usize, Ending> {
+        let mut bytes = 0;
+        loop {
+            if let Some(blocked) = waiting.give_to(&self.queue) {
+                link.was_blocked(blocked);
+            }
+            if waiting.is_blocked() {
+                return Ok(bytes);
+            }
+            if let Some(ending) = waiting.take_end() {
+                return Err(ending);
+            }
+            let (taken, more) = self.decode(connection, link, waiting);
+            bytes += taken;
+            link.account(&self.metrics, Instant::now());
+            if link.batch().is_empty() && !more {
+                return Ok(bytes);
+            }
+            waiting.add(link.take_batch(), self.queue.max_bytes());
+        }
+    }
+
+    /// Decodes what was read, as much as makes a batch. Returns how many bytes of messages it was, and whether there may be more
+    /// to do.
+    fn decode(&self, connection: &mut Connection, link: &mut Link, waiting: &mut Waiting) -> (usize, bool) {
+        let (max_records, max_bytes) = self.queue.batch_limits();
+        let mut bytes = 0;
+        while link.batch().len() < max_records && link.batch().bytes() < max_bytes {
+            let ending = match connection.next() {
+                Ok(None) => return (bytes, false),
+                Ok(Some(event)) => match link.take(&event) {
+                    Ok(taken) => {
+                        bytes += taken;
+                        continue;
+                    }
+                    Err(ending) => ending,
+                },
+                Err(violation) => Ending::new(Cause::ProtocolError, violation.message),
+            };
+            waiting.end(ending);
+            break;
+        }
+        (bytes, true)
     }
 
     /// A connection is there: the gap before it is over.
@@ -234,7 +351,7 @@ impl Session {
         self.opened_before = true;
     }
 
-    /// Speaks of the queue when there is something to say, now and then.
+    /// Logs what the queue suffers, now and then.
     fn report_queue(&mut self, blocked: bool) {
         let dropped = self.metrics.dropped();
         if !blocked && dropped == self.dropped_logged {
@@ -287,369 +404,54 @@ async fn let_others_run() {
     .await;
 }
 
-/// Waits until stopping is asked for; answers the deadline.
+/// Waits until stopping is asked for.
 async fn stopping(stop: &mut watch::Receiver<Option<Instant>>) {
     // An error means that the task is gone, which is a stop too.
     let _ = stop.wait_for(Option::is_some).await;
 }
 
-/// Whether an answer will hardly change. A name that worked once will again: that is an outage.
-fn is_hopeless(error: &OpenError, opened_before: bool) -> bool {
+/// The linger, on this very thread; only a hang-up ends it sooner. Our own frames do not wait for it.
+async fn sleep_on_this_thread(connection: &mut Connection, until: Instant) -> Result<(), Ending> {
+    if connection.unsent_since().is_some() {
+        tokio::time::timeout_at(until, connection.flush()).await.unwrap_or(Ok(())).map_err(|error| lost(&error))?;
+    }
+    connection.rest();
+    let_others_run().await;
+    connection.sleep(until.saturating_duration_since(Instant::now()));
+    Ok(())
+}
+
+fn act(connection: &mut Connection, link: &mut Link) {
+    while let Some(action) = link.next_action() {
+        match action {
+            Action::Text(text) => connection.send_text(&text),
+            Action::Ping => connection.send_ping(b""),
+            Action::Close(code) => connection.send_close(code, ""),
+        }
+    }
+}
+
+/// Whether an answer will hardly change.
+fn outlook(error: &OpenError) -> Outlook {
     match error.kind {
         OpenErrorKind::Status(400..=407 | 410)
-        | OpenErrorKind::ProxyStatus(_)
         | OpenErrorKind::ProxyRefused
         | OpenErrorKind::CertificateExpired
         | OpenErrorKind::Certificate
-        | OpenErrorKind::Handshake => true,
-        OpenErrorKind::NameUnknown | OpenErrorKind::NameUnresolved => !opened_before,
-        OpenErrorKind::Status(_) | OpenErrorKind::Tcp | OpenErrorKind::Tls | OpenErrorKind::TimedOut => false,
+        | OpenErrorKind::NameUnknown
+        | OpenErrorKind::Handshake => Outlook::Hopeless,
+        OpenErrorKind::ProxyStatus(status) if !(500..=599).contains(&status) => Outlook::Hopeless,
+        OpenErrorKind::ProxyStatus(_)
+        | OpenErrorKind::NameUnresolved
+        | OpenErrorKind::Status(_)
+        | OpenErrorKind::Tcp
+        | OpenErrorKind::Tls
+        | OpenErrorKind::TimedOut => Outlook::Outage,
     }
 }
 
-/// One connection's life between the handshakes.
-struct Reader<'a> {
-    session: &'a mut Session,
-    connection: Connection,
-    batch: Batch,
-    opened: Instant,
-    received: Received,
-    timers: Timers,
-    /// Set once we have said goodbye.
-    stop_by: Option<Instant>,
-}
-
-/// What came in, for metrics and for the begin of the next gap.
-struct Received {
-    last_bytes: SystemTime,
-    any_message: bool,
-    /// Not yet added to the metrics.
-    messages: u64,
-    bytes: u64,
-    skipped: u64,
-}
-
-/// The moments at which something is due.
-struct Timers {
-    ping: Option<Instant>,
-    pong: Option<Instant>,
-    idle: Option<Instant>,
-    /// Not before this is read again.
-    read: Instant,
-}
-
-impl Timers {
-    /// While the queue is full nothing is read, so nothing is the server's fault.
-    fn shift(&mut self, by: Duration) {
-        for timer in [&mut self.pong, &mut self.idle].into_iter().flatten() {
-            *timer += by;
-        }
-    }
-}
-
-impl<'a> Reader<'a> {
-    fn new(session: &'a mut Session, connection: Connection) -> Reader<'a> {
-        let opened = Instant::now();
-        let config = &session.config;
-        let timers = Timers {
-            ping: config.ping_interval.map(|interval| opened + interval),
-            pong: None,
-            idle: config.idle_timeout.map(|timeout| opened + timeout),
-            read: opened,
-        };
-        let received =
-            Received { last_bytes: SystemTime::now(), any_message: false, messages: 0, bytes: 0, skipped: 0 };
-        Reader { session, connection, batch: Batch::default(), opened, received, timers, stop_by: None }
-    }
-
-    async fn run(mut self) -> End {
-        self.subscribe();
-        let end = self.read().await;
-        if end.is_err() {
-            // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
-            self.connection.send_close(1001, "");
-        }
-        let failure = match end {
-            Ok(()) => None,
-            Err((cause, message)) => Some(Failure {
-                cause,
-                message,
-                retry_after: None,
-                hopeless: false,
-                delivered: self.received.any_message.then(|| self.opened.elapsed()),
-            }),
-        };
-        self.connection.farewell().await;
-        info!("event=websocket_closed lived_ms={}", self.opened.elapsed().as_millis());
-        if self.stop_by.is_some() {
-            return End::Stopped;
-        }
-        match failure {
-            None => End::Stopped,
-            Some(failure) => {
-                self.session.down =
-                    Some(Down { began: Some(self.received.last_bytes), cause: failure.cause, missed: None });
-                End::Failed(failure)
-            }
-        }
-    }
-
-    /// Sends the subscription, which may hold a secret, unless a redirect led to another origin.
-    fn subscribe(&mut self) {
-        let Some(message) = self.session.config.subscription_message.clone() else {
-            return;
-        };
-        if self.connection.at_configured_origin() {
-            self.connection.send_text(message.reveal().as_bytes());
-            info!("event=subscription_sent bytes={}", message.reveal().len());
-        } else {
-            warn!(
-                "event=subscription_withheld reason=\"the feed redirects to another origin; set websocket.url to that one \
-                 if you trust it\""
-            );
-        }
-    }
-
-    /// Reads until the end: the server's, or ours after a stop.
-    async fn read(&mut self) -> Result<(), (Cause, String)> {
-        let mut stop = self.session.stop.clone();
-        loop {
-            let burst = self.take_in().await?;
-            let now = Instant::now();
-            if let Some(by) = *stop.borrow_and_update() {
-                self.begin_stop(by);
-            }
-            if self.stop_by.is_some_and(|by| now >= by) {
-                return Ok(());
-            }
-            self.check_timers(now)?;
-            let linger =
-                if burst || self.stop_by.is_some() { Duration::ZERO } else { self.session.config.receive_linger };
-            self.timers.read = now + linger;
-            if burst {
-                // The host's side of the queue may run on this very thread.
-                tokio::task::yield_now().await;
-            }
-            self.fill(&mut stop).await?;
-        }
-    }
-
-    /// Says goodbye, once. Reading goes on until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2).
-    /// The deadline may come closer later.
-    fn begin_stop(&mut self, by: Instant) {
-        if self.stop_by.replace(by).is_none() {
-            self.connection.send_close(1000, "");
-            self.session.queue.widen();
-            info!("event=websocket_closing code=1000 by=client");
-        }
-    }
-
-    /// Waits for bytes, for a timer or for the stop, whichever comes first.
-    async fn fill(&mut self, stop: &mut watch::Receiver<Option<Instant>>) -> Result<(), (Cause, String)> {
-        if Instant::now() < self.timers.read {
-            // Our own frames do not wait for the linger.
-            if self.connection.unsent_since().is_some() {
-                tokio::time::timeout_at(self.timers.read, self.connection.flush())
-                    .await
-                    .unwrap_or(Ok(()))
-                    .map_err(lost)?;
-            }
-            self.connection.rest();
-            if self.session.config.receive_linger <= THREAD_SLEEP {
-                let_others_run().await;
-                self.connection.sleep(self.timers.read.saturating_duration_since(Instant::now()));
-            } else {
-                tokio::select! {
-                    _ = stop.changed() => return Ok(()),
-                    () = sleep_until(self.timers.read) => {}
-                }
-            }
-        }
-        let wake = self.next_wake();
-        let read = tokio::select! {
-            biased;
-            read = self.connection.fill() => read.map_err(lost)?,
-            _ = stop.changed() => return Ok(()),
-            () = sleep_until(wake) => return Ok(()),
-        };
-        if read == 0 {
-            return Err((Cause::EndOfStream, "the server ended the connection without a Close frame".into()));
-        }
-        self.received.last_bytes = SystemTime::now();
-        Ok(())
-    }
-
-    fn next_wake(&self) -> Instant {
-        if let Some(by) = self.stop_by {
-            return by;
-        }
-        let unsent = self.connection.unsent_since().map(|since| since + WRITE_TIMEOUT);
-        let timers = [self.timers.ping, self.timers.pong, self.timers.idle, unsent];
-        let far = Instant::now() + Duration::from_secs(3600);
-        timers.into_iter().flatten().min().unwrap_or(far)
-    }
-
-    /// After our Close the server need not answer pings any more, and the stop's deadline bounds all.
-    fn check_timers(&mut self, now: Instant) -> Result<(), (Cause, String)> {
-        if self.stop_by.is_some() {
-            return Ok(());
-        }
-        let config = &self.session.config;
-        if self.connection.unsent_since().is_some_and(|since| now >= since + WRITE_TIMEOUT) {
-            let secs = WRITE_TIMEOUT.as_secs();
-            return Err((Cause::ConnectionError, format!("the server has taken nothing we sent for {secs} s")));
-        }
-        if self.timers.pong.is_some_and(|at| now >= at) {
-            let ms = config.pong_timeout.as_millis();
-            return Err((Cause::PongTimeout, format!("no pong came within websocket.pong.timeout.ms = {ms}")));
-        }
-        if let (Some(at), Some(timeout)) = (self.timers.idle, config.idle_timeout)
-            && now >= at
-        {
-            let ms = timeout.as_millis();
-            return Err((Cause::IdleTimeout, format!("no message came within websocket.idle.timeout.ms = {ms}")));
-        }
-        if let (Some(at), Some(interval)) = (self.timers.ping, config.ping_interval)
-            && now >= at
-        {
-            self.connection.send_ping(b"");
-            self.timers.ping = Some(now + interval);
-            self.timers.pong.get_or_insert(now + config.pong_timeout);
-        }
-        Ok(())
-    }
-
-    /// Takes all that was read into the queue; answers whether it was so much that more is surely waiting.
-    async fn take_in(&mut self) -> Result<bool, (Cause, String)> {
-        let (max_records, max_bytes) = self.session.queue.batch_limits();
-        let timestamp_ms = epoch_ms(self.received.last_bytes);
-        let mut bytes = 0;
-        let end = loop {
-            match self.connection.next() {
-                Ok(None) => break None,
-                Ok(Some(Event::Text(text))) => {
-                    self.received.messages += 1;
-                    bytes += text.len();
-                    self.received.bytes += text.len() as u64;
-                    self.batch.push(ValueKind::Text, text, timestamp_ms);
-                }
-                Ok(Some(Event::Binary(data))) => {
-                    self.received.messages += 1;
-                    bytes += data.len();
-                    self.received.bytes += data.len() as u64;
-                    let taken = push_binary(&mut self.batch, self.session.config.binary, data, timestamp_ms);
-                    self.received.skipped += u64::from(!taken);
-                }
-                Ok(Some(Event::Pong(_))) => self.timers.pong = None,
-                Ok(Some(Event::Ping(_))) => {}
-                Ok(Some(Event::Close(close))) => break Some(Err(closed_by_server(&close, &self.session.config))),
-                Err(violation) => break Some(Err((Cause::ProtocolError, violation.message))),
-            }
-            if self.batch.len() >= max_records || self.batch.bytes() >= max_bytes {
-                self.account(timestamp_ms);
-                self.hand_over().await?;
-            }
-        };
-        self.account(timestamp_ms);
-        if !self.batch.is_empty() {
-            self.hand_over().await?;
-        }
-        end.unwrap_or(Ok(bytes >= BURST_BYTES))
-    }
-
-    /// Adds what was received to the metrics: before it is handed over, so that no record is polled that was not received.
-    fn account(&mut self, timestamp_ms: i64) {
-        let received = &mut self.received;
-        if received.messages > 0 {
-            received.any_message = true;
-            self.session.metrics.received(received.messages, received.bytes, timestamp_ms);
-            self.session.metrics.count(Counter::BinaryMessagesSkipped, received.skipped);
-            (received.messages, received.bytes, received.skipped) = (0, 0, 0);
-            self.timers.idle = self.session.config.idle_timeout.map(|timeout| Instant::now() + timeout);
-        }
-    }
-
-    /// Gives the batch to the queue. With back-pressure it waits here for room, and so stops reading the socket; pings and
-    /// the Close of ours still go out.
-    async fn hand_over(&mut self) -> Result<(), (Cause, String)> {
-        let mut batch = std::mem::take(&mut self.batch);
-        if batch.bytes() > self.session.queue.max_bytes()
-            && let Some(last) = batch.split_last()
-        {
-            // The large message that came last waits for its own room.
-            self.put(batch).await?;
-            batch = last;
-        }
-        self.put(batch).await
-    }
-
-    async fn put(&mut self, mut batch: Batch) -> Result<(), (Cause, String)> {
-        let began = Instant::now();
-        let mut stop = self.session.stop.clone();
-        let mut sending = true;
-        loop {
-            if let Some(by) = *stop.borrow_and_update() {
-                self.begin_stop(by);
-            }
-            batch = match self.session.queue.push(batch) {
-                Ok(()) => break,
-                Err(batch) => batch,
-            };
-            self.session.report_queue(true);
-            let now = Instant::now();
-            if self.stop_by.is_some_and(|by| now >= by) {
-                let values = batch.iter().map(|record| record.value.len() as u64).sum();
-                let reason = "the queue stayed full until the stop's deadline";
-                handover::leave_behind(&self.session.config, &self.session.metrics, batch.len() as u64, values, reason);
-                return Err((Cause::ServerClose, "stopped".into()));
-            }
-            if let (Some(at), Some(interval)) = (self.timers.ping, self.session.config.ping_interval)
-                && now >= at
-            {
-                self.connection.send_ping(b"");
-                self.timers.ping = Some(now + interval);
-            }
-            let wake = [self.stop_by, self.timers.ping].into_iter().flatten().min();
-            let wake = wake.unwrap_or(now + Duration::from_secs(60));
-            tokio::select! {
-                () = self.session.queue.emptied() => {}
-                sent = self.connection.flush(), if sending && self.connection.unsent_since().is_some() => {
-                    // A connection that is lost shows when reading goes on: what it brought before is still ours.
-                    sending = sent.is_ok();
-                }
-                _ = stop.changed() => {}
-                () = sleep_until(wake) => {}
-            }
-        }
-        self.timers.shift(began.elapsed());
-        self.session.report_queue(false);
-        Ok(())
-    }
-}
-
-/// Answers whether the message became a record.
-fn push_binary(batch: &mut Batch, as_what: BinaryMessages, data: &[u8], timestamp_ms: i64) -> bool {
-    match as_what {
-        BinaryMessages::Bytes => batch.push(ValueKind::Bytes, data, timestamp_ms),
-        BinaryMessages::Text => batch.push(ValueKind::Text, String::from_utf8_lossy(data).as_bytes(), timestamp_ms),
-        BinaryMessages::Base64 => {
-            batch.push_with(ValueKind::Text, timestamp_ms, |out| out.extend_from_slice(BASE64.encode(data).as_bytes()));
-        }
-        BinaryMessages::Skip => return false,
-    }
-    true
-}
-
-fn closed_by_server(close: &Close, config: &Config) -> (Cause, String) {
-    let code = close.code.map_or_else(|| "without a code".to_owned(), |code| format!("with code {code}"));
-    let reason = config.redactor.foreign(&close.reason, MAX_CLOSE_REASON_CHARS);
-    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-    info!("event=websocket_closing by=server code={}", close.code.unwrap_or(1005));
-    (Cause::ServerClose, format!("the server closed the connection {code}{reason}"))
-}
-
-fn lost(error: std::io::Error) -> (Cause, String) {
-    (Cause::ConnectionError, format!("the connection was lost: {error}"))
+fn lost(error: &std::io::Error) -> Ending {
+    Ending::new(Cause::ConnectionError, format!("the connection was lost: {error}"))
 }
 
 #[cfg(test)]
@@ -680,27 +482,12 @@ mod tests {
 
     #[test]
     fn answers_that_will_hardly_change_are_told_from_outages() {
-        for status in [401, 403, 404] {
-            assert!(is_hopeless(&error(OpenErrorKind::Status(status)), true));
+        use OpenErrorKind::{NameUnknown, NameUnresolved, ProxyRefused, ProxyStatus, Status, Tcp};
+        for kind in [Status(401), Status(403), Status(404), NameUnknown, ProxyRefused, ProxyStatus(403)] {
+            assert_eq!(outlook(&error(kind)), Outlook::Hopeless, "{kind:?}");
         }
-        for status in [429, 500, 502, 503] {
-            assert!(!is_hopeless(&error(OpenErrorKind::Status(status)), false));
+        for kind in [Status(429), Status(500), Status(503), NameUnresolved, ProxyStatus(502), ProxyStatus(504), Tcp] {
+            assert_eq!(outlook(&error(kind)), Outlook::Outage, "{kind:?}");
         }
-        assert!(is_hopeless(&error(OpenErrorKind::NameUnknown), false));
-        assert!(!is_hopeless(&error(OpenErrorKind::NameUnknown), true), "a name that worked once is an outage");
-        assert!(!is_hopeless(&error(OpenErrorKind::Tcp), false));
-    }
-
-    #[test]
-    fn binary_messages_become_what_is_asked_for() {
-        let become_ = |as_what| {
-            let mut batch = Batch::default();
-            push_binary(&mut batch, as_what, b"a\xff", 0);
-            batch.get(0).map(|record| (record.kind, record.value.to_vec()))
-        };
-        assert_eq!(become_(BinaryMessages::Bytes), Some((ValueKind::Bytes, b"a\xff".to_vec())));
-        assert_eq!(become_(BinaryMessages::Base64), Some((ValueKind::Text, b"Yf8=".to_vec())));
-        assert_eq!(become_(BinaryMessages::Text), Some((ValueKind::Text, "a\u{fffd}".as_bytes().to_vec())));
-        assert_eq!(become_(BinaryMessages::Skip), None);
     }
 }

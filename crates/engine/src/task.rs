@@ -85,7 +85,8 @@ impl SourceTask {
             cause: Cause::Restart,
             missed,
         });
-        let session = Session::new(config.clone(), tls, queue.clone(), metrics.clone(), stopped, down);
+        let session =
+            Session::new(config.clone(), tls, queue.clone(), metrics.clone(), stopped, stored.is_some(), down);
         let span = info_span!(
             "session",
             connector_name = %config.name,

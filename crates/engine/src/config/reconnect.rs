@@ -54,8 +54,9 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Short,
         display_name: "Attempts",
-        documentation: "How many attempts in a row may fail before the task fails; -1 or 0 means without end. A received \
-                        message sets the count back.",
+        documentation: "How many attempts in a row may fail before the task fails; -1 or 0 means without end. Not given: a \
+                        feed that has worked is tried without end; one that never did, and refuses us, five times. The \
+                        count begins anew with a connection that lived for ten seconds.",
         ..BASE
     },
     ConfigKey {
@@ -78,8 +79,16 @@ pub struct Reconnect {
     pub first_delay: Duration,
     pub interval: Duration,
     pub backoff_max: Duration,
-    /// Attempts in a row that may fail; `None` is without end.
-    pub max_attempts: Option<u32>,
+    pub attempts: Attempts,
+}
+
+/// How many attempts in a row may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempts {
+    /// The session decides: an outage has no end, a refusal has.
+    Unset,
+    WithoutEnd,
+    AtMost(u32),
 }
 
 pub(super) fn reconnect(values: &Values<'_>) -> Reconnect {
@@ -88,7 +97,15 @@ pub(super) fn reconnect(values: &Values<'_>) -> Reconnect {
         first_delay: values.millis(RECONNECT_FIRST_DELAY_MS),
         interval: values.millis(RECONNECT_INTERVAL_MS),
         backoff_max: values.millis(RECONNECT_BACKOFF_MAX_MS),
-        max_attempts: u32::try_from(values.number(RECONNECT_MAX_ATTEMPTS)).ok().filter(|&n| n > 0),
+        attempts: attempts(values),
+    }
+}
+
+fn attempts(values: &Values<'_>) -> Attempts {
+    match u32::try_from(values.number(RECONNECT_MAX_ATTEMPTS)) {
+        _ if !values.is_given(RECONNECT_MAX_ATTEMPTS) => Attempts::Unset,
+        Ok(most @ 1..) => Attempts::AtMost(most),
+        Ok(0) | Err(_) => Attempts::WithoutEnd,
     }
 }
 
@@ -99,16 +116,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zero_attempts_mean_without_end() {
+    fn attempts_are_without_end_only_where_that_is_said() {
+        let attempts = |pairs: &[_]| Config::parse(&properties(pairs)).unwrap().reconnect.attempts;
+        assert_eq!(attempts(&[]), Attempts::Unset);
         for text in ["0", "-1", "-7"] {
-            assert_eq!(
-                Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, text)])).unwrap().reconnect.max_attempts,
-                None
-            );
+            assert_eq!(attempts(&[(RECONNECT_MAX_ATTEMPTS, text)]), Attempts::WithoutEnd);
         }
-        assert_eq!(
-            Config::parse(&properties(&[(RECONNECT_MAX_ATTEMPTS, "3")])).unwrap().reconnect.max_attempts,
-            Some(3)
-        );
+        assert_eq!(attempts(&[(RECONNECT_MAX_ATTEMPTS, "3")]), Attempts::AtMost(3));
     }
 }

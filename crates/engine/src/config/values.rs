@@ -33,6 +33,11 @@ impl<'a> Values<'a> {
         option(name)?.value(self.properties.get(name).map(String::as_str)).ok().flatten()
     }
 
+    /// Whether the option stands in the configuration, or its default is in force.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.properties.contains_key(name)
+    }
+
     pub(super) fn non_empty(&self, name: &str) -> Option<&str> {
         self.text(name).filter(|text| !text.is_empty())
     }

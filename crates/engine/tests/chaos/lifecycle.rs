@@ -120,12 +120,20 @@ async fn after_max_attempts_the_task_fails() {
 }
 
 #[tokio::test]
-async fn a_received_message_sets_the_count_of_attempts_back() {
-    let plays = (0..6).map(|_| Play::accept().send(Messages::count(1)).close(1000));
+async fn messages_do_not_begin_the_count_of_attempts_anew() {
+    let plays = (0..4).map(|_| Play::accept().send(Messages::count(1)).close(1000));
     let server = Server::start(Script::plays(plays.chain([Play::accept()]))).unwrap();
-    let mut feed = Feed::start(server.url(), &[("websocket.reconnect.max.attempts", "1")]);
-    feed.until_records(6).await;
-    feed.until_server(&server, |stats| stats.accepted == 7).await;
+    let mut feed = Feed::start(server.url(), &[("websocket.reconnect.max.attempts", "3")]);
+    let why = feed.until_failed().await;
+    assert!(why.contains("max.attempts = 3") && feed.records.len() == 4, "{why}");
+}
+
+#[tokio::test]
+async fn ten_seconds_of_life_begin_the_count_of_attempts_anew() {
+    let plays = [Play::reject(503), Play::accept().wait_ms(10_200).close(1000), Play::reject(503), Play::accept()];
+    let server = Server::start(Script::plays(plays)).unwrap();
+    let mut feed = Feed::start(server.url(), &[("websocket.reconnect.max.attempts", "2")]);
+    feed.until_server(&server, |stats| stats.accepted == 4).await;
 }
 
 #[tokio::test]

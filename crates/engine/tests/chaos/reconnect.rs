@@ -4,7 +4,8 @@ use std::net::TcpListener;
 
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::gap::Cause;
-use connect_websocket_testkit::{Handshake, Messages, Play, Reject, Script, Server};
+use connect_websocket_engine::offset::StoredOffset;
+use connect_websocket_testkit::{Close, Handshake, Messages, Play, Reject, Script, Server, Step};
 
 use crate::harness::Feed;
 use crate::log_lines::LogLines;
@@ -49,15 +50,46 @@ async fn a_server_that_accepts_and_closes_is_met_with_growing_delays() {
 }
 
 #[tokio::test]
-async fn the_backoff_is_set_back_by_a_message_and_by_nothing_less() {
+async fn a_server_that_greets_and_closes_makes_the_delays_grow() {
     let log = LogLines::collect();
     let close = || Play::accept().close(1001);
     let message = Play::accept().send(Messages::count(1)).close(1001);
-    let plays = [close(), Play::reject(503), close(), message, close(), Play::accept().send(Messages::count(1))];
+    let plays = [close(), Play::reject(503), message, close(), Play::accept().send(Messages::count(1))];
     let server = Server::start(Script::plays(plays)).unwrap();
     let mut feed = Feed::start(server.url(), &[]);
     feed.until_records(2).await;
-    assert_eq!(log.numbers("reconnect_scheduled", "attempt"), [1, 2, 3, 1, 2]);
+    assert_eq!(log.numbers("reconnect_scheduled", "attempt"), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn five_closes_in_a_row_that_turn_us_away_fail_the_task_with_the_servers_reason() {
+    let away = |code| Close { code: Some(code), reason: "token revoked".to_owned(), ..Close::default() };
+    for code in [1008, 4001] {
+        let greeted = Play::accept().send(Messages::count(1)).step(Step::Close(away(code)));
+        let server = Server::start(Script::every(greeted)).unwrap();
+        let mut feed = Feed::resume(server.url(), &[], Some(StoredOffset::default()));
+        let why = feed.until_failed().await;
+        assert!(why.contains(&format!("code {code} (token revoked)")), "{why}");
+        assert_eq!((server.stats().accepted, feed.records.len()), (5, 5));
+    }
+}
+
+#[tokio::test]
+async fn what_has_worked_once_is_an_outage_whatever_the_answer() {
+    let statuses = [401, 403, 404, 407, 410, 401, 403, 404];
+    let plays = statuses.map(Play::reject).into_iter().chain([Play::accept().send(Messages::count(1))]);
+    let server = Server::start(Script::plays(plays)).unwrap();
+    let mut feed = Feed::resume(server.url(), &[], Some(StoredOffset::default()));
+    feed.until_records(1).await;
+    assert_eq!(feed.reconnects(Cause::ConnectFailed), statuses.len() as u64);
+}
+
+#[tokio::test]
+async fn attempts_without_end_are_without_end_also_for_refusals() {
+    let plays = [404; 9].map(Play::reject).into_iter().chain([Play::accept().send(Messages::count(1))]);
+    let server = Server::start(Script::plays(plays)).unwrap();
+    let mut feed = Feed::start(server.url(), &[("websocket.reconnect.max.attempts", "-1")]);
+    feed.until_records(1).await;
 }
 
 #[tokio::test]

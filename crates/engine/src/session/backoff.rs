@@ -7,25 +7,20 @@ use crate::config::Reconnect;
 /// Even with an interval of 0, failures never come closer together than this: no tight loop.
 const FLOOR: Duration = Duration::from_millis(100);
 
-/// Counts failures in a row. Set back by received data, not by an accepted handshake: a server that accepts and closes
-/// at once must not be hammered.
+/// Counts failures in a row: a server that accepts and closes must not be hammered.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff {
+pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    pub(crate) fn reset(&mut self) {
-        self.failures = 0;
-    }
-
     /// Failures in a row so far.
-    pub(crate) fn failures(&self) -> u32 {
+    pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Counts one more failure and answers `min(interval × 2^(n-1), cap)` plus `jitter` (0 to 1) times a quarter of it.
-    pub(crate) fn after_failure(&mut self, reconnect: &Reconnect, jitter: f64) -> Duration {
+    /// Counts one more failure and returns `min(interval × 2^(n-1), cap)` plus `jitter` (0 to 1) times a quarter of it.
+    pub(super) fn after_failure(&mut self, reconnect: &Reconnect, jitter: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let doubled = reconnect.interval.checked_mul(1u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX));
         let base = doubled.unwrap_or(Duration::MAX).min(reconnect.backoff_max).max(FLOOR);
@@ -43,7 +38,7 @@ mod tests {
             first_delay: Duration::ZERO,
             interval: Duration::from_millis(interval_ms),
             backoff_max: Duration::from_millis(max_ms),
-            max_attempts: None,
+            attempts: crate::config::Attempts::Unset,
         }
     }
 
@@ -68,15 +63,5 @@ mod tests {
         for (interval, max) in [(0, 0), (0, 60_000), (5000, 0)] {
             assert_eq!(Backoff::default().after_failure(&reconnect(interval, max), 0.0), FLOOR);
         }
-    }
-
-    #[test]
-    fn a_reset_begins_again() {
-        let reconnect = reconnect(1000, 60_000);
-        let mut backoff = Backoff::default();
-        backoff.after_failure(&reconnect, 0.0);
-        backoff.after_failure(&reconnect, 0.0);
-        backoff.reset();
-        assert_eq!(backoff.after_failure(&reconnect, 0.0), Duration::from_secs(1));
     }
 }

@@ -1,0 +1,367 @@
+//! One connection's life between the handshakes, without the connection: events and time in, actions out. Session and
+//! tests bring sockets, clock and chance.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::retry::{Failure, Life, Outlook, WORKED};
+use super::timers::Timers;
+use crate::config::{BinaryMessages, Config};
+use crate::connection::frame::{Close, Event};
+use crate::figures::Counter;
+use crate::gap::Cause;
+use crate::metrics::Metrics;
+use crate::record::{Batch, ValueKind, epoch_ms};
+
+/// A peer that takes nothing for this long is dead; the existing connector's write timeout.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A Close has room for so much (RFC 6455 §5.5).
+const MAX_CLOSE_REASON_CHARS: usize = 123;
+
+/// What to do about the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    Text(Vec<u8>),
+    Ping,
+    /// Our Close.
+    Close(u16),
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) cause: Cause,
+    pub(super) message: String,
+    pub(super) outlook: Outlook,
+}
+
+impl Ending {
+    pub(super) fn new(cause: Cause, message: impl Into<String>) -> Ending {
+        Ending { cause, message: message.into(), outlook: Outlook::Outage }
+    }
+}
+
+pub(super) struct Link {
+    config: Arc<Config>,
+    opened: Instant,
+    actions: VecDeque<Action>,
+    /// Records that are not in the queue yet.
+    batch: Batch,
+    received: Received,
+    timers: Timers,
+    /// The session knows that this connection has worked.
+    worked: bool,
+    /// Set once we have said goodbye.
+    stop_by: Option<Instant>,
+}
+
+/// What came in, for metrics and for the begin of the next gap.
+struct Received {
+    last_bytes: SystemTime,
+    any_message: bool,
+    /// Not yet added to the metrics.
+    messages: u64,
+    bytes: u64,
+    skipped: u64,
+}
+
+impl Link {
+    /// `at_configured_origin`: no redirect led to another origin, which must learn no secret.
+    pub(super) fn new(config: Arc<Config>, at_configured_origin: bool, now: Instant, at: SystemTime) -> Link {
+        let timers = Timers::new(&config, now);
+        let received = Received { last_bytes: at, any_message: false, messages: 0, bytes: 0, skipped: 0 };
+        let mut actions = VecDeque::new();
+        actions.extend(subscription(&config, at_configured_origin).map(Action::Text));
+        Link { config, opened: now, actions, batch: Batch::default(), received, timers, worked: false, stop_by: None }
+    }
+
+    /// What to do next; `None` until something happens.
+    pub(super) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Bytes were read at that moment; the messages in them have it as their time of receipt.
+    pub(super) fn read_at(&mut self, at: SystemTime) {
+        self.received.last_bytes = at;
+    }
+
+    /// Takes what was decoded. Returns the bytes of the message, if it is one.
+    ///
+    /// # Errors
+    /// The server's Close.
+    pub(super) fn take(&mut self, event: &Event<'_>) -> Result<usize, Ending> {
+        match event {
+            Event::Text(text) => {
+                self.batch.push(ValueKind::Text, text, epoch_ms(self.received.last_bytes));
+                Ok(self.received.message(text.len()))
+            }
+            Event::Binary(data) => {
+                let taken = push_binary(&mut self.batch, self.config.binary, data, epoch_ms(self.received.last_bytes));
+                self.received.skipped += u64::from(!taken);
+                Ok(self.received.message(data.len()))
+            }
+            Event::Pong(_) => {
+                self.timers.pong = None;
+                Ok(0)
+            }
+            Event::Ping(_) => Ok(0),
+            Event::Close(close) => Err(self.closed_by_server(close)),
+        }
+    }
+
+    /// Adds what was received to the metrics: before it is in the queue, so that no record is polled that was not received.
+    pub(super) fn account(&mut self, metrics: &Metrics, now: Instant) {
+        let received = &mut self.received;
+        if received.messages > 0 {
+            received.any_message = true;
+            metrics.received(received.messages, received.bytes, epoch_ms(received.last_bytes));
+            metrics.count(Counter::BinaryMessagesSkipped, received.skipped);
+            (received.messages, received.bytes, received.skipped) = (0, 0, 0);
+            self.timers.idle = self.config.idle_timeout.map(|timeout| now + timeout);
+        }
+    }
+
+    /// The records so far.
+    pub(super) fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    pub(super) fn take_batch(&mut self) -> Batch {
+        std::mem::take(&mut self.batch)
+    }
+
+    /// Does what is due. `unsent`: since when the peer has not taken what we want to send; `reading`: whether we read, since
+    /// nothing else is the server's fault.
+    ///
+    /// # Errors
+    /// The server is dead, or too quiet.
+    pub(super) fn on_time(&mut self, now: Instant, unsent: Option<Instant>, reading: bool) -> Result<(), Ending> {
+        // After our Close the server need not answer pings any more, and the stop's deadline bounds all.
+        if self.stop_by.is_some() {
+            return Ok(());
+        }
+        if reading {
+            self.check(now, unsent)?;
+        }
+        if self.timers.ping_is_due(&self.config, now) {
+            self.actions.push_back(Action::Ping);
+        }
+        Ok(())
+    }
+
+    fn check(&self, now: Instant, unsent: Option<Instant>) -> Result<(), Ending> {
+        let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        if due(unsent.map(|since| since + WRITE_TIMEOUT)) {
+            let secs = WRITE_TIMEOUT.as_secs();
+            let message = format!("the server has taken nothing we sent for {secs} s");
+            return Err(Ending::new(Cause::ConnectionError, message));
+        }
+        if due(self.timers.pong) {
+            let ms = self.config.pong_timeout.as_millis();
+            let message = format!("no pong came within websocket.pong.timeout.ms = {ms}");
+            return Err(Ending::new(Cause::PongTimeout, message));
+        }
+        if due(self.timers.idle) {
+            let ms = self.config.idle_timeout.unwrap_or_default().as_millis();
+            let message = format!("no message came within websocket.idle.timeout.ms = {ms}");
+            return Err(Ending::new(Cause::IdleTimeout, message));
+        }
+        Ok(())
+    }
+
+    /// When [`Link::on_time`] has something to do.
+    pub(super) fn next_wake(&self, unsent: Option<Instant>, reading: bool) -> Option<Instant> {
+        if self.stop_by.is_some() {
+            return self.stop_by;
+        }
+        let works = (!self.worked).then(|| self.opened + WORKED);
+        let deadlines = [self.timers.pong, self.timers.idle, unsent.map(|since| since + WRITE_TIMEOUT)];
+        deadlines.into_iter().filter(|_| reading).chain([self.timers.ping, works]).flatten().min()
+    }
+
+    /// Returns true once, when the connection has worked.
+    pub(super) fn has_worked(&mut self, now: Instant) -> bool {
+        !self.worked && self.life(now).worked() && !std::mem::replace(&mut self.worked, true)
+    }
+
+    /// While the queue was full nothing was read.
+    pub(super) fn was_blocked(&mut self, time: Duration) {
+        self.timers.shift(time);
+    }
+
+    /// Says goodbye, once. Reading goes on until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2).
+    /// The deadline may come closer later. Returns whether it is the first time.
+    pub(super) fn stop(&mut self, by: Instant) -> bool {
+        let first = self.stop_by.replace(by).is_none();
+        if first {
+            self.actions.push_back(Action::Close(1000));
+            info!("event=websocket_closing code=1000 by=client");
+        }
+        first
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_by.is_some()
+    }
+
+    /// Whether the stop's deadline is over.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.stop_by.is_some_and(|by| now >= by)
+    }
+
+    pub(super) fn last_bytes(&self) -> SystemTime {
+        self.received.last_bytes
+    }
+
+    pub(super) fn lived(&self, now: Instant) -> Duration {
+        now.duration_since(self.opened)
+    }
+
+    /// The ending with what the connection did before.
+    pub(super) fn failure(&self, ending: Ending, now: Instant) -> Failure {
+        let Ending { cause, message, outlook } = ending;
+        Failure { cause, message, retry_after: None, outlook, life: Some(self.life(now)) }
+    }
+
+    fn life(&self, now: Instant) -> Life {
+        Life { lived: self.lived(now), ready: true, delivered: self.received.any_message }
+    }
+
+    fn closed_by_server(&self, close: &Close) -> Ending {
+        let code = close.code.map_or_else(|| "without a code".to_owned(), |code| format!("with code {code}"));
+        let reason = self.config.redactor.foreign(&close.reason, MAX_CLOSE_REASON_CHARS);
+        let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        info!("event=websocket_closing by=server code={}", close.code.unwrap_or(1005));
+        let message = format!("the server closed the connection {code}{reason}");
+        let turned_away = matches!(close.code, Some(1008 | 4000..=4999));
+        let outlook = if turned_away { Outlook::TurnedAway } else { Outlook::Outage };
+        Ending { outlook, ..Ending::new(Cause::ServerClose, message) }
+    }
+}
+
+impl Received {
+    fn message(&mut self, bytes: usize) -> usize {
+        self.messages += 1;
+        self.bytes += bytes as u64;
+        bytes
+    }
+}
+
+/// The subscription, which may hold a secret.
+fn subscription(config: &Config, at_configured_origin: bool) -> Option<Vec<u8>> {
+    let message = config.subscription_message.as_ref()?.reveal();
+    if !at_configured_origin {
+        warn!(
+            "event=subscription_withheld reason=\"the feed redirects to another origin; set websocket.url to that one if \
+             you trust it\""
+        );
+        return None;
+    }
+    info!("event=subscription_sent bytes={}", message.len());
+    Some(message.as_bytes().to_vec())
+}
+
+/// Returns whether the message became a record.
+fn push_binary(batch: &mut Batch, as_what: BinaryMessages, data: &[u8], received_ms: i64) -> bool {
+    match as_what {
+        BinaryMessages::Bytes => batch.push(ValueKind::Bytes, data, received_ms),
+        BinaryMessages::Text => batch.push(ValueKind::Text, String::from_utf8_lossy(data).as_bytes(), received_ms),
+        BinaryMessages::Base64 => {
+            batch.push_with(ValueKind::Text, received_ms, |out| out.extend_from_slice(BASE64.encode(data).as_bytes()));
+        }
+        BinaryMessages::Skip => return false,
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config_def::Properties;
+
+    fn link(options: &[(&str, &str)], now: Instant) -> Link {
+        let base = [("websocket.url", "ws://host/"), ("kafka.topic", "t")];
+        let properties: Properties = base.iter().chain(options).map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        Link::new(Arc::new(crate::config::Config::parse(&properties).unwrap()), true, now, SystemTime::UNIX_EPOCH)
+    }
+
+    fn cause(result: Result<(), Ending>) -> Option<Cause> {
+        result.err().map(|ending| ending.cause)
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn binary_messages_become_what_is_asked_for() {
+        let become_ = |as_what| {
+            let mut batch = Batch::default();
+            push_binary(&mut batch, as_what, b"a\xff", 0);
+            batch.get(0).map(|record| (record.kind, record.value.to_vec()))
+        };
+        assert_eq!(become_(BinaryMessages::Bytes), Some((ValueKind::Bytes, b"a\xff".to_vec())));
+        assert_eq!(become_(BinaryMessages::Base64), Some((ValueKind::Text, b"Yf8=".to_vec())));
+        assert_eq!(become_(BinaryMessages::Text), Some((ValueKind::Text, "a\u{fffd}".as_bytes().to_vec())));
+        assert_eq!(become_(BinaryMessages::Skip), None);
+    }
+
+    #[test]
+    fn a_ping_is_sent_when_it_is_due_and_wants_its_pong() {
+        let now = Instant::now();
+        let mut link = link(&[("websocket.ping.interval.ms", "1000"), ("websocket.pong.timeout.ms", "1500")], now);
+        assert_eq!(link.next_wake(None, true), Some(now + SECOND));
+        link.on_time(now + SECOND, None, true).unwrap();
+        assert_eq!((link.next_action(), link.next_action()), (Some(Action::Ping), None));
+        assert_eq!(cause(link.on_time(now + SECOND * 5 / 2, None, true)), Some(Cause::PongTimeout));
+        link.take(&Event::Pong(b"")).unwrap();
+        assert_eq!(cause(link.on_time(now + SECOND * 5 / 2, None, true)), None);
+    }
+
+    #[test]
+    fn while_nothing_is_read_nothing_is_the_servers_fault_and_pings_go_on() {
+        let now = Instant::now();
+        let mut link = link(&[("websocket.idle.timeout.ms", "1000"), ("websocket.ping.interval.ms", "3000")], now);
+        assert_eq!(link.next_wake(None, false), Some(now + 3 * SECOND));
+        link.on_time(now + 3 * SECOND, None, false).unwrap();
+        assert_eq!(link.next_action(), Some(Action::Ping));
+        link.was_blocked(3 * SECOND);
+        assert_eq!(cause(link.on_time(now + 3 * SECOND, None, true)), None);
+        assert_eq!(cause(link.on_time(now + 4 * SECOND, None, true)), Some(Cause::IdleTimeout));
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_dead() {
+        let now = Instant::now();
+        let mut link = link(&[], now);
+        assert_eq!(link.next_wake(Some(now), true), Some(now + WRITE_TIMEOUT));
+        assert_eq!(cause(link.on_time(now + WRITE_TIMEOUT, Some(now), true)), Some(Cause::ConnectionError));
+    }
+
+    #[test]
+    fn a_stop_says_goodbye_once_and_ends_by_its_deadline_alone() {
+        let now = Instant::now();
+        let mut link = link(&[("websocket.idle.timeout.ms", "1")], now);
+        assert!(link.stop(now + 9 * SECOND) && !link.stop(now + SECOND));
+        assert_eq!((link.next_action(), link.next_action()), (Some(Action::Close(1000)), None));
+        link.on_time(now + SECOND / 2, Some(now), true).unwrap();
+        assert_eq!(link.next_wake(None, true), Some(now + SECOND));
+        assert!(!link.is_overdue(now) && link.is_overdue(now + SECOND));
+    }
+
+    #[test]
+    fn a_close_that_turns_us_away_is_told_from_others() {
+        let link = link(&[], Instant::now());
+        let outlook = |code| link.closed_by_server(&Close { code, reason: String::new() }).outlook;
+        for code in [1008, 4000, 4999] {
+            assert_eq!(outlook(Some(code)), Outlook::TurnedAway);
+        }
+        for code in [None, Some(1000), Some(1001), Some(1011), Some(3999)] {
+            assert_eq!(outlook(code), Outlook::Outage);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Records that wait for room in the queue. While some do, nothing is read.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::link::Ending;
+use crate::config::Config;
+use crate::handover;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::record::Batch;
+
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Two at most.
+    batches: VecDeque<Batch>,
+    since: Option<Instant>,
+    /// Comes after the records that were received before it.
+    end: Option<Ending>,
+}
+
+impl Waiting {
+    pub(super) fn add(&mut self, mut batch: Batch, max_bytes: usize) {
+        // A large message that came last waits for its own room.
+        let last = if batch.bytes() > max_bytes { batch.split_last() } else { None };
+        self.batches.extend([Some(batch), last].into_iter().flatten().filter(|batch| !batch.is_empty()));
+    }
+
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.end.get_or_insert(ending);
+    }
+
+    pub(super) fn take_end(&mut self) -> Option<Ending> {
+        self.end.take()
+    }
+
+    /// Gives what there is to the queue, as far as it has room. Returns how long nothing was read, once all is in.
+    pub(super) fn give_to(&mut self, queue: &Queue) -> Option<Duration> {
+        while let Some(batch) = self.batches.pop_front() {
+            if let Err(batch) = queue.push(batch) {
+                self.batches.push_front(batch);
+                self.since.get_or_insert_with(Instant::now);
+                return None;
+            }
+        }
+        self.since.take().map(|since| since.elapsed())
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
+    /// The stop's deadline is over: what still waits is lost, and counted.
+    pub(super) fn leave_behind(self, config: &Config, metrics: &Metrics) {
+        for batch in self.batches {
+            let values = batch.iter().map(|record| record.value.len() as u64).sum();
+            let reason = "the queue stayed full until the stop's deadline";
+            handover::leave_behind(config, metrics, batch.len() as u64, values, reason);
+        }
+    }
+}
