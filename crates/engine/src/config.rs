@@ -23,6 +23,7 @@ use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Properties};
 use crate::endpoint::Endpoint;
 use crate::feeds;
 use crate::redact::Redactor;
+use crate::task_id::TaskId;
 use crate::tls;
 
 pub use connection::{Proxy, ProxyScheme, URL};
@@ -32,9 +33,6 @@ pub use reconnect::{Attempts, Reconnect};
 pub use restart::Handover;
 
 use values::Values;
-
-/// The number of a connector's only task: one connection reads a feed.
-pub const TASK_NUMBER: u32 = 0;
 
 /// Every option of the connector, group after group, in the order in which people should meet them.
 pub static OPTIONS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
@@ -115,6 +113,11 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    /// Returns which task the configuration is for: a connector has one.
+    pub fn task_id(&self) -> TaskId {
+        TaskId::only(&*self.name)
+    }
+
     /// Checks and types a configuration.
     ///
     /// # Errors

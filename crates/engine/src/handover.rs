@@ -5,6 +5,7 @@
 //! is removed when Kafka has all of it; records that Kafka has already, by the stored offset, are not emitted again. What
 //! the host was given of an older file and did not commit stays in the file.
 
+mod directory;
 mod forgotten;
 mod format;
 mod outgoing;
@@ -17,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 
-use crate::config::{Config, TASK_NUMBER};
+use crate::config::Config;
 use crate::figures::Counter;
 use crate::metrics::Metrics;
 use crate::offset::StoredOffset;
@@ -82,10 +83,13 @@ impl Lost {
 /// to start.
 pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
     let mut found = Found::default();
-    let forgotten = forgotten::take(&config.name);
-    let mut lost: Vec<Lost> =
-        forgotten.map(|loss| Lost { records: Some(loss.records), since: Some(loss.since) }).into_iter().collect();
+    let forgotten = forgotten::take(&config.task_id());
+    // With a stored offset nobody knows whether another machine has read the feed since then.
+    let since = |at| if stored.is_none() { at } else { None };
+    let forgotten = forgotten.map(|loss| Lost { records: Some(loss.records), since: since(Some(loss.since)) });
+    let mut lost: Vec<Lost> = forgotten.into_iter().collect();
     if let Some(place) = place(config) {
+        place.directory().check_once();
         match Takeover::open(place.clone(), config, stored) {
             Ok(None) => {}
             Ok(Some(takeover)) => {
@@ -105,7 +109,7 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
             }
             Err(refused) => {
                 refused.log();
-                lost.push(Lost { records: refused.records, since: refused.written_at });
+                lost.push(Lost { records: refused.records, since: since(refused.written_at) });
                 if let Err(why) = place.remove() {
                     warn!("event=handover_not_removed reason=\"{why}\"");
                 }
@@ -118,7 +122,7 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
 
 /// Removes what the last task of a connector left: the connector is deleted, and with it what it had not brought to Kafka.
 pub fn delete(config: &Config) {
-    forgotten::take(&config.name);
+    forgotten::take(&config.task_id());
     let Some(place) = place(config) else { return };
     let removed = match place.open() {
         Ok(None) => return,
@@ -140,7 +144,7 @@ pub(crate) fn leave_behind(config: &Config, metrics: &Metrics, records: u64, byt
 /// Keeps the count of a loss that no gap has told yet for the next start in this process.
 pub(crate) fn carry(config: &Config, records: u64) {
     if records > 0 {
-        forgotten::remember(&config.name, Loss { records, since: SystemTime::now() });
+        forgotten::remember(&config.task_id(), Loss { records, since: SystemTime::now() });
     }
 }
 
@@ -149,7 +153,7 @@ fn log_left(records: u64, bytes: u64, reason: &str) {
 }
 
 fn place(config: &Config) -> Option<Place> {
-    config.handover.as_ref().map(|handover| Place::new(&handover.directory, &config.name, TASK_NUMBER))
+    config.handover.as_ref().map(|handover| Place::new(&handover.directory, &config.task_id()))
 }
 
 /// A file that is not taken over.

@@ -21,4 +21,5 @@ pub mod record;
 pub mod redact;
 mod session;
 pub mod task;
+pub mod task_id;
 pub mod tls;

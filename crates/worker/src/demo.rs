@@ -218,7 +218,7 @@ impl Demo {
             println!("  … and {hidden} more");
         }
         let metrics = self.herder.metrics();
-        let task = metrics.first().and_then(|connector| connector.task.as_ref()).map(|(_, metrics)| metrics);
+        let task = metrics.first().and_then(|connector| connector.task.as_ref()).map(|(_, _, metrics)| metrics);
         let lag = task.map_or(0, |task| task.engine[Counter::MessagesReceived].saturating_sub(seen.records));
         let memory = memory::resident_bytes().map_or_else(|| "?".to_owned(), |bytes| (bytes >> 20).to_string());
         println!(
@@ -255,7 +255,7 @@ impl Demo {
                 let received = received_before_stop
                     .first()
                     .and_then(|connector| connector.task.as_ref())
-                    .map_or(0, |(_, metrics)| metrics.engine[Counter::MessagesReceived]);
+                    .map_or(0, |(_, _, metrics)| metrics.engine[Counter::MessagesReceived]);
                 self.consumer.wait(LAST_RECORDS, |seen| seen.records >= received).await;
                 let records = self.consumer.stop().records;
                 println!(

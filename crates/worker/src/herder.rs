@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::handover;
+use connect_websocket_engine::task_id::TaskId;
 use indexmap::IndexMap;
 use thiserror::Error;
 use tracing::{error, info, info_span, warn};
@@ -88,8 +89,6 @@ pub struct RestartRequest {
     pub only_failed: bool,
 }
 
-/// The one task that a connector has.
-const TASK_ID: u32 = 0;
 const SOURCE: &str = "source";
 
 pub struct Herder {
@@ -221,7 +220,7 @@ impl Herder {
                 (None, TargetState::Paused) => "paused",
                 (None, TargetState::Stopped) => "stopped",
             },
-            task: connector.task.as_ref().map(|task| (task.status().state, task.metrics())),
+            task: connector.task.as_ref().map(|task| (TaskId::only(&**name), task.status().state, task.metrics())),
         };
         connectors.iter().map(metrics).collect()
     }
@@ -259,7 +258,7 @@ impl Herder {
         let tasks = connector.task.iter().map(|task| {
             let status = task.status();
             TaskState {
-                id: TASK_ID,
+                id: TaskId::only(name).number,
                 state: if connector.restarting.task { "RESTARTING" } else { task_state(status.state) },
                 worker_id: self.worker_id().to_owned(),
                 trace: status.trace.filter(|trace| !trace.is_empty()),
@@ -485,7 +484,7 @@ impl Herder {
     pub async fn restart_task(self: &Arc<Self>, name: String, task: u32) -> Result<(), HerderError> {
         self.change(&name.clone(), move |herder| async move {
             match herder.read().get(&name) {
-                Some(connector) if connector.task.is_some() && task == TASK_ID => {}
+                Some(connector) if connector.task.is_some() && task == TaskId::only(&*name).number => {}
                 _ => return Err(HerderError::NotFound(format!("Unknown task: {name}-{task}"))),
             }
             info!(connector = name, task, "event=task_restarting");
@@ -600,7 +599,7 @@ impl Herder {
         match resolved {
             Ok(config) => {
                 connector.task = Some(Arc::new(Task::start(TaskSpec {
-                    connector: name.to_owned(),
+                    id: TaskId::only(name),
                     config,
                     worker: Arc::clone(&self.worker),
                     offsets: Arc::clone(&self.offsets),
@@ -686,7 +685,8 @@ fn with_name(name: &str, mut config: SentConfig) -> Result<SentConfig, HerderErr
 }
 
 fn task_id(connector: &str) -> ConnectorTaskId {
-    ConnectorTaskId { connector: connector.to_owned(), task: TASK_ID }
+    let TaskId { connector, number } = TaskId::only(connector);
+    ConnectorTaskId { connector, task: number }
 }
 
 fn task_state(state: task::TaskState) -> &'static str {

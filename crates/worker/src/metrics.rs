@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use connect_websocket_engine::figures::{self, ATTRIBUTES, Counter, Figure, Host, PREFIX};
 use connect_websocket_engine::metrics::LATENCY_BUCKETS_MS;
+use connect_websocket_engine::task_id::TaskId;
 
 use crate::framework::VERSION;
 use crate::task::{TaskMetrics, TaskState};
@@ -17,11 +18,8 @@ pub struct ConnectorMetrics {
     pub name: String,
     /// Connect's word, in lower case: running, paused, stopped, failed.
     pub status: &'static str,
-    pub task: Option<(TaskState, TaskMetrics)>,
+    pub task: Option<(TaskId, TaskState, TaskMetrics)>,
 }
-
-/// A connector has one task.
-const TASK: &str = "0";
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -38,14 +36,15 @@ pub fn render(connectors: &[ConnectorMetrics]) -> String {
 
 struct Task<'a> {
     connector: &'a str,
+    number: String,
     state: TaskState,
     metrics: &'a TaskMetrics,
 }
 
 impl<'a> Task<'a> {
     fn of(connector: &'a ConnectorMetrics) -> Option<Task<'a>> {
-        let (state, metrics) = connector.task.as_ref()?;
-        Some(Task { connector: &connector.name, state: *state, metrics })
+        let (id, state, metrics) = connector.task.as_ref()?;
+        Some(Task { connector: &id.connector, number: id.number.to_string(), state: *state, metrics })
     }
 }
 
@@ -106,7 +105,7 @@ fn connect(page: &mut Page, tasks: &[Task<'_>]) {
         let name = format!("kafka_connect_{name}");
         page.family(&name, kind, help);
         for task in tasks {
-            page.sample(&name, &[("connector", task.connector), ("task", TASK)], value(task));
+            page.sample(&name, &[("connector", task.connector), ("task", &task.number)], value(task));
         }
     }
 }
@@ -130,7 +129,7 @@ fn ours(page: &mut Page, tasks: &[Task<'_>]) {
         page.family(&name, kind.as_str(), help);
         for task in tasks {
             for figure in family {
-                let mut labels = vec![("connector", task.connector), ("task", TASK)];
+                let mut labels = vec![("connector", task.connector), ("task", &task.number)];
                 labels.extend(figure.cause.map(|cause| ("cause", cause)));
                 page.sample(&name, &labels, figure.value(&task.metrics.engine));
             }
@@ -152,11 +151,11 @@ fn latency(page: &mut Page, tasks: &[Task<'_>]) {
             let le = bound.as_deref().unwrap_or("+Inf");
             page.sample(
                 &format!("{name}_bucket"),
-                &[("connector", task.connector), ("task", TASK), ("le", le)],
+                &[("connector", task.connector), ("task", &task.number), ("le", le)],
                 sum as f64,
             );
         }
-        let labels = [("connector", task.connector), ("task", TASK)];
+        let labels = [("connector", task.connector), ("task", &task.number)];
         page.sample(&format!("{name}_sum"), &labels, engine.latency_sum_ms as f64 / 1000.0);
         page.sample(&format!("{name}_count"), &labels, sum as f64);
     }
@@ -213,7 +212,7 @@ mod tests {
         engine.latency_counts = vec![5, 0, 6];
         engine.latency_sum_ms = 70;
         let metrics = TaskMetrics { engine, url: "wss://h:9443/a?k=***".into(), ..TaskMetrics::default() };
-        let task = Some((TaskState::Running, metrics));
+        let task = Some((TaskId::only("a\"b"), TaskState::Running, metrics));
         render(&[ConnectorMetrics { name: "a\"b".into(), status: "running", task }])
     }
 

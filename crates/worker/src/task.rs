@@ -30,6 +30,7 @@ use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::{Metrics, Snapshot};
 use connect_websocket_engine::record::{Batch, Record, epoch_ms};
 use connect_websocket_engine::task::SourceTask;
+use connect_websocket_engine::task_id::TaskId;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
@@ -73,7 +74,7 @@ const CLOCK_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What a task is made from; all of it checked before.
 pub struct TaskSpec {
-    pub connector: String,
+    pub id: TaskId,
     /// The connector's configuration with provider references resolved: may hold secrets, is never shown.
     pub config: Resolved,
     pub worker: Arc<WorkerConfig>,
@@ -154,8 +155,8 @@ impl Task {
         });
         let (done_sender, done) = watch::channel(false);
         let on_thread = shared.clone();
-        let spawned = std::thread::Builder::new().name(format!("task-{}-0", spec.connector)).spawn(move || {
-            let span = info_span!("task", connector = %spec.connector, task = 0);
+        let spawned = std::thread::Builder::new().name(format!("task-{}", spec.id)).spawn(move || {
+            let span = info_span!("task", connector = %spec.id.connector, task = spec.id.number);
             // A panic unwinds to here and becomes a FAILED task; the process lives on.
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| run(spec, &on_thread))));
             let result =
@@ -170,7 +171,10 @@ impl Task {
             done_sender.send_replace(true);
         });
         if let Err(why) = spawned {
-            let trace = Some(format!("no thread can be started for the task: {why}"));
+            let trace = Some(format!(
+                "the system allows no further thread for the task: {why}; raise its limit (ulimit -u, or TasksMax of the \
+                 service), or run fewer connectors"
+            ));
             shared.status.send_replace(TaskStatus { state: TaskState::Failed, trace });
         }
         Task { shared, done }
@@ -259,7 +263,7 @@ async fn until_resumed(shared: &Shared) -> bool {
 
 /// All of one task: the line from socket to Kafka and back to the offsets.
 struct Line {
-    connector: String,
+    id: TaskId,
     source: SourceTask,
     conversion: Conversion,
     destinations: Destinations,
@@ -305,22 +309,24 @@ impl ErrorPolicy {
 
 impl Line {
     async fn open(spec: TaskSpec, shared: Arc<Shared>) -> Result<Line, String> {
-        let TaskSpec { connector, config: Resolved { values: config, provided }, worker, offsets, .. } = spec;
+        let TaskSpec { id, config: Resolved { values: config, provided }, worker, offsets, .. } = spec;
+        let TaskId { connector, number } = &id;
         let source_config = Config::parse_provided(&config, &provided).map_err(sentences)?;
         let conversion = Conversion::select(&config, &worker.properties).map_err(|error| error.to_string())?;
         let (properties, policy) = (&worker.properties, &worker.override_policy);
         let settings =
-            client_properties::producer_settings(properties, &config, &connector, 0, policy).map_err(sentences)?;
+            client_properties::producer_settings(properties, &config, connector, *number, policy).map_err(sentences)?;
         settings.warnings.iter().for_each(|warning| warn!("{warning}"));
-        let admin =
-            client_properties::admin_settings(properties, &config, &connector, 0, policy).map_err(sentences)?.settings;
+        let admin = client_properties::admin_settings(properties, &config, connector, *number, policy)
+            .map_err(sentences)?
+            .settings;
         let creation =
             if worker.topic_creation { TopicCreation::from_config(&config).map_err(sentences)? } else { None };
         if let Some(creation) = &creation {
             let created = topics::ensure(&admin, &[creation.rule_for(&source_config.topic)]).await;
             created.map_err(|(NotCreated::ForNow(why) | NotCreated::Refused(why))| why)?;
         }
-        let stored = offsets::stored(&offsets, &connector, &source_config);
+        let stored = offsets::stored(&offsets, connector, &source_config);
         let topic = source_config.topic.clone();
         let (partition, url) = (source_config.partition.clone(), source_config.endpoint.redacted().to_owned());
         let mut source =
@@ -348,7 +354,7 @@ impl Line {
         Ok(Line {
             errors,
             submitted: Submitted::new(source.first_sequence()),
-            connector,
+            id,
             source,
             conversion,
             destinations: Destinations::new(topic, creation),
@@ -628,10 +634,8 @@ impl Line {
                 Some(record) => format!(", where source record is = {}", convert::shown(record.kind, record.value)),
                 None => String::new(),
             };
-            let connector = &self.connector;
-            error!(
-                "Error encountered in task {connector}-0. Executing stage '{stage}' with class '{class}'{shown}. {why}"
-            );
+            let task = &self.id;
+            error!("Error encountered in task {task}. Executing stage '{stage}' with class '{class}'{shown}. {why}");
         }
         if !self.errors.tolerate {
             return Err(format!("Tolerance exceeded in error handler: stage {stage}, record {sequence}: {why}"));

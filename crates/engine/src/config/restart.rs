@@ -17,8 +17,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         display_name: "Hand-over directory",
         documentation: "Where a task that stops leaves the messages that it received and could not give to Kafka; the \
                         next start on this machine sends them first. Made with mode 0700; one that others own or can \
-                        write to is not used. Not given: kafka-connect-websocket in the system's temporary directory. \
-                        Empty: off, and such messages are counted as lost.",
+                        write to is not used, and a start warns about it. Not given: kafka-connect-websocket-<user id> in \
+                        the system's temporary directory. Empty: off, and such messages are counted as lost.",
         ..BASE
     },
     ConfigKey {
@@ -45,7 +45,8 @@ pub(super) fn handover(values: &Values<'_>) -> Option<Handover> {
     let directory = match values.text(HANDOVER_DIR) {
         Some("") => return None,
         Some(directory) => PathBuf::from(directory),
-        None => std::env::temp_dir().join("kafka-connect-websocket"),
+        // Each user has one: whoever comes first owns it.
+        None => std::env::temp_dir().join(format!("kafka-connect-websocket-{}", rustix::process::geteuid().as_raw())),
     };
     let max_bytes = u64::try_from(values.number(HANDOVER_MAX_BYTES)).unwrap_or_default();
     Some(Handover { directory, max_bytes })
@@ -61,7 +62,8 @@ mod tests {
     fn the_hand_over_directory_is_the_systems_temporary_one_unless_given_and_empty_is_off() {
         let handover = |pairs: &[_]| Config::parse(&properties(pairs)).unwrap().handover;
         let default = handover(&[]).unwrap();
-        assert_eq!(default.directory, std::env::temp_dir().join("kafka-connect-websocket"));
+        let own = format!("kafka-connect-websocket-{}", rustix::process::geteuid().as_raw());
+        assert_eq!(default.directory, std::env::temp_dir().join(own));
         assert_eq!(default.max_bytes, 128 << 20);
         assert_eq!(handover(&[(HANDOVER_DIR, " /data/a b ")]).unwrap().directory, PathBuf::from("/data/a b"));
         assert!(handover(&[(HANDOVER_DIR, "")]).is_none());

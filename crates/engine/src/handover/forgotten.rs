@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// More connectors than this are not remembered; the oldest loss goes first.
-const CONNECTORS: usize = 1024;
+use crate::task_id::TaskId;
+
+/// More tasks than this are not remembered; the oldest loss goes first.
+const TASKS: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Loss {
@@ -13,32 +15,32 @@ pub(super) struct Loss {
     pub(super) since: SystemTime,
 }
 
-static LOSSES: Mutex<BTreeMap<String, Loss>> = Mutex::new(BTreeMap::new());
+static LOSSES: Mutex<BTreeMap<TaskId, Loss>> = Mutex::new(BTreeMap::new());
 
-pub(super) fn remember(connector: &str, loss: Loss) {
-    add(&mut losses(), connector, loss);
+pub(super) fn remember(task: &TaskId, loss: Loss) {
+    add(&mut losses(), task, loss);
 }
 
-/// What is remembered of this connector, once.
-pub(super) fn take(connector: &str) -> Option<Loss> {
-    losses().remove(connector)
+/// What is remembered of this task, once.
+pub(super) fn take(task: &TaskId) -> Option<Loss> {
+    losses().remove(task)
 }
 
-fn add(losses: &mut BTreeMap<String, Loss>, connector: &str, loss: Loss) {
-    if let Some(known) = losses.get_mut(connector) {
+fn add(losses: &mut BTreeMap<TaskId, Loss>, task: &TaskId, loss: Loss) {
+    if let Some(known) = losses.get_mut(task) {
         known.records = known.records.saturating_add(loss.records);
         known.since = known.since.min(loss.since);
         return;
     }
-    if losses.len() == CONNECTORS
-        && let Some(oldest) = losses.iter().min_by_key(|(_, loss)| loss.since).map(|(name, _)| name.clone())
+    if losses.len() == TASKS
+        && let Some(oldest) = losses.iter().min_by_key(|(_, loss)| loss.since).map(|(task, _)| task.clone())
     {
         losses.remove(&oldest);
     }
-    losses.insert(connector.to_owned(), loss);
+    losses.insert(task.clone(), loss);
 }
 
-fn losses() -> MutexGuard<'static, BTreeMap<String, Loss>> {
+fn losses() -> MutexGuard<'static, BTreeMap<TaskId, Loss>> {
     LOSSES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -54,19 +56,20 @@ mod tests {
 
     #[test]
     fn losses_add_up_and_are_told_once() {
-        remember("adding", loss(2, 50));
-        remember("adding", loss(3, 40));
-        assert_eq!(take("adding"), Some(loss(5, 40)));
-        assert_eq!(take("adding"), None);
+        remember(&TaskId::only("adding"), loss(2, 50));
+        remember(&TaskId::only("adding"), loss(3, 40));
+        assert_eq!(take(&TaskId::only("adding")), Some(loss(5, 40)));
+        assert_eq!(take(&TaskId::only("adding")), None);
     }
 
     #[test]
     fn the_oldest_is_forgotten_at_the_bound() {
         let mut losses = BTreeMap::new();
-        for n in 0..=CONNECTORS as u64 {
-            add(&mut losses, &format!("c{n}"), loss(1, if n == 7 { 0 } else { n + 1 }));
+        for n in 0..=TASKS as u64 {
+            add(&mut losses, &TaskId::only(format!("c{n}")), loss(1, if n == 7 { 0 } else { n + 1 }));
         }
-        assert_eq!(losses.len(), CONNECTORS);
-        assert!(!losses.contains_key("c7") && losses.contains_key("c0") && losses.contains_key("c1024"));
+        assert_eq!(losses.len(), TASKS);
+        let known = |name| losses.contains_key(&TaskId::only(name));
+        assert!(!known("c7") && known("c0") && known("c1024"));
     }
 }

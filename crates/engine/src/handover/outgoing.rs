@@ -100,7 +100,7 @@ impl<'a> Outgoing<'a> {
 
     /// Puts the file in force. `untold` records were lost before, and no gap has told yet.
     pub(crate) fn finish(mut self, metrics: &Metrics, untold: u64) -> HandedOver {
-        let untold = untold + forgotten::take(&self.config.name).map_or(0, |loss| loss.records);
+        let untold = untold + forgotten::take(&self.config.task_id()).map_or(0, |loss| loss.records);
         let told_by_old = self.old.as_ref().map_or(0, |old| old.left_behind);
         let refused_of_old =
             self.old.as_ref().is_some_and(|old| self.refused.iter().any(|&one| one <= old.last_sequence()));
@@ -134,6 +134,9 @@ impl<'a> Outgoing<'a> {
             log_left(left.records, left.bytes, self.reason.as_deref().unwrap_or_default());
         }
         metrics.count(Counter::RecordsLeftBehind, left.records);
+        if let Some(place) = place(self.config) {
+            place.directory().sweep_once();
+        }
         HandedOver { records: handed_over.records, bytes: handed_over.bytes, left_behind: left.records }
     }
 

@@ -1,13 +1,15 @@
-//! Where a task's hand-over file is, and who may have put it there. The directory may be under the system's temporary one,
-//! where anybody can plant things: one that is not ours alone is not used, and no link is followed.
+//! Where a task's hand-over file is, and who may have put it there.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use sha1::{Digest as _, Sha1};
+
+use super::directory::{Directory, SUFFIX, UNFINISHED_SUFFIX, our_user};
+use crate::task_id::TaskId;
 
 /// Longer names are cut, and told apart by a hash.
 const NAME_MAX: usize = 140;
@@ -16,20 +18,24 @@ const NAME_KEPT: usize = 90;
 /// The hand-over file of one task.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    directory: PathBuf,
+    directory: Directory,
     file: PathBuf,
     /// What is being written, until it is whole.
     unfinished: PathBuf,
 }
 
 impl Place {
-    pub(super) fn new(directory: &Path, connector: &str, task: u32) -> Place {
-        let name = file_name(connector, task);
+    pub(super) fn new(directory: &Path, task: &TaskId) -> Place {
+        let (directory, stem) = (Directory::new(directory), file_stem(task));
         Place {
-            directory: directory.to_owned(),
-            file: directory.join(&name),
-            unfinished: directory.join(format!("{name}.tmp")),
+            file: directory.file(&format!("{stem}{SUFFIX}")),
+            unfinished: directory.file(&format!("{stem}{UNFINISHED_SUFFIX}")),
+            directory,
         }
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// The file, if there is one.
@@ -38,7 +44,7 @@ impl Place {
         if fs::symlink_metadata(&self.file).is_err_and(|error| absent.contains(&error.kind())) {
             return Ok(None);
         }
-        self.check_directory()?;
+        self.directory.check()?;
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let opened = OpenOptions::new().read(true).custom_flags(flags).open(&self.file);
         let file = opened.map_err(|error| format!("it cannot be opened: {error}"))?;
@@ -51,13 +57,7 @@ impl Place {
 
     /// A new file beside the one in force, in a directory that is made if need be.
     pub(super) fn create(&self) -> Result<File, String> {
-        let directory = self.directory.display();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)
-            .map_err(|error| format!("the directory {directory} cannot be made: {error}"))?;
-        self.check_directory()?;
+        self.directory.make()?;
         // Left by a process that died while it wrote.
         let _ = fs::remove_file(&self.unfinished);
         OpenOptions::new()
@@ -65,14 +65,14 @@ impl Place {
             .create_new(true)
             .mode(0o600)
             .open(&self.unfinished)
-            .map_err(|error| format!("no file can be made in the directory {directory}: {error}"))
+            .map_err(|error| format!("no file can be made in the directory {}: {error}", self.directory.show()))
     }
 
     /// Puts what [`Place::create`] made in force; after a loss of power too.
     pub(super) fn put_in_force(&self, file: &File) -> io::Result<()> {
         file.sync_all()?;
         fs::rename(&self.unfinished, &self.file)?;
-        File::open(&self.directory)?.sync_all()
+        self.directory.sync()
     }
 
     /// Removes what [`Place::create`] made.
@@ -88,37 +88,18 @@ impl Place {
 
     /// Removes the file in force, if the directory is ours.
     pub(super) fn remove(&self) -> Result<(), String> {
-        self.check_directory()?;
+        self.directory.check()?;
         match fs::remove_file(&self.file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("it cannot be removed: {error}")),
             _ => Ok(()),
         }
     }
-
-    fn check_directory(&self) -> Result<(), String> {
-        let directory = self.directory.display();
-        let metadata =
-            fs::symlink_metadata(&self.directory).map_err(|error| format!("the directory {directory}: {error}"))?;
-        let why = if !metadata.is_dir() {
-            "is no directory (a link is not followed)"
-        } else if metadata.uid() != our_user() {
-            "belongs to another user"
-        } else if metadata.permissions().mode() & 0o022 != 0 {
-            "can be written by other users"
-        } else {
-            return Ok(());
-        };
-        Err(format!("{directory} {why}; give websocket.handover.dir a directory that is the worker's alone"))
-    }
-}
-
-fn our_user() -> u32 {
-    rustix::process::geteuid().as_raw()
 }
 
 /// Different for every connector and task, on file systems without capital letters too; without a part that means anything
 /// to a file system.
-fn file_name(connector: &str, task: u32) -> String {
+fn file_stem(task: &TaskId) -> String {
+    let TaskId { connector, number } = task;
     let mut name = String::new();
     for byte in connector.bytes() {
         match byte {
@@ -131,14 +112,14 @@ fn file_name(connector: &str, task: u32) -> String {
         name.push('~');
         Sha1::digest(connector).iter().for_each(|byte| name.push_str(&format!("{byte:02x}")));
     }
-    format!("{name}-{task}.handover")
+    format!("{name}-{number}")
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
     use std::io::{Read as _, Write as _};
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -156,24 +137,25 @@ mod tests {
 
     #[test]
     fn every_connector_has_a_safe_name_of_its_own() {
+        let stem = |connector: &str, number| file_stem(&TaskId { connector: connector.to_owned(), number });
         let long = "x".repeat(5000);
         let (long_a, long_b) = (format!("{long}a"), format!("{long}b"));
         let names =
             ["", ".", "..", "../../etc/passwd", "a", "A", "%41", "a-0", "ä", "\u{1f600}", "a/b", "a%2fb", "a\0b"];
         let names = names.into_iter().chain([long_a.as_str(), long_b.as_str()]);
-        let files: Vec<String> = names.flat_map(|name| [file_name(name, 0), file_name(name, 10)]).collect();
+        let files: Vec<String> = names.flat_map(|name| [stem(name, 0), stem(name, 10)]).collect();
         for file in &files {
             assert!(file.len() <= 200 && !file.starts_with('.'), "{file}");
             assert!(file.bytes().all(|b| b.is_ascii_graphic() && !b"/\\:".contains(&b) && !b.is_ascii_uppercase()));
         }
         assert_eq!(files.iter().collect::<HashSet<_>>().len(), files.len());
-        assert_eq!(file_name("trades-eu_1", 0), "trades-eu_1-0.handover");
+        assert_eq!(stem("trades-eu_1", 0), "trades-eu_1-0");
     }
 
     #[test]
     fn directory_and_file_are_ours_alone_and_nothing_unfinished_stays() {
         let temp = tempfile::tempdir().unwrap();
-        let place = Place::new(&temp.path().join("a/b"), "trades", 0);
+        let place = Place::new(&temp.path().join("a/b"), &TaskId::only("trades"));
         assert_eq!(read(&place), Ok(None));
         write(&place, "one").unwrap();
         write(&place, "two").unwrap();
@@ -195,13 +177,13 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (open, link) = (temp.path().join("open"), temp.path().join("link"));
         fs::create_dir(&open).unwrap();
-        write(&Place::new(&open, "trades", 0), "planted").unwrap();
+        write(&Place::new(&open, &TaskId::only("trades")), "planted").unwrap();
         symlink(&open, &link).unwrap();
-        let linked = Place::new(&link, "trades", 0);
+        let linked = Place::new(&link, &TaskId::only("trades"));
         assert!(linked.create().unwrap_err().contains("a link is not followed"));
         assert!(read(&linked).unwrap_err().contains("a link is not followed"));
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        let place = Place::new(&open, "trades", 0);
+        let place = Place::new(&open, &TaskId::only("trades"));
         for refused in [place.create().map(drop), place.open().map(drop), place.remove()] {
             let why = refused.unwrap_err();
             assert!(why.contains("can be written by other users") && why.contains("websocket.handover.dir"), "{why}");
@@ -213,7 +195,7 @@ mod tests {
     fn a_planted_link_or_pipe_is_neither_read_nor_written_through() {
         let temp = tempfile::tempdir().unwrap();
         let directory = temp.path().join("d");
-        let place = Place::new(&directory, "trades", 0);
+        let place = Place::new(&directory, &TaskId::only("trades"));
         write(&place, "ours").unwrap();
         let target = temp.path().join("target");
         fs::write(&target, "precious").unwrap();

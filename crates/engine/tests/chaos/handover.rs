@@ -430,9 +430,34 @@ async fn a_directory_that_others_can_write_is_not_used() {
     fs::create_dir(machine.directory()).unwrap();
     fs::set_permissions(machine.directory(), fs::Permissions::from_mode(0o777)).unwrap();
     let logged = LogLines::collect();
+    let warnings = || logged.all().iter().filter(|line| line.contains("event=handover_unusable ")).count();
+    drop(machine.start());
+    assert_eq!(warnings(), 1, "the start says so, before it costs anything");
     assert_eq!(machine.leave(&[], 3).await.1, handed_over(0, 3));
+    assert_eq!(warnings(), 1, "once");
     assert!(logged.all().iter().any(|line| line.contains("can be written by other users")));
     assert!(machine.files().is_empty());
+}
+
+#[tokio::test]
+async fn a_task_that_comes_back_from_another_machine_does_not_know_how_long_nobody_read() {
+    let mut machine = Machine::new("wanderer", Play::accept().send(Messages::count(5)));
+    let other = machine.dir.path().join("other").display().to_string();
+    let elsewhere = [("websocket.handover.dir", other.as_str())];
+    let mut feed = machine.start();
+    feed.until_records(5).await;
+    machine.store(&feed, 5);
+    hand_over(&mut feed).await;
+    // Here five are left in a file, there five others are read and stored.
+    assert_eq!(machine.leave(&[], 5).await.1, handed_over(5, 0));
+    let mut feed = machine.start_with(&elsewhere);
+    feed.until_records(5).await;
+    machine.store(&feed, 10);
+    hand_over(&mut feed).await;
+
+    let mut feed = machine.start();
+    let gap = restart_gap(&mut feed).await;
+    assert_eq!((gap.began, gap.missed), (None, Some(5)), "the file's time is long past");
 }
 
 #[tokio::test]
@@ -460,8 +485,6 @@ async fn a_file_that_cannot_be_put_in_force_is_counted_and_nothing_unfinished_st
     let in_the_way = machine.directory().join("blocked-0.handover");
     let feed = machine.start();
     feed.without_polls(|now| now.queue_records == 4).await;
-    fs::create_dir(machine.directory()).unwrap();
-    fs::set_permissions(machine.directory(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::create_dir(&in_the_way).unwrap();
     let mut feed = feed;
     assert_eq!(hand_over(&mut feed).await, handed_over(0, 4));
