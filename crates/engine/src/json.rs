@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use indexmap::{IndexMap, IndexSet};
 
@@ -292,10 +293,16 @@ impl<'m> Scanned<'m> {
         self.all(id).next()
     }
 
+    /// Where the values of a pointer stand.
+    pub fn spans(&self, id: PointerId) -> impl Iterator<Item = Range<usize>> + use<'m> {
+        let values = self.found.values.get(id.0).map_or(&[][..], Vec::as_slice);
+        values.iter().map(|span| span.start as usize..span.end as usize)
+    }
+
     /// The values of a pointer, in the order of the message.
     pub fn all(&self, id: PointerId) -> impl Iterator<Item = Raw<'m>> + use<'m> {
-        let (text, values) = (self.text, self.found.values.get(id.0).map_or(&[][..], Vec::as_slice));
-        values.iter().filter_map(move |span| text.get(span.start as usize..span.end as usize).map(Raw))
+        let text = self.text;
+        self.spans(id).filter_map(move |span| text.get(span).map(Raw))
     }
 }
 

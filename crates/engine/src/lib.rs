@@ -12,6 +12,7 @@ pub mod figures;
 pub mod file;
 pub mod gap;
 pub mod handover;
+pub mod intake;
 pub mod json;
 pub mod metrics;
 pub mod offset;

@@ -119,13 +119,21 @@ impl Template {
     /// # Errors
     /// As [`Template::render`].
     pub fn write(&self, values: &Values<'_>, out: &mut String) -> Result<(), Failure> {
+        self.write_or(values, None, out)
+    }
+
+    /// As [`Template::write`], with a text instead of each value that is missing.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn write_or(&self, values: &Values<'_>, instead: Option<&str>, out: &mut String) -> Result<(), Failure> {
         let start = out.len();
         let mut left_out = None;
         for piece in &self.pieces {
             let before = out.len();
             // The first parameter that is there has the question mark.
             out.extend(left_out.or(piece.separator));
-            match self.write_parts(&piece.parts, values, start, out) {
+            match self.write_parts(&piece.parts, values, instead, out, start) {
                 Ok(()) => left_out = None,
                 Err(Failure::Missing(_)) if piece.separator.is_some() => {
                     out.truncate(before);
@@ -140,13 +148,24 @@ impl Template {
         Ok(())
     }
 
-    fn write_parts(&self, parts: &[Part], values: &Values<'_>, start: usize, out: &mut String) -> Result<(), Failure> {
+    fn write_parts(
+        &self,
+        parts: &[Part],
+        values: &Values<'_>,
+        instead: Option<&str>,
+        out: &mut String,
+        start: usize,
+    ) -> Result<(), Failure> {
         for part in parts {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Insert { expression, way } => {
-                    let value = expression.evaluate(values)?;
-                    self.insert(value, *way, expression, out)?;
+                    let inserted =
+                        expression.evaluate(values).and_then(|value| self.insert(value, *way, expression, out));
+                    match (inserted, instead) {
+                        (Err(Failure::Missing(_)), Some(instead)) => out.push_str(instead),
+                        (inserted, _) => inserted?,
+                    }
                 }
             }
             if out.len() - start > MAX_RENDERED {

@@ -1,0 +1,921 @@
+//! From frame to records. No I/O here: bytes, the time and chance come in.
+//!
+//! ```text
+//! frame ─▶ decode ─▶ split ─▶ each part: steps look at it ─▶ pick ─▶ decode ─▶ filter ─▶ fields ─▶ value ─▶ Batch
+//! ```
+//!
+//! Each stage is absent unless an option asks for it; a feed without any takes one branch. From the split on, a message is
+//! one part of it.
+
+pub mod decode;
+pub mod fields;
+pub mod pick;
+pub mod split;
+pub mod value;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use regex::Regex;
+
+use crate::config::BinaryMessages;
+use crate::dialogue::expression::{Condition, Message, Paths, Problem, Scope, Values};
+use crate::dialogue::template::{Position, Template};
+use crate::dialogue::variables::{Made, Names};
+use crate::json::{Found, Scanned, Scanner};
+use crate::record::{Batch, Part as RecordPart, ValueKind, epoch_ms};
+
+use decode::{Codec, DecodeError, Decoder};
+use fields::{Fields, Refused, Rendered, Topic, Unit};
+use pick::Pick;
+use split::{Split, Splitter};
+use value::{Content, Json, ValueForm};
+
+/// The options of the intake, typed but not compiled.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub decode: Vec<Codec>,
+    /// Of zstd.
+    pub dictionary: Vec<u8>,
+    pub message_max_bytes: usize,
+    pub binary: BinaryMessages,
+    pub split: Option<Split>,
+    pub pointers: Vec<String>,
+    pub pointer_missing: pick::Missing,
+    pub record_decode: Vec<Codec>,
+    pub filter: Option<String>,
+    pub topic: String,
+    pub topics_max: usize,
+    pub topics_allowed: Option<String>,
+    pub key: Option<String>,
+    pub key_bytes: bool,
+    pub timestamp: Option<String>,
+    pub timestamp_unit: Unit,
+    pub headers: Vec<(String, String)>,
+    pub missing: fields::Missing,
+    pub value: ValueForm,
+    pub provenance: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            decode: Vec::new(),
+            dictionary: Vec::new(),
+            message_max_bytes: 16 << 20,
+            binary: BinaryMessages::Bytes,
+            split: None,
+            pointers: Vec::new(),
+            pointer_missing: pick::Missing::default(),
+            record_decode: Vec::new(),
+            filter: None,
+            topic: String::new(),
+            topics_max: 1000,
+            topics_allowed: None,
+            key: None,
+            key_bytes: false,
+            timestamp: None,
+            timestamp_unit: Unit::default(),
+            headers: Vec::new(),
+            missing: fields::Missing::default(),
+            value: ValueForm::default(),
+            provenance: false,
+        }
+    }
+}
+
+/// The compiled options of the intake.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    settings: Settings,
+    pick: Option<Pick>,
+    filter: Option<Condition>,
+    fields: Fields,
+    /// Whether a record is something else than its message.
+    apart: bool,
+    /// Whether no option of the intake is used.
+    plain: bool,
+}
+
+impl Plan {
+    /// Compiles the options. The pointers go to `paths`, together with those of the steps.
+    ///
+    /// # Errors
+    /// All that is wrong, each beside the option's name.
+    pub fn compile(settings: Settings, names: &Names, paths: &mut Paths) -> Result<Plan, Vec<(String, Problem)>> {
+        let mut problems = Vec::new();
+        let pick = (!settings.pointers.is_empty())
+            .then(|| Pick::compile(&settings.pointers, settings.pointer_missing, &mut paths.message))
+            .transpose()
+            .unwrap_or_else(|problem| {
+                problems.push(("websocket.record.pointer".to_owned(), problem));
+                None
+            });
+        let apart = pick.is_some() || !settings.record_decode.is_empty();
+        let message = if apart { Message::Record } else { Message::Whole };
+        let mut scope = Scope { names, given: &["connection"], message, answer: false, paths };
+        let filter = settings.filter.as_ref().map(|text| Condition::compile(text, &mut scope)).transpose();
+        let filter = filter.unwrap_or_else(|problem| {
+            problems.push(("websocket.record.filter".to_owned(), problem));
+            None
+        });
+        let fields = compile_fields(&settings, &mut scope, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let has_fields =
+            fields.topic.is_some() || fields.key.is_some() || fields.timestamp.is_some() || !fields.headers.is_empty();
+        let changes_value = settings.value != ValueForm::AsReceived || settings.provenance;
+        let unpacks = !settings.decode.is_empty() || settings.split.is_some() || apart;
+        let plain = !unpacks && filter.is_none() && !has_fields && !changes_value;
+        Ok(Plan { settings, pick, filter, fields, apart, plain })
+    }
+}
+
+fn compile_fields(settings: &Settings, scope: &mut Scope<'_>, problems: &mut Vec<(String, Problem)>) -> Fields {
+    let mut template = |name: &str, text: &str| match Template::compile(text, Position::Field, scope) {
+        Ok(template) => Some(template),
+        Err(problem) => {
+            problems.push((name.to_owned(), problem));
+            None
+        }
+    };
+    let topic = template("kafka.topic", &settings.topic).filter(|topic| topic.constant().is_none());
+    let key = settings.key.as_ref().and_then(|text| template("websocket.record.key", text));
+    let timestamp = settings.timestamp.as_ref().and_then(|text| template("websocket.record.timestamp", text));
+    let header = |(name, text): &(String, String)| {
+        Some((name.clone(), template(&format!("websocket.record.header.{name}"), text)?))
+    };
+    let headers = settings.headers.iter().filter_map(header).collect();
+    // The whole name has to match, as everywhere in Kafka.
+    let allowed = settings.topics_allowed.as_ref().map(|pattern| Regex::new(&format!("^(?:{pattern})$"))).transpose();
+    let allowed = allowed.unwrap_or_else(|_| {
+        problems.push(("websocket.topics.allowed".to_owned(), Problem::new(1, "expected a regular expression")));
+        None
+    });
+    Fields {
+        topic: topic.map(|template| Topic { template, allowed, max: settings.topics_max }),
+        key,
+        key_bytes: settings.key_bytes,
+        timestamp: timestamp.map(|template| (template, settings.timestamp_unit)),
+        headers,
+        missing: settings.missing,
+    }
+}
+
+/// A message as it came in a frame.
+#[derive(Debug, Clone, Copy)]
+pub enum Frame<'a> {
+    /// Valid UTF-8.
+    Text(&'a [u8]),
+    Binary(&'a [u8]),
+}
+
+/// A message behind the split, for those who look at it before it becomes records.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// `None` if it is not UTF-8; then no pointer and no text matches.
+    pub scanned: Option<Scanned<'a>>,
+    /// The place in the split.
+    pub index: Option<usize>,
+}
+
+/// Where records come from: for the headers of `websocket.record.provenance`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    pub connection: &'a str,
+    /// The feed's name, or the source partition.
+    pub feed: &'a str,
+}
+
+/// What became of messages that are no records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Binary messages under `websocket.frame.binary=skip`.
+    pub skipped: u64,
+    /// Messages in which no pointer of `websocket.record.pointer` is.
+    pub without_record: u64,
+    /// Records that `websocket.record.filter` dropped.
+    pub filtered: u64,
+    /// Records that `websocket.record.missing=skip` dropped.
+    pub incomplete: u64,
+}
+
+/// Why a message cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The connection is to be closed with this code.
+    Violation { code: u16, message: String },
+    /// The task fails.
+    Fatal(String),
+}
+
+/// Makes records of the messages of one connection.
+pub struct Intake {
+    /// Nothing but a copy is to be done.
+    plain: bool,
+    decoder: Option<Decoder>,
+    splitter: Option<Splitter>,
+    records: Records,
+}
+
+impl Intake {
+    /// `paths` are those of the plan and of the steps; `looked_at`: whether steps look at messages.
+    ///
+    /// # Errors
+    /// A sentence about what cannot be built.
+    pub fn new(plan: Arc<Plan>, paths: &Paths, looked_at: bool) -> Result<Intake, String> {
+        let settings = &plan.settings;
+        let decoder = |chain: &[Codec]| {
+            let wanted = !chain.is_empty();
+            wanted.then(|| Decoder::new(chain, &settings.dictionary, settings.message_max_bytes)).transpose()
+        };
+        Ok(Intake {
+            plain: plan.plain && !looked_at,
+            decoder: decoder(&settings.decode)?,
+            splitter: settings.split.map(Splitter::new).transpose()?,
+            records: Records {
+                reads_message: !paths.message.is_empty(),
+                message: paths.message.build()?,
+                found: Found::default(),
+                decoder: decoder(&settings.record_decode)?,
+                made: Made::default(),
+                maker: Maker {
+                    reads_record: !paths.record.is_empty(),
+                    record: paths.record.build()?,
+                    found: Found::default(),
+                    rendered: Rendered::default(),
+                    json: Json::default(),
+                    number: 0,
+                    counts: Counts::default(),
+                },
+                plan,
+            },
+        })
+    }
+
+    /// Returns what was counted since the last call.
+    pub fn counts(&mut self) -> Counts {
+        std::mem::take(&mut self.records.maker.counts)
+    }
+
+    /// Makes records of a message and adds them to the batch. Each part of it is shown to `look` first, which returns
+    /// whether it may become records. Of `values` the variables, the time and chance are taken.
+    ///
+    /// # Errors
+    /// What is wrong with the message; records of parts before it are in the batch.
+    pub fn take(
+        &mut self,
+        frame: Frame<'_>,
+        values: &Values<'_>,
+        origin: &Origin<'_>,
+        batch: &mut Batch,
+        mut look: impl FnMut(&Part<'_>) -> bool,
+    ) -> Result<(), Refusal> {
+        let binary_becomes = self.records.plan.settings.binary;
+        if self.plain {
+            push(frame, binary_becomes, epoch_ms(values.now), batch, &mut self.records.maker.counts);
+            return Ok(());
+        }
+        let (bytes, binary) = unpack(&mut self.decoder, frame, self.records.plan.settings.message_max_bytes)?;
+        if binary && binary_becomes == BinaryMessages::Skip {
+            self.records.maker.counts.skipped += 1;
+            return Ok(());
+        }
+        let lossy;
+        let (bytes, binary) = if binary && binary_becomes == BinaryMessages::Text {
+            lossy = String::from_utf8_lossy(bytes);
+            (lossy.as_bytes(), false)
+        } else {
+            (bytes, binary)
+        };
+        let text = std::str::from_utf8(bytes).ok();
+        let Some(splitter) = &mut self.splitter else {
+            return self.records.part(Input { bytes, text, binary, index: None }, values, origin, batch, &mut look);
+        };
+        for (index, range) in splitter.split(bytes, text).iter().enumerate() {
+            let input = Input::part(bytes, text, binary, range, index);
+            self.records.part(input, values, origin, batch, &mut look)?;
+        }
+        Ok(())
+    }
+}
+
+/// The one branch of a feed without options of the intake.
+fn push(frame: Frame<'_>, binary: BinaryMessages, received_ms: i64, batch: &mut Batch, counts: &mut Counts) {
+    match (frame, binary) {
+        (Frame::Text(text), _) => batch.push(ValueKind::Text, text, received_ms),
+        (Frame::Binary(data), BinaryMessages::Bytes) => batch.push(ValueKind::Bytes, data, received_ms),
+        (Frame::Binary(data), BinaryMessages::Base64) => {
+            batch.push(ValueKind::Text, BASE64.encode(data).as_bytes(), received_ms);
+        }
+        (Frame::Binary(data), BinaryMessages::Text) => {
+            batch.push(ValueKind::Text, String::from_utf8_lossy(data).as_bytes(), received_ms);
+        }
+        (Frame::Binary(_), BinaryMessages::Skip) => counts.skipped += 1,
+    }
+}
+
+/// What the frame holds, and whether it is binary: what comes out of a decoder is.
+fn unpack<'a>(decoder: &'a mut Option<Decoder>, frame: Frame<'a>, limit: usize) -> Result<(&'a [u8], bool), Refusal> {
+    let decoder = decoder.as_mut().filter(|decoder| matches!(frame, Frame::Binary(_)) || decoder.takes_text());
+    let (bytes, binary) = match frame {
+        Frame::Text(text) => (text, false),
+        Frame::Binary(data) => (data, true),
+    };
+    match decoder {
+        Some(decoder) => Ok((decoder.decode(bytes).map_err(|error| violation(&error, limit))?, true)),
+        None => Ok((bytes, binary)),
+    }
+}
+
+fn violation(error: &DecodeError, limit: usize) -> Refusal {
+    match error {
+        DecodeError::TooBig => Refusal::Violation {
+            code: 1009,
+            message: format!("a decoded message is larger than websocket.message.max.bytes = {limit}"),
+        },
+        DecodeError::Corrupt(codec) => Refusal::Violation {
+            code: 1007,
+            message: format!("a message is not valid {codec}, which websocket.frame.decode expects"),
+        },
+    }
+}
+
+/// A message behind decoding and splitting.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    bytes: &'a [u8],
+    text: Option<&'a str>,
+    binary: bool,
+    index: Option<usize>,
+}
+
+impl<'a> Input<'a> {
+    fn part(bytes: &'a [u8], text: Option<&'a str>, binary: bool, range: &Range<usize>, index: usize) -> Input<'a> {
+        let bytes = &bytes[range.clone()];
+        // Of a message that is not UTF-8 a part may be.
+        let text = match text {
+            Some(text) => text.get(range.clone()),
+            None => std::str::from_utf8(bytes).ok(),
+        };
+        Input { bytes, text, binary, index: Some(index) }
+    }
+}
+
+/// Makes records of one part.
+struct Records {
+    plan: Arc<Plan>,
+    reads_message: bool,
+    message: Scanner,
+    found: Found,
+    /// `websocket.record.decode`.
+    decoder: Option<Decoder>,
+    made: Made,
+    maker: Maker,
+}
+
+impl Records {
+    fn part(
+        &mut self,
+        input: Input<'_>,
+        values: &Values<'_>,
+        origin: &Origin<'_>,
+        batch: &mut Batch,
+        look: &mut dyn FnMut(&Part<'_>) -> bool,
+    ) -> Result<(), Refusal> {
+        if self.reads_message {
+            self.message.scan(input.text.unwrap_or_default(), &mut self.found);
+        }
+        let scanned = input.text.map(|text| Scanned::new(text, &self.found));
+        if !look(&Part { scanned, index: input.index }) {
+            return Ok(());
+        }
+        self.made.clear();
+        let values = Values { message: scanned, index: input.index, made: &self.made, ..*values };
+        let Some(pick) = &self.plan.pick else {
+            return self.maker.record(&self.plan, input, values, origin, batch, &mut self.decoder);
+        };
+        let picked = scanned.as_ref().and_then(|scanned| pick.pick(scanned));
+        let Some((picked, plural)) = picked else {
+            return match pick.missing {
+                pick::Missing::Whole => {
+                    self.maker.record(&self.plan, input, values, origin, batch, &mut self.decoder)
+                }
+                pick::Missing::Skip => {
+                    self.maker.counts.without_record += 1;
+                    Ok(())
+                }
+                pick::Missing::Fail => Err(Refusal::Fatal(
+                    "websocket.record.pointer: a message has no such value; websocket.record.pointer.missing=skip drops \
+                     such messages and counts them"
+                        .into(),
+                )),
+            };
+        };
+        for (place, raw) in picked.enumerate() {
+            let content = raw.content();
+            let index = if plural { Some(place) } else { input.index };
+            let input = Input { bytes: content.as_bytes(), text: Some(&content), binary: input.binary, index };
+            let values = Values { index, ..values };
+            self.maker.record(&self.plan, input, values, origin, batch, &mut self.decoder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes one record.
+struct Maker {
+    reads_record: bool,
+    record: Scanner,
+    found: Found,
+    rendered: Rendered,
+    json: Json,
+    /// Of the last record of this connection.
+    number: u64,
+    counts: Counts,
+}
+
+impl Maker {
+    fn record(
+        &mut self,
+        plan: &Plan,
+        input: Input<'_>,
+        values: Values<'_>,
+        origin: &Origin<'_>,
+        batch: &mut Batch,
+        decoder: &mut Option<Decoder>,
+    ) -> Result<(), Refusal> {
+        let settings = &plan.settings;
+        let mut input = input;
+        if let Some(decoder) = decoder {
+            match decoder.decode(input.bytes) {
+                Ok(bytes) => input = Input { bytes, text: std::str::from_utf8(bytes).ok(), ..input },
+                Err(error) => match self.undecoded(settings, &error)? {
+                    true => {}
+                    false => return Ok(()),
+                },
+            }
+        }
+        if self.reads_record {
+            self.record.scan(input.text.unwrap_or_default(), &mut self.found);
+        }
+        let record = input.text.filter(|_| plan.apart).map(|text| Scanned::new(text, &self.found));
+        let values = Values { record, ..values };
+        if plan.filter.as_ref().is_some_and(|filter| !filter.holds(&values)) {
+            self.counts.filtered += 1;
+            return Ok(());
+        }
+        match self.rendered.render(&plan.fields, &values) {
+            Ok(()) => {}
+            Err(Refused::Skipped) => {
+                self.counts.incomplete += 1;
+                return Ok(());
+            }
+            Err(Refused::Fatal(why)) => return Err(Refusal::Fatal(why)),
+        }
+        self.number += 1;
+        let mut writer = batch.add(epoch_ms(values.now));
+        self.rendered.write(&plan.fields, &mut writer);
+        if settings.provenance {
+            for (name, value) in provenance(values.now, origin, self.number) {
+                writer.part(RecordPart::Header { name, value: &value });
+            }
+        }
+        let base64 = settings.binary == BinaryMessages::Base64;
+        let content = Content { bytes: input.bytes, text: input.text, binary: input.binary, base64 };
+        value::write(settings.value, content, &mut self.json, writer);
+        Ok(())
+    }
+
+    /// Whether a record that cannot be decoded is taken as it is.
+    fn undecoded(&mut self, settings: &Settings, error: &DecodeError) -> Result<bool, Refusal> {
+        match settings.missing {
+            fields::Missing::Default => Ok(true),
+            fields::Missing::Skip => {
+                self.counts.incomplete += 1;
+                Ok(false)
+            }
+            fields::Missing::Fail => {
+                let what = match error {
+                    DecodeError::TooBig => "larger than websocket.message.max.bytes".to_owned(),
+                    DecodeError::Corrupt(codec) => format!("not valid {codec}"),
+                };
+                Err(Refusal::Fatal(format!(
+                    "websocket.record.decode: a record is {what}; websocket.record.missing=skip drops such records and \
+                     counts them"
+                )))
+            }
+        }
+    }
+}
+
+fn provenance<'a>(now: SystemTime, origin: &Origin<'a>, number: u64) -> [(&'static str, Cow<'a, str>); 4] {
+    let nanos = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    [
+        ("websocket.received.ns", nanos.to_string().into()),
+        ("websocket.connection", origin.connection.into()),
+        ("websocket.number", number.to_string().into()),
+        ("websocket.feed", origin.feed.into()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::dialogue::variables::Variables;
+    use crate::record::Key;
+
+    const NOW_MS: i64 = 1_700_000_000_123;
+
+    /// An intake over one connection, and what became of its messages.
+    struct Rig {
+        names: Names,
+        variables: Variables,
+        intake: Intake,
+        batch: Batch,
+    }
+
+    impl Rig {
+        fn new(settings: Settings) -> Rig {
+            Rig::with(settings, Names::default(), false)
+        }
+
+        fn with(settings: Settings, names: Names, looked_at: bool) -> Rig {
+            let mut paths = Paths::default();
+            let plan = Plan::compile(settings, &names, &mut paths).unwrap();
+            let intake = Intake::new(Arc::new(plan), &paths, looked_at).unwrap();
+            Rig { names, variables: Variables::default(), intake, batch: Batch::default() }
+        }
+
+        fn take(&mut self, frame: Frame<'_>) -> Result<(), Refusal> {
+            self.take_looking(frame, |_| true)
+        }
+
+        fn take_looking(&mut self, frame: Frame<'_>, look: impl FnMut(&Part<'_>) -> bool) -> Result<(), Refusal> {
+            let (made, count) = (Made::default(), Cell::new(0));
+            let now = UNIX_EPOCH + Duration::from_millis(NOW_MS as u64);
+            let chance = |bytes: &mut [u8]| bytes.fill(1);
+            let values = Values::new(&self.names, &self.variables, &made, now, &chance, &count);
+            let origin = Origin { connection: "7", feed: "kucoin" };
+            self.intake.take(frame, &values, &origin, &mut self.batch, look)
+        }
+
+        fn text(&mut self, message: &str) {
+            self.take(Frame::Text(message.as_bytes())).unwrap();
+        }
+
+        fn values(&self) -> Vec<String> {
+            self.batch.iter().map(|record| String::from_utf8_lossy(record.value).into_owned()).collect()
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings { topic: "feed".into(), ..Settings::default() }
+    }
+
+    fn picking(pointers: &[&str]) -> Settings {
+        Settings { pointers: pointers.iter().map(|&text| text.to_owned()).collect(), ..settings() }
+    }
+
+    fn fatal(result: Result<(), Refusal>) -> String {
+        match result {
+            Err(Refusal::Fatal(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_feed_without_any_option_takes_one_branch() {
+        let mut rig = Rig::new(settings());
+        assert!(rig.intake.plain);
+        rig.text("anything");
+        rig.take(Frame::Binary(&[0xFF])).unwrap();
+        let records: Vec<_> =
+            rig.batch.iter().map(|record| (record.kind, record.value, record.timestamp_ms())).collect();
+        assert_eq!(records, [(ValueKind::Text, &b"anything"[..], NOW_MS), (ValueKind::Bytes, &[0xFF][..], NOW_MS)]);
+    }
+
+    #[test]
+    fn binary_messages_become_what_the_option_says_with_and_without_stages() {
+        for looked_at in [false, true] {
+            for (binary, kind, value) in [
+                (BinaryMessages::Bytes, ValueKind::Bytes, &[b'a', 0xFF][..]),
+                (BinaryMessages::Base64, ValueKind::Text, b"Yf8="),
+                (BinaryMessages::Text, ValueKind::Text, "a\u{FFFD}".as_bytes()),
+            ] {
+                let mut rig = Rig::with(Settings { binary, ..settings() }, Names::default(), looked_at);
+                rig.take(Frame::Binary(&[b'a', 0xFF])).unwrap();
+                let record = rig.batch.get(0).unwrap();
+                assert_eq!((record.kind, record.value), (kind, value), "{binary:?} {looked_at}");
+            }
+            let mut rig =
+                Rig::with(Settings { binary: BinaryMessages::Skip, ..settings() }, Names::default(), looked_at);
+            rig.take(Frame::Binary(&[1])).unwrap();
+            assert_eq!((rig.batch.len(), rig.intake.counts().skipped), (0, 1));
+            assert_eq!(rig.intake.counts(), Counts::default());
+        }
+    }
+
+    #[test]
+    fn decoding_applies_to_binary_messages_and_base64_to_text_too() {
+        let mut rig = Rig::new(Settings { decode: vec![Codec::Base64], ..settings() });
+        rig.text("aGk=");
+        rig.take(Frame::Binary(b"aG8=")).unwrap();
+        assert_eq!(rig.values(), ["hi", "ho"]);
+        let mut rig = Rig::new(Settings { decode: vec![Codec::Gzip, Codec::Base64], ..settings() });
+        rig.text("not packed");
+        assert_eq!(rig.values(), ["not packed"]);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_closes_the_connection() {
+        let mut rig = Rig::new(Settings { decode: vec![Codec::Gzip], ..settings() });
+        let Err(Refusal::Violation { code: 1007, message }) = rig.take(Frame::Binary(b"x")) else { panic!() };
+        assert_eq!(message, "a message is not valid gzip, which websocket.frame.decode expects");
+        let mut rig = Rig::new(Settings { decode: vec![Codec::Base64], message_max_bytes: 2, ..settings() });
+        let Err(Refusal::Violation { code: 1009, message }) = rig.take(Frame::Text(b"YWJj")) else { panic!() };
+        assert_eq!(message, "a decoded message is larger than websocket.message.max.bytes = 2");
+    }
+
+    #[test]
+    fn what_comes_out_of_a_decoder_is_binary_and_pointers_read_it() {
+        let settings = Settings {
+            decode: vec![Codec::Base64],
+            key: Some("{{envelope(/ch)}}".into()),
+            ..picking(&["/tick/data/*"])
+        };
+        let mut rig = Rig::new(settings);
+        rig.text(&BASE64.encode(r#"{"ch":"btc","tick":{"data":[{"id":1},{"id":123456789012345678901234567}]}}"#));
+        assert_eq!(rig.values(), [r#"{"id":1}"#, r#"{"id":123456789012345678901234567}"#]);
+        assert!(
+            rig.batch.iter().all(|record| record.kind == ValueKind::Bytes && record.key() == Some(Key::Text("btc")))
+        );
+    }
+
+    #[test]
+    fn from_the_split_on_a_message_is_one_part() {
+        let settings = Settings {
+            split: Some(Split::JsonArray),
+            key: Some("{{/s}}:{{index}}".into()),
+            filter: Some("/T == 't'".into()),
+            ..settings()
+        };
+        let mut rig = Rig::with(settings, Names::default(), true);
+        let seen = RefCell::new(Vec::new());
+        let look = |part: &Part<'_>| {
+            seen.borrow_mut().push((part.index, part.scanned.map(|scanned| scanned.text().to_owned())));
+            part.index != Some(1)
+        };
+        rig.take_looking(
+            Frame::Text(br#"[{"T":"t","s":"A"},{"T":"t","s":"B"},{"T":"q","s":"C"},{"T":"t","s":"D"}]"#),
+            look,
+        )
+        .unwrap();
+        assert_eq!(seen.borrow().len(), 4);
+        assert_eq!(seen.borrow()[1], (Some(1), Some(r#"{"T":"t","s":"B"}"#.to_owned())));
+        let keys: Vec<_> = rig.batch.iter().map(|record| record.key()).collect();
+        assert_eq!(keys, [Some(Key::Text("A:0")), Some(Key::Text("D:3"))]);
+        assert_eq!(rig.intake.counts().filtered, 1);
+    }
+
+    #[test]
+    fn binary_messages_are_split_at_bytes_whatever_they_hold() {
+        let mut rig = Rig::new(Settings { split: Some(Split::Byte(0x1E)), ..settings() });
+        rig.take(Frame::Binary(&[0xFF, 0x1E, 0x1E, b'a'])).unwrap();
+        assert_eq!(rig.batch.iter().map(|record| record.value.to_vec()).collect::<Vec<_>>(), [vec![0xFF], vec![b'a']]);
+    }
+
+    #[test]
+    fn the_first_pointer_that_is_there_picks_the_record_and_a_star_each_element() {
+        let mut rig = Rig::new(Settings {
+            key: Some("{{index}}".into()),
+            ..picking(&["/push/pub", "/subscribe/publications/*"])
+        });
+        rig.text(r#"{"push":{"pub":{"a":1}},"subscribe":{"publications":[9]}}"#);
+        rig.text(r#"{"subscribe":{"publications":[{"b":1},{"b":2}]}}"#);
+        assert_eq!(rig.values(), [r#"{"a":1}"#, r#"{"b":1}"#, r#"{"b":2}"#]);
+        let keys: Vec<_> = rig.batch.iter().map(|record| record.key()).collect();
+        assert_eq!(keys, [None, Some(Key::Text("0")), Some(Key::Text("1"))]);
+    }
+
+    #[test]
+    fn a_string_that_is_picked_gives_its_content_and_record_decode_is_the_chain_after_it() {
+        let mut rig = Rig::new(Settings { key: Some("{{/id}}".into()), ..picking(&["/payload"]) });
+        rig.text(r#"{"payload":"{\"id\":\"x\\n\"}"}"#);
+        assert_eq!(rig.values(), [r#"{"id":"x\n"}"#]);
+        assert_eq!(rig.batch.get(0).unwrap().key(), Some(Key::Text("x\n")));
+
+        let settings =
+            Settings { record_decode: vec![Codec::Base64], key: Some("{{/id}}".into()), ..picking(&["/payload"]) };
+        let mut rig = Rig::new(settings);
+        rig.text(&format!(r#"{{"payload":"{}"}}"#, BASE64.encode(r#"{"id":7}"#)));
+        assert_eq!(rig.values(), [r#"{"id":7}"#]);
+        assert_eq!(rig.batch.get(0).unwrap().key(), Some(Key::Text("7")));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_decoded_is_what_record_missing_says() {
+        let settings = |missing| Settings { record_decode: vec![Codec::Base64], missing, ..picking(&["/p"]) };
+        let mut rig = Rig::new(settings(fields::Missing::Fail));
+        assert!(fatal(rig.take(Frame::Text(br#"{"p":"!"}"#))).contains("a record is not valid base64"));
+        let mut rig = Rig::new(settings(fields::Missing::Skip));
+        rig.text(r#"{"p":"!"}"#);
+        assert_eq!((rig.batch.len(), rig.intake.counts().incomplete), (0, 1));
+        let mut rig = Rig::new(settings(fields::Missing::Default));
+        rig.text(r#"{"p":"!"}"#);
+        assert_eq!(rig.values(), ["!"]);
+    }
+
+    #[test]
+    fn a_message_in_which_no_pointer_is_there_is_no_record_or_whole_or_fails() {
+        for message in ["{\"b\":1}", "pong", "{"] {
+            let mut rig = Rig::new(picking(&["/a"]));
+            rig.text(message);
+            assert_eq!((rig.batch.len(), rig.intake.counts().without_record), (0, 1));
+            let mut rig = Rig::new(Settings { pointer_missing: pick::Missing::Whole, ..picking(&["/a"]) });
+            rig.text(message);
+            assert_eq!(rig.values(), [message]);
+            let mut rig = Rig::new(Settings { pointer_missing: pick::Missing::Fail, ..picking(&["/a"]) });
+            assert!(fatal(rig.take(Frame::Text(message.as_bytes()))).starts_with("websocket.record.pointer: "));
+        }
+    }
+
+    #[test]
+    fn the_filter_sees_the_picked_record_and_its_envelope() {
+        let mut rig =
+            Rig::new(Settings { filter: Some("envelope(/type) == 'next' && /n > 1".into()), ..picking(&["/data"]) });
+        for message in
+            [r#"{"type":"next","data":{"n":1}}"#, r#"{"type":"next","data":{"n":2}}"#, r#"{"type":"x","data":{"n":2}}"#]
+        {
+            rig.text(message);
+        }
+        assert_eq!(rig.values(), [r#"{"n":2}"#]);
+        assert_eq!(rig.intake.counts().filtered, 2);
+    }
+
+    #[test]
+    fn invalid_json_matches_no_condition_and_the_record_still_passes() {
+        let mut rig = Rig::new(Settings { key: Some("{{/a}}".into()), ..settings() });
+        rig.text("{\"a\":1");
+        assert_eq!(rig.values(), ["{\"a\":1"]);
+        assert_eq!(rig.batch.get(0).unwrap().key(), None);
+    }
+
+    #[test]
+    fn key_topic_timestamp_and_headers_come_from_the_record() {
+        let mut names = Names::default();
+        names.declare(&[("venue", "kucoin")]).unwrap();
+        let settings = Settings {
+            topic: "trades-{{/s}}".into(),
+            key: Some("{{/s}}:{{/id}}".into()),
+            timestamp: Some("{{/t}}".into()),
+            timestamp_unit: Unit::Seconds,
+            headers: vec![
+                ("venue".into(), "{{venue}}".into()),
+                ("side".into(), "{{/side}}".into()),
+                ("n".into(), "{{/id}}".into()),
+            ],
+            ..settings()
+        };
+        let mut rig = Rig::with(settings, names, false);
+        rig.text(r#"{"s":"BTC/USD","id":17,"t":1606292218.5,"side":null}"#);
+        let record = rig.batch.get(0).unwrap();
+        assert_eq!(record.topic(), Some("trades-BTC_USD"));
+        assert_eq!(record.key(), Some(Key::Text("BTC/USD:17")));
+        assert_eq!(record.timestamp_ms(), 1_606_292_218_500);
+        assert_eq!(record.headers().collect::<Vec<_>>(), [("venue", "kucoin"), ("n", "17")]);
+        assert_eq!(record.value, br#"{"s":"BTC/USD","id":17,"t":1606292218.5,"side":null}"#);
+    }
+
+    #[test]
+    fn a_missing_key_is_null_and_a_key_may_be_bytes() {
+        let mut rig = Rig::new(Settings { key: Some("{{/k}}".into()), key_bytes: true, ..settings() });
+        for message in [r#"{"k":"a"}"#, r#"{"k":null}"#, "{}"] {
+            rig.text(message);
+        }
+        let keys: Vec<_> = rig.batch.iter().map(|record| record.key()).collect();
+        assert_eq!(keys, [Some(Key::Bytes(b"a")), None, None]);
+    }
+
+    #[test]
+    fn a_missing_topic_or_timestamp_fails_skips_or_takes_the_default() {
+        let with =
+            |missing| Settings { topic: "t-{{/s}}".into(), timestamp: Some("{{/t}}".into()), missing, ..settings() };
+        for (message, option) in [
+            (r#"{"t":1}"#, "kafka.topic: /s has no value"),
+            (r#"{"s":"a"}"#, "websocket.record.timestamp: /t has no value"),
+            (r#"{"s":"a","t":null}"#, "websocket.record.timestamp: /t has no value"),
+            (
+                r#"{"s":"a","t":"soon"}"#,
+                "websocket.record.timestamp: soon is no time in the unit of websocket.record.timestamp.unit",
+            ),
+        ] {
+            let mut rig = Rig::new(with(fields::Missing::Fail));
+            let why = fatal(rig.take(Frame::Text(message.as_bytes())));
+            assert_eq!(why, format!("{option}; websocket.record.missing=skip drops such records and counts them"));
+            assert!(rig.batch.is_empty());
+            let mut rig = Rig::new(with(fields::Missing::Skip));
+            rig.text(message);
+            assert_eq!((rig.batch.len(), rig.intake.counts().incomplete), (0, 1));
+        }
+        let mut rig = Rig::new(with(fields::Missing::Default));
+        rig.text("{}");
+        assert_eq!(rig.batch.get(0).unwrap().topic(), Some("t-_"));
+        assert_eq!(rig.batch.get(0).unwrap().timestamp_ms(), NOW_MS);
+    }
+
+    #[test]
+    fn distinct_topics_are_bounded_and_must_be_allowed() {
+        let with = |missing| Settings {
+            topic: "{{/s}}".into(),
+            topics_max: 2,
+            topics_allowed: Some("[a-z]|zz".into()),
+            missing,
+            ..settings()
+        };
+        let mut rig = Rig::new(with(fields::Missing::Skip));
+        for topic in ["a", "b", "a", "zzz", "c", "b"] {
+            rig.text(&format!(r#"{{"s":"{topic}"}}"#));
+        }
+        let topics: Vec<_> = rig.batch.iter().map(|record| record.topic().unwrap().to_owned()).collect();
+        assert_eq!(topics, ["a", "b", "a", "b"]);
+        assert_eq!(rig.intake.counts().incomplete, 2);
+        let mut rig = Rig::new(with(fields::Missing::Fail));
+        assert!(
+            fatal(rig.take(Frame::Text(br#"{"s":"AB"}"#)))
+                .contains("the topic AB does not match websocket.topics.allowed")
+        );
+        rig.text(r#"{"s":"a"}"#);
+        rig.text(r#"{"s":"b"}"#);
+        assert!(fatal(rig.take(Frame::Text(br#"{"s":"c"}"#))).contains("one more than websocket.topics.max = 2"));
+    }
+
+    #[test]
+    fn the_value_is_as_received_string_bytes_or_json() {
+        let take = |value, frame| {
+            let mut rig = Rig::with(Settings { value, ..settings() }, Names::default(), true);
+            rig.take(frame).unwrap();
+            let record = rig.batch.get(0).unwrap();
+            (record.kind, record.value.to_vec())
+        };
+        let (text, binary) = (Frame::Text(b"[1]"), Frame::Binary(b"[1]"));
+        assert_eq!(take(ValueForm::AsReceived, text).0, ValueKind::Text);
+        assert_eq!(take(ValueForm::AsReceived, binary).0, ValueKind::Bytes);
+        assert_eq!(take(ValueForm::String, binary), (ValueKind::Text, b"[1]".to_vec()));
+        assert_eq!(take(ValueForm::Bytes, text), (ValueKind::Bytes, b"[1]".to_vec()));
+        let (kind, json) = take(ValueForm::Json, binary);
+        assert_eq!(kind, ValueKind::Json);
+        let mut expected = Vec::new();
+        crate::record::value::Parser::default().parse("[1]", &mut expected).unwrap();
+        assert_eq!(json, expected);
+        assert_eq!(take(ValueForm::Json, Frame::Text(b"pong")), (ValueKind::Text, b"pong".to_vec()));
+    }
+
+    #[test]
+    fn provenance_is_four_headers() {
+        let mut rig = Rig::new(Settings { provenance: true, split: Some(Split::Lines), ..settings() });
+        rig.text("a\nb");
+        let headers: Vec<_> = rig.batch.get(1).unwrap().headers().collect();
+        assert_eq!(
+            headers,
+            [
+                ("websocket.received.ns", "1700000000123000000"),
+                ("websocket.connection", "7"),
+                ("websocket.number", "2"),
+                ("websocket.feed", "kucoin")
+            ]
+        );
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_with_their_option() {
+        let settings = Settings {
+            topic: "t-{{topic}}".into(),
+            filter: Some("/a".into()),
+            key: Some("{{/a".into()),
+            timestamp: Some("{{nw_s()}}".into()),
+            headers: vec![("x".into(), "{{sha256('')}}".into())],
+            topics_allowed: Some("(".into()),
+            ..picking(&["a"])
+        };
+        let problems = Plan::compile(settings, &Names::default(), &mut Paths::default()).unwrap_err();
+        let problems: Vec<String> =
+            problems.into_iter().map(|(option, problem)| format!("{option}: {problem}")).collect();
+        assert_eq!(problems.len(), 7, "{problems:#?}");
+        assert!(
+            problems.iter().any(|problem| problem == "kafka.topic: column 5: topic has no value here"),
+            "{problems:#?}"
+        );
+        assert!(
+            problems.iter().any(|problem| problem.starts_with("websocket.record.header.x: column 3: expected text"))
+        );
+    }
+}
