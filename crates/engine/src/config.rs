@@ -4,6 +4,7 @@
 //! option, add a row to its group's file, and a field below or in the group's type.
 
 mod connection;
+mod headers;
 mod liveness;
 mod messages;
 mod provided;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Properties};
+use crate::connection::frame::OnInvalidText;
 use crate::endpoint::Endpoint;
 use crate::feeds;
 use crate::redact::Redactor;
@@ -62,8 +64,6 @@ pub struct Config {
     pub subscription_message: Option<Secret>,
     /// Header names and values; values may be secret.
     pub headers: Vec<(String, Secret)>,
-    /// Entries of `websocket.headers` without a colon, which are left out.
-    pub ignored_headers: usize,
     pub auth_token: Option<Secret>,
     pub subprotocols: Vec<String>,
     pub compression: bool,
@@ -75,6 +75,7 @@ pub struct Config {
     pub queue: QueueBounds,
     pub message_max_bytes: usize,
     pub binary: BinaryMessages,
+    pub on_invalid_text: OnInvalidText,
     pub receive_linger: Duration,
     /// `None` is off.
     pub handover: Option<Handover>,
@@ -152,7 +153,6 @@ impl Config {
             former_partitions: former_partitions.into_iter().map(Secret::new).collect(),
             endpoint,
             subscription_message: values.non_empty(connection::SUBSCRIPTION_MESSAGE).map(Secret::new),
-            ignored_headers: connection::ignored_headers(&values),
             headers: connection::headers(&values),
             auth_token: values.non_empty(security::AUTH_TOKEN).map(Secret::new),
             subprotocols: connection::subprotocols(&values),
@@ -167,6 +167,7 @@ impl Config {
             queue: messages::queue(&values),
             message_max_bytes: values.size(messages::MESSAGE_MAX_BYTES),
             binary: messages::binary(&values),
+            on_invalid_text: messages::on_invalid_text(&values),
             receive_linger: values.millis(messages::RECEIVE_LINGER_MS),
             handover: restart::handover(&values),
             tls: security::tls(&values),

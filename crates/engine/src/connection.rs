@@ -4,26 +4,32 @@
 //! once, to where it belongs. What goes out is small and waits in a bounded buffer beside the reading, never before it.
 
 mod addresses;
+mod body;
+mod dial;
 pub mod frame;
 mod handshake;
 pub mod inflate;
 mod open;
 mod open_error;
+mod proxy;
 mod request;
 mod socket;
+mod tls_error;
 mod transport;
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
+use tracing::warn;
 
 pub use addresses::Addresses;
-use frame::{Decoder, Event, Violation};
+use frame::{Decoder, Event, NotUtf8, OnInvalidText, Violation};
 use handshake::Agreement;
 pub use handshake::Answer;
 pub use open_error::{OpenError, OpenErrorKind};
@@ -36,6 +42,8 @@ const INPUT_BYTES: usize = 128 << 10;
 const MAX_PENDING_OUT: usize = 64 << 10;
 /// More control frames than this in a second are an attack.
 const MAX_CONTROL_FRAMES_PER_SECOND: u32 = 10_000;
+/// Lines about text that is not UTF-8 come no more often than this.
+const INVALID_TEXT_LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a goodbye may take to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -52,12 +60,29 @@ pub struct Connection {
     answer: Answer,
     agreement: Agreement,
     at_configured_origin: bool,
+    address: SocketAddr,
+    /// Whether what comes after a violation can still be read as frames.
+    readable: bool,
+    invalid_text_logged: Option<Instant>,
+}
+
+/// What came after a violation, and was not taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Discarded {
+    /// As far as frames could be read.
+    pub messages: u64,
+    pub bytes: u64,
 }
 
 impl Connection {
     /// The server's answer to the opening handshake.
     pub fn answer(&self) -> &Answer {
         &self.answer
+    }
+
+    /// The address that was connected to: the proxy's, if there is one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn subprotocol(&self) -> Option<&str> {
@@ -82,8 +107,15 @@ impl Connection {
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
         // Field by field, since the event borrows the decoder and the input.
         let outgoing = &mut self.outgoing;
-        let (taken, event) =
-            self.decoder.decode(&self.input[self.unread.clone()]).inspect_err(|v| outgoing.refuse(v))?;
+        let (taken, event) = match self.decoder.decode(&self.input[self.unread.clone()]) {
+            Ok(decoded) => decoded,
+            Err(violation) => {
+                outgoing.refuse(&violation);
+                self.readable = violation.resume_at.is_some();
+                self.unread.start += violation.resume_at.unwrap_or_default();
+                return Err(violation);
+            }
+        };
         self.unread.start += taken;
         match &event {
             Some(Event::Ping(payload)) => {
@@ -91,7 +123,7 @@ impl Connection {
                 outgoing.pong(payload);
             }
             Some(Event::Pong(_)) => self.control_frames.count().inspect_err(|v| outgoing.refuse(v))?,
-            Some(Event::Close(close)) => outgoing.close(close.code, ""),
+            Some(Event::Close(close)) => outgoing.close(close.answer(), ""),
             _ => {}
         }
         Ok(event)
@@ -102,6 +134,7 @@ impl Connection {
     ///
     /// Cancel safe: nothing is lost when the future is dropped.
     pub async fn exchange(&mut self, read: bool) -> io::Result<usize> {
+        self.report_invalid_text(false);
         // What is left is the beginning of a frame's header: a few bytes. Without reading it is whatever waits.
         if read {
             self.input.copy_within(self.unread.clone(), 0);
@@ -163,22 +196,79 @@ impl Connection {
         self.outgoing.frame(|out| frame::encode_ping(payload, out));
     }
 
-    /// Begins the closing handshake (RFC 6455 §7.1.2), or answers the peer's. Once only; later calls do nothing.
+    /// Begins the closing handshake (RFC 6455 §7.1.2), or answers the peer's. Once only; later calls do nothing. What comes
+    /// until the peer's Close is still ours, so that one message that is not UTF-8 does not end the reading.
     pub fn send_close(&mut self, code: u16, reason: &str) {
         self.outgoing.close(Some(code), reason);
+        if self.decoder.refuses_invalid_text() {
+            self.decoder.on_invalid_text(OnInvalidText::Skip);
+        }
     }
 
-    /// Lets the last frames go out, for a moment at most, and ends the stream.
-    pub async fn farewell(mut self) {
+    /// Says that text messages were not UTF-8 and were kept or left out: at once, and then now and then.
+    fn report_invalid_text(&mut self, last_time: bool) {
+        if !self.decoder.saw_invalid_text() {
+            return;
+        }
+        let now = Instant::now();
+        let lately = self.invalid_text_logged.is_some_and(|at| now.duration_since(at) < INVALID_TEXT_LOG_INTERVAL);
+        if lately && !last_time {
+            return;
+        }
+        self.invalid_text_logged = Some(now);
+        if let Some((count, NotUtf8 { len, offset })) = self.decoder.take_invalid_text() {
+            let became = if self.decoder.replaces_invalid_text() { "replaced" } else { "skipped" };
+            warn!("event=text_invalid count={count} became={became} size={len} offset={offset}");
+        }
+    }
+
+    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what came meanwhile, after a
+    /// violation, and is lost.
+    pub async fn farewell(mut self) -> Discarded {
+        self.report_invalid_text(true);
+        let mut discarded = Discarded::default();
+        self.decoder.on_invalid_text(OnInvalidText::Skip);
         let goodbye = async {
             self.flush().await?;
             self.transport.shutdown().await?;
             // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
-            while self.outgoing.refused && self.transport.read(&mut self.input).await? > 0 {}
+            while self.outgoing.refused {
+                self.discard(&mut discarded);
+                if self.exchange(true).await? == 0 {
+                    break;
+                }
+            }
             Ok::<(), io::Error>(())
         };
         // The peer may be gone already; nothing is left to do for it then.
         let _ = tokio::time::timeout(FAREWELL, goodbye).await;
+        if discarded.bytes > 0 {
+            warn!("event=messages_discarded messages={} bytes={}", discarded.messages, discarded.bytes);
+        }
+        discarded
+    }
+
+    /// Counts what is there and forgets it.
+    fn discard(&mut self, discarded: &mut Discarded) {
+        let before = self.unread.len();
+        while self.readable {
+            match self.decoder.decode(&self.input[self.unread.clone()]) {
+                Ok((taken, Some(event))) => {
+                    discarded.messages += u64::from(matches!(event, Event::Text(_) | Event::Binary(_)));
+                    self.unread.start += taken;
+                }
+                Ok((taken, None)) => {
+                    self.unread.start += taken;
+                    break;
+                }
+                Err(_) => self.readable = false,
+            }
+        }
+        discarded.messages += self.decoder.take_invalid_text().map_or(0, |(count, _)| count);
+        if !self.readable {
+            self.unread = 0..0;
+        }
+        discarded.bytes += (before - self.unread.len()) as u64;
     }
 }
 
@@ -271,7 +361,7 @@ impl ControlFrames {
             return Ok(());
         }
         let message = format!("the server sends more than {MAX_CONTROL_FRAMES_PER_SECOND} pings and pongs a second");
-        Err(Violation { code: 1008, message })
+        Err(Violation::new(1008, message))
     }
 }
 
@@ -279,15 +369,16 @@ impl ControlFrames {
 #[doc(hidden)]
 pub mod fuzzing {
     use super::handshake::{Offer, Refusal};
+    use super::request::Request;
     use crate::endpoint::Endpoint;
 
     /// Reads an answer to a request with the key of RFC 6455 §1.3 and the subprotocol `v1`: how many bytes it took, `None`
     /// while it is not complete or if it redirects, or why it is refused.
     pub fn read_handshake_answer(bytes: &[u8], compression: bool) -> Result<Option<usize>, String> {
         let endpoint = Endpoint::parse("ws://host/")?;
-        let subprotocols = ["v1".to_owned()];
-        let key = "dGhlIHNhbXBsZSBub25jZQ==".to_owned();
-        let offer = Offer { endpoint: &endpoint, subprotocols: &subprotocols, compression, headers: &[], key };
+        let subprotocols = vec!["v1".to_owned()];
+        let request = Request { subprotocols, compression, ..Request::to(endpoint.clone()) };
+        let offer = Offer { request: &request, endpoint: &endpoint, key: "dGhlIHNhbXBsZSBub25jZQ==".to_owned() };
         match offer.read_answer(bytes) {
             Ok(answer) => Ok(answer.map(|(taken, ..)| taken)),
             Err(Refusal::Status { answer, .. }) if answer.redirects() => {

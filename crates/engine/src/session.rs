@@ -195,12 +195,13 @@ impl Session {
             connection.send_close(1001, "");
         }
         let lived = link.lived(Instant::now());
-        connection.farewell().await;
+        let discarded = connection.farewell().await;
         info!("event=websocket_closed lived_ms={}", lived.as_millis());
         match end {
             Err(ending) if !link.is_stopping() => {
                 let failure = link.failure(ending, Instant::now());
-                self.down = Some(Down { began: Some(link.last_bytes()), cause: failure.cause, missed: None });
+                let missed = (discarded.messages > 0).then_some(discarded.messages);
+                self.down = Some(Down { began: Some(link.last_bytes()), cause: failure.cause, missed });
                 End::Failed(failure)
             }
             _ => End::Stopped,
@@ -332,7 +333,8 @@ impl Session {
         let now = SystemTime::now();
         self.metrics.connected(now);
         info!(
-            "event=websocket_opened compression={} subprotocol={}",
+            "event=websocket_opened address={} compression={} subprotocol={}",
+            connection.address(),
             if connection.compressed() { "permessage-deflate" } else { "none" },
             connection
                 .subprotocol()
@@ -438,6 +440,7 @@ fn outlook(error: &OpenError) -> Outlook {
         | OpenErrorKind::ProxyRefused
         | OpenErrorKind::CertificateExpired
         | OpenErrorKind::Certificate
+        | OpenErrorKind::Tls
         | OpenErrorKind::NameUnknown
         | OpenErrorKind::Handshake => Outlook::Hopeless,
         OpenErrorKind::ProxyStatus(status) if !(500..=599).contains(&status) => Outlook::Hopeless,
@@ -445,7 +448,6 @@ fn outlook(error: &OpenError) -> Outlook {
         | OpenErrorKind::NameUnresolved
         | OpenErrorKind::Status(_)
         | OpenErrorKind::Tcp
-        | OpenErrorKind::Tls
         | OpenErrorKind::TimedOut => Outlook::Outage,
     }
 }

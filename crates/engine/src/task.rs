@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, info, info_span};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -98,9 +98,6 @@ impl SourceTask {
             let _in_span = span.enter();
             info!("event=task_starting url={} topic={}", config.endpoint, config.topic);
             info!("event=session_initialized session_id={session_id} sequence={next_sequence}");
-            if config.ignored_headers > 0 {
-                warn!("event=headers_ignored count={} reason=\"a pair without a colon\"", config.ignored_headers);
-            }
         }
         Ok(SourceTask {
             config,

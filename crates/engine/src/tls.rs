@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::file;
@@ -42,6 +45,12 @@ impl Settings {
                 problems.push((part, file, why));
             }
         }
+        if problems.is_empty()
+            && let (Some(certificate), Some(key)) = (&self.certificate, &self.key)
+            && let Err(why) = certified_key(certificate, key)
+        {
+            problems.push((Part::Key, key, why));
+        }
         problems
     }
 
@@ -53,35 +62,56 @@ impl Settings {
         let mut roots = RootCertStore::empty();
         let platform = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(platform.certs);
-        if let Some(file) = &self.ca {
-            for certificate in certificates(file)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("{}: not a certificate authority: {error}", file.display()))?;
-            }
+        let named = self.ca.as_deref().map(certificates).transpose()?.unwrap_or_default();
+        for certificate in &named {
+            // One that cannot be an authority may still be a server's own.
+            let _ = roots.add(certificate.clone());
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-        let builder = if self.check_host || roots.is_empty() {
+        let builder = if roots.is_empty() {
             // An empty store refuses every server with `UnknownIssuer`, which names the remedy.
             builder.with_root_certificates(roots)
         } else {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
                 .build()
                 .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyHost(verifier)))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier {
+                webpki,
+                named,
+                check_host: self.check_host,
+            }))
         };
         let config = match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => {
-                builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?).map_err(|error| {
-                    format!("{} and {} do not fit together: {error}", certificate.display(), key.display())
-                })?
-            }
+            (Some(certificate), Some(key)) => builder
+                .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
+                .map_err(|error| format!("{}: {}", key.display(), unfit(certificate, &error)))?,
             _ => builder.with_no_client_auth(),
         };
         Ok(Arc::new(config))
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Whether a key belongs to a certificate.
+fn certified_key(certificate: &Path, key: &Path) -> Result<(), String> {
+    let pair = CertifiedKey::from_der(certificates(certificate)?, private_key(key)?, &provider());
+    pair.map(drop).map_err(|error| unfit(certificate, &error))
+}
+
+fn unfit(certificate: &Path, error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!(
+                "the key does not belong to the certificate in {}; give the one it was made with",
+                certificate.display()
+            )
+        }
+        other => format!("the key cannot be used with the certificate in {}: {other}", certificate.display()),
     }
 }
 
@@ -96,7 +126,15 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(&read(file)?)
+    let text = read(file)?;
+    let says = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
+    // PKCS #8 (RFC 7468 §11), and what OpenSSL wrote before.
+    if says("BEGIN ENCRYPTED PRIVATE KEY") || says("Proc-Type: 4,ENCRYPTED") {
+        return Err("the key is encrypted; give an unencrypted one, as `openssl pkey -in encrypted.pem -out key.pem` \
+                    writes it"
+            .into());
+    }
+    PrivateKeyDer::from_pem_slice(&text)
         .map_err(|_| "the file holds no private key; give a PEM file with an unencrypted BEGIN PRIVATE KEY".into())
 }
 
@@ -104,11 +142,46 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     file::read(path, file::MAX_BYTES).map_err(|error| format!("the file cannot be read: {error}"))
 }
 
-/// Checks all of the certificate but the name it was issued for.
+/// Trusts what authorities vouch for, and the certificates that an option names for what they are: a self-signed server
+/// certificate is its own authority, whether or not it says that it is one.
 #[derive(Debug)]
-struct AnyHost(Arc<WebPkiServerVerifier>);
+struct Verifier {
+    webpki: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+    check_host: bool,
+}
 
-impl ServerCertVerifier for AnyHost {
+impl Verifier {
+    /// A certificate that was named needs nobody to vouch for it; its dates and its name still count.
+    fn verify_named(
+        &self,
+        certificate: &CertificateDer<'_>,
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let mut itself = RootCertStore::empty();
+        itself.add(certificate.clone().into_owned())?;
+        let algorithms = provider().signature_verification_algorithms.all;
+        match verify_server_cert_signed_by_trust_anchor(&parsed, &itself, &[], now, algorithms) {
+            // The dates are checked before all else, so every other verdict is about who vouches.
+            Err(rustls::Error::InvalidCertificate(
+                why @ (CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+                | CertificateError::BadEncoding),
+            )) => return Err(why.into()),
+            _ => {}
+        }
+        if self.check_host {
+            verify_server_name(&parsed, server_name)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -117,10 +190,13 @@ impl ServerCertVerifier for AnyHost {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        if self.named.iter().any(|named| named == end_entity) {
+            return self.verify_named(end_entity, server_name, now);
+        }
+        match self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.check_host => Ok(ServerCertVerified::assertion()),
             verdict => verdict,
         }
     }
@@ -131,7 +207,7 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.webpki.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -140,10 +216,10 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.webpki.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }

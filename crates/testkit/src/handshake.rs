@@ -74,7 +74,11 @@ pub(crate) fn answer(accept: &Accept, request: &Request) -> Answer {
     };
     let accept_key = accept.accept_key.clone().unwrap_or_else(|| accept_key(key));
     let status = accept.status.unwrap_or(101);
-    let mut head = format!("HTTP/1.1 {status} {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", reason(status));
+    let mut head = format!(
+        "{}HTTP/1.1 {status} {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+        accept.before,
+        reason(status)
+    );
     let mut header = |name: &str, value: &str| {
         head.push_str(name);
         head.push_str(": ");

@@ -236,6 +236,8 @@ impl Handshake {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Accept {
+    /// Sent as given before the answer: an interim answer such as `HTTP/1.1 103 Early Hints\r\n\r\n`.
+    pub before: String,
     /// Headers to add, as given: `[["Set-Cookie", "a=b"]]`.
     pub headers: Vec<(String, String)>,
     /// The `Sec-WebSocket-Protocol` answer, sent as given (so it may be one that was not offered). `"*"`: the first one offered.

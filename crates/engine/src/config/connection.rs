@@ -1,5 +1,6 @@
 //! Options of the connection: where to, with which handshake, through which proxy.
 
+use super::headers::{check_subprotocols, parse_headers};
 use super::security::{PROXY_PASSWORD, PROXY_USERNAME};
 use super::values::Values;
 use super::{Secret, mask_url};
@@ -53,8 +54,9 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: HEADERS,
         width: Width::Long,
         display_name: "Headers",
-        documentation: "Extra headers of the opening handshake: name1:value1,name2:value2. Sent to the configured \
-                        origin alone, never to another one after a redirect.",
+        documentation: "Headers of the opening handshake: name1:value1,name2:value2; a comma inside a value is written `\\,`. \
+                        Host, User-Agent, Origin, Cookie and Sec-WebSocket-Protocol replace what is sent otherwise. Sent \
+                        to the configured origin alone, never to another one after a redirect.",
         check: Some(|text| parse_headers(text).map(drop)),
         mask: Some(|_| HIDDEN.to_owned()),
         ..BASE
@@ -115,13 +117,7 @@ pub enum ProxyScheme {
 
 pub(super) fn headers(values: &Values<'_>) -> Vec<(String, Secret)> {
     let headers = parse_headers(values.text(HEADERS).unwrap_or_default()).unwrap_or_default();
-    headers.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect()
-}
-
-/// Entries of `websocket.headers` without a colon, which are left out.
-pub(super) fn ignored_headers(values: &Values<'_>) -> usize {
-    let entries = values.text(HEADERS).unwrap_or_default().split(',').filter(|entry| !entry.trim().is_empty()).count();
-    entries - headers(values).len()
+    headers.into_iter().map(|(name, value)| (name, Secret::new(value))).collect()
 }
 
 pub(super) fn subprotocols(values: &Values<'_>) -> Vec<String> {
@@ -138,40 +134,6 @@ pub(super) fn proxy(values: &Values<'_>) -> Option<Proxy> {
 
 fn check_url(text: &str) -> Result<(), String> {
     Endpoint::parse(text).map(drop)
-}
-
-/// `name1:value1,name2:value2`. A pair without a colon is left out, as the existing connector does.
-fn parse_headers(text: &str) -> Result<Vec<(&str, &str)>, String> {
-    let pairs = text.split(',').filter_map(|pair| pair.split_once(':'));
-    pairs
-        .map(|(name, value)| {
-            let (name, value) = (name.trim(), value.trim());
-            if !is_token(name) {
-                return Err(format!("the header name '{name}' is not a token (RFC 7230 §3.2.6)"));
-            }
-            check_header_value(value).map_err(|why| format!("the value of header '{name}': {why}"))?;
-            Ok((name, value))
-        })
-        .collect()
-}
-
-pub(super) fn check_header_value(text: &str) -> Result<(), String> {
-    if text.chars().any(|c| c.is_ascii_control() && c != '\t') {
-        return Err("a header's value must not contain line breaks or other control characters".into());
-    }
-    Ok(())
-}
-
-/// RFC 7230 §3.2.6.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-fn check_subprotocols(text: &str) -> Result<(), String> {
-    match parse_list(text).into_iter().find(|entry| !is_token(entry)) {
-        Some(entry) => Err(format!("the subprotocol '{entry}' is not a token (RFC 6455 §4.1)")),
-        None => Ok(()),
-    }
 }
 
 fn parse_proxy_url(text: &str) -> Result<(ProxyScheme, String, u16), String> {
@@ -191,20 +153,23 @@ fn parse_proxy_url(text: &str) -> Result<(ProxyScheme, String, u16), String> {
         }
     };
     match url.host_str() {
-        Some(host) if !host.is_empty() => Ok((scheme, host.to_owned(), url.port().unwrap_or(default_port))),
+        Some(host) if !host.is_empty() => {
+            // A resolver wants an IPv6 address without brackets.
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Ok((scheme, host.to_owned(), url.port().unwrap_or(default_port)))
+        }
         _ => Err(format!("the proxy's URL has no host; {remedy}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::errors;
     use super::*;
 
     #[test]
-    fn headers_are_split_trimmed_and_checked() {
-        assert_eq!(parse_headers(" A : 1:2 ,broken, B:").unwrap(), [("A", "1:2"), ("B", "")]);
-        assert!(errors(&[(HEADERS, "bad name:1")])[0].contains("'bad name'"));
-        assert!(errors(&[(HEADERS, "A:x\ny")])[0].contains("header 'A'"));
+    fn an_ipv6_address_may_be_a_proxy() {
+        for (url, port) in [("http://[::1]:3128", 3128), ("socks5://[::1]", 1080)] {
+            assert_eq!(parse_proxy_url(url).map(|(_, host, port)| (host, port)), Ok(("::1".to_owned(), port)));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::values::Values;
 use crate::config_def::{ConfigKey, Default, Importance, Kind, Width};
+use crate::connection::frame::OnInvalidText;
 
 pub const TOPIC: &str = "kafka.topic";
 pub(super) const QUEUE_SIZE: &str = "websocket.message.queue.size";
@@ -9,6 +10,7 @@ pub(super) const QUEUE_MAX_BYTES: &str = "websocket.message.queue.max.bytes";
 pub(super) const QUEUE_FULL: &str = "websocket.message.queue.full";
 pub(super) const MESSAGE_MAX_BYTES: &str = "websocket.message.max.bytes";
 pub const FRAME_BINARY: &str = "websocket.frame.binary";
+pub(super) const TEXT_INVALID: &str = "websocket.text.invalid";
 pub(super) const RECEIVE_LINGER_MS: &str = "websocket.receive.linger.ms";
 
 const BASE: ConfigKey = ConfigKey { group: "Messages", ..ConfigKey::BASE };
@@ -74,6 +76,17 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         ..BASE
     },
     ConfigKey {
+        name: TEXT_INVALID,
+        default: Default::Value("close"),
+        width: Width::Short,
+        display_name: "Text that is not UTF-8",
+        documentation: "What happens at a text message that is not UTF-8: close ends the connection with code 1007 (RFC \
+                        6455 §8.1) and connects again; replace writes the message with U+FFFD in the place of each bad \
+                        sequence. Size and place of the bad byte are logged.",
+        choices: &["close", "replace"],
+        ..BASE
+    },
+    ConfigKey {
         name: RECEIVE_LINGER_MS,
         kind: Kind::Long,
         default: Default::Value("7"),
@@ -129,6 +142,13 @@ pub(super) fn binary(values: &Values<'_>) -> BinaryMessages {
         Some("text") => BinaryMessages::Text,
         Some("skip") => BinaryMessages::Skip,
         _ => BinaryMessages::Bytes,
+    }
+}
+
+pub(super) fn on_invalid_text(values: &Values<'_>) -> OnInvalidText {
+    match values.text(TEXT_INVALID) {
+        Some("replace") => OnInvalidText::Replace,
+        _ => OnInvalidText::Refuse,
     }
 }
 

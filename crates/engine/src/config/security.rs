@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::connection::check_header_value;
+use super::headers::check_header_value;
 use super::values::Values;
 use crate::config_def::{ConfigKey, Default, Importance, Kind, Width};
 use crate::tls;
@@ -30,7 +30,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: SSL_CA,
         display_name: "CA file",
-        documentation: "A PEM file of certificate authorities to trust beside the platform's.",
+        documentation: "A PEM file of certificates to trust beside the platform's authorities: other authorities, or a server's \
+                        self-signed certificate.",
         ..BASE
     },
     ConfigKey {

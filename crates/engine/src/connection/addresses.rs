@@ -13,11 +13,15 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// The address that was tried last.
+    pub(super) fn last(&self, host: &str) -> Option<SocketAddr> {
+        self.tried.iter().find(|(name, _)| name == host).map(|&(_, address)| address)
+    }
+
     /// The resolver's addresses, in its order, turned so that the one after the last tried comes first. A resolver that
     /// changes the order itself is followed.
     pub(super) fn in_turn(&self, host: &str, mut resolved: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let last = self.tried.iter().find(|(name, _)| name == host).map(|(_, address)| address);
-        if let Some(at) = last.and_then(|last| resolved.iter().position(|address| address == last)) {
+        if let Some(at) = self.last(host).and_then(|last| resolved.iter().position(|&address| address == last)) {
             resolved.rotate_left(at + 1);
         }
         resolved

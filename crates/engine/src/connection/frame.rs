@@ -35,7 +35,26 @@ pub enum Event<'a> {
 pub struct Close {
     /// `None` if the frame was empty (1005 in RFC 6455 §7.1.5).
     pub code: Option<u16>,
+    /// What is not UTF-8 in it became U+FFFD.
     pub reason: String,
+    /// Whether the reason was UTF-8, as it must be.
+    pub valid: bool,
+}
+
+impl Close {
+    /// The code to answer with: the same, unless the reason breaks the protocol.
+    pub(super) fn answer(&self) -> Option<u16> {
+        if self.valid { self.code } else { Some(1007) }
+    }
+}
+
+/// A text message that is not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotUtf8 {
+    /// The message's length, as far as it was there.
+    pub len: usize,
+    /// Where its first bad byte is.
+    pub offset: usize,
 }
 
 /// The peer broke the protocol or a limit.
@@ -44,19 +63,29 @@ pub struct Violation {
     /// The close code to answer with (RFC 6455 §7.4.1).
     pub code: u16,
     pub message: String,
+    /// Where the next frame begins in the input, if only a message's content was wrong.
+    pub(super) resume_at: Option<usize>,
 }
 
 impl Violation {
+    pub(super) fn new(code: u16, message: impl Into<String>) -> Self {
+        Violation { code, message: message.into(), resume_at: None }
+    }
+
     fn protocol(message: impl Into<String>) -> Self {
-        Violation { code: 1002, message: message.into() }
+        Violation::new(1002, message)
     }
 
     fn too_big(limit: usize) -> Self {
-        Violation { code: 1009, message: format!("a message is larger than websocket.message.max.bytes = {limit}") }
+        Violation::new(1009, format!("a message is larger than websocket.message.max.bytes = {limit}"))
     }
 
-    fn not_utf8() -> Self {
-        Violation { code: 1007, message: "a text message is not valid UTF-8".into() }
+    fn not_utf8(text: NotUtf8, resume_at: usize) -> Self {
+        let NotUtf8 { len, offset } = text;
+        let message = format!(
+            "a text message is not valid UTF-8: size={len} offset={offset}; websocket.text.invalid=replace keeps such messages"
+        );
+        Violation { resume_at: Some(resume_at), ..Violation::new(1007, message) }
     }
 }
 
@@ -82,6 +111,21 @@ pub struct Decoder {
     control: Vec<u8>,
     /// `message` was given out and is to be emptied.
     message_done: bool,
+    on_invalid_text: OnInvalidText,
+    /// How many text messages were replaced or skipped, and the last of them.
+    invalid: u64,
+    last_invalid: Option<NotUtf8>,
+}
+
+/// What becomes of a text message that is not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInvalidText {
+    /// It is a violation (RFC 6455 §8.1).
+    Refuse,
+    /// U+FFFD stands in it for what is wrong.
+    Replace,
+    /// It is counted and left out: after a Close of ours there is no other answer.
+    Skip,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +141,8 @@ struct Assembly {
     compressed: bool,
     /// How much of `message` is known to be UTF-8.
     utf8_until: usize,
+    /// Where it is not.
+    bad_utf8: Option<usize>,
     empty_fragments: u32,
 }
 
@@ -120,7 +166,32 @@ impl Decoder {
             message: Vec::new(),
             control: Vec::new(),
             message_done: false,
+            on_invalid_text: OnInvalidText::Refuse,
+            invalid: 0,
+            last_invalid: None,
         }
+    }
+
+    pub fn on_invalid_text(&mut self, what: OnInvalidText) {
+        self.on_invalid_text = what;
+    }
+
+    pub(super) fn refuses_invalid_text(&self) -> bool {
+        self.on_invalid_text == OnInvalidText::Refuse
+    }
+
+    pub(super) fn replaces_invalid_text(&self) -> bool {
+        self.on_invalid_text == OnInvalidText::Replace
+    }
+
+    pub(super) fn saw_invalid_text(&self) -> bool {
+        self.last_invalid.is_some()
+    }
+
+    /// Returns how many text messages were replaced or skipped since the last call, and the last of them.
+    pub fn take_invalid_text(&mut self) -> Option<(u64, NotUtf8)> {
+        let last = self.last_invalid.take()?;
+        Some((std::mem::take(&mut self.invalid), last))
     }
 
     /// Reads from `input` up to the end of the next event. Answers how many bytes it took, and the event if one is
@@ -149,14 +220,22 @@ impl Decoder {
                     let len = header.payload_len as usize;
                     if self.is_whole(&header, rest) {
                         let payload = &rest[..len];
-                        let event = match header.opcode {
-                            opcode::TEXT if std::str::from_utf8(payload).is_err() => {
-                                return Err(Violation::not_utf8());
-                            }
-                            opcode::TEXT => Event::Text(payload),
-                            _ => Event::Binary(payload),
+                        taken += len;
+                        if header.opcode != opcode::TEXT {
+                            return Ok((taken, Some(Event::Binary(payload))));
+                        }
+                        let Err(error) = std::str::from_utf8(payload) else {
+                            return Ok((taken, Some(Event::Text(payload))));
                         };
-                        return Ok((taken + len, Some(event)));
+                        let bad = NotUtf8 { len, offset: error.valid_up_to() };
+                        if self.on_invalid_text == OnInvalidText::Refuse {
+                            return Err(Violation::not_utf8(bad, taken));
+                        }
+                        self.message.extend_from_slice(payload);
+                        if self.replace(bad) {
+                            return Ok((taken, Some(Event::Text(&self.message))));
+                        }
+                        continue;
                     }
                     self.begin(&header)
                 }
@@ -165,24 +244,39 @@ impl Decoder {
             let chunk = &rest[..frame.remaining.min(rest.len())];
             taken += chunk.len();
             let remaining = frame.remaining - chunk.len();
+            self.frame = (remaining > 0).then_some(Frame { remaining, ..frame });
             if frame.opcode >= opcode::CLOSE {
                 self.control.extend_from_slice(chunk);
             } else {
-                self.extend_message(chunk)?;
+                let complete = frame.fin && remaining == 0;
+                self.extend_message(chunk, complete)?;
+                if let Some(bad) = self.find_bad_utf8(complete)
+                    && self.on_invalid_text == OnInvalidText::Refuse
+                {
+                    if complete {
+                        self.assembly = None;
+                        self.message_done = true;
+                    }
+                    return Err(Violation::not_utf8(bad, taken));
+                }
             }
             if remaining > 0 {
-                self.frame = Some(Frame { remaining, ..frame });
                 return Ok((taken, None));
             }
-            self.frame = None;
             if frame.opcode >= opcode::CLOSE {
                 return Ok((taken, Some(control_event(frame.opcode, &self.control)?)));
             }
             if frame.fin {
-                let text = self.finish_message()?;
                 self.message_done = true;
-                let event = if text { Event::Text(&self.message) } else { Event::Binary(&self.message) };
-                return Ok((taken, Some(event)));
+                let Some(assembly) = self.assembly.take().filter(|assembly| assembly.text) else {
+                    return Ok((taken, Some(Event::Binary(&self.message))));
+                };
+                if let Some(offset) = assembly.bad_utf8
+                    && !self.replace(NotUtf8 { len: self.message.len(), offset })
+                {
+                    continue;
+                }
+                return Ok((taken, Some(Event::Text(&self.message))));
             }
         }
     }
@@ -198,10 +292,7 @@ impl Decoder {
                 Err(Violation::protocol("a message begins before the fragmented one has ended"))
             }
             (opcode::CONTINUATION, Some(assembly)) if assembly.empty_fragments >= MAX_EMPTY_FRAGMENTS => {
-                Err(Violation {
-                    code: 1008,
-                    message: format!("a message has more than {MAX_EMPTY_FRAGMENTS} empty fragments"),
-                })
+                Err(Violation::new(1008, format!("a message has more than {MAX_EMPTY_FRAGMENTS} empty fragments")))
             }
             (opcode::CONTINUATION | opcode::TEXT | opcode::BINARY, _) => {
                 let compressed = header.rsv1 || self.assembly.is_some_and(|assembly| assembly.compressed);
@@ -232,6 +323,7 @@ impl Decoder {
                     text: header.opcode == opcode::TEXT,
                     compressed: header.rsv1,
                     utf8_until: 0,
+                    bad_utf8: None,
                     empty_fragments: 0,
                 });
             }
@@ -249,37 +341,47 @@ impl Decoder {
         Frame { opcode: header.opcode, fin: header.fin, remaining: header.payload_len as usize }
     }
 
-    fn extend_message(&mut self, chunk: &[u8]) -> Result<(), Violation> {
-        match (self.assembly, &mut self.inflate) {
-            (Some(Assembly { compressed: true, .. }), Some(inflate)) => {
-                inflate.extend(chunk, &mut self.message, self.limit).map_err(|error| error.violation(self.limit))?;
-            }
-            _ => self.message.extend_from_slice(chunk),
-        }
-        self.check_utf8(false)
-    }
-
-    /// Answers whether the message is text.
-    fn finish_message(&mut self) -> Result<bool, Violation> {
-        let compressed = self.assembly.is_some_and(|assembly| assembly.compressed);
-        if let (true, Some(inflate)) = (compressed, &mut self.inflate) {
-            inflate.finish(&mut self.message, self.limit).map_err(|error| error.violation(self.limit))?;
-        }
-        self.check_utf8(true)?;
-        Ok(self.assembly.take().is_some_and(|assembly| assembly.text))
-    }
-
-    /// Checks what was added to a text message; a character may be cut at the end unless the message is complete.
-    fn check_utf8(&mut self, complete: bool) -> Result<(), Violation> {
-        let Some(assembly) = self.assembly.as_mut().filter(|assembly| assembly.text) else {
+    fn extend_message(&mut self, chunk: &[u8], complete: bool) -> Result<(), Violation> {
+        let (Some(Assembly { compressed: true, .. }), Some(inflate)) = (self.assembly, &mut self.inflate) else {
+            self.message.extend_from_slice(chunk);
             return Ok(());
         };
-        match std::str::from_utf8(&self.message[assembly.utf8_until..]) {
-            Ok(_) => assembly.utf8_until = self.message.len(),
-            Err(error) if error.error_len().is_none() && !complete => assembly.utf8_until += error.valid_up_to(),
-            Err(_) => return Err(Violation::not_utf8()),
+        let extended = inflate.extend(chunk, &mut self.message, self.limit);
+        let finished =
+            extended.and_then(|()| if complete { inflate.finish(&mut self.message, self.limit) } else { Ok(()) });
+        finished.map_err(|error| error.violation(self.limit))
+    }
+
+    /// Checks what was added to a text message, and returns its first bad byte once; a character may be cut at the end
+    /// unless the message is complete.
+    fn find_bad_utf8(&mut self, complete: bool) -> Option<NotUtf8> {
+        let assembly = self.assembly.as_mut().filter(|assembly| assembly.text && assembly.bad_utf8.is_none())?;
+        let error = match std::str::from_utf8(&self.message[assembly.utf8_until..]) {
+            Ok(_) => {
+                assembly.utf8_until = self.message.len();
+                return None;
+            }
+            Err(error) => error,
+        };
+        assembly.utf8_until += error.valid_up_to();
+        if error.error_len().is_none() && !complete {
+            return None;
         }
-        Ok(())
+        assembly.bad_utf8 = Some(assembly.utf8_until);
+        Some(NotUtf8 { len: self.message.len(), offset: assembly.utf8_until })
+    }
+
+    /// Makes UTF-8 of `message`, or drops it; returns whether it is to be given out.
+    fn replace(&mut self, bad: NotUtf8) -> bool {
+        self.invalid += 1;
+        self.last_invalid = Some(bad);
+        if self.on_invalid_text != OnInvalidText::Replace {
+            self.message.clear();
+            return false;
+        }
+        self.message = String::from_utf8_lossy(&self.message).into_owned().into_bytes();
+        self.message_done = true;
+        true
     }
 }
 
@@ -329,7 +431,7 @@ fn control_event(opcode: u8, payload: &[u8]) -> Result<Event<'_>, Violation> {
 fn read_close(payload: &[u8]) -> Result<Close, Violation> {
     let (code, reason) = match payload {
         [] => {
-            return Ok(Close { code: None, reason: String::new() });
+            return Ok(Close { code: None, reason: String::new(), valid: true });
         }
         [_] => {
             return Err(Violation::protocol("a Close frame has a payload of one byte"));
@@ -340,9 +442,9 @@ fn read_close(payload: &[u8]) -> Result<Close, Violation> {
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(Violation::protocol(format!("a Close frame has the code {code}, which must not be sent")));
     }
-    let reason = std::str::from_utf8(reason)
-        .map_err(|_| Violation { code: 1007, message: "the reason of a Close frame is not valid UTF-8".into() })?;
-    Ok(Close { code: Some(code), reason: reason.to_owned() })
+    // The code says more than the reason, so it is not given up for it.
+    let valid = std::str::from_utf8(reason).is_ok();
+    Ok(Close { code: Some(code), reason: String::from_utf8_lossy(reason).into_owned(), valid })
 }
 
 /// A frame of ours: final, masked (RFC 6455 §5.3), never compressed.
@@ -469,7 +571,7 @@ mod tests {
             Seen::Text(big),
             Seen::Text(String::new()),
             Seen::Pong(vec![]),
-            Seen::Close(Close { code: Some(1000), reason: "bye".into() }),
+            Seen::Close(Close { code: Some(1000), reason: "bye".into(), valid: true }),
         ];
         for piece in [1, 2, 3, 7, 64, 4096, usize::MAX] {
             assert_eq!(decode(&mut plain(), &bytes, piece).unwrap(), expected, "in pieces of {piece}");
@@ -504,9 +606,70 @@ mod tests {
         assert_eq!(violation(&frame(0x81, b"\xff")).code, 1007);
         assert_eq!(violation(&frame(0x81, b"\xc3")).code, 1007);
         assert_eq!(violation(&frame(0x01, b"ok\xff")).code, 1007, "before the message is complete");
-        assert_eq!(violation(&frame(0x88, b"\x03\xe8\xff")).code, 1007);
         // Half a character at the end of what is there so far is no error.
         assert_eq!(decode(&mut plain(), &frame(0x01, b"\xc3"), usize::MAX), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_error_says_where_the_bad_byte_is() {
+        let (offset, len) = (3, 5);
+        for bytes in [frame(0x81, b"abc\xfcd"), [frame(0x01, b"abc"), frame(0x80, b"\xfcd")].concat()] {
+            let why = violation(&bytes).message;
+            assert!(why.contains(&format!("size={len} offset={offset}")) && why.contains("=replace"), "{why}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_replaced_if_asked_for() {
+        let bytes = [
+            frame(0x81, b"M\xfcnchen"),
+            frame(0x81, b"good"),
+            frame(0x01, b"caf\xc3"),
+            frame(0x89, b"ping"),
+            frame(0x00, b"\xff \xe2\x82"),
+            frame(0x80, b""),
+            frame(0x82, b"\xff"),
+            frame(0x01, b"caf\xc3"),
+            frame(0x80, b"\xa9"),
+        ]
+        .concat();
+        for piece in [1, 2, 5, usize::MAX] {
+            let mut decoder = plain();
+            decoder.on_invalid_text(OnInvalidText::Replace);
+            let seen = decode(&mut decoder, &bytes, piece).unwrap();
+            let expected = [
+                Seen::Text("M\u{fffd}nchen".into()),
+                Seen::Text("good".into()),
+                Seen::Ping(b"ping".to_vec()),
+                Seen::Text("caf\u{fffd}\u{fffd} \u{fffd}".into()),
+                Seen::Binary(vec![0xff]),
+                Seen::Text("caf\u{e9}".into()),
+            ];
+            assert_eq!(seen, expected, "in pieces of {piece}");
+            assert_eq!(decoder.take_invalid_text(), Some((2, NotUtf8 { len: 8, offset: 3 })));
+            assert_eq!(decoder.take_invalid_text(), None);
+        }
+    }
+
+    #[test]
+    fn after_a_message_that_is_not_utf8_the_next_frames_can_be_read() {
+        for bad in [frame(0x81, b"\xff"), [frame(0x01, b"a\xff"), frame(0x80, b"b")].concat()] {
+            let bytes = [bad, frame(0x81, b"next")].concat();
+            let mut decoder = plain();
+            let at = decode(&mut decoder, &bytes, usize::MAX).unwrap_err().resume_at.unwrap();
+            decoder.on_invalid_text(OnInvalidText::Skip);
+            let rest = [&bytes[at..], &frame(0x81, b"\xff"), &frame(0x81, b"last")].concat();
+            let seen = decode(&mut decoder, &rest, usize::MAX).unwrap();
+            assert_eq!(seen, [Seen::Text("next".into()), Seen::Text("last".into())]);
+            assert!(decoder.take_invalid_text().is_some());
+        }
+    }
+
+    #[test]
+    fn a_closes_code_survives_a_reason_that_is_not_utf8() {
+        let seen = decode(&mut plain(), &frame(0x88, b"\x0f\xa0too \xff"), usize::MAX).unwrap();
+        let [Seen::Close(close)] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((close.code, close.reason.as_str(), close.answer()), (Some(4000), "too \u{fffd}", Some(1007)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The opening handshake (RFC 6455 §4): our request as bytes, the server's answer checked. No I/O here.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha1::{Digest, Sha1};
 
+use super::request::Request;
 use crate::config::Secret;
 use crate::endpoint::Endpoint;
 
@@ -15,16 +17,20 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// An answer's status line and headers may have this many bytes.
 pub(super) const MAX_ANSWER_BYTES: usize = 64 << 10;
 const MAX_ANSWER_HEADERS: usize = 128;
+/// Interim answers (RFC 9110 §15.2) that may come before the one that counts.
+const MAX_INTERIM_ANSWERS: usize = 16;
+/// What is shown of a word of the server's.
+const MAX_SHOWN_CHARS: usize = 60;
+const USER_AGENT: &str = concat!("connect-websocket/", env!("CARGO_PKG_VERSION"));
+const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// A server that asks for more patience than this is asked again after it.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// What the request asks for and the answer is checked against.
 pub(super) struct Offer<'a> {
+    pub(super) request: &'a Request,
+    /// The requested one, or where a redirect leads.
     pub(super) endpoint: &'a Endpoint,
-    pub(super) subprotocols: &'a [String],
-    pub(super) compression: bool,
-    /// Extra headers, `Authorization` among them.
-    pub(super) headers: &'a [(String, Secret)],
     pub(super) key: String,
 }
 
@@ -74,8 +80,8 @@ impl fmt::Debug for Answer {
 /// What an answer can be, beside an agreement. The texts are the server's, as they came, or hold some of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// A status other than 101.
-    Status { answer: Answer, reason: String },
+    /// A status other than 101. The body begins after `len` bytes.
+    Status { answer: Answer, reason: String, len: usize },
     /// The answer breaks the protocol.
     Invalid(String),
 }
@@ -85,86 +91,136 @@ pub(super) fn random_key() -> String {
 }
 
 impl Offer<'_> {
+    /// Our request. A configured header replaces ours of the same name, and one that may come once is sent once.
     pub(super) fn request(&self) -> Vec<u8> {
-        let mut request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {}\r\n\
-             Sec-WebSocket-Version: 13\r\n",
-            self.endpoint.resource(),
-            self.endpoint.authority(),
-            self.key
-        );
-        if self.compression {
+        let configured = |name: &str| self.headers().iter().rev().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let ours_or_configured = |name: &str, ours: String| match configured(name) {
+            Some((_, value)) => value.reveal().to_owned(),
+            None => ours,
+        };
+        let mut head = format!("GET {} HTTP/1.1\r\n", self.endpoint.resource());
+        let mut line = |name: &str, value: &str| {
+            for part in [name, ": ", value, "\r\n"] {
+                head.push_str(part);
+            }
+        };
+        line("Host", &ours_or_configured("Host", self.endpoint.authority()));
+        line("User-Agent", &ours_or_configured("User-Agent", USER_AGENT.into()));
+        line("Upgrade", "websocket");
+        line("Connection", "Upgrade");
+        line("Sec-WebSocket-Key", &self.key);
+        line("Sec-WebSocket-Version", "13");
+        if self.request.compression {
             // `client_max_window_bits` invites any value: we do not compress, so whatever the server answers holds.
-            request.push_str("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
+            line("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
         }
-        if !self.subprotocols.is_empty() {
-            request.push_str(&format!("Sec-WebSocket-Protocol: {}\r\n", self.subprotocols.join(", ")));
+        let subprotocols = self.subprotocols();
+        if !subprotocols.is_empty() {
+            line(SUBPROTOCOL, &subprotocols.join(", "));
         }
-        for (name, value) in self.headers {
-            request.push_str(&format!("{name}: {}\r\n", value.reveal()));
+        let is = |name: &str, names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        for header in self.headers() {
+            let (name, value) = header;
+            let written = is(name, &["Host", "User-Agent", SUBPROTOCOL]);
+            // RFC 6454 §7.1, RFC 6265 §5.4, RFC 9110 §11.6.2: one at most. The last one counts, as in a map.
+            let replaced = is(name, &["Origin", "Cookie", "Authorization"])
+                && configured(name).is_some_and(|last| !std::ptr::eq(last, header));
+            if !written && !replaced {
+                line(name, value.reveal());
+            }
         }
-        request.push_str("\r\n");
-        request.into_bytes()
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+
+    /// The configured headers, if this is the origin they are for.
+    fn headers(&self) -> &[(String, Secret)] {
+        if self.endpoint.same_origin(&self.request.endpoint) { &self.request.headers } else { &[] }
+    }
+
+    /// What `websocket.subprotocols` offers, and then what a header does.
+    fn subprotocols(&self) -> Vec<&str> {
+        let headers = self.headers().iter().filter(|(name, _)| name.eq_ignore_ascii_case(SUBPROTOCOL));
+        let mut offered: Vec<&str> = self.request.subprotocols.iter().map(String::as_str).collect();
+        for subprotocol in headers.flat_map(|(_, value)| list(value.reveal())) {
+            if !offered.contains(&subprotocol) {
+                offered.push(subprotocol);
+            }
+        }
+        offered
     }
 
     /// Reads an answer. `None` while it is not complete; then how many bytes it took: what follows are frames.
     pub(super) fn read_answer(&self, bytes: &[u8]) -> Result<Option<(usize, Answer, Agreement)>, Refusal> {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_ANSWER_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        let len = match response.parse(bytes) {
-            Ok(httparse::Status::Complete(len)) => len,
-            Ok(httparse::Status::Partial) if bytes.len() < MAX_ANSWER_BYTES => return Ok(None),
-            Ok(httparse::Status::Partial) => {
-                return Err(Refusal::Invalid(format!("the answer has more than {MAX_ANSWER_BYTES} bytes of headers")));
+        let mut begin = 0;
+        for _ in 0..=MAX_INTERIM_ANSWERS {
+            let Some((len, answer, reason)) = read_head(&bytes[begin..])? else {
+                return Ok(None);
+            };
+            begin += len;
+            match answer.status {
+                101 => return self.agree(&answer).map(|agreement| Some((begin, answer, agreement))),
+                100..=199 => {}
+                _ => return Err(Refusal::Status { answer, reason, len: begin }),
             }
-            Err(httparse::Error::TooManyHeaders) => {
-                return Err(Refusal::Invalid(format!("the answer has more than {MAX_ANSWER_HEADERS} headers")));
-            }
-            Err(error) => {
-                return Err(Refusal::Invalid(format!("the answer is not HTTP ({error})")));
-            }
-        };
-        let text = |value: &[u8]| String::from_utf8_lossy(value).trim().to_owned();
-        let answer = Answer {
-            status: response.code.unwrap_or_default(),
-            headers: response.headers.iter().map(|h| (h.name.to_owned(), text(h.value))).collect(),
-            body: Vec::new(),
-        };
-        if answer.status != 101 {
-            let reason = response.reason.unwrap_or_default();
-            return Err(Refusal::Status { answer, reason: reason.to_owned() });
         }
-        let header = |name: &str| answer.header(name);
+        Err(Refusal::Invalid(format!(
+            "more than {MAX_INTERIM_ANSWERS} interim answers came before the one that counts"
+        )))
+    }
+
+    /// Checks a 101 against what was offered.
+    fn agree(&self, answer: &Answer) -> Result<Agreement, Refusal> {
         let invalid = |what: &str| Refusal::Invalid(format!("the answer {what}"));
-        if !header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+        let header = |name: &str| answer.header(name).unwrap_or_default();
+        let has_token = |name: &str, token: &str| list(&header(name)).any(|found| found.eq_ignore_ascii_case(token));
+        if !has_token("upgrade", "websocket") {
             return Err(invalid("does not upgrade to websocket"));
         }
-        if !header("connection").is_some_and(|value| value.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
-        {
+        if !has_token("connection", "upgrade") {
             return Err(invalid("has no `Connection: Upgrade`"));
         }
-        if header("sec-websocket-accept").as_deref() != Some(accept(&self.key).as_str()) {
+        let accept = accept(&self.key);
+        let accepts = header("sec-websocket-accept");
+        if accepts.is_empty() || !list(&accepts).all(|found| found == accept) {
             return Err(invalid("has a wrong Sec-WebSocket-Accept: it was not made for this request"));
         }
-        let subprotocol = header("sec-websocket-protocol");
-        if let Some(chosen) = &subprotocol
-            && !self.subprotocols.contains(chosen)
-        {
-            return Err(invalid("chooses a subprotocol that was not offered; see websocket.subprotocols"));
+        Ok(Agreement {
+            subprotocol: self.read_subprotocol(&header(SUBPROTOCOL))?,
+            deflate: self.read_extensions(&header("sec-websocket-extensions"))?,
+        })
+    }
+
+    /// The chosen subprotocol; an empty header chooses none.
+    fn read_subprotocol(&self, value: &str) -> Result<Option<String>, Refusal> {
+        let Some(chosen) = list(value).next() else {
+            return Ok(None);
+        };
+        if list(value).any(|other| other != chosen) {
+            return Err(Refusal::Invalid("the answer chooses more than one subprotocol".into()));
         }
-        let deflate =
-            header("sec-websocket-extensions").map(|value| self.read_extensions(&value)).transpose()?.flatten();
-        Ok(Some((len, answer, Agreement { subprotocol, deflate })))
+        if !self.subprotocols().contains(&chosen) {
+            return Err(Refusal::Invalid(format!(
+                "the answer chooses the subprotocol '{}', which was not offered; name it in websocket.subprotocols",
+                self.shown(chosen)
+            )));
+        }
+        Ok(Some(chosen.to_owned()))
+    }
+
+    fn shown(&self, text: &str) -> String {
+        self.request.redactor.foreign(text, MAX_SHOWN_CHARS)
     }
 
     fn read_extensions(&self, value: &str) -> Result<Option<Deflate>, Refusal> {
-        let invalid = |what: String| Refusal::Invalid(format!("the answer {what}"));
+        let remedy = if self.request.compression { "; websocket.compression=none does without extensions" } else { "" };
+        let invalid = |what: String| Refusal::Invalid(format!("the answer {what}{remedy}"));
         let mut agreed = None;
-        for extension in value.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        for extension in list(value) {
             let mut parts = extension.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            if !self.compression || !name.eq_ignore_ascii_case("permessage-deflate") || agreed.is_some() {
-                return Err(invalid(format!("uses an extension that was not offered: {name}")));
+            if !self.request.compression || !name.eq_ignore_ascii_case("permessage-deflate") || agreed.is_some() {
+                return Err(invalid(format!("uses an extension that was not offered: {}", self.shown(name))));
             }
             let mut seen = Vec::new();
             for parameter in parts {
@@ -179,7 +235,10 @@ impl Offer<'_> {
                     _ => false,
                 };
                 if !legal || seen.contains(&name) {
-                    return Err(invalid(format!("has a permessage-deflate parameter that is not valid: {parameter}")));
+                    return Err(invalid(format!(
+                        "has a permessage-deflate parameter that is not valid: {}",
+                        self.shown(parameter)
+                    )));
                 }
                 seen.push(name);
             }
@@ -188,6 +247,47 @@ impl Offer<'_> {
         }
         Ok(agreed)
     }
+}
+
+/// A status line and headers: how many bytes they took, and the reason behind the status. `None` while they are not
+/// complete. What RFC 9112 §5 lets a client repair is repaired: blanks before a colon, and values over several lines.
+fn read_head(bytes: &[u8]) -> Result<Option<(usize, Answer, String)>, Refusal> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_ANSWER_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = httparse::ParserConfig::default()
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .parse_response(&mut response, bytes);
+    let len = match parsed {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_ANSWER_BYTES => return Ok(None),
+        Ok(httparse::Status::Partial) => {
+            return Err(Refusal::Invalid(format!("the answer has more than {MAX_ANSWER_BYTES} bytes of headers")));
+        }
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(Refusal::Invalid(format!("the answer has more than {MAX_ANSWER_HEADERS} headers")));
+        }
+        Err(error) => return Err(Refusal::Invalid(format!("the answer is not HTTP ({error})"))),
+    };
+    let answer = Answer {
+        status: response.code.unwrap_or_default(),
+        headers: response.headers.iter().map(|header| (header.name.to_owned(), unfolded(header.value))).collect(),
+        body: Vec::new(),
+    };
+    Ok(Some((len, answer, response.reason.unwrap_or_default().to_owned())))
+}
+
+/// A header's value on one line (RFC 9112 §5.2).
+fn unfolded(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    let text =
+        if text.contains('\n') { Cow::Owned(text.lines().map(str::trim).collect::<Vec<_>>().join(" ")) } else { text };
+    text.trim().to_owned()
+}
+
+/// The entries of a header's list; empty ones do not count (RFC 9110 §5.6.1).
+fn list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
 /// `Sec-WebSocket-Accept` for a key (RFC 6455 §4.2.2).
@@ -214,8 +314,26 @@ mod tests {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
     const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-    fn endpoint() -> Endpoint {
-        Endpoint::parse("wss://host:9443/feed?x=1").unwrap()
+    fn request(headers: &[(&str, &str)]) -> Request {
+        Request {
+            headers: headers.iter().map(|(name, value)| (name.to_string(), Secret::new(*value))).collect(),
+            subprotocols: vec!["v2.json".into()],
+            ..Request::to(Endpoint::parse("wss://host:9443/feed?x=1").unwrap())
+        }
+    }
+
+    /// The lines of our request to an endpoint.
+    fn lines(request: &Request, endpoint: &str) -> Vec<String> {
+        let endpoint = Endpoint::parse(endpoint).unwrap();
+        let bytes = Offer { request, endpoint: &endpoint, key: KEY.into() }.request();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.ends_with("\r\n\r\n"));
+        text.trim_end().split("\r\n").map(str::to_owned).collect()
+    }
+
+    fn of<'a>(lines: &'a [String], name: &str) -> Vec<&'a str> {
+        let lines = lines.iter().filter_map(|line| line.split_once(": "));
+        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
     }
 
     fn answer(extra: &str) -> String {
@@ -226,16 +344,13 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Option<(usize, Agreement)>, Refusal> {
-        let endpoint = endpoint();
-        let subprotocols = ["v2.json".to_owned()];
-        let offer = Offer {
-            endpoint: &endpoint,
-            subprotocols: &subprotocols,
-            compression: true,
-            headers: &[],
-            key: KEY.into(),
-        };
+        let request = request(&[]);
+        let offer = Offer { request: &request, endpoint: &request.endpoint, key: KEY.into() };
         Ok(offer.read_answer(text.as_bytes())?.map(|(len, _, agreement)| (len, agreement)))
+    }
+
+    fn subprotocol(text: &str) -> Option<String> {
+        read(text).unwrap().unwrap().1.subprotocol
     }
 
     fn invalid(text: &str) -> String {
@@ -247,25 +362,101 @@ mod tests {
 
     #[test]
     fn the_request_carries_what_is_configured() {
-        let endpoint = endpoint();
-        let subprotocols = ["a".to_owned(), "b".to_owned()];
-        let offer = Offer {
-            endpoint: &endpoint,
-            subprotocols: &subprotocols,
-            compression: true,
-            headers: &[("Authorization".into(), Secret::new("Bearer t"))],
-            key: KEY.into(),
-        };
-        let request = String::from_utf8(offer.request()).unwrap();
-        assert!(request.starts_with("GET /feed?x=1 HTTP/1.1\r\nHost: host:9443\r\n"));
-        for line in [
-            "Sec-WebSocket-Protocol: a, b",
-            "Authorization: Bearer t",
-            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+        let lines = lines(&request(&[("Authorization", "Bearer t")]), "wss://host:9443/feed?x=1");
+        assert_eq!(lines[0], "GET /feed?x=1 HTTP/1.1");
+        for (name, value) in [
+            ("Host", "host:9443"),
+            ("User-Agent", USER_AGENT),
+            ("Sec-WebSocket-Protocol", "v2.json"),
+            ("Authorization", "Bearer t"),
+            ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
         ] {
-            assert!(request.contains(&format!("{line}\r\n")), "{request}");
+            assert_eq!(of(&lines, name), [value], "{name}");
         }
-        assert!(request.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_configured_header_replaces_ours_and_what_may_come_once_comes_once() {
+        let request = request(&[
+            ("host", "feed.example.com"),
+            ("USER-AGENT", "Mozilla/5.0"),
+            ("Origin", "https://a.example"),
+            ("Origin", "https://b.example"),
+            ("cookie", "a=1; b=2"),
+            ("X-Twice", "1"),
+            ("X-Twice", "2"),
+            ("sec-websocket-protocol", "graphql-ws, v2.json, v1"),
+        ]);
+        let configured = lines(&request, "wss://host:9443/");
+        for (name, values) in [
+            ("Host", &["feed.example.com"][..]),
+            ("User-Agent", &["Mozilla/5.0"]),
+            ("Origin", &["https://b.example"]),
+            ("Cookie", &["a=1; b=2"]),
+            ("X-Twice", &["1", "2"]),
+            ("Sec-WebSocket-Protocol", &["v2.json, graphql-ws, v1"]),
+        ] {
+            assert_eq!(of(&configured, name), values, "{name}");
+        }
+        // A redirect to a stranger takes none of them along.
+        let foreign = lines(&request, "wss://other.example/");
+        for (name, values) in [
+            ("Host", &["other.example"][..]),
+            ("User-Agent", &[USER_AGENT]),
+            ("Origin", &[]),
+            ("Cookie", &[]),
+            ("X-Twice", &[]),
+            ("Sec-WebSocket-Protocol", &["v2.json"]),
+        ] {
+            assert_eq!(of(&foreign, name), values, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_given_as_a_header_may_be_chosen() {
+        let request = request(&[("Sec-WebSocket-Protocol", "graphql-ws")]);
+        let offer = Offer { request: &request, endpoint: &request.endpoint, key: KEY.into() };
+        let text = answer("Sec-WebSocket-Protocol: graphql-ws\r\n");
+        let (_, _, agreement) = offer.read_answer(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(agreement.subprotocol.as_deref(), Some("graphql-ws"));
+    }
+
+    #[test]
+    fn interim_answers_are_skipped_and_bounded() {
+        let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+        let text = format!("{}{}", interim.repeat(MAX_INTERIM_ANSWERS), answer(""));
+        assert_eq!(read(&text).unwrap().unwrap().0, text.len());
+        assert_eq!(read(interim), Ok(None));
+        assert!(invalid(&interim.repeat(MAX_INTERIM_ANSWERS + 1)).contains("interim"));
+        assert!(matches!(read(&format!("{interim}HTTP/1.1 403 No\r\n\r\n")), Err(Refusal::Status { .. })));
+    }
+
+    #[test]
+    fn untidy_headers_are_taken() {
+        let untidy = "Server : nginx\r\nX-Folded: a\r\n  b\r\n\tc\r\nX-Empty:\r\n";
+        let request = request(&[]);
+        let offer = Offer { request: &request, endpoint: &request.endpoint, key: KEY.into() };
+        let (_, answer, _) = offer.read_answer(answer(untidy).as_bytes()).unwrap().unwrap();
+        assert_eq!(answer.header("server").as_deref(), Some("nginx"));
+        assert_eq!(answer.header("x-folded").as_deref(), Some("a b c"));
+    }
+
+    #[test]
+    fn a_header_that_comes_twice_is_one_list() {
+        let twice = format!("Upgrade: h2c\r\nConnection: close\r\nSec-WebSocket-Accept: {ACCEPT}\r\n");
+        assert!(read(&answer(&twice)).is_ok());
+        assert!(invalid(&answer("Sec-WebSocket-Accept: AAAA\r\n")).contains("Sec-WebSocket-Accept"));
+        let chosen = "Sec-WebSocket-Protocol: v2.json\r\n";
+        assert_eq!(subprotocol(&answer(&chosen.repeat(2))).as_deref(), Some("v2.json"));
+        let two = format!("{chosen}Sec-WebSocket-Protocol: v1\r\n");
+        assert!(invalid(&answer(&two)).contains("more than one subprotocol"));
+    }
+
+    #[test]
+    fn an_empty_subprotocol_is_none() {
+        for empty in ["", " ", ","] {
+            assert_eq!(subprotocol(&answer(&format!("Sec-WebSocket-Protocol: {empty}\r\n"))), None);
+        }
     }
 
     #[test]
@@ -299,7 +490,8 @@ mod tests {
             "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
             "permessage-deflate; surprise",
         ] {
-            invalid(&answer(&format!("Sec-WebSocket-Extensions: {extension}\r\n")));
+            let why = invalid(&answer(&format!("Sec-WebSocket-Extensions: {extension}\r\n")));
+            assert!(why.contains("websocket.compression=none"), "{why}");
         }
         assert!(invalid(&answer("Sec-WebSocket-Protocol: v1\r\n")).contains("websocket.subprotocols"));
         assert!(read(&answer("Sec-WebSocket-Protocol: v2.json\r\n")).is_ok());
@@ -319,10 +511,10 @@ mod tests {
     #[test]
     fn a_refusal_keeps_status_and_headers() {
         let text = "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nX-A: 1\r\nx-a: 2\r\n\r\n";
-        let Err(Refusal::Status { answer, reason }) = read(text) else {
+        let Err(Refusal::Status { answer, reason, len }) = read(&format!("{text}body")) else {
             panic!("it is a refusal");
         };
-        assert_eq!((answer.status, reason.as_str()), (503, "Busy"));
+        assert_eq!((answer.status, reason.as_str(), len), (503, "Busy", text.len()));
         assert_eq!(answer.header("retry-after").as_deref(), Some("7"));
         assert_eq!(answer.header("X-A").as_deref(), Some("1, 2"));
         assert_eq!(answer.header("location"), None);

@@ -26,11 +26,14 @@ pub(super) enum InflateError {
 impl InflateError {
     pub(super) fn violation(&self, limit: usize) -> Violation {
         match self {
-            InflateError::TooBig => Violation {
-                code: 1009,
-                message: format!("a decompressed message is larger than websocket.message.max.bytes = {limit}"),
-            },
-            InflateError::Corrupt => Violation { code: 1007, message: "a compressed message is corrupt".into() },
+            InflateError::TooBig => Violation::new(
+                1009,
+                format!("a decompressed message is larger than websocket.message.max.bytes = {limit}"),
+            ),
+            InflateError::Corrupt => Violation::new(
+                1007,
+                "a compressed message is corrupt; websocket.compression=none does without compression",
+            ),
         }
     }
 }

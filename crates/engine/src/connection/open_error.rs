@@ -22,7 +22,7 @@ pub enum OpenErrorKind {
     NameUnknown,
     /// The resolver cannot say now (EAI_AGAIN), or not why.
     NameUnresolved,
-    /// TCP or what is below failed, with or without a proxy.
+    /// TCP or what is below failed, with or without a proxy; or TLS did, for no reason that would last.
     Tcp,
     /// The HTTP proxy answered CONNECT with this status.
     ProxyStatus(u16),
@@ -32,7 +32,7 @@ pub enum OpenErrorKind {
     CertificateExpired,
     /// The certificate, ours or theirs, is not accepted.
     Certificate,
-    /// TLS failed for another reason: no version or cipher in common, for one.
+    /// No version or cipher of TLS in common, or no TLS at all.
     Tls,
     /// The server answered the handshake with this status.
     Status(u16),

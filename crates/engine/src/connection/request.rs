@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::frame::OnInvalidText;
 use crate::config::{Config, Proxy, Secret};
 use crate::endpoint::Endpoint;
 use crate::redact::Redactor;
@@ -19,6 +20,7 @@ pub struct Request {
     /// Whether to offer permessage-deflate.
     pub compression: bool,
     pub message_max_bytes: usize,
+    pub on_invalid_text: OnInvalidText,
     /// For all of it: proxy, TCP, TLS, handshake, redirects.
     pub timeout: Duration,
     pub proxy: Option<Proxy>,
@@ -34,9 +36,25 @@ impl Request {
             subprotocols: config.subprotocols.clone(),
             compression: config.compression,
             message_max_bytes: config.message_max_bytes,
+            on_invalid_text: config.on_invalid_text,
             timeout: config.connection_timeout,
             proxy: config.proxy.clone(),
             redactor: config.redactor.clone(),
+        }
+    }
+
+    /// A request without anything that an option adds, for tests and fuzz targets.
+    pub(super) fn to(endpoint: Endpoint) -> Request {
+        Request {
+            endpoint,
+            headers: Vec::new(),
+            subprotocols: Vec::new(),
+            compression: true,
+            message_max_bytes: 1 << 20,
+            on_invalid_text: OnInvalidText::Refuse,
+            timeout: Duration::from_secs(30),
+            proxy: None,
+            redactor: Arc::default(),
         }
     }
 }

@@ -164,7 +164,10 @@ impl Link {
         }
         if due(self.timers.pong) {
             let ms = self.config.pong_timeout.as_millis();
-            let message = format!("no pong came within websocket.pong.timeout.ms = {ms}");
+            let message = format!(
+                "no pong came within websocket.pong.timeout.ms = {ms}; for a server that answers no pings, set \
+                 websocket.ping.interval.ms=0"
+            );
             return Err(Ending::new(Cause::PongTimeout, message));
         }
         if due(self.timers.idle) {
@@ -356,7 +359,7 @@ mod tests {
     #[test]
     fn a_close_that_turns_us_away_is_told_from_others() {
         let link = link(&[], Instant::now());
-        let outlook = |code| link.closed_by_server(&Close { code, reason: String::new() }).outlook;
+        let outlook = |code| link.closed_by_server(&Close { code, reason: String::new(), valid: true }).outlook;
         for code in [1008, 4000, 4999] {
             assert_eq!(outlook(Some(code)), Outlook::TurnedAway);
         }

@@ -2,7 +2,7 @@
 
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::gap::Cause;
-use connect_websocket_testkit::{Accept, Deflate, Handshake, Messages, Play, Script, Server};
+use connect_websocket_testkit::{Accept, Deflate, Handshake, Messages, Play, Reject, Script, Server};
 
 use crate::harness::Feed;
 use crate::log_lines::LogLines;
@@ -87,6 +87,96 @@ async fn an_offered_subprotocol_is_accepted() {
 }
 
 #[tokio::test]
+async fn headers_replace_ours_once_and_a_comma_may_be_part_of_a_value() {
+    let accept = Accept { subprotocol: Some("graphql-ws".into()), ..Accept::default() };
+    let server = Server::start(Script::every(Play::accept_with(accept).send(Messages::count(1)))).unwrap();
+    let headers = r"Host:feed.example.com,User-Agent:Mozilla/5.0 (KHTML\, like Gecko),Origin:https://a.example,Cookie:a=1,Sec-WebSocket-Protocol:graphql-ws";
+    let mut feed = Feed::start(server.url(), &[("websocket.headers", headers)]);
+    feed.until_records(1).await;
+    let stats = server.stats();
+    let request = stats.requests().next().unwrap();
+    for (name, value) in [
+        ("Host", "feed.example.com"),
+        ("User-Agent", "Mozilla/5.0 (KHTML, like Gecko)"),
+        ("Origin", "https://a.example"),
+        ("Cookie", "a=1"),
+        ("Sec-WebSocket-Protocol", "graphql-ws"),
+    ] {
+        let values = request.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        assert_eq!(values.map(|(_, value)| value.as_str()).collect::<Vec<_>>(), [value], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_user_agent_says_who_we_are() {
+    let server = Server::start(Script::every(one())).unwrap();
+    let mut feed = Feed::start(server.url(), &[]);
+    feed.until_records(1).await;
+    let agent = server.stats().requests().next().unwrap().header("User-Agent").map(str::to_owned);
+    assert!(agent.as_ref().is_some_and(|agent| agent.starts_with("connect-websocket/")), "{agent:?}");
+}
+
+#[tokio::test]
+async fn untidy_answers_are_taken() {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let accept = Accept {
+        before: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".into(),
+        headers: vec![
+            header("Server ", "nginx"),
+            header("X-Folded", "a\r\n b"),
+            header("Upgrade", "h2c"),
+            header("Connection", "keep-alive"),
+        ],
+        subprotocol: Some(String::new()),
+        ..Accept::default()
+    };
+    let server = Server::start(Script::every(Play::accept_with(accept).send(Messages::count(1)))).unwrap();
+    let mut feed = Feed::start(server.url(), &[]);
+    feed.until_records(1).await;
+    assert_eq!(server.stats().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_shows_the_beginning_of_its_body() {
+    let long = format!("token-1 is not known\u{2028}\u{202e} <br>\r\n{}", "x".repeat(1000));
+    let chunked = "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nno such\r\n5\r\n plan\r\n0\r\n\r\n";
+    for (handshake, shown) in [
+        (
+            Handshake::Reject(Reject { status: 403, body: long, ..Reject::default() }),
+            "answered the handshake with status 403 Forbidden: *** is not known <br> xxx",
+        ),
+        (
+            Handshake::Garbage { hex: String::new(), text: chunked.into() },
+            "answered the handshake with status 403 Forbidden: no such plan; gave up",
+        ),
+        (
+            Handshake::Garbage { hex: String::new(), text: "HTTP/1.1 404 Gone Fishing\r\n\r\nuntil the end".into() },
+            "answered the handshake with status 404 Gone Fishing: until the end; gave up",
+        ),
+    ] {
+        let server = Server::start(Script::every(Play::handshake(handshake))).unwrap();
+        let mut feed = Feed::start(server.url(), &SECRETS);
+        let error = feed.until_failed().await;
+        assert!(error.contains(shown) && error.len() < 400, "{error}");
+        assert!(!error.contains(['\n', '\u{2028}', '\u{202e}']), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_and_the_errors_say_which_address_it_was() {
+    let log = LogLines::collect();
+    let server = Server::start(Script::plays([one().close(1001), Play::reject(503), one()])).unwrap();
+    // "localhost" may be ::1 too, where nobody listens.
+    let url = server.url().replace("127.0.0.1", "localhost");
+    let mut feed = Feed::start(&url, &[]);
+    feed.until_records(2).await;
+    let (address, lines) = (server.addr(), log.all());
+    let says = |words: &[&str]| lines.iter().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(says(&["event=websocket_opened", &format!("address={address}")]), "{lines:?}");
+    assert!(says(&[&format!("{url} at {address} answered the handshake with status 503")]), "{lines:?}");
+}
+
+#[tokio::test]
 async fn compression_none_offers_no_extension() {
     let server = Server::start(Script::every(one())).unwrap();
     let mut feed = Feed::start(server.url(), &[("websocket.compression", "none")]);
@@ -103,8 +193,11 @@ async fn answers_that_break_the_protocol_fail_the_task() {
     };
     let cases = [
         (accept(|accept| accept.accept_key = Some("AAAA".into())), "Sec-WebSocket-Accept"),
-        (accept(|accept| accept.subprotocol = Some("v9".into())), "subprotocol"),
-        (accept(|accept| accept.extensions = Some("x-webkit-deflate-frame".into())), "extension"),
+        (
+            accept(|accept| accept.subprotocol = Some("v9".into())),
+            "'v9', which was not offered; name it in websocket.subprotocols",
+        ),
+        (accept(|accept| accept.extensions = Some("x-webkit-deflate-frame".into())), "websocket.compression=none"),
         (
             accept(|accept| accept.extensions = Some("permessage-deflate; server_max_window_bits=16".into())),
             "permessage-deflate",

@@ -35,7 +35,6 @@ async fn every_broken_rule_is_answered_with_its_close_code() {
 
 #[tokio::test]
 async fn close_frames_that_must_not_be_sent_are_protocol_errors() {
-    let reason_not_utf8 = "03e8ff";
     for (hex, code) in [
         ("03", 1002),
         ("0000", 1002),
@@ -46,10 +45,19 @@ async fn close_frames_that_must_not_be_sent_are_protocol_errors() {
         ("03f7", 1002),
         ("0bb7", 1002),
         ("1388", 1002),
-        (reason_not_utf8, 1007),
     ] {
         refused_with(code, &[], before().step(Step::CloseRaw { hex: hex.into() })).await;
     }
+}
+
+#[tokio::test]
+async fn a_closes_code_survives_a_reason_that_is_not_utf8() {
+    let server = Server::start(Script::every(Play::accept().step(Step::CloseRaw { hex: "0fa1ff".into() }))).unwrap();
+    let mut feed = Feed::start(server.url(), &[("websocket.reconnect.max.attempts", "1")]);
+    let error = feed.until_failed().await;
+    assert!(error.contains("closed the connection with code 4001"), "{error}");
+    let stats = server.stats();
+    assert_eq!(close_code(&stats, 0), Some(1007));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use connect_websocket_engine::record::ValueKind;
 use connect_websocket_testkit::{Messages, Play, Script, Server, Step};
 
 use crate::harness::{Feed, close_code};
+use crate::log_lines::LogLines;
 
 #[tokio::test]
 async fn messages_of_every_size_come_whole() {
@@ -110,6 +111,69 @@ async fn a_binary_message_becomes_what_is_configured() {
         assert_eq!(feed.records[0].kind, ValueKind::Text);
         assert_eq!(feed.snapshot()[Counter::BinaryMessagesSkipped], 0);
     }
+}
+
+/// `{"place":"M\xfcnchen"}` in Latin-1, in one frame; and the same in two.
+const LATIN_1: &str = "8113 7b22706c616365223a224dfc6e6368656e227d";
+const LATIN_1_IN_TWO: &str = "010b 7b22706c616365223a224d 8008 fc6e6368656e227d";
+
+#[tokio::test]
+async fn text_that_is_not_utf8_costs_the_connection_and_is_told_with_size_and_place() {
+    for bad in [LATIN_1, LATIN_1_IN_TWO] {
+        let log = LogLines::collect();
+        let play = Play::accept().send_text("a").step(Step::Raw { hex: bad.into() }).send_text("b").send_text("c");
+        let server = Server::start(Script::plays([play, Play::accept().send_text("again")])).unwrap();
+        let mut feed = Feed::start(server.url(), &[]);
+        feed.until_records(2).await;
+        assert_eq!(feed.texts(), ["a", "again"]);
+        let stats = feed.until_server(&server, |stats| stats.connections[0].ended.is_some()).await;
+        assert_eq!(close_code(&stats, 0), Some(1007));
+        let lines = log.all();
+        let failure = lines.iter().find(|line| line.contains("websocket_failure")).unwrap();
+        assert!(failure.contains("offset=11") && failure.contains("websocket.text.invalid=replace"), "{failure}");
+        // What came until the server had our Close is lost, and said to be.
+        assert!(log.numbers("messages_discarded", "messages").iter().sum::<u64>() >= 2, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf8_is_replaced_if_asked_for_and_keeps_the_connection() {
+    let log = LogLines::collect();
+    let bad = |hex: &str| Step::Raw { hex: hex.into() };
+    let play = Play::accept().send_text("a").step(bad(LATIN_1)).step(bad(LATIN_1_IN_TWO)).send_text("b");
+    let server = Server::start(Script::every(play)).unwrap();
+    let mut feed = Feed::start(server.url(), &[("websocket.text.invalid", "replace")]);
+    feed.until_records(4).await;
+    let munich = "{\"place\":\"M\u{fffd}nchen\"}";
+    assert_eq!(feed.texts(), ["a", munich, munich, "b"]);
+    assert_eq!(server.stats().accepted, 1);
+    assert_eq!(log.numbers("text_invalid", "offset").first(), Some(&11), "{:?}", log.all());
+    assert_eq!(log.numbers("text_invalid", "size").first(), Some(&19));
+}
+
+#[tokio::test]
+async fn after_our_close_one_bad_text_ends_nothing() {
+    let log = LogLines::collect();
+    let play = Play::accept()
+        .on_close(connect_websocket_testkit::OnClose::Ignore)
+        .send_text("a")
+        .await_signal()
+        .step(Step::Raw { hex: LATIN_1.into() })
+        .send(Messages::count(100))
+        .close(1000);
+    let server = Server::start(Script::every(play)).unwrap();
+    let mut feed = Feed::start(server.url(), &[]);
+    feed.until_records(1).await;
+    feed.begin_stop(crate::harness::DEADLINE);
+    feed.until_server(&server, |stats| stats.connections[0].close_received.is_some()).await;
+    server.signal();
+    feed.until(|feed| feed.task.is_drained()).await;
+    assert_eq!(feed.records.len(), 101);
+    assert!(
+        log.all().iter().any(|line| line.contains("event=text_invalid") && line.contains("skipped")),
+        "{:?}",
+        log.all()
+    );
 }
 
 #[tokio::test]

@@ -58,9 +58,71 @@ async fn wrong_or_missing_credentials_fail_the_task_after_five_attempts() {
             let options = [&[("websocket.proxy.url", url.as_str())][..], credentials].concat();
             let mut feed = Feed::start(server.url(), &options);
             let why = feed.until_failed().await;
-            assert!(why.contains("proxy") && why.contains("5 attempts") && !why.contains("wr0ng"), "{why}");
+            assert!(
+                why.contains("websocket.proxy.username") && why.contains("5 attempts") && !why.contains("wr0ng"),
+                "{why}"
+            );
             assert_eq!((proxy.accepted(), server.stats().accepted), (5, 0), "{why}");
         }
+    }
+}
+
+#[tokio::test]
+async fn proxy_and_feed_may_have_ipv6_addresses() {
+    for proxy in proxies(None) {
+        let v6 = || (std::net::Ipv6Addr::LOCALHOST, 0).into();
+        let server = Server::bind(v6(), Script::every(Play::accept().send(Messages::count(3)))).unwrap();
+        let front = Proxy::bind(v6(), proxy.addr()).unwrap();
+        let url = format!("{}{}", proxy.url().split("127").next().unwrap(), front.addr());
+        let mut feed = Feed::start(server.url(), &[("websocket.proxy.url", &url)]);
+        feed.until_records(3).await;
+        assert_eq!(
+            proxy.requests()[0].target.replace(['[', ']'], ""),
+            server.addr().to_string().replace(['[', ']'], "")
+        );
+        let host = server.stats().requests().next().unwrap().header("Host").map(str::to_owned);
+        assert_eq!(host, Some(server.addr().to_string()));
+    }
+}
+
+#[tokio::test]
+async fn errors_say_that_it_is_the_proxy() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = server();
+    for (scheme, host, why) in [
+        ("http", "no-such-proxy.invalid", "the name of the proxy no-such-proxy.invalid cannot be resolved"),
+        ("http", "127.0.0.1", "no connection to the proxy 127.0.0.1"),
+        ("socks5", "127.0.0.1", "no connection to the proxy 127.0.0.1"),
+    ] {
+        let proxy = format!("{scheme}://{host}:{}", closed.port());
+        let options = [("websocket.proxy.url", proxy.as_str()), ("websocket.reconnect.max.attempts", "1")];
+        let error = Feed::start(server.url(), &options).until_failed().await;
+        assert!(error.contains(why), "{error}");
+    }
+    let (http, socks5) = (Proxy::http(None).unwrap(), Proxy::socks5(None).unwrap());
+    let feed = format!("ws://127.0.0.1:{}/", closed.port());
+    for (proxy, why) in [
+        (http.url(), format!("the proxy 127.0.0.1 answered CONNECT to 127.0.0.1:{} with status 502", closed.port())),
+        (socks5.url(), format!("the proxy 127.0.0.1 opens no connection to 127.0.0.1:{}", closed.port())),
+    ] {
+        let options = [("websocket.proxy.url", proxy.as_str()), ("websocket.reconnect.max.attempts", "1")];
+        let error = Feed::start(&feed, &options).until_failed().await;
+        assert!(error.contains(&why), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_behind_a_proxy_names_the_proxy() {
+    for proxy in proxies(None) {
+        let pki = TestPki::new().unwrap();
+        let tls = Server::start_tls(Script::every(Play::accept()), &pki, TlsProfile::Good).unwrap();
+        let refusing = Server::start(Script::every(Play::reject(403))).unwrap();
+        let url = proxy.url();
+        let options = [("websocket.proxy.url", url.as_str()), ("websocket.reconnect.max.attempts", "1")];
+        let error = Feed::start(tls.url(), &options).until_failed().await;
+        assert!(error.contains("TLS with localhost through the proxy 127.0.0.1 failed"), "{error}");
+        let error = Feed::start(refusing.url(), &options).until_failed().await;
+        assert!(error.contains("through the proxy 127.0.0.1 answered the handshake with status 403"), "{error}");
     }
 }
 

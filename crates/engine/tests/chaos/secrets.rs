@@ -21,7 +21,7 @@ fn url(server: &Server) -> String {
 
 const OPTIONS: [(&str, &str); 4] = [
     ("websocket.auth.token", SECRET),
-    ("websocket.headers", "X-Api-Key:hunter2,nocolonhunter2,Cookie:a=hunter2"),
+    ("websocket.headers", "X-Api-Key:hunter2,Cookie:a=hunter2"),
     ("websocket.subscription.message", r#"{"login":"hunter2"}"#),
     ("websocket.reconnect.max.attempts", "20"),
 ];

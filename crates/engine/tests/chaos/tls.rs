@@ -51,7 +51,7 @@ async fn certificates_that_do_not_hold_fail_the_task_after_five_attempts() {
     for (profile, why) in [
         (TlsProfile::Expired, "expired"),
         (TlsProfile::WrongHost, "not valid for name"),
-        (TlsProfile::UnknownCa, "TLS with localhost failed"),
+        (TlsProfile::UnknownCa, "TLS with localhost at 127.0.0.1:"),
     ] {
         let files = Files::new();
         let server = files.server(one(), profile);
@@ -60,6 +60,98 @@ async fn certificates_that_do_not_hold_fail_the_task_after_five_attempts() {
         assert!(error.contains(why) && error.contains("5 attempts"), "{profile:?}: {error}");
         assert_eq!(server.stats().accepted, 5);
         assert!(feed.records.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_that_is_named_is_trusted_for_what_it_is() {
+    let files = Files::new();
+    let named = |profile: TlsProfile| {
+        let path = files.path(&format!("{profile:?}.pem"));
+        std::fs::write(&path, files.pki.self_signed_pem(profile).unwrap()).unwrap();
+        path
+    };
+    let off = ("websocket.ssl.endpoint.identification.algorithm", "none");
+    let feed = |server: &Server, profile, more: &[(&str, &str)]| {
+        let path = named(profile);
+        Feed::start(server.url(), &[&[("websocket.ssl.ca.location", path.as_str())], more].concat())
+    };
+    let server = files.server(one(), TlsProfile::SelfSigned);
+    feed(&server, TlsProfile::SelfSigned, &[]).until_records(1).await;
+    let server = files.server(one(), TlsProfile::SelfSignedWrongHost);
+    feed(&server, TlsProfile::SelfSignedWrongHost, &[off]).until_records(1).await;
+    for (profile, more, why) in [
+        (TlsProfile::SelfSignedWrongHost, &[][..], "not valid for name"),
+        (TlsProfile::SelfSignedExpired, &[], "expired"),
+        (TlsProfile::SelfSignedExpired, &[off], "expired"),
+    ] {
+        let server = files.server(one(), profile);
+        let error = feed(&server, profile, more).until_failed().await;
+        assert!(error.contains(why), "{profile:?}: {error}");
+    }
+    // Naming one trusts no other.
+    let server = files.server(one(), TlsProfile::SelfSigned);
+    let error = feed(&server, TlsProfile::SelfSignedWrongHost, &[off]).until_failed().await;
+    assert!(error.contains("a self-signed certificate itself, name it in websocket.ssl.ca.location"), "{error}");
+}
+
+#[tokio::test]
+async fn an_alert_is_told_although_the_request_could_not_be_sent() {
+    let files = Files::new();
+    let server = files.server(one(), TlsProfile::ClientCertRequired);
+    // More than the sockets hold: it is still being written when the server hangs up.
+    let header = format!("X-Huge:{}", "x".repeat(32 << 20));
+    let error = files.feed(&server, &[("websocket.headers", &header)]).until_failed().await;
+    assert!(error.contains("websocket.ssl.certificate.location"), "{error}");
+}
+
+#[tokio::test]
+async fn an_alert_of_version_or_cipher_says_nothing_of_certificates() {
+    for (alert, words) in [(70, "neither TLS 1.2 nor TLS 1.3"), (40, "no cipher suite")] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
+        let server = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            for _ in 0..2 {
+                let mut tcp = listener.accept().unwrap().0;
+                // The client's hello; then a fatal alert (RFC 8446 §6).
+                let _ = tcp.read(&mut [0; 4096]).unwrap();
+                tcp.write_all(&[21, 3, 3, 0, 2, 2, alert]).unwrap();
+            }
+        });
+        let error = Feed::start(&url, &[("websocket.reconnect.max.attempts", "1")]).until_failed().await;
+        server.join().unwrap();
+        assert!(error.contains(words) && !error.contains("certificate"), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_told_at_validation() {
+    let (files, other) = (Files::new(), Files::new());
+    let encrypted = files.path("encrypted.key");
+    std::fs::write(&encrypted, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n")
+        .unwrap();
+    let certificate = files.path("client.pem");
+    for (key, why) in [
+        (files.path("client.key"), None),
+        (other.path("client.key"), Some("the key does not belong to the certificate in ")),
+        (encrypted, Some("the key is encrypted; give an unencrypted one")),
+    ] {
+        let options = [
+            ("websocket.url", "wss://localhost/"),
+            ("kafka.topic", "t"),
+            ("websocket.ssl.certificate.location", certificate.as_str()),
+            ("websocket.ssl.key.location", key.as_str()),
+        ];
+        let properties = options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let errors = connect_websocket_engine::config::Config::parse(&properties).err().unwrap_or_default();
+        match why {
+            None => assert!(errors.is_empty(), "{errors:?}"),
+            Some(why) => {
+                assert_eq!((errors.len(), errors[0].option.as_str()), (1, "websocket.ssl.key.location"), "{errors:?}");
+                assert!(errors[0].message.contains(why), "{errors:?}");
+            }
+        }
     }
 }
 

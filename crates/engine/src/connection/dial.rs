@@ -1,0 +1,85 @@
+//! From a host name to TCP: its addresses one after the other, beginning at the next one with each attempt.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+
+use super::addresses::Addresses;
+use super::open_error::{OpenError, OpenErrorKind};
+
+/// An address of a host that has others is given up after this.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Connects to a host. `what` names it in errors: that it is the proxy, if it is.
+pub(super) async fn dial(
+    what: &str,
+    host: &str,
+    port: u16,
+    addresses: &mut Addresses,
+) -> Result<(TcpStream, SocketAddr), OpenError> {
+    let resolved = lookup_host((host, port)).await.map_err(|error| unresolved(what, &error))?;
+    let in_turn = addresses.in_turn(host, resolved.collect());
+    let mut failures = Vec::new();
+    for (index, &address) in in_turn.iter().enumerate() {
+        addresses.trying(host, address);
+        // A dead address, of a broken IPv6 route perhaps, must not use up the time of those behind it (RFC 8305).
+        let patience = if index + 1 < in_turn.len() { ADDRESS_PATIENCE } else { Duration::MAX };
+        match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok((tcp, address)),
+            Ok(Err(error)) => failures.push(format!("{address}: {error}")),
+            Err(_) => failures.push(format!("{address}: it does not answer")),
+        }
+    }
+    let message = match &failures[..] {
+        [] => format!("{what} has no address"),
+        failures => format!("no connection to {what} at {}", failures.join("; ")),
+    };
+    Err(OpenError::new(OpenErrorKind::Tcp, message))
+}
+
+fn unresolved(what: &str, error: &io::Error) -> OpenError {
+    let text = error.to_string();
+    // The resolver's code is in the text alone: what glibc, musl and macOS say for EAI_NONAME and EAI_NODATA. Words that
+    // are not known, a translation for one, count as an outage.
+    let unknown = ["Name or service not known", "No address associated", "does not resolve", "nodename nor servname"];
+    let kind = if unknown.iter().any(|words| text.contains(words)) {
+        OpenErrorKind::NameUnknown
+    } else {
+        OpenErrorKind::NameUnresolved
+    };
+    OpenError::new(kind, format!("the name of {what} cannot be resolved: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_cannot_say_is_told_from_one_that_says_no() {
+        for (text, kind) in [
+            ("failed to lookup address information: Name or service not known", OpenErrorKind::NameUnknown),
+            ("failed to lookup address information: Name does not resolve", OpenErrorKind::NameUnknown),
+            (
+                "failed to lookup address information: Temporary failure in name resolution",
+                OpenErrorKind::NameUnresolved,
+            ),
+            ("failed to lookup address information: Try again", OpenErrorKind::NameUnresolved),
+            ("Temporärer Fehler bei der Namensauflösung", OpenErrorKind::NameUnresolved),
+        ] {
+            let error = unresolved("the proxy p.example", &io::Error::other(text));
+            assert_eq!(error.kind, kind, "{text}");
+            assert!(error.message.starts_with("the name of the proxy p.example cannot be resolved"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_address_that_was_tried_is_in_the_error() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = dial("localhost", "localhost", closed.port(), &mut Addresses::default()).await.unwrap_err();
+        assert_eq!(error.kind, OpenErrorKind::Tcp);
+        assert!(error.message.contains(&format!("no connection to localhost at ")), "{error}");
+        assert!(error.message.contains(&format!("127.0.0.1:{}: ", closed.port())), "{error}");
+    }
+}
