@@ -1,0 +1,229 @@
+//! A record's topic, key, timestamp, headers and JSON get to Kafka, and alike from both hosts. The records come from a
+//! hand-over file: it is emitted before the feed, and may hold everything that a record can have.
+
+use std::time::Duration;
+
+use connect_websocket_e2e::{Connect, Consumer, Kafka, Record, Rest, Worker, source_config, wait_until};
+use connect_websocket_testkit::{Play, Script, Server};
+use serde_json::{Value, json};
+
+const WITHIN: Duration = Duration::from_secs(60);
+const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
+const BYTE_ARRAY: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
+const RECEIVED: i64 = 1_700_000_000_123;
+
+/// A feed that says nothing.
+fn silent() -> Server {
+    Server::start(Script::every(Play::accept())).unwrap_or_else(|e| panic!("the feed cannot be served: {e}"))
+}
+
+/// A hand-over file of version 2 (the engine's `handover/format.rs` and `record/wire.rs`), with records from sequence 1 on.
+struct File(Vec<u8>);
+
+/// A record's parts and its value, as bytes of the file.
+struct Content {
+    kind: u8,
+    parts: Vec<Vec<u8>>,
+    value: Vec<u8>,
+}
+
+fn text(text: &str) -> Vec<u8> {
+    bytes(text.as_bytes())
+}
+
+fn bytes(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
+}
+
+fn part(kind: u8, content: &[u8]) -> Vec<u8> {
+    [&[kind], content].concat()
+}
+
+fn header(name: &str, value: &str) -> Vec<u8> {
+    part(5, &[text(name), text(value)].concat())
+}
+
+impl File {
+    fn new(connector: &str, url: &str, records: Vec<Content>) -> File {
+        let mut file = b"kcws-ho\x02".to_vec();
+        [connector, url, "a-session"].iter().for_each(|name| file.extend(text(name)));
+        file.extend(1_i64.to_be_bytes());
+        let count = records.len() as u64;
+        for (Content { kind, parts, value }, sequence) in records.into_iter().zip(1_i64..) {
+            let parts = parts.concat();
+            file.push(if parts.is_empty() { kind } else { kind | 0x80 });
+            file.extend([sequence, RECEIVED].map(i64::to_be_bytes).concat());
+            if !parts.is_empty() {
+                file.extend(bytes(&parts));
+            }
+            file.extend(bytes(&value));
+        }
+        file.push(0);
+        file.extend([count, 0, RECEIVED as u64].map(u64::to_be_bytes).concat());
+        file.extend(crc32fast::hash(&file).to_be_bytes());
+        File(file)
+    }
+}
+
+/// What both hosts get: three topics, of which one is named by its records alone.
+struct Scenario {
+    feed: Server,
+    prefix: &'static str,
+}
+
+impl Scenario {
+    fn new(prefix: &'static str) -> Scenario {
+        Scenario { feed: silent(), prefix }
+    }
+
+    fn topic(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    fn config(&self, topic: &str, more: &[(&str, &str)]) -> Value {
+        let own = [
+            // The working directory.
+            ("websocket.handover.dir", "."),
+            ("value.converter", JSON),
+            ("value.converter.schemas.enable", "false"),
+            ("topic.creation.default.partitions", "3"),
+            ("topic.creation.default.replication.factor", "1"),
+        ];
+        source_config(self.feed.url(), &self.topic(topic), &[&own, more].concat())
+    }
+
+    /// Names and configurations of the connectors.
+    fn connectors(&self) -> [(&'static str, Value); 2] {
+        [
+            ("records", self.config("configured", &[])),
+            ("bytes-keys", self.config("bytes", &[("key.converter", BYTE_ARRAY)])),
+        ]
+    }
+
+    fn files(&self) -> [(&'static str, Vec<u8>); 2] {
+        let own = self.topic("own");
+        // {"z":1,"a":[true,null,"€",1.5E10,"123456789012345678901234567"],"m":{}}
+        let list = [
+            vec![6],
+            5_u32.to_be_bytes().to_vec(),
+            vec![2, 0],
+            part(5, &text("€")),
+            part(4, &1.5e10_f64.to_be_bytes()),
+            part(5, &text("123456789012345678901234567")),
+        ];
+        let map = [
+            vec![7],
+            3_u32.to_be_bytes().to_vec(),
+            text("z"),
+            part(3, &1_i64.to_be_bytes()),
+            text("a"),
+            list.concat(),
+            text("m"),
+            part(7, &0_u32.to_be_bytes()),
+        ];
+        let records = vec![
+            Content { kind: 1, parts: vec![], value: b"plain".to_vec() },
+            Content {
+                kind: 1,
+                parts: vec![
+                    header("feed", "k"),
+                    part(1, &text(&own)),
+                    part(2, &text("k€")),
+                    header("feed", "€"),
+                    part(4, &1_600_000_000_001_i64.to_be_bytes()),
+                    header("empty", ""),
+                ],
+                value: b"own".to_vec(),
+            },
+            Content { kind: 3, parts: vec![part(1, &text(&own)), part(2, &text("k€"))], value: map.concat() },
+            Content { kind: 2, parts: vec![part(1, &text(&own)), part(2, &text("k€"))], value: vec![0, 255] },
+            Content { kind: 3, parts: vec![part(1, &text(&own)), part(2, &text("k€"))], value: vec![0] },
+        ];
+        let bytes_keys = vec![Content { kind: 1, parts: vec![part(3, &bytes(&[0, 255]))], value: b"v".to_vec() }];
+        let url = self.feed.url();
+        [
+            ("records-0.handover", File::new("records", url, records).0),
+            ("bytes-keys-0.handover", File::new("bytes-keys", url, bytes_keys).0),
+        ]
+    }
+
+    /// Checks what is in Kafka, and which topics are active.
+    fn check(&self, kafka: &Kafka, rest: &Rest) {
+        let consumer = Consumer::new(&kafka.bootstrap());
+        let plain = &consumer.read_until(&self.topic("configured"), 1, WITHIN)[0];
+        let expected = Record {
+            key: None,
+            value: Some(br#""plain""#.to_vec()),
+            timestamp: Some(RECEIVED),
+            headers: vec![],
+            partition: plain.partition,
+            offset: 0,
+        };
+        assert_eq!(*plain, expected);
+
+        let own = consumer.read_until(&self.topic("own"), 4, WITHIN);
+        let json = r#"{"z":1,"a":[true,null,"€",1.5E10,"123456789012345678901234567"],"m":{}}"#;
+        let values = own.iter().map(|record| record.value.as_ref().map(|_| record.text())).collect::<Vec<_>>();
+        let expected = [Some(r#""own""#), Some(json), Some(r#""AP8=""#), None];
+        assert_eq!(values, expected.map(|value| value.map(str::to_owned)));
+        assert!(own.iter().all(|record| record.key.as_deref() == Some("k€".as_bytes())));
+        // By the key, as Java's producer does it.
+        assert!(own.iter().all(|record| record.partition == PARTITION_OF_KEY), "{own:?}");
+        assert_eq!(own[0].timestamp, Some(1_600_000_000_001));
+        assert_eq!(own[1].timestamp, Some(RECEIVED));
+        let headers = [("feed", "k"), ("feed", "€"), ("empty", "")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), Some(value.as_bytes().to_vec())));
+        assert_eq!(own[0].headers, headers);
+        assert!(own[1].headers.is_empty());
+        // By the connector's rule: the broker's own has one.
+        assert_eq!(kafka.partitions(&self.topic("own")), 3);
+
+        let keyed = &consumer.read_until(&self.topic("bytes"), 1, WITHIN)[0];
+        assert_eq!(keyed.key.as_deref(), Some(&[0, 255][..]));
+
+        let mut topics = [self.topic("configured"), self.topic("own")];
+        topics.sort();
+        let expected = json!({ "records": { "topics": topics } });
+        wait_until("both topics to be active", WITHIN, || {
+            let mut active = rest.get("/connectors/records/topics").json();
+            if let Some(topics) = active["records"]["topics"].as_array_mut() {
+                topics.sort_by_key(ToString::to_string);
+            }
+            (active == expected).then_some(())
+        });
+    }
+}
+
+/// murmur2 of "k€" in three partitions.
+const PARTITION_OF_KEY: i32 = 0;
+
+#[test]
+fn records_with_topic_key_timestamp_headers_and_json_get_to_kafka_from_the_worker() {
+    let kafka = Kafka::shared();
+    let scenario = Scenario::new("worker");
+    let mut worker = Worker::builder(&kafka.bootstrap());
+    for (name, config) in scenario.connectors() {
+        worker = worker.connector(name, config);
+    }
+    for (name, content) in scenario.files() {
+        worker = worker.file(name, &content);
+    }
+    let worker = worker.start();
+    scenario.check(kafka, worker.rest());
+    assert!(!worker.log_contains("event=handover_refused"));
+}
+
+#[test]
+fn records_with_topic_key_timestamp_headers_and_json_get_to_kafka_from_the_plugin() {
+    let kafka = Kafka::shared();
+    let scenario = Scenario::new("plugin");
+    let mut connect = Connect::builder(&kafka.bootstrap());
+    for (name, config) in scenario.connectors() {
+        connect = connect.connector(name, config);
+    }
+    for (name, content) in scenario.files() {
+        connect = connect.file(name, &content);
+    }
+    let connect = connect.start();
+    scenario.check(kafka, connect.rest());
+}
