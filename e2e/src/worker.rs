@@ -165,11 +165,13 @@ impl Worker {
 
     fn wait_rest(&mut self, before: usize) {
         let process = self.running_mut();
-        let base = wait_until("the worker to log event=rest_started", START_WITHIN, || {
+        let base = wait_until("the worker to serve REST and to reach Kafka", START_WITHIN, || {
             if let Some(code) = process.exit_code() {
                 panic!("the worker ended with exit code {code} while starting");
             }
-            started_url(process.log().get(before..).unwrap_or_default())
+            let log = process.log();
+            let log = log.get(before..).unwrap_or_default();
+            started_url(log).filter(|_| log.contains("event=kafka_connected"))
         });
         self.rest = Some(Rest::new(&base));
     }

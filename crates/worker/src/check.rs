@@ -1,10 +1,12 @@
-//! `connect-websocket validate`: every error of a connector's configuration at once, without a worker.
+//! `connect-websocket validate`: every error of connectors' configurations at once, without a worker.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
 use connect_websocket_engine::config_def::ConfigError;
 use indexmap::IndexMap;
+use serde::Serialize;
 
 use crate::config::WorkerConfig;
 use crate::hidden::Kept;
@@ -12,41 +14,147 @@ use crate::standalone::read_worker;
 use crate::validate::validate;
 use crate::{framework, properties};
 
-/// Prints one line for each error and answers 1 if there is any, else one line and 0.
-pub fn run(connector: &Path, worker: Option<&Path>) -> ExitCode {
-    match errors(connector, worker) {
-        Ok((name, warnings)) => {
-            for warning in warnings {
-                eprintln!("warning: {warning}");
-            }
-            println!("{}: the configuration of connector {name} is valid", connector.display());
-            ExitCode::SUCCESS
+/// At least one configuration is not valid.
+const INVALID: u8 = 1;
+/// There was nothing to check, or nothing to check it with: the command line, a file or the worker's file is wrong.
+pub const USAGE: u8 = 2;
+
+#[derive(Args)]
+pub struct Options {
+    /// The connectors: properties or JSON files, or quoted patterns such as 'connectors/**/*.properties'.
+    #[arg(required = true)]
+    connectors: Vec<PathBuf>,
+    /// The worker whose converters and policies are to be assumed.
+    #[arg(long, value_name = "worker.properties")]
+    worker: Option<PathBuf>,
+    /// Writes one JSON document instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What there is to say of all files.
+#[derive(Serialize)]
+struct Report {
+    valid: bool,
+    files: Vec<Checked>,
+}
+
+/// What there is to say of one.
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    /// `None` if the file was not understood so far.
+    connector: Option<String>,
+    valid: bool,
+    errors: Vec<Error>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Error {
+    /// `None` if it is about the file as a whole.
+    option: Option<String>,
+    message: String,
+}
+
+/// Checks all files. What is valid goes to standard output, errors and warnings to standard error; with `--json`
+/// everything to standard output.
+pub fn run(options: &Options) -> ExitCode {
+    let prepared = worker(options.worker.as_deref()).and_then(|worker| Ok((worker, files(&options.connectors)?)));
+    let (worker, files) = match prepared {
+        Ok(prepared) => prepared,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(USAGE);
         }
-        Err(errors) => {
-            for error in errors {
-                println!("{error}");
+    };
+    let (mut unreadable, mut checked) = (false, Vec::new());
+    for file in files {
+        match properties::read_file(&file) {
+            Ok(bytes) => checked.push(check(&worker, &file.display().to_string(), &bytes)),
+            Err(error) => {
+                unreadable = true;
+                eprintln!("{} cannot be read: {error}", file.display());
             }
-            ExitCode::FAILURE
         }
+    }
+    let report = Report { valid: !unreadable && checked.iter().all(|checked| checked.valid), files: checked };
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+    } else {
+        report.files.iter().for_each(print);
+    }
+    match (unreadable, report.valid) {
+        (true, _) => ExitCode::from(USAGE),
+        (_, true) => ExitCode::SUCCESS,
+        (_, false) => ExitCode::from(INVALID),
     }
 }
 
-fn errors(connector: &Path, worker: Option<&Path>) -> Result<(String, Vec<String>), Vec<String>> {
-    let one = |error: String| vec![error];
-    let worker = match worker {
-        Some(path) => read_worker(path).map_err(one)?,
-        None => assumed_worker().map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?,
+fn print(checked: &Checked) {
+    let Checked { file, connector, valid, errors, warnings } = checked;
+    for Error { message, .. } in errors {
+        eprintln!("{file}: {message}");
+    }
+    for warning in warnings {
+        eprintln!("{file}: warning: {warning}");
+    }
+    if *valid {
+        println!("{file}: the configuration of connector {} is valid", connector.as_deref().unwrap_or_default());
+    }
+}
+
+fn check(worker: &WorkerConfig, shown: &str, bytes: &[u8]) -> Checked {
+    let mut checked =
+        Checked { file: shown.to_owned(), connector: None, valid: false, errors: Vec::new(), warnings: Vec::new() };
+    let whole = |message: String| vec![Error { option: None, message }];
+    let file = match properties::connector_file(shown, bytes) {
+        Ok(file) => file,
+        Err(error) => return Checked { errors: whole(error.to_string()), ..checked },
     };
-    let shown = connector.display().to_string();
-    let bytes = properties::read_file(connector).map_err(|error| one(format!("{shown} cannot be read: {error}")))?;
-    let file = properties::connector_file(&shown, &bytes).map_err(|error| one(error.to_string()))?;
     let mut config: IndexMap<_, _> = file.config.into_iter().map(|(name, value)| (name, Some(value))).collect();
     config.insert(framework::NAME.to_owned(), Some(file.name.clone()));
-    let validation = validate(&worker, &config, &Kept::default()).map_err(one)?;
-    if validation.infos.error_count > 0 {
-        return Err(validation.errors().map(str::to_owned).collect());
+    checked.connector = Some(file.name);
+    let validation = match validate(worker, &config, &Kept::default()) {
+        Ok(validation) => validation,
+        Err(why) => return Checked { errors: whole(why), ..checked },
+    };
+    for info in validation.infos.configs {
+        let option = info.value.name;
+        checked
+            .errors
+            .extend(info.value.errors.into_iter().map(|message| Error { option: Some(option.clone()), message }));
     }
-    Ok((file.name, validation.warnings))
+    Checked { valid: checked.errors.is_empty(), warnings: validation.warnings, ..checked }
+}
+
+/// The files that are named; a pattern that the shell has left is looked up.
+fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for path in named {
+        let pattern = path.to_str().filter(|text| !path.exists() && text.contains(['*', '?', '[']));
+        let Some(pattern) = pattern else {
+            files.push(path.clone());
+            continue;
+        };
+        let found = glob::glob(pattern).map_err(|error| format!("{pattern} is no pattern of file names: {error}"))?;
+        let before = files.len();
+        files.extend(found.filter_map(Result::ok).filter(|path| !path.is_dir()));
+        if files.len() == before {
+            return Err(format!("no file is named like {pattern}"));
+        }
+    }
+    Ok(files)
+}
+
+fn worker(path: Option<&Path>) -> Result<WorkerConfig, String> {
+    match path {
+        Some(path) => read_worker(path),
+        None => assumed_worker().map_err(|errors| {
+            let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            sentences.join("\n")
+        }),
+    }
 }
 
 /// The worker that is assumed if none is given: String converters, no config providers.

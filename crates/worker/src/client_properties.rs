@@ -14,7 +14,7 @@ use translation::Translation;
 mod clients;
 #[cfg(test)]
 mod fixtures;
-mod jaas;
+pub(crate) mod jaas;
 mod keystore;
 mod sasl;
 #[cfg(test)]
@@ -144,7 +144,10 @@ fn finish(mut t: Translation) -> Result<ClientSettings, Vec<ConfigError>> {
     security(&mut t);
     for (name, property) in t.take_prefix("") {
         let option = property.option;
-        if JAVA_ONLY.iter().any(|known| name == *known || known.ends_with('.') && name.starts_with(known)) {
+        if JAVA_SECURITY.contains(&name.as_str()) {
+            let why = "this worker runs no Java and would not obey it; remove it";
+            t.errors.push(ConfigError::invalid(&option, &property.value, why));
+        } else if JAVA_ONLY.iter().any(|known| name == *known || known.ends_with('.') && name.starts_with(known)) {
             t.warnings.push(format!("{option} has no effect: this worker runs no Java and has no equivalent"));
         } else if name != "ssl.client.auth" {
             t.warnings.push(format!("{option} has no effect: {name} is unknown"));
@@ -208,6 +211,9 @@ const WORKER_CLIENT_PROPERTIES: &[&str] = &[
     "socket.connection.setup.timeout.ms",
 ];
 
+/// Properties that choose the cryptography of a Java client.
+const JAVA_SECURITY: &[&str] = &["security.providers", "ssl.provider", "ssl.secure.random.implementation"];
+
 /// Properties of Java's clients that configure something only Java has, or that librdkafka does by itself; one that
 /// ends with a dot stands for all that begin so.
 const JAVA_ONLY: &[&str] = &[
@@ -229,12 +235,9 @@ const JAVA_ONLY: &[&str] = &[
     "sasl.kerberos.",
     "sasl.login.",
     "sasl.oauthbearer.",
-    "security.providers",
     "socket.connection.setup.timeout.max.ms",
     "ssl.keymanager.algorithm",
     "ssl.protocol",
-    "ssl.provider",
-    "ssl.secure.random.implementation",
     "ssl.trustmanager.algorithm",
     "transaction.timeout.ms",
     "transaction.two.phase.commit.enable",

@@ -197,6 +197,7 @@ impl WorkerConfig {
         values.check_converters();
         let rest = RestConfig::parse(&mut values);
         values.check_clients();
+        values.check_guarded();
         let (Some(providers), true) = (providers, values.errors.is_empty()) else {
             return Err(values.errors);
         };
@@ -301,6 +302,12 @@ impl Values<'_> {
         }
     }
 
+    fn check_guarded(&mut self) {
+        let refused = self.properties.keys().filter(|name| table_row(name).is_none() && ignored::is_refused(name));
+        let why = "this worker has no such option, and does not ignore one about who may do what; see docs/config.md";
+        self.errors.extend(refused.map(|name| ConfigError::new(name, format!("Unknown configuration {name}: {why}"))));
+    }
+
     pub(crate) fn optional(&self, name: &str) -> Option<&str> {
         table_row(name)?.value(self.properties.get(name).map(String::as_str)).ok().flatten()
     }
@@ -362,6 +369,8 @@ mod tests {
             ("listeners", "ftp://h:1"),
             ("config.providers", "v"),
             ("header.converter", "com.example.Mine"),
+            ("rest.extension.classes", "com.example.Audit"),
+            ("rest.port", "8080"),
         ];
         let errors = WorkerConfig::parse(&properties(&wrong)).unwrap_err();
         for option in wrong.map(|(option, _)| option) {

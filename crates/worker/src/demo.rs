@@ -293,7 +293,8 @@ async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Re
         let asked = config.clone();
         let cluster = tokio::task::spawn_blocking(move || kafka_cluster_id(&asked)).await;
         let cluster = cluster.map_err(|error| error.to_string())??;
-        let herder = Herder::new(config, Arc::new(offsets), cluster);
+        let herder = Herder::new(config, Arc::new(offsets));
+        herder.set_kafka_cluster_id(cluster);
         match standalone::start_rest(&herder, levels.clone()).await {
             Ok(server) => {
                 herder.set_ready();

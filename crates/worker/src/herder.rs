@@ -93,7 +93,8 @@ const SOURCE: &str = "source";
 
 pub struct Herder {
     worker: Arc<WorkerConfig>,
-    kafka_cluster_id: String,
+    /// Known when Kafka has answered.
+    kafka_cluster_id: OnceLock<String>,
     /// `host:port` of the advertised URL, known when the REST server listens.
     worker_id: OnceLock<String>,
     offsets: Arc<OffsetStore>,
@@ -106,10 +107,10 @@ pub struct Herder {
 // --- reads -------------------------------------------------------------------------------------------------------------
 
 impl Herder {
-    pub fn new(worker: Arc<WorkerConfig>, offsets: Arc<OffsetStore>, kafka_cluster_id: String) -> Arc<Herder> {
+    pub fn new(worker: Arc<WorkerConfig>, offsets: Arc<OffsetStore>) -> Arc<Herder> {
         Arc::new(Herder {
             worker,
-            kafka_cluster_id,
+            kafka_cluster_id: OnceLock::new(),
             worker_id: OnceLock::new(),
             offsets,
             connectors: RwLock::default(),
@@ -123,8 +124,13 @@ impl Herder {
         &self.worker
     }
 
-    pub fn kafka_cluster_id(&self) -> &str {
-        &self.kafka_cluster_id
+    /// Called once, when Kafka has answered.
+    pub fn set_kafka_cluster_id(&self, id: String) {
+        let _ = self.kafka_cluster_id.set(id);
+    }
+
+    pub fn kafka_cluster_id(&self) -> Option<&str> {
+        self.kafka_cluster_id.get().map(String::as_str)
     }
 
     /// Called once, when the address of the REST server is known.

@@ -23,14 +23,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks a connector's configuration and tells every error at once.
-    Validate {
-        /// The connector: properties, or JSON.
-        connector: PathBuf,
-        /// The worker whose converters and policies are to be assumed.
-        #[arg(long, value_name = "worker.properties")]
-        worker: Option<PathBuf>,
-    },
+    /// Checks connectors' configurations and tells every error at once.
+    Validate(check::Options),
     /// Lists the feeds that are known; of one, says how it is spoken with and writes a connector file for it.
     Feeds {
         /// A feed of the list, or the path of a profile of your own.
@@ -45,8 +39,9 @@ enum Command {
 
 const ABOUT: &str =
     "Streams WebSocket feeds into Apache Kafka: a drop-in for connect-standalone for the WebSocket source connector";
-const AFTER: &str = "Exit codes: 0 stopped by a signal; 1 usage, or an invalid configuration; 2 the worker cannot start; \
-                     3 a connector file cannot be created; 129, 130, 143 ended at once by a second signal.";
+const AFTER: &str = "Exit codes: 0 stopped by a signal; 1 usage; 2 the worker cannot start; \
+                     3 a connector file cannot be created; 129, 130, 143 ended at once by a second signal. validate: 0 valid, 1 not valid, 2 usage, \
+                     or a file that cannot be read.";
 
 const USAGE: u8 = 1;
 
@@ -55,15 +50,17 @@ fn main() -> ExitCode {
     if daemon {
         eprintln!("-daemon is ignored: run the worker under a service manager, or with nohup and &");
     }
+    // The worker's own is that of connect-standalone.
+    let usage_code = if arguments.get(1).is_some_and(|first| first == "validate") { check::USAGE } else { USAGE };
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(usage) => {
             let _ = usage.print();
-            return if usage.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if usage.use_stderr() { ExitCode::from(usage_code) } else { ExitCode::SUCCESS };
         }
     };
     match (arguments.command, arguments.worker) {
-        (Some(Command::Validate { connector, worker }), _) => check::run(&connector, worker.as_deref()),
+        (Some(Command::Validate(options)), _) => check::run(&options),
         (Some(Command::Feeds { feed, write }), _) => feeds::run(feed.as_deref(), write.as_deref()),
         (Some(Command::Demo(options)), _) => with_log(|levels| demo::run(&options, levels)),
         (None, Some(worker)) => with_log(|levels| standalone::run(&worker, &arguments.connectors, levels)),

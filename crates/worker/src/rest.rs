@@ -26,6 +26,7 @@ pub mod server;
 mod surface;
 mod timed;
 mod tls;
+mod users;
 
 /// What the resources work on.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ pub fn router(api: Api, served: Resources) -> Router {
     if served != Resources::AdminOnly {
         resources = resources.merge(metrics::routes());
     }
-    let surface = surface::Surface::new(&api.herder.worker().rest, &api.listener);
+    let surface = surface::Surface::new(&api.herder.worker().rest, &api.listener, served);
     let resources =
         resources.fallback(surface::not_found).method_not_allowed_fallback(surface::method_not_allowed).with_state(api);
     // The surface is outside of the routes, so that it can change a path before it is looked up.

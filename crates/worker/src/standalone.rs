@@ -53,7 +53,7 @@ fn finish<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
     result
 }
 
-/// Everything before REST: configuration, offsets, Kafka. Blocks.
+/// Everything before REST: configuration and offsets. Blocks.
 fn start(worker: &Path) -> Result<(Runtime, Arc<Herder>), String> {
     info!("event=worker_starting version={VERSION} file={}", worker.display());
     let config = Arc::new(read_worker(worker)?);
@@ -65,11 +65,9 @@ fn start(worker: &Path) -> Result<(Runtime, Arc<Herder>), String> {
         warn!("event=options_ignored without effect in this worker: {}", ignored.join(", "));
     }
     let offsets = OffsetStore::open(&config.offset_storage_file).map_err(|error| error.to_string())?;
-    let cluster = kafka_cluster_id(&config)?;
-    info!("event=kafka_connected cluster_id={cluster}");
     let runtime = Builder::new_multi_thread().enable_all().thread_name("worker").build();
     let runtime = runtime.map_err(|error| format!("the threads of the worker cannot be started: {error}"))?;
-    let herder = Herder::new(config, Arc::new(offsets), cluster);
+    let herder = Herder::new(config, Arc::new(offsets));
     Ok((runtime, herder))
 }
 
@@ -97,14 +95,14 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
             return ExitCode::from(START_FAILED);
         }
     };
-    let created = tokio::select! {
-        created = create_connectors(&herder, connectors) => Some(created),
+    let begun = tokio::select! {
+        begun = begin(&herder, connectors) => Some(begun),
         code = signals.next() => {
             info!("event=worker_stopping signal={}", code - 128);
             None
         }
     };
-    let code = match created {
+    let code = match begun {
         Some(Ok(())) => {
             herder.set_ready();
             info!("event=worker_started connectors={}", connectors.len());
@@ -112,7 +110,11 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
             info!("event=worker_stopping signal={}", code - 128);
             ExitCode::SUCCESS
         }
-        Some(Err(why)) => {
+        Some(Err(NotBegun::Kafka(why))) => {
+            error!("Stopping due to error: {why}");
+            ExitCode::from(START_FAILED)
+        }
+        Some(Err(NotBegun::Connector(why))) => {
             error!("{why}");
             error!("Stopping after connector error");
             ExitCode::from(CONNECTOR_FAILED)
@@ -163,6 +165,22 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
         info!("event=rest_started url={url}");
     }
     Ok(server)
+}
+
+/// Why a worker that serves REST already goes no further.
+enum NotBegun {
+    Kafka(String),
+    Connector(String),
+}
+
+/// What `/health` waits for: Kafka, and the connectors of the command line.
+async fn begin(herder: &Arc<Herder>, connectors: &[PathBuf]) -> Result<(), NotBegun> {
+    let worker = Arc::clone(herder.worker());
+    let cluster = tokio::task::spawn_blocking(move || kafka_cluster_id(&worker)).await;
+    let cluster = cluster.unwrap_or_else(|error| Err(error.to_string())).map_err(NotBegun::Kafka)?;
+    info!("event=kafka_connected cluster_id={cluster}");
+    herder.set_kafka_cluster_id(cluster);
+    create_connectors(herder, connectors).await.map_err(NotBegun::Connector)
 }
 
 async fn create_connectors(herder: &Arc<Herder>, files: &[PathBuf]) -> Result<(), String> {

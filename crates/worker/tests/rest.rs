@@ -1,13 +1,15 @@
 //! The REST API in process: the real router on a real herder. Kafka and feed are not there, which no answer depends on.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Request};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use connect_websocket::config::WorkerConfig;
 use connect_websocket::herder::Herder;
 use connect_websocket::logging::Levels;
@@ -20,7 +22,20 @@ use tower::Service;
 
 const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
 
+fn properties(folder: &Path, more: &[(&str, &str)]) -> IndexMap<String, String> {
+    let offsets = folder.join("connect.offsets").display().to_string();
+    let base = [
+        ("bootstrap.servers", "127.0.0.1:1"),
+        ("key.converter", STRING),
+        ("value.converter", STRING),
+        ("offset.storage.file.filename", &offsets),
+        ("task.shutdown.graceful.timeout.ms", "500"),
+    ];
+    base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
 struct Worker {
+    api: Api,
     router: Router,
     folder: PathBuf,
 }
@@ -43,24 +58,15 @@ impl Worker {
         let name = format!("connect-websocket-rest-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
-        let offsets = folder.join("connect.offsets").display().to_string();
-        let base = [
-            ("bootstrap.servers", "127.0.0.1:1"),
-            ("key.converter", STRING),
-            ("value.converter", STRING),
-            ("offset.storage.file.filename", &offsets),
-            ("task.shutdown.graceful.timeout.ms", "500"),
-        ];
-        let properties: IndexMap<String, String> =
-            base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let config = Arc::new(WorkerConfig::parse(&properties).unwrap());
+        let config = Arc::new(WorkerConfig::parse(&properties(&folder, more)).unwrap());
         let offsets = Arc::new(OffsetStore::open(&config.offset_storage_file).unwrap());
-        let herder = Herder::new(config, offsets, "cluster".to_owned());
+        let herder = Herder::new(config, offsets);
+        herder.set_kafka_cluster_id("cluster".to_owned());
         herder.set_worker_id("127.0.0.1:8083".to_owned());
         herder.set_ready();
         let listener = Listener { https: scheme == "https", host: host.to_owned(), port: 8083 };
         let api = Api { herder, levels: Arc::new(Levels::default()), listener };
-        Worker { router: rest::router(api, Resources::All), folder }
+        Worker { router: rest::router(api.clone(), Resources::All), api, folder }
     }
 
     /// Sends a request, with a host if it has none.
@@ -245,6 +251,93 @@ async fn a_foreign_page_can_neither_change_anything_nor_give_the_worker_its_name
     let worker = Worker::behind("http", "127.0.0.1", &[("rest.allowed.hosts", "connect.example")]);
     let asked = Request::builder().uri("/connectors").header("host", "connect.example:443").body(Body::empty());
     assert_eq!(worker.send(asked.unwrap()).await.status, 200);
+}
+
+#[tokio::test]
+async fn listeners_of_admin_alone_know_no_other_origin() {
+    let mut worker = Worker::new(&[("access.control.allow.origin", "https://ui.example")]);
+    worker.router = rest::router(worker.api.clone(), Resources::AdminOnly);
+    let request = |method: &str| {
+        let request =
+            Request::builder().method(method).uri("/admin/loggers/root").header("origin", "https://ui.example");
+        let request = request.header("access-control-request-method", "PUT");
+        request.header("content-type", "application/json").body(Body::from(r#"{"level":"INFO"}"#)).unwrap()
+    };
+    for (method, status) in [("GET", 200), ("OPTIONS", 200), ("PUT", 403)] {
+        let answer = worker.send(request(method)).await;
+        assert_eq!(answer.status, status, "{method}");
+        assert_eq!(answer.headers.get("access-control-allow-origin"), None, "{method}");
+    }
+}
+
+/// The status of a request with these credentials, or without any.
+async fn status_for(worker: &Worker, path: &str, credentials: Option<&str>) -> u16 {
+    let mut request = Request::builder().uri(path);
+    if let Some(credentials) = credentials {
+        request = request.header("authorization", format!("Basic {}", BASE64_STANDARD.encode(credentials)));
+    }
+    worker.send(request.body(Body::empty()).unwrap()).await.status
+}
+
+#[tokio::test]
+async fn with_users_everything_but_health_wants_credentials() {
+    let files = Worker::new(&[]).folder.with_extension("users");
+    fs::create_dir_all(&files).unwrap();
+    let path = |name: &str| files.join(name).display().to_string();
+    let hash = bcrypt::hash_with_salt("hunter2", 4, *b"0123456789abcdef").unwrap();
+    fs::write(path("users"), format!("# ours\nann:{hash}\n")).unwrap();
+    fs::write(path("credentials"), "ann=hunter2\n").unwrap();
+    let module = "org.apache.kafka.connect.rest.basic.auth.extension.PropertyFileLoginModule";
+    let jaas = format!("KafkaConnect {{\n  {module} required\n  file=\"{}\";\n}};\n", path("credentials"));
+    fs::write(path("jaas.conf"), jaas).unwrap();
+    let extension = "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension";
+    for options in [
+        vec![("rest.basic.auth.users.file", path("users"))],
+        vec![("rest.extension.classes", extension.to_owned()), ("rest.basic.auth.jaas.file", path("jaas.conf"))],
+    ] {
+        let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let worker = Worker::new(&options);
+        for path in ["/", "/connectors", "/metrics", "/admin/loggers", "/nope"] {
+            assert_eq!(status_for(&worker, path, None).await, 401, "{path}");
+        }
+        assert_eq!(status_for(&worker, "/connectors", Some("ann:hunter3")).await, 401);
+        assert_eq!(status_for(&worker, "/connectors", Some("ann:hunter2")).await, 200);
+        assert_eq!(status_for(&worker, "/health", None).await, 200);
+        let refused = worker.get("/connectors").await;
+        assert!(refused.headers["www-authenticate"].to_str().unwrap().starts_with("Basic "));
+        assert_eq!(refused.json["message"], "User cannot access the resource.");
+    }
+    fs::remove_dir_all(&files).unwrap();
+}
+
+#[test]
+fn a_worker_that_would_not_authenticate_does_not_start() {
+    let folder = Worker::new(&[]);
+    let file = |name: &str, text: &str| {
+        let path = folder.folder.join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let extension = "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension";
+    for (option, value, why) in [
+        ("rest.extension.classes", "com.example.Audit", "com.example.Audit"),
+        ("rest.extension.classes", extension, "there are no users"),
+        ("rest.basic.auth.user.file", "/x", "no such option"),
+        ("rest.basic.auth.users.file", "/dev/zero", "not a regular file"),
+        ("rest.basic.auth.users.file", &file("empty", "# nobody\n"), "no user"),
+        ("rest.basic.auth.users.file", &file("plain", "ann:hunter2\n"), "line 1 has no bcrypt hash"),
+        (
+            "rest.basic.auth.users.file",
+            &file("dear", &format!("\nann:$2y$13${}\n", "a".repeat(53))),
+            "line 2 has a hash",
+        ),
+        ("rest.basic.auth.jaas.file", &file("jaas", "KafkaClient { a.B required; };"), "no entry KafkaConnect"),
+        ("authentication.method", "BASIC", "no such option"),
+    ] {
+        let errors = WorkerConfig::parse(&properties(&folder.folder, &[(option, value)])).unwrap_err();
+        let told = errors.iter().any(|error| error.message.contains(option) && error.message.contains(why));
+        assert!(told && !format!("{errors:?}").contains("hunter2"), "{option}={value}: {errors:?}");
+    }
 }
 
 #[tokio::test]

@@ -257,22 +257,79 @@ fn a_connector_file_that_is_refused_stops_the_worker_with_3() {
 }
 
 #[test]
+fn rest_answers_while_kafka_does_not() {
+    let folder = Folder::new();
+    let worker = folder.worker("127.0.0.1:1", "");
+    let mut worker = Worker::start(&[&worker]);
+    let address = worker.address();
+    let root = request(&address, "GET /", "");
+    assert!(root.starts_with("HTTP/1.1 200") && root.contains("\"kafka_cluster_id\":null"), "{root}");
+    let health = request(&address, "GET /health", "");
+    assert!(health.starts_with("HTTP/1.1 503") && health.contains("\"status\":\"starting\""), "{health}");
+    worker.signal("TERM");
+    let (code, log) = worker.end();
+    assert_eq!(code, 0, "{log}");
+}
+
+/// `validate` with these arguments: exit code, standard output, standard error.
+fn validate(arguments: &[&str], folder: &Folder) -> (i32, String, String) {
+    let mut command = Command::new(BINARY);
+    let Output { status, stdout, stderr } =
+        command.arg("validate").args(arguments).current_dir(&folder.0).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (status.code().unwrap(), text(&stdout), text(&stderr))
+}
+
+const VALID: &str = "name=c\nconnector.class=WebSocketSource\nwebsocket.url=ws://h/\nkafka.topic=t\n";
+
+#[test]
 fn validate_tells_every_error_and_no_secret() {
     let folder = Folder::new();
-    let good = folder
-        .file("good.properties", "name=c\nconnector.class=WebSocketSource\nwebsocket.url=ws://h/\nkafka.topic=t\n");
-    let (code, text) = run(&[Path::new("validate"), &good]);
-    assert_eq!(code, 0);
-    assert_eq!(text.lines().count(), 1, "{text}");
-    let bad = folder.file(
+    folder.file("good.properties", VALID);
+    let (code, out, err) = validate(&["good.properties"], &folder);
+    assert_eq!((code, out.lines().count(), err.as_str()), (0, 1, ""), "{out}");
+    folder.file(
         "bad.json",
         r#"{"name":"c","connector.class":"WebSocketSource","websocket.url":"http://u:hunter2@h/?k=hunter2","tasks.max":"0","transforms":"a"}"#,
     );
-    let (code, text) = run(&[Path::new("validate"), &bad]);
-    assert_eq!(code, 1);
-    assert_eq!(text.lines().count(), 4, "{text}");
+    let (code, out, err) = validate(&["bad.json"], &folder);
+    assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 4), "{err}");
     for part in ["websocket.url", "kafka.topic", "tasks.max", "transforms"] {
-        assert!(text.contains(part), "{part} is not in:\n{text}");
+        assert!(err.contains(part), "{part} is not in:\n{err}");
     }
-    assert!(!text.contains("hunter2"), "{text}");
+    assert!(!err.contains("hunter2"), "{err}");
+}
+
+#[test]
+fn validate_takes_files_and_patterns_and_answers_in_json() {
+    let folder = Folder::new();
+    folder.file("a.properties", VALID);
+    folder.file("b.properties", "name=b\nconnector.class=WebSocketSource\nkafka.topic=t\n");
+    let (code, out, err) = validate(&["*.properties"], &folder);
+    assert_eq!(code, 1);
+    assert!(out.contains("a.properties") && !out.contains("b.properties"), "{out}");
+    assert!(err.lines().all(|line| line.starts_with("b.properties: ")) && err.contains("websocket.url"), "{err}");
+    let (code, out, err) = validate(&["--json", "a.properties", "b.properties"], &folder);
+    assert_eq!((code, err.as_str()), (1, ""));
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["valid"], &report["files"][0]["valid"]), (&false.into(), &true.into()), "{report}");
+    assert_eq!(report["files"][1]["errors"][0]["option"], "websocket.url", "{report}");
+}
+
+#[test]
+fn validate_tells_usage_from_invalid() {
+    let folder = Folder::new();
+    folder.file("good.properties", VALID);
+    for arguments in [
+        &[][..],
+        &["--no-such-option"],
+        &["no.such.file"],
+        &["none.*"],
+        &["good.properties", "--worker", "no.such.file"],
+    ] {
+        let (code, out, err) = validate(arguments, &folder);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
+        assert!(!err.is_empty());
+    }
+    assert_eq!(validate(&["good.properties", "no.such.file"], &folder).0, 2);
 }

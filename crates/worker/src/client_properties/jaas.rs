@@ -1,4 +1,4 @@
-//! `sasl.jaas.config`: one login module with its options.
+//! `sasl.jaas.config`, one login module with its options, and JAAS login files, which have them in entries with names.
 //!
 //! The grammar is that of Java's `StreamTokenizer` as Kafka sets it up: words, quoted strings with escapes, `//`, `/*`
 //! and `/` comments; an unquoted value that begins like a number is refused.
@@ -8,11 +8,11 @@ use std::fmt;
 
 /// `class flag key="value" …;`
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct LoginModule {
+pub(crate) struct LoginModule {
     /// The class name of the login module.
-    pub(super) class: String,
+    pub(crate) class: String,
     /// Its options; they hold the secrets.
-    pub(super) options: HashMap<String, String>,
+    pub(crate) options: HashMap<String, String>,
 }
 
 impl fmt::Debug for LoginModule {
@@ -36,6 +36,39 @@ pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
     let Some(Token::Text(class)) = tokens.next() else {
         return Err("Login module not specified in JAAS config");
     };
+    let module = login_module(class, &mut tokens)?;
+    match tokens.next() {
+        None => Ok(module),
+        Some(_) => Err("JAAS config property contains more than one login module, should be 1 module"),
+    }
+}
+
+/// The login modules of an entry of a login file: `name { class flag key="value"; … };`. Errors as of [`parse`].
+pub(crate) fn entry(text: &str, name: &str) -> Result<Vec<LoginModule>, &'static str> {
+    const FORM: &str = "it is no JAAS login file: write every entry as name { module required key=\"value\"; };";
+    let mut tokens = Tokens { rest: text.chars().peekable() };
+    while let Some(token) = tokens.next() {
+        let (Token::Text(found), Some(Token::Symbol('{'))) = (token, tokens.next()) else { return Err(FORM) };
+        let mut modules = Vec::new();
+        loop {
+            match tokens.next() {
+                Some(Token::Text(class)) => modules.push(login_module(class, &mut tokens)?),
+                Some(Token::Symbol('}')) => break,
+                _ => return Err(FORM),
+            }
+        }
+        if tokens.next() != Some(Token::Symbol(';')) {
+            return Err(FORM);
+        }
+        if found == name {
+            return Ok(modules);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What follows the class of a login module, up to its semicolon.
+fn login_module(class: String, tokens: &mut Tokens<'_>) -> Result<LoginModule, &'static str> {
     let flag = match tokens.next() {
         None => return Err("Login module control flag is not available in the JAAS config"),
         Some(Token::Text(flag)) => flag.to_ascii_uppercase(),
@@ -48,7 +81,7 @@ pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
     loop {
         let key = match tokens.next() {
             None => return Err("JAAS config entry not terminated by semi-colon"),
-            Some(Token::Symbol(';')) => break,
+            Some(Token::Symbol(';')) => return Ok(LoginModule { class, options }),
             Some(Token::Text(key)) => key,
             Some(_) => {
                 return Err("a key is missing in JAAS config: write every option as key=\"value\"");
@@ -60,10 +93,6 @@ pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
                 return Err("Value not specified for a key in JAAS config: write every option as key=\"value\"");
             }
         };
-    }
-    match tokens.next() {
-        None => Ok(LoginModule { class, options }),
-        Some(_) => Err("JAAS config property contains more than one login module, should be 1 module"),
     }
 }
 
@@ -187,6 +216,19 @@ mod tests {
         assert_eq!(option(r#"a="x\"y\\z\t\101\7""#, "a"), "x\"y\\z\tA\u{7}");
         assert_eq!(option("a=plain-word_1.$", "a"), "plain-word_1.$");
         assert_eq!(option("a=\"12;=//\"", "a"), "12;=//");
+    }
+
+    #[test]
+    fn a_login_file_has_entries_by_name() {
+        let text = "KafkaClient { a.B required x=\"1\"; };\n// ours\nKafkaConnect {\n  c.D required file=\"/f\";\n};\n";
+        let modules = entry(text, "KafkaConnect").unwrap();
+        assert_eq!((modules.len(), modules[0].class.as_str(), modules[0].options["file"].as_str()), (1, "c.D", "/f"));
+        assert!(entry(text, "Other").unwrap().is_empty());
+        for wrong in
+            ["KafkaConnect", "KafkaConnect { a.B required; }", "a.B required;", "{ };", "KafkaConnect { a.B; };"]
+        {
+            assert!(entry(wrong, "KafkaConnect").is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 const NAMES: &[&str] = &[
     "plugin.path",
     "plugin.discovery",
-    "rest.extension.classes",
     "metric.reporters",
     "auto.include.jmx.reporter",
     "key.converter.plugin.version",
@@ -34,6 +33,26 @@ const NAMES: &[&str] = &[
 const PREFIXES: &[&str] =
     &["metrics.", "inter.worker.", "consumer.", "internal.key.converter.", "internal.value.converter."];
 
+/// What options about who may reach the worker, and what for, begin with. One that does not exist here would protect
+/// nothing: it is misspelt, or of another worker.
+const GUARDED: &[&str] = &[
+    "access.control.",
+    "admin.listeners.",
+    "authentication.",
+    "authorization.",
+    "listeners.",
+    "rest.",
+    "security.providers",
+];
+/// Beside the table; read where there is such a listener.
+const LISTENERS_TLS: &[&str] = &["listeners.https.", "admin.listeners.https."];
+
+/// Whether an option that is in no table is refused.
+pub(super) fn is_refused(name: &str) -> bool {
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    begins(GUARDED) && !begins(LISTENERS_TLS)
+}
+
 pub(super) fn is_ignored(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -41,6 +60,16 @@ pub(super) fn is_ignored(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_protect_nothing_is_refused() {
+        for name in ["rest.port", "rest.basic.auth.user.file", "authentication.method", "listeners.security"] {
+            assert!(is_refused(name), "{name}");
+        }
+        for name in ["listeners.https.ssl.key.password", "producer.linger.ms", "restart"] {
+            assert!(!is_refused(name), "{name}");
+        }
+    }
 
     #[test]
     fn options_of_the_jvm_are_ignored_and_options_of_the_clients_are_not() {

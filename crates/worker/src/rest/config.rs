@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
 
 use super::tls::Tls;
+use super::users::{self, Users};
 use crate::config::{BASE, Values};
 
 const LISTENERS: &str = "listeners";
@@ -16,6 +18,9 @@ const ADVERTISED_PORT: &str = "rest.advertised.port";
 const ADVERTISED_LISTENER: &str = "rest.advertised.listener";
 const ALLOW_ORIGIN: &str = "access.control.allow.origin";
 const ALLOW_METHODS: &str = "access.control.allow.methods";
+pub(super) const EXTENSIONS: &str = "rest.extension.classes";
+pub(super) const USERS_FILE: &str = "rest.basic.auth.users.file";
+pub(super) const JAAS_FILE: &str = "rest.basic.auth.jaas.file";
 const ALLOWED_HOSTS: &str = "rest.allowed.hosts";
 const HEADERS: &str = "response.http.headers.config";
 
@@ -82,6 +87,30 @@ pub const OPTIONS: &[ConfigKey] = &[
         ..BASE
     },
     ConfigKey {
+        name: EXTENSIONS,
+        kind: Kind::List,
+        default: Default::Value(""),
+        documentation: "Extensions of the REST API. BasicAuthSecurityRestExtension is built in; a worker with another one \
+                        does not start.",
+        check: Some(users::check_extensions),
+        ..BASE
+    },
+    ConfigKey {
+        name: USERS_FILE,
+        documentation: "A file of the users who may use the REST API (Basic authentication), with hashed passwords: lines \
+                        as htpasswd -B writes them, bcrypt of a cost up to 12. Read at the start. Not an option of \
+                        Kafka Connect.",
+        ..BASE
+    },
+    ConfigKey {
+        name: JAAS_FILE,
+        documentation: "The JAAS login file of BasicAuthSecurityRestExtension: an entry KafkaConnect with \
+                        PropertyFileLoginModule, whose file has lines user=password. Unset, with the extension: \
+                        -Djava.security.auth.login.config of the environment variable KAFKA_OPTS. Not an option of Kafka \
+                        Connect.",
+        ..BASE
+    },
+    ConfigKey {
         name: HEADERS,
         default: Default::Value(""),
         documentation: "Headers for every answer: a comma list of \"[set|add|setDate|addDate] name: value\".",
@@ -107,6 +136,8 @@ pub struct RestConfig {
     pub allow_methods: Vec<String>,
     /// `None`: what the listener's address says.
     pub allowed_hosts: Option<Vec<String>>,
+    /// `None`: everybody may.
+    pub users: Option<Arc<Users>>,
     pub headers: Vec<HeaderRule>,
 }
 
@@ -156,6 +187,7 @@ impl RestConfig {
             Admin::Listeners(listeners) => tls_of(values, listeners, "admin.listeners.https."),
             Admin::WithTheRest | Admin::Off => None,
         };
+        let users = Users::configured(values);
         let filled = |name| values.optional(name).filter(|text| !text.is_empty());
         let names = |name| filled(name).map(|text| text.split(',').map(|part| part.trim().to_owned()).collect());
         RestConfig {
@@ -169,6 +201,7 @@ impl RestConfig {
             allow_origin: names(ALLOW_ORIGIN).unwrap_or_default(),
             allow_methods: names(ALLOW_METHODS).unwrap_or_else(|| ["GET", "POST", "HEAD"].map(str::to_owned).to_vec()),
             allowed_hosts: names(ALLOWED_HOSTS),
+            users,
             headers: header_rules(values.text(HEADERS)).unwrap_or_default(),
         }
     }

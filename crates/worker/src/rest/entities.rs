@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 pub struct ServerInfo {
     pub version: &'static str,
     pub commit: &'static str,
-    pub kafka_cluster_id: String,
+    /// Null while Kafka has not answered yet.
+    pub kafka_cluster_id: Option<String>,
     /// This worker's own; Connect has no such field.
     pub worker_version: &'static str,
 }

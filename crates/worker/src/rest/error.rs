@@ -1,11 +1,14 @@
 //! Errors as answers: `{"error_code": <status>, "message": "<sentence>"}`.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::herder::HerderError;
+
+/// What 401 must say (RFC 9110 section 11.6.1).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"connect\", charset=\"UTF-8\"");
 
 /// An answer that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,10 @@ impl From<HerderError> for RestError {
 impl IntoResponse for RestError {
     fn into_response(self) -> Response {
         let body = ErrorMessage { error_code: self.status.as_u16(), message: &self.message };
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
+        response
     }
 }

@@ -23,14 +23,14 @@ enum Hosts {
 }
 
 impl Guard {
-    pub(super) fn new(config: &RestConfig, listener: &Listener) -> Guard {
+    pub(super) fn new(config: &RestConfig, listener: &Listener, allow_origin: &[String]) -> Guard {
         let hosts = match &config.allowed_hosts {
             Some(listed) if listed.iter().any(|host| host == "*") => Hosts::Any,
             Some(listed) => Hosts::Listed(listed.iter().map(|host| host.to_ascii_lowercase()).collect()),
             None if listener.is_loopback() => Hosts::Loopback,
             None => Hosts::Any,
         };
-        Guard { hosts, allow_origin: config.allow_origin.clone() }
+        Guard { hosts, allow_origin: allow_origin.to_vec() }
     }
 
     /// The request's origin, if it is allowed.

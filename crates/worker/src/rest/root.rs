@@ -32,7 +32,7 @@ async fn server_info(State(api): State<Api>) -> Json<ServerInfo> {
     Json(ServerInfo {
         version: CONNECT_VERSION,
         commit: COMMIT,
-        kafka_cluster_id: api.herder.kafka_cluster_id().to_owned(),
+        kafka_cluster_id: api.herder.kafka_cluster_id().map(str::to_owned),
         worker_version: VERSION,
     })
 }

@@ -8,30 +8,44 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::Resources;
 use super::config::{HeaderRule, HeaderRuleValue, Listener, RestConfig};
 use super::error::RestError;
 use super::guard::Guard;
+use super::users::Users;
 
 /// Connect's limit for a request (`RestServer.DEFAULT_REST_REQUEST_TIMEOUT_MS`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// What a browser may send across origins, as Jetty allows by default.
-const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("X-Requested-With,Content-Type,Accept,Origin");
-const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("1800");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("Content-Type");
+const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("60");
 
 pub(super) struct Surface {
     guard: Guard,
+    users: Option<Arc<Users>>,
     headers: Vec<HeaderRule>,
     has_cors: bool,
     allow_methods: String,
 }
 
 impl Surface {
-    pub(super) fn new(config: &RestConfig, listener: &Listener) -> Surface {
+    /// As in Connect, pages of other origins have no business with listeners of `/admin` alone.
+    pub(super) fn new(config: &RestConfig, listener: &Listener, served: Resources) -> Surface {
+        let allow_origin = if served == Resources::AdminOnly { &[] } else { config.allow_origin.as_slice() };
         Surface {
-            guard: Guard::new(config, listener),
+            guard: Guard::new(config, listener, allow_origin),
+            users: config.users.clone(),
             headers: config.headers.clone(),
-            has_cors: !config.allow_origin.is_empty(),
+            has_cors: !allow_origin.is_empty(),
             allow_methods: config.allow_methods.join(","),
+        }
+    }
+
+    /// Who looks after the worker's life has no credentials: `/health` is for everybody.
+    async fn check_user(&self, path: &str, headers: &HeaderMap) -> Result<(), RestError> {
+        match &self.users {
+            Some(users) if path != "/health" => users.check(headers).await,
+            _ => Ok(()),
         }
     }
 
@@ -77,9 +91,12 @@ pub(super) async fn surround(State(surface): State<Arc<Surface>>, mut request: R
         if let Some(uri) = without_trailing_slash(request.uri()) {
             *request.uri_mut() = uri;
         }
-        let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
-        answered
-            .unwrap_or_else(|_| RestError::new(StatusCode::INTERNAL_SERVER_ERROR, "Request timed out").into_response())
+        match surface.check_user(request.uri().path(), request.headers()).await {
+            Err(refused) => refused.into_response(),
+            Ok(()) => tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
+                RestError::new(StatusCode::INTERNAL_SERVER_ERROR, "Request timed out").into_response()
+            }),
+        }
     };
     if is_options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response = options(response.headers());

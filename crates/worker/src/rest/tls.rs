@@ -8,11 +8,14 @@ use connect_websocket_engine::config_def::ConfigError;
 use connect_websocket_engine::file;
 use indexmap::IndexMap;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{
+    DEFAULT_VERSIONS, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+};
 
 const KEYSTORE_TYPE: &str = "ssl.keystore.type";
 const KEYSTORE_FILE: &str = "ssl.keystore.location";
@@ -23,6 +26,25 @@ const TRUSTSTORE_TYPE: &str = "ssl.truststore.type";
 const TRUSTSTORE_FILE: &str = "ssl.truststore.location";
 const TRUSTSTORE_TEXT: &str = "ssl.truststore.certificates";
 const CLIENT_AUTH: &str = "ssl.client.auth";
+const PROTOCOLS: &str = "ssl.enabled.protocols";
+const CIPHER_SUITES: &str = "ssl.cipher.suites";
+
+/// What a listener's own prefix may stand before.
+const KNOWN: &[&str] = &[
+    KEYSTORE_TYPE,
+    KEYSTORE_FILE,
+    KEYSTORE_KEY,
+    KEYSTORE_CHAIN,
+    KEY_PASSWORD,
+    TRUSTSTORE_TYPE,
+    TRUSTSTORE_FILE,
+    TRUSTSTORE_TEXT,
+    CLIENT_AUTH,
+    PROTOCOLS,
+    CIPHER_SUITES,
+];
+/// Without a prefix too, what chooses the cryptography of a JVM is not obeyed.
+const OF_A_JVM: &[&str] = &["ssl.provider", "ssl.secure.random.implementation", "ssl.engine.factory.class"];
 
 /// Key, certificate chain and demands on clients, ready for use.
 #[derive(Clone)]
@@ -36,6 +58,7 @@ impl Tls {
     pub(super) fn parse(properties: &IndexMap<String, String>, prefix: &str) -> Result<Tls, Vec<ConfigError>> {
         let prefix = if properties.keys().any(|name| name.starts_with(prefix)) { prefix } else { "" };
         let mut options = Options { properties, prefix, errors: Vec::new() };
+        options.check_unknown();
         let config = options.server_config();
         match (config, options.errors.is_empty()) {
             (Some(config), true) => Ok(Tls(Arc::new(config))),
@@ -84,8 +107,10 @@ impl<'a> Options<'a> {
         let identity = self.identity();
         let clients = self.clients();
         let ((key, chain), clients) = (identity?, clients?);
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let built = builder.with_safe_default_protocol_versions().and_then(|builder| {
+        let (versions, suites) = (self.versions(), self.cipher_suites());
+        let provider = CryptoProvider { cipher_suites: suites?, ..ring::default_provider() };
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider));
+        let built = builder.with_protocol_versions(&versions?).and_then(|builder| {
             let builder = match clients {
                 Some(verifier) => builder.with_client_cert_verifier(verifier),
                 None => builder.with_no_client_auth(),
@@ -93,6 +118,48 @@ impl<'a> Options<'a> {
             builder.with_single_cert(chain, key)
         });
         built.map_err(|error| self.refuse(KEYSTORE_FILE, &format!("key and certificate cannot be used: {error}"))).ok()
+    }
+
+    fn check_unknown(&mut self) {
+        let given = self.properties.keys().filter_map(|option| option.strip_prefix(self.prefix));
+        let own = !self.prefix.is_empty();
+        let unknown: Vec<&str> =
+            given.filter(|name| if own { !KNOWN.contains(name) } else { OF_A_JVM.contains(name) }).collect();
+        for name in unknown {
+            self.refuse(name, "a REST listener of this worker does not know it, and would not obey it; remove it");
+        }
+    }
+
+    fn versions(&mut self) -> Option<Vec<&'static SupportedProtocolVersion>> {
+        let Some(names) = self.get(PROTOCOLS) else { return Some(DEFAULT_VERSIONS.to_vec()) };
+        let known = |name: &str| match name {
+            "TLSv1.2" => Some(&TLS12),
+            "TLSv1.3" => Some(&TLS13),
+            _ => None,
+        };
+        let versions: Vec<_> = names.split(',').filter_map(|name| known(name.trim())).collect();
+        if versions.is_empty() {
+            self.refuse(PROTOCOLS, "it has neither TLSv1.2 nor TLSv1.3, and this worker knows no others");
+            return None;
+        }
+        Some(versions)
+    }
+
+    /// Those of the given ones that there are. A name begins with TLS_ in Java, and with TLS13_ here.
+    fn cipher_suites(&mut self) -> Option<Vec<SupportedCipherSuite>> {
+        let all = ring::default_provider().cipher_suites;
+        let Some(names) = self.get(CIPHER_SUITES) else { return Some(all) };
+        let names: Vec<&str> = names.split(',').map(str::trim).collect();
+        let java = |suite: &SupportedCipherSuite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_");
+        let given: Vec<_> = all.into_iter().filter(|suite| names.contains(&java(suite).as_str())).collect();
+        if given.is_empty() {
+            self.refuse(
+                CIPHER_SUITES,
+                "this worker knows none of them; use those of TLS 1.3, or ECDHE with GCM or CHACHA20",
+            );
+            return None;
+        }
+        Some(given)
     }
 
     fn check_type(&mut self, name: &str) {
@@ -197,6 +264,27 @@ mod tests {
             assert!(shown.contains(&format!("configuration listeners.https.{option}: ")), "{option}:\n{shown}");
         }
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn what_a_listener_would_not_obey_is_refused() {
+        let all = errors(&[
+            ("listeners.https.ssl.enabled.protocols", "TLSv1.1"),
+            ("listeners.https.ssl.cipher.suites", "TLS_RSA_WITH_AES_128_CBC_SHA"),
+            ("listeners.https.ssl.provider", "BCFIPS"),
+            ("listeners.https.ssl.truststore.locatoin", "/x"),
+        ]);
+        for option in ["ssl.enabled.protocols", "ssl.cipher.suites", "ssl.provider", "ssl.truststore.locatoin"] {
+            assert!(all.iter().any(|error| error.contains(option)), "{option}: {all:?}");
+        }
+        let properties = [
+            ("ssl.enabled.protocols", "TLSv1.3, TLSv1.1"),
+            ("ssl.cipher.suites", "TLS_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+        ];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let mut options = Options { properties: &properties, prefix: "", errors: Vec::new() };
+        assert_eq!(options.versions().unwrap().len(), 1);
+        assert_eq!(options.cipher_suites().unwrap().len(), 2);
     }
 
     #[test]
