@@ -8,9 +8,9 @@ SHELL := bash
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-build: ## Build the worker as it ships: target/release/connect-websocket.
-	@bash scripts/needs.sh cargo gcc make perl
-	cargo build --release --locked -p connect-websocket
+build: ## Build the worker as it ships: target/worker, with the licences of what is in it.
+	@bash scripts/needs.sh cargo gcc make perl python3
+	@bash scripts/worker.sh
 
 plugin: ## Build the Kafka Connect plugin: target/plugin, for Linux on x86_64 and aarch64, glibc and musl.
 	@bash scripts/needs.sh cargo gcc java mvn python3

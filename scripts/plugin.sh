@@ -73,7 +73,7 @@ notices() {
   for platform in $all; do targets+=("$(triple "$platform")"); done
   mkdir -p "$home/notices"
   cp LICENSE "$home/notices/LICENSE"
-  python3 scripts/plugin/notices.py "$(dirname "$(find "$home/tools/lib" -path '*/ziglang/zig')")" "${targets[@]}" \
+  python3 scripts/notices.py plugin "$(dirname "$(find "$home/tools/lib" -path '*/ziglang/zig')")" "${targets[@]}" \
     >"$home/notices/THIRD-PARTY.txt"
 }
 

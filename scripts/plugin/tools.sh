@@ -4,17 +4,16 @@
 # zig is the C compiler and linker for every platform: it brings both C libraries, and glibc's in every version.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-wanted="ziglang==0.15.2 cargo-zigbuild==0.24.1"
+wanted=scripts/plugin/requirements/tools.txt
 home=$PWD/target/plugin/tools
 
-[ "$(cat "$home/complete" 2>/dev/null)" != "$wanted" ] || exit 0
-echo "plugin: installing $wanted"
+cmp -s "$wanted" "$home/complete" && exit 0
+echo "plugin: installing what $wanted lists"
 rm -rf "$home"
 mkdir -p "$(dirname "$home")"
 if ! python3 -m venv "$home"; then
   echo "plugin: Python cannot make a virtual environment; install it with: apt-get install -y python3-venv" >&2
   exit 1
 fi
-# shellcheck disable=SC2086
-"$home/bin/pip" install -q --disable-pip-version-check --only-binary :all: $wanted </dev/null
-echo "$wanted" >"$home/complete"
+"$home/bin/pip" install -q --disable-pip-version-check --only-binary :all: --require-hashes -r "$wanted" </dev/null
+cp "$wanted" "$home/complete"

@@ -319,6 +319,7 @@ fn a_worker_that_would_not_authenticate_does_not_start() {
         path.display().to_string()
     };
     let extension = "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension";
+    let hash = bcrypt::hash_with_salt("x", 4, *b"0123456789abcdef").unwrap().to_string();
     for (option, value, why) in [
         ("rest.extension.classes", "com.example.Audit", "com.example.Audit"),
         ("rest.extension.classes", extension, "there are no users"),
@@ -328,7 +329,7 @@ fn a_worker_that_would_not_authenticate_does_not_start() {
         ("rest.basic.auth.users.file", &file("plain", "ann:hunter2\n"), "line 1 has no bcrypt hash"),
         (
             "rest.basic.auth.users.file",
-            &file("dear", &format!("\nann:$2y$13${}\n", "a".repeat(53))),
+            &file("dear", &format!("\nann:{}\n", hash.replace("$04$", "$13$"))),
             "line 2 has a hash",
         ),
         ("rest.basic.auth.jaas.file", &file("jaas", "KafkaClient { a.B required; };"), "no entry KafkaConnect"),

@@ -104,10 +104,10 @@ impl<'a> Options<'a> {
                 "encrypted keys are not supported for REST listeners; give an unencrypted PKCS #8 key",
             );
         }
+        let (versions, suites) = (self.versions(), self.cipher_suites());
         let identity = self.identity();
         let clients = self.clients();
         let ((key, chain), clients) = (identity?, clients?);
-        let (versions, suites) = (self.versions(), self.cipher_suites());
         let provider = CryptoProvider { cipher_suites: suites?, ..ring::default_provider() };
         let builder = ServerConfig::builder_with_provider(Arc::new(provider));
         let built = builder.with_protocol_versions(&versions?).and_then(|builder| {
