@@ -12,6 +12,10 @@ const OURS: [(&str, &str); 8] = [
     ("Sec-WebSocket-Extensions", "use websocket.compression instead"),
 ];
 
+/// What servers take of one header, and more than they take of all together, in bytes.
+const MAX_VALUE_BYTES: usize = 8192;
+const MAX_BYTES: usize = 64 << 10;
+
 const FORM: &str = "write name1:value1,name2:value2, and a comma inside a value as \\, (in a properties file and in JSON as \
                     \\\\,)";
 
@@ -21,6 +25,9 @@ const FORM: &str = "write name1:value1,name2:value2, and a comma inside a value 
 /// # Errors
 /// A sentence that says which piece is wrong and how to write it. It never shows a value.
 pub(crate) fn parse_headers(text: &str) -> Result<Vec<(String, String)>, String> {
+    if text.len() > MAX_BYTES {
+        return Err(format!("the headers have more than the limit of {MAX_BYTES} bytes together"));
+    }
     let mut headers: Vec<(String, String)> = Vec::new();
     for piece in pieces(text) {
         if piece.trim().is_empty() {
@@ -52,6 +59,7 @@ pub(crate) fn parse_headers(text: &str) -> Result<Vec<(String, String)>, String>
 fn pieces(text: &str) -> Vec<String> {
     let mut pieces = vec![String::new()];
     let mut rest = text;
+    let last_end = text.rfind("}}").unwrap_or_default();
     while let Some(next) = rest.chars().next() {
         let piece_end = pieces.len() - 1;
         let len = match next {
@@ -65,7 +73,9 @@ fn pieces(text: &str) -> Vec<String> {
                 rest = &rest[2..];
                 continue;
             }
-            '{' if rest.starts_with("{{") => rest.find("}}").map_or(2, |end| end + 2),
+            '{' if rest.starts_with("{{") && text.len() - rest.len() < last_end => {
+                rest.find("}}").map_or(2, |end| end + 2)
+            }
             other => other.len_utf8(),
         };
         pieces[piece_end].push_str(&rest[..len]);
@@ -77,6 +87,9 @@ fn pieces(text: &str) -> Vec<String> {
 pub(super) fn check_header_value(text: &str) -> Result<(), String> {
     if text.chars().any(|c| c.is_ascii_control() && c != '\t') {
         return Err("a header's value must not contain line breaks or other control characters".into());
+    }
+    if text.len() > MAX_VALUE_BYTES {
+        return Err(format!("it has more than the limit of {MAX_VALUE_BYTES} bytes"));
     }
     Ok(())
 }
@@ -162,6 +175,14 @@ mod tests {
             parsed(&format!("{name}:x"));
         }
         assert!(parse_headers("Sec-WebSocket-Protocol:a b").unwrap_err().contains("token"));
+    }
+
+    #[test]
+    fn values_are_bounded() {
+        let why = parse_headers(&format!("A:{}", "x".repeat(MAX_VALUE_BYTES + 1))).unwrap_err();
+        assert!(why.contains("header 'A'") && why.contains("8192 bytes"), "{why}");
+        let many = "A:x,".repeat(MAX_BYTES / 4 + 1);
+        assert!(parse_headers(&many).unwrap_err().contains("65536 bytes together"));
     }
 
     #[test]
