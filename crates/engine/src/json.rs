@@ -8,11 +8,15 @@
 //! Beyond RFC 6901, `-1` is the last element and `*` each element or member. Of a key that comes twice the last one counts,
 //! as in Jackson. A message that is not valid JSON matches no pointer.
 
+mod cursor;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
 use indexmap::{IndexMap, IndexSet};
+
+pub(crate) use cursor::Cursor;
 
 /// Deeper nesting counts as invalid: it is a bound of the stack.
 pub const MAX_DEPTH: usize = 512;
@@ -418,7 +422,7 @@ impl Scanner {
             Some(b'0'..=b'9') => text.find(['[', '{']).unwrap_or(0),
             _ => 0,
         };
-        let mut scan = Scan { states: &self.states, text, bytes: text.as_bytes(), at, found };
+        let mut scan = Scan { states: &self.states, text, cursor: Cursor { at, ..Cursor::new(text) }, found };
         let valid = scan.message(self.start).is_some();
         if !valid {
             found.clear(self.pointers);
@@ -431,56 +435,56 @@ impl Scanner {
 struct Scan<'a> {
     states: &'a [State],
     text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
+    cursor: Cursor<'a>,
     found: &'a mut Found,
 }
 
 impl Scan<'_> {
     fn message(&mut self, start: usize) -> Option<()> {
-        self.skip_blanks();
+        self.cursor.skip_blanks();
         self.value(start, 0)?;
-        self.skip_blanks();
-        (self.at == self.bytes.len()).then_some(())
+        self.cursor.skip_blanks();
+        (self.cursor.at == self.cursor.bytes.len()).then_some(())
     }
 
     fn value(&mut self, state: usize, depth: usize) -> Option<()> {
-        let start = self.at;
-        match self.peek()? {
+        let start = self.cursor.at;
+        match self.cursor.peek()? {
             b'"' => {
-                self.string()?;
+                self.cursor.string()?;
             }
             b'{' if depth < MAX_DEPTH => self.object(state, depth + 1)?,
             b'[' if depth < MAX_DEPTH => self.array(state, depth + 1)?,
-            b'-' | b'0'..=b'9' => self.number()?,
-            b't' => self.literal(b"true")?,
-            b'f' => self.literal(b"false")?,
-            b'n' => self.literal(b"null")?,
+            b'-' | b'0'..=b'9' => self.cursor.number()?,
+            b't' => self.cursor.literal(b"true")?,
+            b'f' => self.cursor.literal(b"false")?,
+            b'n' => self.cursor.literal(b"null")?,
             _ => return None,
         }
         for &pointer in &self.states[state].ends {
-            self.found.values[pointer].push(Span { start: start as u32, end: self.at as u32 });
+            self.found.values[pointer].push(Span { start: start as u32, end: self.cursor.at as u32 });
         }
         Some(())
     }
 
     fn object(&mut self, number: usize, depth: usize) -> Option<()> {
         let state = &self.states[number];
-        let (start, members) = (self.at, self.found.members.len());
-        self.at += 1;
-        self.skip_blanks();
-        if self.peek()? == b'}' {
-            self.at += 1;
+        let (start, members) = (self.cursor.at, self.found.members.len());
+        self.cursor.at += 1;
+        self.cursor.skip_blanks();
+        if self.cursor.peek()? == b'}' {
+            self.cursor.at += 1;
             return Some(());
         }
         loop {
-            if self.peek()? != b'"' {
+            if self.cursor.peek()? != b'"' {
                 return None;
             }
-            let (key, escaped) = self.string()?;
-            self.skip_blanks();
-            self.expect(b':')?;
-            self.skip_blanks();
+            let (key, escaped) = self.cursor.string()?;
+            let key = Span { start: key.start as u32, end: key.end as u32 };
+            self.cursor.skip_blanks();
+            self.cursor.expect(b':')?;
+            self.cursor.skip_blanks();
             let to = if number == NOWHERE {
                 NOWHERE
             } else if let Some(member) = self.member(state, key, escaped) {
@@ -489,14 +493,14 @@ impl Scan<'_> {
             } else {
                 state.other_member
             };
-            let value = self.at;
+            let value = self.cursor.at;
             self.value(to, depth)?;
             if !state.each.is_empty() {
-                self.found.members.push(Seen { key, value: Span { start: value as u32, end: self.at as u32 } });
+                self.found.members.push(Seen { key, value: Span { start: value as u32, end: self.cursor.at as u32 } });
             }
-            self.skip_blanks();
-            match self.next()? {
-                b',' => self.skip_blanks(),
+            self.cursor.skip_blanks();
+            match self.cursor.next()? {
+                b',' => self.cursor.skip_blanks(),
                 b'}' => break,
                 _ => return None,
             }
@@ -508,7 +512,7 @@ impl Scan<'_> {
     }
 
     fn member<'s>(&self, state: &'s State, key: Span, escaped: bool) -> Option<&'s Member> {
-        let name = &self.bytes[key.start as usize..key.end as usize];
+        let name = &self.cursor.bytes[key.start as usize..key.end as usize];
         if escaped {
             let name = std::str::from_utf8(name).ok()?;
             return state.members.iter().find(|member| Unescape::new(name).eq(member.name.chars()));
@@ -518,11 +522,11 @@ impl Scan<'_> {
 
     fn array(&mut self, number: usize, depth: usize) -> Option<()> {
         let state = &self.states[number];
-        let start = self.at;
-        self.at += 1;
-        self.skip_blanks();
-        if self.peek()? == b']' {
-            self.at += 1;
+        let start = self.cursor.at;
+        self.cursor.at += 1;
+        self.cursor.skip_blanks();
+        if self.cursor.peek()? == b']' {
+            self.cursor.at += 1;
             return Some(());
         }
         let mut index = 0;
@@ -531,123 +535,14 @@ impl Scan<'_> {
             let to = state.elements.iter().find(|element| element.0 == index).map_or(state.other_element, |e| e.1);
             self.value(to, depth)?;
             index += 1;
-            self.skip_blanks();
-            match self.next()? {
-                b',' => self.skip_blanks(),
+            self.cursor.skip_blanks();
+            match self.cursor.next()? {
+                b',' => self.cursor.skip_blanks(),
                 b']' => return Some(()),
                 _ => return None,
             }
         }
     }
-
-    /// Steps over a string; returns what stands between the quotes, and whether there are escapes in it.
-    fn string(&mut self) -> Option<(Span, bool)> {
-        self.at += 1;
-        let start = self.at;
-        let mut escaped = false;
-        loop {
-            self.at += plain_bytes(&self.bytes[self.at..]);
-            match self.next()? {
-                b'"' => return Some((Span { start: start as u32, end: (self.at - 1) as u32 }, escaped)),
-                b'\\' => {
-                    escaped = true;
-                    match self.next()? {
-                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                        b'u' => {
-                            let digits = self.bytes.get(self.at..self.at + 4)?;
-                            if !digits.iter().all(u8::is_ascii_hexdigit) {
-                                return None;
-                            }
-                            self.at += 4;
-                        }
-                        _ => return None,
-                    }
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    fn number(&mut self) -> Option<()> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        match self.next()? {
-            b'0' => {}
-            b'1'..=b'9' => self.skip_digits(),
-            _ => return None,
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Some(())
-    }
-
-    fn digits(&mut self) -> Option<()> {
-        self.peek().filter(u8::is_ascii_digit)?;
-        self.skip_digits();
-        Some(())
-    }
-
-    fn skip_digits(&mut self) {
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-    }
-
-    fn literal(&mut self, word: &[u8]) -> Option<()> {
-        let end = self.at + word.len();
-        (self.bytes.get(self.at..end)? == word).then(|| self.at = end)
-    }
-
-    fn skip_blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.next()? == byte).then_some(())
-    }
-}
-
-/// Returns how many bytes at the front are neither a quote, a backslash nor a control character; eight at a time.
-fn plain_bytes(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (number, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // A byte is zero where subtracting one borrows into its high bit; the lowest such bit is exact.
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let quote = zero(word ^ (ONES * b'"' as u64));
-        let backslash = zero(word ^ (ONES * b'\\' as u64));
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let special = (quote | backslash | control) & HIGH;
-        if special != 0 {
-            return number * 8 + special.trailing_zeros() as usize / 8;
-        }
-    }
-    let plain = rest.iter().take_while(|&&byte| byte >= 0x20 && byte != b'"' && byte != b'\\').count();
-    bytes.len() - rest.len() + plain
 }
 
 #[cfg(test)]
@@ -835,18 +730,5 @@ mod tests {
         }
         // Built or refused, but at once.
         let _ = all.build();
-    }
-
-    #[test]
-    fn every_length_of_plain_bytes_is_counted() {
-        for len in 0..40 {
-            let plain = "aä~ !#[]".chars().cycle().take(len).collect::<String>();
-            for end in ["", "\"", "\\", "\u{1F}", "\n"] {
-                assert_eq!(
-                    plain_bytes((plain.clone() + end + "zzzzzzzzz").as_bytes()),
-                    if end.is_empty() { plain.len() + 9 } else { plain.len() }
-                );
-            }
-        }
     }
 }

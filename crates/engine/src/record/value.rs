@@ -15,8 +15,7 @@ mod parse;
 pub use double::write_double;
 pub use parse::Parser;
 
-/// Deeper nesting is refused: hosts walk values by recursion.
-pub const MAX_DEPTH: usize = 512;
+use crate::json::MAX_DEPTH;
 
 const NULL: u8 = 0;
 const FALSE: u8 = 1;

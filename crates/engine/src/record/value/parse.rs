@@ -2,12 +2,11 @@
 //! twice the last value counts, at the place of the first, as in Jackson. A number that Long or Double would change becomes
 //! text, and so does half a surrogate pair, which is no character, become U+FFFD.
 
-use std::ops::Range;
-
 use indexmap::IndexMap;
 
 use super::double::exact_double;
-use super::{DOUBLE, FALSE, LIST, LONG, MAP, MAX_DEPTH, NULL, TEXT, TRUE};
+use super::{DOUBLE, FALSE, LIST, LONG, MAP, NULL, TEXT, TRUE};
+use crate::json::{Cursor, MAX_DEPTH, unescape};
 
 /// Objects of up to so many members are searched for a key that comes twice without sorting.
 const FEW: usize = 16;
@@ -37,21 +36,21 @@ impl Parser {
     pub fn parse(&mut self, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
         self.members.clear();
         let room = text.len().saturating_mul(REWRITTEN);
-        let mut parse = Parse { text, at: 0, out, members: &mut self.members, room };
-        parse.document().map_err(|what| format!("{what} at byte {}", parse.at))
+        let mut parse = Parse { text, cursor: Cursor::new(text), out, members: &mut self.members, room };
+        parse.document().map_err(|what| format!("{what} at byte {}", parse.cursor.at))
     }
 }
 
 struct Parse<'a> {
     text: &'a str,
-    at: usize,
+    cursor: Cursor<'a>,
     out: &'a mut Vec<u8>,
     members: &'a mut Vec<Member>,
     /// Bytes that may still be written anew.
     room: usize,
 }
 
-const UNEXPECTED: &str = "it is no valid JSON";
+const INVALID: &str = "it is no valid JSON";
 
 impl Parse<'_> {
     fn document(&mut self) -> Result<(), &'static str> {
@@ -59,14 +58,14 @@ impl Parse<'_> {
         if u32::try_from(self.text.len()).is_err() {
             return Err("it is too long");
         }
-        self.skip_blanks();
+        self.cursor.skip_blanks();
         self.value(0)?;
-        self.skip_blanks();
-        if self.at == self.text.len() { Ok(()) } else { Err(UNEXPECTED) }
+        self.cursor.skip_blanks();
+        if self.cursor.at == self.text.len() { Ok(()) } else { Err(INVALID) }
     }
 
     fn value(&mut self, depth: usize) -> Result<(), &'static str> {
-        match self.peek() {
+        match self.cursor.peek() {
             Some(b'"') => {
                 self.out.push(TEXT);
                 self.string()
@@ -75,10 +74,10 @@ impl Parse<'_> {
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal("true", TRUE),
-            Some(b'f') => self.literal("false", FALSE),
-            Some(b'n') => self.literal("null", NULL),
-            _ => Err(UNEXPECTED),
+            Some(b't') => self.literal(b"true", TRUE),
+            Some(b'f') => self.literal(b"false", FALSE),
+            Some(b'n') => self.literal(b"null", NULL),
+            _ => Err(INVALID),
         }
     }
 
@@ -103,13 +102,13 @@ impl Parse<'_> {
         if !self.closes(b'}') {
             loop {
                 let key = self.out.len();
-                if self.peek() != Some(b'"') {
-                    return Err(UNEXPECTED);
+                if self.cursor.peek() != Some(b'"') {
+                    return Err(INVALID);
                 }
                 self.string()?;
-                self.skip_blanks();
-                self.expect(b':')?;
-                self.skip_blanks();
+                self.cursor.skip_blanks();
+                self.cursor.expect(b':').ok_or(INVALID)?;
+                self.cursor.skip_blanks();
                 self.members.push(Member { key, value: self.out.len() });
                 self.value(depth)?;
                 if !self.goes_on(b'}')? {
@@ -123,8 +122,8 @@ impl Parse<'_> {
     }
 
     fn begin(&mut self, tag: u8) -> usize {
-        self.at += 1;
-        self.skip_blanks();
+        self.cursor.at += 1;
+        self.cursor.skip_blanks();
         self.out.extend([tag, 0, 0, 0, 0]);
         self.out.len() - 4
     }
@@ -135,25 +134,25 @@ impl Parse<'_> {
 
     /// Whether the array or object is empty, behind its first bracket.
     fn closes(&mut self, bracket: u8) -> bool {
-        let empty = self.peek() == Some(bracket);
-        self.at += usize::from(empty);
+        let empty = self.cursor.peek() == Some(bracket);
+        self.cursor.at += usize::from(empty);
         empty
     }
 
     /// Whether another element or member follows.
     fn goes_on(&mut self, bracket: u8) -> Result<bool, &'static str> {
-        self.skip_blanks();
-        match self.peek() {
+        self.cursor.skip_blanks();
+        match self.cursor.peek() {
             Some(b',') => {
-                self.at += 1;
-                self.skip_blanks();
+                self.cursor.at += 1;
+                self.cursor.skip_blanks();
                 Ok(true)
             }
             Some(byte) if byte == bracket => {
-                self.at += 1;
+                self.cursor.at += 1;
                 Ok(false)
             }
-            _ => Err(UNEXPECTED),
+            _ => Err(INVALID),
         }
     }
 
@@ -184,86 +183,24 @@ impl Parse<'_> {
 
     /// A string, as text.
     fn string(&mut self) -> Result<(), &'static str> {
+        let (inner, escaped) = self.cursor.string().ok_or(INVALID)?;
         let start = self.out.len();
         self.out.extend([0; 4]);
-        self.at += 1;
-        loop {
-            let rest = &self.text.as_bytes()[self.at..];
-            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
-            self.out.extend_from_slice(&rest[..plain]);
-            self.at += plain;
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => self.escape()?,
-                _ => return Err(UNEXPECTED),
-            }
+        if escaped {
+            self.out.extend_from_slice(unescape(&self.text[inner]).as_bytes());
+        } else {
+            self.out.extend_from_slice(self.text[inner].as_bytes());
         }
-        self.at += 1;
         let length = self.out.len() - start - 4;
         self.out[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
         Ok(())
     }
 
-    fn escape(&mut self) -> Result<(), &'static str> {
-        let Some(letter) = self.text.as_bytes().get(self.at + 1) else { return Err(UNEXPECTED) };
-        self.at += 2;
-        let char = match letter {
-            b'"' | b'\\' | b'/' => char::from(*letter),
-            b'b' => '\x08',
-            b'f' => '\x0c',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => self.unicode().ok_or(UNEXPECTED)?,
-            _ => return Err(UNEXPECTED),
-        };
-        self.out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
-        Ok(())
-    }
-
-    /// What is behind `\u`: a character, or the half of one whose other half may follow.
-    fn unicode(&mut self) -> Option<char> {
-        let unit = self.unit(self.at)?;
-        self.at += 4;
-        let low = if (0xd800..0xdc00).contains(&unit) && self.text.as_bytes()[self.at..].starts_with(b"\\u") {
-            self.unit(self.at + 2).filter(|low| (0xdc00..0xe000).contains(low))
-        } else {
-            None
-        };
-        let code = match low {
-            Some(low) => {
-                self.at += 6;
-                0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
-            }
-            None => unit,
-        };
-        Some(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
-    }
-
-    fn unit(&self, at: usize) -> Option<u32> {
-        let digits = self.text.get(at..at + 4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-        u32::from_str_radix(digits, 16).ok()
-    }
-
     fn number(&mut self) -> Result<(), &'static str> {
-        let start = self.at;
-        self.at += usize::from(self.peek() == Some(b'-'));
-        let whole = self.digits()?;
-        if whole.len() > 1 && self.text[whole].starts_with('0') {
-            return Err(UNEXPECTED);
-        }
-        let integer_end = self.at;
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
-            self.digits()?;
-        }
-        let text = &self.text[start..self.at];
-        if self.at > integer_end {
+        let start = self.cursor.at;
+        self.cursor.number().ok_or(INVALID)?;
+        let text = &self.text[start..self.cursor.at];
+        if text.contains(['.', 'e', 'E']) {
             match exact_double(text) {
                 Some(double) => self.tagged(DOUBLE, &double.to_be_bytes()),
                 None => self.text(text),
@@ -277,12 +214,6 @@ impl Parse<'_> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<Range<usize>, &'static str> {
-        let start = self.at;
-        self.at += self.text.as_bytes()[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if self.at > start { Ok(start..self.at) } else { Err(UNEXPECTED) }
-    }
-
     fn tagged(&mut self, tag: u8, bytes: &[u8]) {
         self.out.push(tag);
         self.out.extend_from_slice(bytes);
@@ -293,31 +224,10 @@ impl Parse<'_> {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    fn literal(&mut self, word: &str, tag: u8) -> Result<(), &'static str> {
-        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            return Err(UNEXPECTED);
-        }
-        self.at += word.len();
+    fn literal(&mut self, word: &[u8], tag: u8) -> Result<(), &'static str> {
+        self.cursor.literal(word).ok_or(INVALID)?;
         self.out.push(tag);
         Ok(())
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), &'static str> {
-        if self.peek() != Some(byte) {
-            return Err(UNEXPECTED);
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn skip_blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
     }
 }
 
