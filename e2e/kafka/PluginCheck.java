@@ -14,6 +14,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.management.MBeanServer;
 import javax.management.ObjectName;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigValue;
 import org.apache.kafka.connect.source.SourceConnector;
 import org.apache.kafka.connect.source.SourceRecord;
@@ -27,6 +29,9 @@ import org.apache.kafka.connect.storage.OffsetStorageReader;
  */
 public class PluginCheck {
     private static final String PACKAGE = "io.conduktor.connect.websocket.";
+
+    /** Where a record is that Kafka has taken; Connect gives null for one that it left out. */
+    private static final RecordMetadata IN_KAFKA = new RecordMetadata(new TopicPartition("topic", 0), 0, 0, 0, 0, 0);
 
     public static void main(String[] arguments) throws Exception {
         Path jar = Paths.get(arguments[1]);
@@ -163,7 +168,7 @@ public class PluginCheck {
         for (int count = 0; count < 100; ) {
             List<SourceRecord> records = task.poll();
             for (SourceRecord record : records == null ? List.<SourceRecord>of() : records) {
-                task.commitRecord(record, null);
+                commit(task, record);
                 count++;
             }
         }
@@ -194,7 +199,7 @@ public class PluginCheck {
 
         ObjectName ours = new ObjectName(PACKAGE.substring(0, PACKAGE.length() - 1) + ":type=WebSocketTask,connector="
                 + ObjectName.quote("feed: \"a\"") + ",task=0");
-        require((Long) server.getAttribute(ours, "ConnectionsOpened") == 1, "ConnectionsOpened");
+        require((Long) server.getAttribute(ours, "ConnectionsTotal") == 1, "ConnectionsTotal");
         require(server.getMBeanInfo(ours).getAttributes().length > 20, "figures");
         task.stop();
     }
@@ -215,6 +220,16 @@ public class PluginCheck {
         batch(task);
         forgetFigures();
         require(committed(figures) == first.size() + second.size(), committed(figures) + " are committed");
+
+        // No error is tolerated: what Connect leaves out was filtered.
+        List<SourceRecord> third = batch(task);
+        task.commitRecord(third.get(0), null);
+        third.stream().skip(1).forEach(record -> commit(task, record));
+        long before = committed(figures);
+        batch(task);
+        forgetFigures();
+        require(committed(figures) == before + third.size() - 1, "a record that was left out counts as committed");
+        require(figure(figures, "RecordsFilteredTotal") == 1 && figure(figures, "RecordsSkippedTotal") == 0, "one is filtered");
         task.stop();
     }
 
@@ -229,14 +244,18 @@ public class PluginCheck {
 
     private static void commit(SourceTask task, SourceRecord record) {
         try {
-            task.commitRecord(record, null);
+            task.commitRecord(record, IN_KAFKA);
         } catch (InterruptedException e) {
             throw new AssertionError(e);
         }
     }
 
     private static long committed(ObjectName figures) throws Exception {
-        return (Long) ManagementFactory.getPlatformMBeanServer().getAttribute(figures, "RecordsCommitted");
+        return figure(figures, "RecordsCommittedTotal");
+    }
+
+    private static long figure(ObjectName figures, String name) throws Exception {
+        return (Long) ManagementFactory.getPlatformMBeanServer().getAttribute(figures, name);
     }
 
     /** Figures are read anew after half a second. */

@@ -4,7 +4,7 @@
 //! [`Metrics::count`]: crate::metrics::Metrics::count
 
 use crate::gap::Cause;
-use crate::metrics::Snapshot;
+use crate::metrics::{LATENCY_BUCKETS, Snapshot};
 
 /// What the name of every figure begins with in Prometheus.
 pub const PREFIX: &str = "connect_websocket_";
@@ -38,8 +38,8 @@ pub enum Host {
 pub struct Figure {
     /// In Prometheus, after [`PREFIX`]; its end is the unit, and `_total` for a counter.
     pub name: &'static str,
-    /// The value of the label `cause`, in a figure that is split by it: its rows follow one another.
-    pub cause: Option<&'static str>,
+    /// A label and its value, in a figure that is split by it: its rows follow one another.
+    pub label: Option<(&'static str, &'static str)>,
     pub kind: Kind,
     pub help: &'static str,
     /// `None` is both.
@@ -52,6 +52,8 @@ enum Value {
     Counter(Counter),
     Reconnects(Cause),
     Gaps(Cause),
+    /// Records that were committed within the time of this bucket.
+    CommittedWithin(usize),
     Of(fn(&Snapshot) -> f64),
 }
 
@@ -61,9 +63,32 @@ impl Figure {
             Value::Counter(counter) => now[counter] as f64,
             Value::Reconnects(cause) => count_of(&now.reconnects, cause),
             Value::Gaps(cause) => count_of(&now.gap_counts, cause),
+            Value::CommittedWithin(bucket) => now.latency_counts.iter().take(bucket + 1).sum::<u64>() as f64,
             Value::Of(value) => value(now),
         }
     }
+
+    /// The name of its attribute in JMX: `gaps_total` by `server_close` is `GapsTotalServerClose`, and `le="0.005"` ends
+    /// with `Le0_005`. The rules of docs/operations.md make the name and the label of it again.
+    pub fn attribute(&self) -> String {
+        let end = match self.label {
+            None => String::new(),
+            Some((label, "+Inf")) => camel_case(&format!("{label}_inf")),
+            Some((label @ "le", value)) => camel_case(label) + &value.replace('.', "_"),
+            Some((_, value)) => camel_case(value),
+        };
+        camel_case(self.name) + &end
+    }
+
+    /// The Java type of that attribute.
+    pub fn java_type(&self) -> &'static str {
+        if self.name.contains("seconds") { "double" } else { "long" }
+    }
+}
+
+fn camel_case(snake_case: &str) -> String {
+    let word = |word: &str| word[..1].to_uppercase() + &word[1..];
+    snake_case.split('_').map(word).collect()
 }
 
 fn count_of(counts: &[(Cause, u64)], cause: Cause) -> f64 {
@@ -75,20 +100,28 @@ pub fn figures(host: Host) -> Vec<Figure> {
     let by_cause = Cause::ALL.into_iter();
     let reconnects = by_cause.clone().filter(|cause| cause.begins_a_reconnect()).map(reconnects);
     let gaps = by_cause.filter(|cause| cause.begins_a_gap()).map(gaps);
-    let all = COUNTERS.iter().cloned().chain(reconnects).chain(gaps).chain(MEASURES.iter().cloned());
+    let latencies = (0..LATENCY_BUCKETS.len()).map(latency);
+    let all = COUNTERS.iter().cloned().chain(reconnects).chain(gaps).chain(latencies).chain(MEASURES.iter().cloned());
     all.filter(|figure| figure.only.is_none_or(|only| only == host)).collect()
 }
 
 fn reconnects(cause: Cause) -> Figure {
     let help = "attempts to connect again that were scheduled";
-    let value = Value::Reconnects(cause);
-    Figure { name: "reconnects_total", cause: Some(cause.as_str()), kind: Kind::Counter, help, only: None, value }
+    let (label, value) = (Some(("cause", cause.as_str())), Value::Reconnects(cause));
+    Figure { name: "reconnects_total", label, kind: Kind::Counter, help, only: None, value }
 }
 
 fn gaps(cause: Cause) -> Figure {
     let help = "times in which the feed may have sent what was not received";
-    let value = Value::Gaps(cause);
-    Figure { name: "gaps_total", cause: Some(cause.as_str()), kind: Kind::Counter, help, only: None, value }
+    let (label, value) = (Some(("cause", cause.as_str())), Value::Gaps(cause));
+    Figure { name: "gaps_total", label, kind: Kind::Counter, help, only: None, value }
+}
+
+/// The buckets of a histogram, but no histogram to Prometheus: the JMX exporter cannot make one.
+fn latency(bucket: usize) -> Figure {
+    let help = "committed records by the time from receipt (of the oldest in a batch) to Kafka's acknowledgement";
+    let (label, value) = (Some(("le", LATENCY_BUCKETS[bucket].1)), Value::CommittedWithin(bucket));
+    Figure { name: "latency_records_total", label, kind: Kind::Counter, help, only: None, value }
 }
 
 macro_rules! optional {
@@ -112,7 +145,7 @@ macro_rules! counters {
 
         pub(crate) const COUNTERS: &[Figure] = &[$(Figure {
             name: $name,
-            cause: optional!($($cause)?),
+            label: optional!($(("cause", $cause))?),
             kind: Kind::Counter,
             help: $help,
             only: optional!($(Host::$host)?),
@@ -124,8 +157,11 @@ macro_rules! counters {
 counters! {
     MessagesReceived "messages_received_total": "messages received";
     BytesReceived "received_bytes_total": "bytes of messages received, decompressed";
-    RecordsPolled "records_polled_total": "records given to the host";
-    RecordsCommitted "records_committed_total": "records that Kafka has, and all before them";
+    RecordsPolled "records_polled_total": "records given to Kafka Connect, or to the worker's converter";
+    RecordsCommitted "records_committed_total": "records that Kafka has, once it has answered for all before them too";
+    RecordsSkipped "records_skipped_total":
+        "records that a converter, a transformation or Kafka refused and errors.tolerance=all let pass: they are lost";
+    RecordsFiltered "records_filtered_total" only Plugin: "records that a transformation left out, as it was told to";
     RecordsTakenOver "records_taken_over_total": "records that came out of a hand-over file";
     RecordsLeftBehind "records_left_behind_total" only Worker:
         "records received that found a place neither in Kafka nor in a hand-over file when the task ended";
@@ -137,7 +173,7 @@ counters! {
 }
 
 const fn gauge(name: &'static str, help: &'static str, value: fn(&Snapshot) -> f64) -> Figure {
-    Figure { name, cause: None, kind: Kind::Gauge, help, only: None, value: Value::Of(value) }
+    Figure { name, label: None, kind: Kind::Gauge, help, only: None, value: Value::Of(value) }
 }
 
 /// What is measured, not counted.
@@ -150,9 +186,21 @@ const MEASURES: &[Figure] = &[
     gauge("last_message_age_seconds", "time since the last message; -1 before the first", |now| {
         now.ms_since(now.last_message_ms).map_or(-1.0, |ms| ms as f64 / 1000.0)
     }),
-    gauge("failures_in_a_row", "connections and attempts that failed since one last worked", |now| now.failures as f64),
+    gauge("consecutive_failures", "connections and attempts that failed since one last worked", |now| {
+        now.failures as f64
+    }),
     gauge("failing_seconds", "time since the first of them; 0 while none fails", |now| {
         now.ms_since(now.failing_since_ms).map_or(0.0, |ms| ms as f64 / 1000.0)
+    }),
+    Figure {
+        kind: Kind::Counter,
+        ..gauge("latency_seconds_total", "the sum of these times over all committed records", |now| {
+            now.latency_sum_ms as f64 / 1000.0
+        })
+    },
+    gauge("records_in_flight", "records polled that Kafka has not answered for", |now| {
+        let answered = [Counter::RecordsCommitted, Counter::RecordsSkipped, Counter::RecordsFiltered];
+        now[Counter::RecordsPolled].saturating_sub(answered.iter().map(|&counter| now[counter]).sum()) as f64
     }),
     gauge("queue_records", "records that wait in the queue", |now| now.queue_records as f64),
     gauge("queue_bytes", "their memory", |now| now.queue_bytes as f64),
@@ -163,17 +211,18 @@ const MEASURES: &[Figure] = &[
 /// An attribute of the existing connector's MBean, which dashboards know.
 pub struct Attribute {
     pub name: &'static str,
-    /// The Java type.
-    pub kind: &'static str,
+    pub java_type: &'static str,
     pub help: &'static str,
     pub value: fn(&Snapshot) -> f64,
 }
 
 /// `io.conduktor.connect.websocket:type=WebSocketConnector`, but for its text `ConnectorName`.
 pub const ATTRIBUTES: &[Attribute] = &[
-    attribute("MessagesReceived", "long", "messages received", |now| now[Counter::MessagesReceived] as f64),
-    attribute("MessagesDropped", "long", "messages dropped by a full queue", |now| now.dropped() as f64),
-    attribute("RecordsProduced", "long", "records that Kafka has", |now| now[Counter::RecordsCommitted] as f64),
+    attribute("MessagesReceived", "long", "messages received", |now| now.since_reset(Counter::MessagesReceived) as f64),
+    attribute("MessagesDropped", "long", "messages dropped by a full queue", |now| dropped(now) as f64),
+    attribute("RecordsProduced", "long", "records that Kafka has", |now| {
+        now.since_reset(Counter::RecordsCommitted) as f64
+    }),
     attribute("QueueSize", "int", "records in the queue", |now| now.queue_records as f64),
     attribute("QueueCapacity", "int", "its bound in records", |now| now.queue_capacity_records as f64),
     attribute("QueueUtilizationPercent", "double", "of records, 0 to 100", |now| {
@@ -190,20 +239,24 @@ pub const ATTRIBUTES: &[Attribute] = &[
         now.reconnects_total() as f64
     }),
     attribute("LagCount", "long", "received less produced", |now| {
-        now[Counter::MessagesReceived].saturating_sub(now[Counter::RecordsCommitted]) as f64
+        now.since_reset(Counter::MessagesReceived).saturating_sub(now.since_reset(Counter::RecordsCommitted)) as f64
     }),
     attribute("DropRate", "double", "dropped in percent of received", |now| {
-        percent(now.dropped(), now[Counter::MessagesReceived])
+        percent(dropped(now), now.since_reset(Counter::MessagesReceived))
     }),
 ];
 
+fn dropped(now: &Snapshot) -> u64 {
+    now.since_reset(Counter::MessagesDroppedOldest) + now.since_reset(Counter::MessagesDroppedNewest)
+}
+
 const fn attribute(
     name: &'static str,
-    kind: &'static str,
+    java_type: &'static str,
     help: &'static str,
     value: fn(&Snapshot) -> f64,
 ) -> Attribute {
-    Attribute { name, kind, help, value }
+    Attribute { name, java_type, help, value }
 }
 
 fn flag(is: bool) -> f64 {
@@ -235,10 +288,38 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), families.len(), "a name is in two places");
             for family in families {
-                assert!(family.len() == 1 || family.iter().all(|figure| figure.cause.is_some()), "{family:?}");
+                assert!(family.len() == 1 || family.iter().all(|figure| figure.label.is_some()), "{family:?}");
                 assert!(family.iter().all(|figure| (figure.kind, figure.help) == (family[0].kind, family[0].help)));
             }
         }
+    }
+
+    #[test]
+    fn an_attribute_is_its_name_and_label_in_camel_case() {
+        let attributes: Vec<String> = figures(Host::Plugin).iter().map(Figure::attribute).collect();
+        for attribute in
+            ["MessagesReceivedTotal", "GapsTotalServerClose", "LatencyRecordsTotalLe0_005", "LatencyRecordsTotalLeInf"]
+        {
+            assert!(attributes.iter().any(|found| found == attribute), "{attribute} is not in {attributes:?}");
+        }
+        // The exporter's snake case knows no words of one letter.
+        let ambiguous = |name: &&String| name.as_bytes().windows(2).any(|pair| pair.iter().all(u8::is_ascii_uppercase));
+        assert_eq!(attributes.iter().find(ambiguous), None);
+        let unique: std::collections::BTreeSet<&String> = attributes.iter().collect();
+        assert_eq!(unique.len(), attributes.len(), "{attributes:?}");
+    }
+
+    #[test]
+    fn a_reset_sets_the_existing_connectors_counters_to_zero_and_no_other() {
+        let metrics = crate::metrics::Metrics::new(1, 1);
+        metrics.count(Counter::MessagesReceived, 7);
+        metrics.reset();
+        metrics.count(Counter::MessagesReceived, 2);
+        metrics.count(Counter::MessagesDroppedNewest, 1);
+        let now = metrics.snapshot();
+        let value = |name: &str| (ATTRIBUTES.iter().find(|attribute| attribute.name == name).unwrap().value)(&now);
+        assert_eq!([value("MessagesReceived"), value("MessagesDropped"), value("DropRate")], [2.0, 1.0, 50.0]);
+        assert_eq!(now[Counter::MessagesReceived], 9);
     }
 
     #[test]

@@ -11,8 +11,24 @@ use crate::figures::{COUNTERS, Counter};
 use crate::gap::{Cause, Gap};
 use crate::record::epoch_ms;
 
-/// Upper bounds of the latency histogram's buckets, in milliseconds; one more bucket has no bound.
-pub const LATENCY_BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000];
+/// Upper bounds of the latency's buckets in milliseconds, and in seconds as Prometheus' label `le` has them.
+pub(crate) const LATENCY_BUCKETS: [(u64, &str); 15] = [
+    (1, "0.001"),
+    (2, "0.002"),
+    (5, "0.005"),
+    (10, "0.01"),
+    (20, "0.02"),
+    (50, "0.05"),
+    (100, "0.1"),
+    (200, "0.2"),
+    (500, "0.5"),
+    (1000, "1.0"),
+    (2000, "2.0"),
+    (5000, "5.0"),
+    (10_000, "10.0"),
+    (60_000, "60.0"),
+    (u64::MAX, "+Inf"),
+];
 
 /// The latest gaps are kept one by one, all are counted.
 const GAPS_KEPT: usize = 100;
@@ -21,6 +37,8 @@ const GAPS_KEPT: usize = 100;
 #[derive(Debug)]
 pub struct Metrics {
     counters: [AtomicU64; COUNTERS.len()],
+    /// What they were when [`Metrics::reset`] was last called.
+    at_reset: [AtomicU64; COUNTERS.len()],
     reconnects: [AtomicU64; Cause::ALL.len()],
     gap_counts: [AtomicU64; Cause::ALL.len()],
     gap_ms: AtomicU64,
@@ -37,7 +55,7 @@ pub struct Metrics {
     failures: AtomicU64,
     /// Milliseconds since the epoch; 0 while all is well.
     failing_since_ms: AtomicI64,
-    latency_counts: [AtomicU64; LATENCY_BUCKETS_MS.len() + 1],
+    latency_counts: [AtomicU64; LATENCY_BUCKETS.len()],
     latency_sum_ms: AtomicU64,
 }
 
@@ -47,6 +65,7 @@ pub struct Snapshot {
     /// When it was taken, milliseconds since the epoch.
     at_ms: i64,
     counters: [u64; COUNTERS.len()],
+    at_reset: [u64; COUNTERS.len()],
     /// Reconnects by what made them necessary; only causes that occurred.
     pub reconnects: Vec<(Cause, u64)>,
     pub gap_counts: Vec<(Cause, u64)>,
@@ -66,7 +85,7 @@ pub struct Snapshot {
     pub failures: u64,
     /// Milliseconds since the epoch.
     pub failing_since_ms: Option<i64>,
-    /// Receipt to commit: how many records fell into each of [`LATENCY_BUCKETS_MS`], and beyond.
+    /// Receipt to commit: how many records fell into each bucket.
     pub latency_counts: Vec<u64>,
     pub latency_sum_ms: u64,
 }
@@ -85,6 +104,11 @@ impl Snapshot {
         self[Counter::MessagesDroppedOldest] + self[Counter::MessagesDroppedNewest]
     }
 
+    /// What was counted since the last [`Metrics::reset`].
+    pub(crate) fn since_reset(&self, counter: Counter) -> u64 {
+        self[counter].saturating_sub(self.at_reset[counter as usize])
+    }
+
     /// From that moment, milliseconds since the epoch, to this snapshot's.
     pub(crate) fn ms_since(&self, moment: Option<i64>) -> Option<i64> {
         moment.map(|ms| (self.at_ms - ms).max(0))
@@ -99,6 +123,7 @@ impl Metrics {
     pub fn new(queue_records: usize, queue_bytes: usize) -> Metrics {
         Metrics {
             counters: std::array::from_fn(|_| AtomicU64::default()),
+            at_reset: std::array::from_fn(|_| AtomicU64::default()),
             reconnects: std::array::from_fn(|_| AtomicU64::default()),
             gap_counts: std::array::from_fn(|_| AtomicU64::default()),
             gap_ms: AtomicU64::default(),
@@ -126,6 +151,7 @@ impl Metrics {
         Snapshot {
             at_ms: epoch_ms(SystemTime::now()),
             counters: std::array::from_fn(|index| self.counters[index].load(Relaxed)),
+            at_reset: std::array::from_fn(|index| self.at_reset[index].load(Relaxed)),
             reconnects: by_cause(&self.reconnects),
             gap_counts: by_cause(&self.gap_counts),
             gap_duration: Duration::from_millis(self.gap_ms.load(Relaxed)),
@@ -140,6 +166,13 @@ impl Metrics {
             failing_since_ms: moment(&self.failing_since_ms),
             latency_counts: self.latency_counts.iter().map(|count| count.load(Relaxed)).collect(),
             latency_sum_ms: self.latency_sum_ms.load(Relaxed),
+        }
+    }
+
+    /// Lets the counters of the existing connector's MBean begin again; ours only grow.
+    pub fn reset(&self) {
+        for (at_reset, counter) in self.at_reset.iter().zip(&self.counters) {
+            at_reset.store(counter.load(Relaxed), Relaxed);
         }
     }
 
@@ -168,8 +201,7 @@ impl Metrics {
     /// `records` were committed, the oldest of them received `latency_ms` ago.
     pub(crate) fn committed(&self, records: u64, latency_ms: u64) {
         self.count(Counter::RecordsCommitted, records);
-        let bucket =
-            LATENCY_BUCKETS_MS.iter().position(|&bound| latency_ms <= bound).unwrap_or(LATENCY_BUCKETS_MS.len());
+        let bucket = LATENCY_BUCKETS.partition_point(|&(bound, _)| bound < latency_ms);
         self.latency_counts[bucket].fetch_add(records, Relaxed);
         self.latency_sum_ms.fetch_add(records * latency_ms, Relaxed);
     }

@@ -42,6 +42,8 @@ pub struct SourceTask {
     missed: u64,
     next_sequence: i64,
     committed: i64,
+    /// Of the records that the next commit covers, how many Kafka has not.
+    left_out: u64,
     /// Polled and not committed: the last sequence and the time of receipt of each batch, oldest first.
     uncommitted: VecDeque<Uncommitted>,
     drained: bool,
@@ -111,6 +113,7 @@ impl SourceTask {
             missed: missed.unwrap_or_default(),
             next_sequence,
             committed: stored_sequence,
+            left_out: 0,
             uncommitted: VecDeque::new(),
             drained: false,
             metrics_logged: Instant::now(),
@@ -149,7 +152,15 @@ impl SourceTask {
         self.queue.filled().await;
     }
 
-    /// Kafka has every record up to and including this sequence, and said so at that moment.
+    /// Of the records that the next [`SourceTask::commit`] covers, so many are not in Kafka: refused and skipped, which is a
+    /// loss, or filtered on purpose.
+    pub fn left_out(&mut self, skipped: u64, filtered: u64) {
+        self.metrics.count(Counter::RecordsSkipped, skipped);
+        self.metrics.count(Counter::RecordsFiltered, filtered);
+        self.left_out += skipped + filtered;
+    }
+
+    /// Kafka has every record up to and including this sequence, but for those that were left out, and said so at that moment.
     pub fn commit(&mut self, sequence: i64, at: SystemTime) {
         let at_ms = epoch_ms(at);
         self.committed = self.committed.max(sequence);
@@ -159,7 +170,9 @@ impl SourceTask {
         while let Some(batch) = self.uncommitted.front_mut() {
             let open = (batch.last_sequence - sequence).max(0) as u64;
             let done = batch.records.saturating_sub(open);
-            self.metrics.committed(done, at_ms.saturating_sub(batch.received_ms).max(0) as u64);
+            let left_out = done.min(self.left_out);
+            self.left_out -= left_out;
+            self.metrics.committed(done - left_out, at_ms.saturating_sub(batch.received_ms).max(0) as u64);
             batch.records -= done;
             if batch.records > 0 {
                 break;

@@ -2,8 +2,7 @@
 
 use connect_websocket_engine::config::{self, Config, OPTIONS, Secret};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Properties};
-use connect_websocket_engine::figures::Counter;
-use connect_websocket_engine::gap::Cause;
+use connect_websocket_engine::figures::{self, ATTRIBUTES, Host};
 use connect_websocket_engine::metrics::Snapshot;
 
 use crate::strings;
@@ -96,130 +95,27 @@ pub(crate) fn partitions(config: &Properties) -> Vec<u8> {
     strings::encode([config.partition.as_str()].into_iter().chain(former).map(Some))
 }
 
-/// A figure of a task: its JMX attribute's name, what it means, and its value; -1 is unknown.
-struct Figure {
-    name: &'static str,
-    meaning: &'static str,
-    value: fn(&Snapshot) -> i64,
-}
+/// The types of the two MBeans: all figures, and the existing connector's.
+const BEANS: [&str; 2] = ["WebSocketTask", "WebSocketConnector"];
 
-const FIGURES: &[Figure] = &[
-    Figure { name: "MessagesReceived", meaning: "messages received", value: |s| s[Counter::MessagesReceived] as i64 },
-    Figure {
-        name: "BytesReceived",
-        meaning: "bytes of messages received",
-        value: |s| s[Counter::BytesReceived] as i64,
-    },
-    Figure {
-        name: "RecordsPolled",
-        meaning: "records given to Kafka Connect",
-        value: |s| s[Counter::RecordsPolled] as i64,
-    },
-    Figure {
-        name: "RecordsCommitted",
-        meaning: "records that Kafka has",
-        value: |s| s[Counter::RecordsCommitted] as i64,
-    },
-    Figure {
-        name: "MessagesDroppedOldest",
-        meaning: "messages dropped by websocket.message.queue.full=drop.oldest",
-        value: |s| s[Counter::MessagesDroppedOldest] as i64,
-    },
-    Figure {
-        name: "MessagesDroppedNewest",
-        meaning: "messages dropped by websocket.message.queue.full=drop.newest",
-        value: |s| s[Counter::MessagesDroppedNewest] as i64,
-    },
-    Figure {
-        name: "BinaryMessagesSkipped",
-        meaning: "binary messages skipped by websocket.frame.binary=skip",
-        value: |s| s[Counter::BinaryMessagesSkipped] as i64,
-    },
-    Figure {
-        name: "RecordsTakenOver",
-        meaning: "records that the task before received and this one emitted",
-        value: |s| s[Counter::RecordsTakenOver] as i64,
-    },
-    Figure {
-        name: "MessagesMissed",
-        meaning: "messages that are known to be missing, of all gaps where that is known",
-        value: |s| s[Counter::MessagesMissed] as i64,
-    },
-    Figure {
-        name: "ConnectionsOpened",
-        meaning: "connections that were opened",
-        value: |s| s[Counter::Connections] as i64,
-    },
-    Figure {
-        name: "ConnectedSinceMillis",
-        meaning: "when the connection was opened, milliseconds since the epoch; -1 if there is none",
-        value: |s| s.connected_since_ms.unwrap_or(-1),
-    },
-    Figure {
-        name: "LastMessageMillis",
-        meaning: "when the last message was received, milliseconds since the epoch; -1 before the first",
-        value: |s| s.last_message_ms.unwrap_or(-1),
-    },
-    Figure { name: "QueueRecords", meaning: "records that wait in memory", value: |s| s.queue_records as i64 },
-    Figure { name: "QueueBytes", meaning: "bytes that wait in memory", value: |s| s.queue_bytes as i64 },
-    Figure {
-        name: "QueueCapacityRecords",
-        meaning: "websocket.message.queue.size",
-        value: |s| s.queue_capacity_records as i64,
-    },
-    Figure {
-        name: "QueueCapacityBytes",
-        meaning: "websocket.message.queue.max.bytes",
-        value: |s| s.queue_capacity_bytes as i64,
-    },
-    Figure {
-        name: "Gaps",
-        meaning: "times in which the feed may have sent what was not received",
-        value: |s| s.gap_counts.iter().map(|(_, count)| *count as i64).sum(),
-    },
-    Figure {
-        name: "GapMillis",
-        meaning: "the sum of all gaps whose begin is known, in milliseconds",
-        value: |s| s.gap_duration.as_millis() as i64,
-    },
-    Figure {
-        name: "Reconnects",
-        meaning: "reconnects, whatever made them necessary",
-        value: |s| s.reconnects_total() as i64,
-    },
-    Figure {
-        name: "LatencySumMillis",
-        meaning: "time from receipt to Kafka's acknowledgement, summed over all committed records, in milliseconds",
-        value: |s| s.latency_sum_ms as i64,
-    },
-];
-
-/// Rows of a figure's name and meaning, in the order of [`figures`].
+/// Rows of the attributes of both MBeans, in the order of [`figures`]: MBean, name, Java type, meaning.
 pub(crate) fn figure_names() -> Vec<u8> {
-    let mut rows = strings::encode(FIGURES.iter().flat_map(|figure| [Some(figure.name), Some(figure.meaning)]));
-    for (prefix, meaning) in [("Reconnects", "reconnects"), ("Gaps", "gaps")] {
-        for cause in Cause::ALL {
-            strings::put(&mut rows, Some(&format!("{prefix}{}", camel_case(cause.as_str()))));
-            strings::put(&mut rows, Some(&format!("{meaning} whose cause is {cause}")));
-        }
+    let mut rows = Vec::new();
+    let mut put = |row: [&str; 4]| row.into_iter().for_each(|text| strings::put(&mut rows, Some(text)));
+    for figure in figures::figures(Host::Plugin) {
+        put([BEANS[0], &figure.attribute(), figure.java_type(), figure.help]);
+    }
+    for attribute in ATTRIBUTES {
+        put([BEANS[1], attribute.name, attribute.java_type, attribute.help]);
     }
     rows
 }
 
 /// All figures at this moment.
-pub(crate) fn figures(now: &Snapshot) -> Vec<i64> {
-    let mut values: Vec<i64> = FIGURES.iter().map(|figure| (figure.value)(now)).collect();
-    for counts in [&now.reconnects, &now.gap_counts] {
-        let count = |cause| counts.iter().find(|(of, _)| *of == cause).map_or(0, |(_, count)| *count as i64);
-        values.extend(Cause::ALL.into_iter().map(count));
-    }
-    values
-}
-
-/// `server_close` is `ServerClose` in JMX.
-fn camel_case(snake_case: &str) -> String {
-    let word = |word: &str| word[..1].to_uppercase() + &word[1..];
-    snake_case.split('_').filter(|part| !part.is_empty()).map(word).collect()
+pub(crate) fn figures(now: &Snapshot) -> Vec<f64> {
+    let figures = figures::figures(Host::Plugin);
+    let ours = figures.iter().map(|figure| figure.value(now));
+    ours.chain(ATTRIBUTES.iter().map(|attribute| (attribute.value)(now))).collect()
 }
 
 #[cfg(test)]
@@ -228,33 +124,10 @@ mod tests {
 
     #[test]
     fn each_figure_has_a_name_of_its_own_and_a_value() {
-        let names: Vec<String> = strings::decode(&figure_names()).into_iter().step_by(2).flatten().collect();
-        assert_eq!(names.len(), figures(&Snapshot::default()).len());
-        let unique: std::collections::BTreeSet<&String> = names.iter().collect();
-        assert_eq!(unique.len(), names.len(), "{names:?}");
-        assert!(names.contains(&"GapsServerClose".to_owned()));
-    }
-
-    #[test]
-    fn operations_md_has_every_figure_with_its_meaning() {
-        const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
-        const BEGIN: &str = "<!-- generated: begin -->\n";
-        const END: &str = "<!-- generated: end -->";
-        let mut table = String::from("| attribute | meaning |\n|---|---|\n");
         let texts: Vec<String> = strings::decode(&figure_names()).into_iter().flatten().collect();
-        for row in texts.chunks(2) {
-            table.push_str(&format!("| `{}` | {} |\n", row[0], row[1]));
-        }
-        let page = std::fs::read_to_string(PAGE).unwrap();
-        let (before, rest) = page.split_once(BEGIN).expect("the page has lost the mark of its generated part");
-        let (_, after) = rest.split_once(END).expect("the page has lost the mark of its generated part");
-        let expected = format!("{before}{BEGIN}{table}{END}{after}");
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(PAGE, &expected).unwrap();
-        } else {
-            let remedy = "run UPDATE=1 cargo test --workspace --lib operations_md and commit the file";
-            assert!(page == expected, "docs/operations.md has not the figures of the code: {remedy}");
-        }
+        assert_eq!(texts.len(), 4 * figures(&Snapshot::default()).len());
+        let unique: std::collections::BTreeSet<&[String]> = texts.chunks(4).map(|row| &row[..2]).collect();
+        assert_eq!(unique.len(), texts.len() / 4, "{texts:?}");
     }
 
     #[test]

@@ -10,19 +10,17 @@ mod log;
 mod strings;
 mod task;
 
-use std::time::{Duration, SystemTime};
-
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::offset::StoredOffset;
 use jni::errors::Error as JniError;
-use jni::objects::{JByteArray, JByteBuffer, JClass, JLongArray};
+use jni::objects::{JByteArray, JByteBuffer, JClass, JDoubleArray, JLongArray};
 use jni::sys::{jint, jlong};
 use jni::{Env, EnvUnowned, jni_mangle};
 
 use crate::failure::{Failure, Throw};
-use crate::task::Polled;
+use crate::task::{Polled, Progress};
 
 /// As Java puts it together, to find out whether both halves are of one build.
 const VERSION: &str = concat!("kafka-connect-websocket ", env!("CARGO_PKG_VERSION"));
@@ -122,15 +120,17 @@ pub fn poll<'l>(
     buffer: JByteBuffer<'l>,
     committed: jlong,
     committed_at_ms: jlong,
+    skipped: jlong,
+    filtered: jlong,
 ) -> jint {
     env.with_env(|env| -> Result<jint, Failure> {
         let (start, capacity) = (env.get_direct_buffer_address(&buffer)?, env.get_direct_buffer_capacity(&buffer)?);
         // SAFETY: Java holds a reference to the buffer during the call, so its memory stays; it is `capacity` bytes long, and
         // nobody else reads or writes it meanwhile: each task has a buffer of its own, used by the one thread that polls.
         let buffer = unsafe { std::slice::from_raw_parts_mut(start, capacity) };
-        let committed = committed_until(committed, committed_at_ms);
+        let progress = Progress::new(committed, committed_at_ms, [skipped, filtered]);
         let Some(task) = task::get(handle) else { return Ok(CLOSED) };
-        let polled = task.poll(buffer, committed)?;
+        let polled = task.poll(buffer, progress)?;
         batch::write_lines_wait(task.log_lines_wait(), buffer);
         Ok(match polled {
             Polled::Records(count) => jint::try_from(count).unwrap_or(jint::MAX),
@@ -151,12 +151,26 @@ pub fn log_lines<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong)
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
-pub fn figures<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -> JLongArray<'l> {
-    env.with_env(|env| {
+pub fn figures<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) -> JDoubleArray<'l> {
+    env.with_env(|env| -> Result<JDoubleArray<'l>, Failure> {
         let figures = task::get(handle).map(|task| description::figures(&task.metrics().snapshot()));
-        longs(env, &figures.unwrap_or_default())
+        let figures = figures.unwrap_or_default();
+        let array = env.new_double_array(figures.len())?;
+        array.set_region(env, 0, &figures)?;
+        Ok(array)
     })
     .resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+pub fn reset_counters<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong) {
+    env.with_env(|_| -> Result<(), Failure> {
+        if let Some(task) = task::get(handle) {
+            task.metrics().reset();
+        }
+        Ok(())
+    })
+    .resolve::<Throw>();
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
@@ -166,11 +180,13 @@ pub fn stop<'l>(
     handle: jlong,
     committed: jlong,
     committed_at_ms: jlong,
+    skipped: jlong,
+    filtered: jlong,
 ) -> JLongArray<'l> {
     env.with_env(|env| {
-        let committed = committed_until(committed, committed_at_ms);
+        let progress = Progress::new(committed, committed_at_ms, [skipped, filtered]);
         let HandedOver { records, left_behind, .. } =
-            task::get(handle).map(|task| task.stop(committed)).unwrap_or_default();
+            task::get(handle).map(|task| task.stop(progress)).unwrap_or_default();
         longs(env, &[records as i64, left_behind as i64])
     })
     .resolve::<Throw>()
@@ -215,10 +231,4 @@ fn properties(env: &mut Env<'_>, config: &JByteArray<'_>) -> Result<Properties, 
         }
     }
     Ok(properties)
-}
-
-/// Kafka has all up to this sequence, since then; a negative sequence is none.
-fn committed_until(sequence: jlong, at_ms: jlong) -> Option<(i64, SystemTime)> {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at_ms).unwrap_or_default());
-    (sequence >= 0).then_some((sequence, at))
 }

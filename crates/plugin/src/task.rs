@@ -49,14 +49,43 @@ struct Source {
     task: SourceTask,
     /// Polled, and larger than the buffer that was given.
     too_large: Option<Batch>,
+    /// What the engine knows of.
+    left_out: LeftOut,
+}
+
+/// How far Kafka is, as Java says it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    /// Kafka has all up to this sequence, since then, but for those that were left out.
+    committed: Option<(i64, SystemTime)>,
+    left_out: LeftOut,
+}
+
+/// Records that are not in Kafka, of all up to the committed sequence since the start.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeftOut {
+    skipped: u64,
+    filtered: u64,
+}
+
+impl Progress {
+    pub(crate) fn new(committed: i64, at_ms: i64, [skipped, filtered]: [i64; 2]) -> Progress {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at_ms).unwrap_or_default());
+        let count = |count| u64::try_from(count).unwrap_or_default();
+        Progress {
+            committed: (committed >= 0).then_some((committed, at)),
+            left_out: LeftOut { skipped: count(skipped), filtered: count(filtered) },
+        }
+    }
 }
 
 impl Source {
-    /// Kafka has all up to this sequence, since then.
-    fn commit(&mut self, committed: Option<(i64, SystemTime)>) {
-        if let Some((sequence, at)) = committed {
-            self.task.commit(sequence, at);
-        }
+    fn commit(&mut self, Progress { committed, left_out }: Progress) {
+        let Some((sequence, at)) = committed else { return };
+        let told = std::mem::replace(&mut self.left_out, left_out);
+        self.task
+            .left_out(left_out.skipped.saturating_sub(told.skipped), left_out.filtered.saturating_sub(told.filtered));
+        self.task.commit(sequence, at);
     }
 }
 
@@ -126,7 +155,7 @@ impl Task {
         Ok(Task {
             handle,
             metrics: task.metrics(),
-            source: Mutex::new(Source { task, too_large: None }),
+            source: Mutex::new(Source { task, too_large: None, left_out: LeftOut::default() }),
             identity,
             runtime,
             _running: running,
@@ -134,13 +163,13 @@ impl Task {
         })
     }
 
-    /// Waits for records and writes them into the buffer. `committed`: Kafka has all up to this sequence, since then.
+    /// Waits for records and writes them into the buffer.
     ///
     /// # Errors
     /// Why the session cannot go on; it comes out after all that was received. A panic too, without the secrets that were
     /// being worked on.
-    pub(crate) fn poll(&self, buffer: &mut [u8], committed: Option<(i64, SystemTime)>) -> Result<Polled, Error> {
-        catch_unwind(AssertUnwindSafe(|| self.poll_source(buffer, committed))).unwrap_or_else(|panic| {
+    pub(crate) fn poll(&self, buffer: &mut [u8], progress: Progress) -> Result<Polled, Error> {
+        catch_unwind(AssertUnwindSafe(|| self.poll_source(buffer, progress))).unwrap_or_else(|panic| {
             let sentence = failure::panic_sentence(panic.as_ref());
             Err(Error::fatal(lock(&self.source).task.config().redactor.hide(&sentence)))
         })
@@ -151,12 +180,12 @@ impl Task {
         log::is_waiting(self.handle)
     }
 
-    fn poll_source(&self, buffer: &mut [u8], committed: Option<(i64, SystemTime)>) -> Result<Polled, Error> {
+    fn poll_source(&self, buffer: &mut [u8], progress: Progress) -> Result<Polled, Error> {
         let mut source = lock(&self.source);
         let _in_span = self.span.enter();
         #[cfg(debug_assertions)]
         panic_if_asked(&source.task.config().name);
-        source.commit(committed);
+        source.commit(progress);
         let batch = match source.too_large.take() {
             Some(batch) => Some(batch),
             None => self.runtime.block_on(source.task.poll(POLL_WAIT))?,
@@ -173,10 +202,10 @@ impl Task {
     }
 
     /// Closes the connection and keeps what Connect can no longer take for the next start.
-    pub(crate) fn stop(&self, committed: Option<(i64, SystemTime)>) -> HandedOver {
+    pub(crate) fn stop(&self, progress: Progress) -> HandedOver {
         let mut source = lock(&self.source);
         let _in_span = self.span.enter();
-        source.commit(committed);
+        source.commit(progress);
         let source = &mut *source;
         let too_large = source.too_large.take();
         let returned = too_large.iter().flat_map(Batch::iter);

@@ -265,7 +265,7 @@ impl Herder {
             let status = task.status();
             TaskState {
                 id: TaskId::only(name).number,
-                state: if connector.restarting.task { "RESTARTING" } else { task_state(status.state) },
+                state: if connector.restarting.task { "RESTARTING" } else { status.state.as_str() },
                 worker_id: self.worker_id().to_owned(),
                 trace: status.trace.filter(|trace| !trace.is_empty()),
                 version: VERSION,
@@ -693,16 +693,6 @@ fn with_name(name: &str, mut config: SentConfig) -> Result<SentConfig, HerderErr
 fn task_id(connector: &str) -> ConnectorTaskId {
     let TaskId { connector, number } = TaskId::only(connector);
     ConnectorTaskId { connector, task: number }
-}
-
-fn task_state(state: task::TaskState) -> &'static str {
-    match state {
-        task::TaskState::Unassigned => "UNASSIGNED",
-        task::TaskState::Running => "RUNNING",
-        task::TaskState::Paused => "PAUSED",
-        task::TaskState::Failed => "FAILED",
-        task::TaskState::Restarting => "RESTARTING",
-    }
 }
 
 fn not_found(name: &str) -> HerderError {

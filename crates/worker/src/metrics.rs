@@ -1,13 +1,15 @@
 //! `GET /metrics`: Prometheus text from snapshots; nothing here touches the data path.
 //!
-//! Three families of names. Connect's own metrics and the existing connector's MBean stand under the names that the
-//! Prometheus JMX exporter gives them by default, so that dashboards go on; what is new begins with `connect_websocket_`.
+//! Names and labels are those that the Prometheus JMX exporter makes of the plugin with the rules of docs/operations.md:
+//! Connect's own metrics, the existing connector's MBean, and what is new, which begins with `connect_websocket_`. One
+//! dashboard does for both hosts.
 
 use std::fmt::Write as _;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use connect_websocket_engine::figures::{self, ATTRIBUTES, Counter, Figure, Host, PREFIX};
-use connect_websocket_engine::metrics::LATENCY_BUCKETS_MS;
 use connect_websocket_engine::task_id::TaskId;
 
 use crate::framework::VERSION;
@@ -20,6 +22,12 @@ pub struct ConnectorMetrics {
     pub status: &'static str,
     pub task: Option<(TaskId, TaskState, TaskMetrics)>,
 }
+
+const BUILD_INFO: &str = "connect_websocket_build_info";
+/// What Connect's own metrics begin with.
+const CONNECT: &str = "kafka_connect_";
+/// The exporter knows no types where no rule says them, and takes `_total` away.
+const UNTYPED: &str = "untyped";
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -51,62 +59,76 @@ impl<'a> Task<'a> {
 type Value<'a> = &'a dyn Fn(&Task<'_>) -> f64;
 
 fn worker(page: &mut Page, connectors: &[ConnectorMetrics]) {
-    page.family("connect_websocket_build_info", "gauge", "The version of this worker.");
-    page.sample("connect_websocket_build_info", &[("version", VERSION)], 1.0);
-    let count = "kafka_connect_connect_worker_metrics_connector_count";
-    page.family(count, "gauge", "Connectors of this worker.");
-    page.sample(count, &[], connectors.len() as f64);
-    let count = "kafka_connect_connect_worker_metrics_task_count";
-    page.family(count, "gauge", "Tasks of this worker.");
-    page.sample(count, &[], connectors.iter().filter(|connector| connector.task.is_some()).count() as f64);
-    let status = "kafka_connect_connector_metrics_status";
-    page.family(status, "gauge", "1 for the status that the connector has.");
+    page.family(BUILD_INFO, "gauge", "The version of this worker.");
+    page.sample(BUILD_INFO, &[("version", VERSION)], 1.0);
+    let tasks = connectors.iter().filter(|connector| connector.task.is_some()).count();
+    for (name, help, count) in [
+        ("connect_worker_metrics_connector_count", "Connectors of this worker.", connectors.len()),
+        ("connect_worker_metrics_task_count", "Tasks of this worker.", tasks),
+    ] {
+        let name = format!("{CONNECT}{name}");
+        page.family(&name, UNTYPED, help);
+        page.sample(&name, &[], count as f64);
+    }
+    for (name, state, help) in [
+        ("running", TaskState::Running, "Tasks of the connector that are RUNNING."),
+        ("paused", TaskState::Paused, "Tasks of the connector that are PAUSED."),
+        ("failed", TaskState::Failed, "Tasks of the connector that have FAILED."),
+    ] {
+        let name = format!("{CONNECT}connect_worker_metrics_connector_{name}_task_count");
+        page.family(&name, UNTYPED, help);
+        for connector in connectors {
+            let is = connector.task.as_ref().is_some_and(|(_, of, _)| *of == state);
+            page.sample(&name, &[("connector", &connector.name)], f64::from(u8::from(is)));
+        }
+    }
+    let status = format!("{CONNECT}connector_metrics_status");
+    page.family(&status, UNTYPED, "1 for the status that the connector has.");
     for connector in connectors {
-        page.sample(status, &[("connector", &connector.name), ("status", connector.status)], 1.0);
+        page.sample(&status, &[("connector", &connector.name), ("status", connector.status)], 1.0);
     }
 }
 
 /// `kafka.connect:type=source-task-metrics`, `connector-task-metrics` and `task-error-metrics`.
 fn connect(page: &mut Page, tasks: &[Task<'_>]) {
     let count = |counter: &AtomicU64| counter.load(Relaxed) as f64;
-    let families: [(&str, &str, &str, Value<'_>); 9] = [
-        ("source_task_metrics_source_record_poll_total", "counter", "Records polled from the feed.", &|t| {
+    let commits =
+        |t: &Task<'_>| t.metrics.counters.commits.lock().unwrap_or_else(PoisonError::into_inner).shares(Instant::now());
+    let families: [(&str, &str, Value<'_>); 7] = [
+        ("source_task_metrics_source_record_poll", "Records polled from the feed.", &|t| {
             t.metrics.engine[Counter::RecordsPolled] as f64
         }),
-        ("source_task_metrics_source_record_write_total", "counter", "Records that Kafka has acknowledged.", &|t| {
+        ("source_task_metrics_source_record_write", "Records that Kafka has acknowledged.", &|t| {
             count(&t.metrics.counters.records_acknowledged)
         }),
-        ("source_task_metrics_source_record_active_count", "gauge", "Records sent and not yet acknowledged.", &|t| {
+        ("source_task_metrics_source_record_active_count", "Records sent and not yet acknowledged.", &|t| {
             count(&t.metrics.counters.in_flight)
         }),
-        ("connector_task_metrics_offset_commit_success_total", "counter", "Offset commits.", &|t| {
-            count(&t.metrics.counters.offset_commits)
+        ("connector_task_metrics_offset_commit_success_percentage", "Of the last minute's commits, 0 to 1.", &|t| {
+            commits(t).0
         }),
-        ("connector_task_metrics_offset_commit_failure_total", "counter", "Offset commits that failed.", &|t| {
-            count(&t.metrics.counters.offset_commit_failures)
+        ("connector_task_metrics_offset_commit_failure_percentage", "Of the last minute's commits, 0 to 1.", &|t| {
+            commits(t).1
         }),
-        ("connector_task_metrics_running", "gauge", "Whether the task is RUNNING.", &|t| {
-            flag(t.state == TaskState::Running)
-        }),
-        ("connector_task_metrics_failed", "gauge", "Whether the task is FAILED.", &|t| {
-            flag(t.state == TaskState::Failed)
-        }),
-        ("task_error_metrics_total_record_failures", "counter", "Records refused by a converter or by Kafka.", &|t| {
+        ("task_error_metrics_total_record_failures", "Records refused by a converter or by Kafka.", &|t| {
             count(&t.metrics.counters.record_errors)
         }),
-        (
-            "task_error_metrics_total_records_skipped",
-            "counter",
-            "Refused records that errors.tolerance=all let pass.",
-            &|t| count(&t.metrics.counters.records_skipped),
-        ),
+        ("task_error_metrics_total_records_skipped", "Records refused by a converter that were skipped.", &|t| {
+            count(&t.metrics.counters.records_skipped)
+        }),
     ];
-    for (name, kind, help, value) in families {
-        let name = format!("kafka_connect_{name}");
-        page.family(&name, kind, help);
+    for (name, help, value) in families {
+        let name = format!("{CONNECT}{name}");
+        page.family(&name, UNTYPED, help);
         for task in tasks {
             page.sample(&name, &[("connector", task.connector), ("task", &task.number)], value(task));
         }
+    }
+    let status = format!("{CONNECT}connector_task_metrics_status");
+    page.family(&status, UNTYPED, "1 for the status that the task has.");
+    for task in tasks {
+        let state = task.state.as_str().to_lowercase();
+        page.sample(&status, &[("connector", task.connector), ("task", &task.number), ("status", &state)], 1.0);
     }
 }
 
@@ -114,7 +136,7 @@ fn connect(page: &mut Page, tasks: &[Task<'_>]) {
 fn existing_connector(page: &mut Page, tasks: &[Task<'_>]) {
     for attribute in ATTRIBUTES {
         let name = format!("io_conduktor_connect_websocket_WebSocketConnector_{}", attribute.name);
-        page.family(&name, "untyped", attribute.help);
+        page.family(&name, UNTYPED, attribute.help);
         for task in tasks {
             let value = (attribute.value)(&task.metrics.engine);
             page.sample(&name, &[("name", task.connector), ("url", &mbean_url(&task.metrics.url))], value);
@@ -130,34 +152,10 @@ fn ours(page: &mut Page, tasks: &[Task<'_>]) {
         for task in tasks {
             for figure in family {
                 let mut labels = vec![("connector", task.connector), ("task", &task.number)];
-                labels.extend(figure.cause.map(|cause| ("cause", cause)));
+                labels.extend(figure.label);
                 page.sample(&name, &labels, figure.value(&task.metrics.engine));
             }
         }
-    }
-    latency(page, tasks);
-}
-
-/// Receipt to acknowledgement, as a histogram.
-fn latency(page: &mut Page, tasks: &[Task<'_>]) {
-    let name = "connect_websocket_latency_seconds";
-    page.family(name, "histogram", "Time from the receipt of a record's batch to its acknowledgement by Kafka.");
-    for task in tasks {
-        let engine = &task.metrics.engine;
-        let mut sum = 0;
-        for (index, count) in engine.latency_counts.iter().enumerate() {
-            sum += count;
-            let bound = LATENCY_BUCKETS_MS.get(index).map(|&ms| (ms as f64 / 1000.0).to_string());
-            let le = bound.as_deref().unwrap_or("+Inf");
-            page.sample(
-                &format!("{name}_bucket"),
-                &[("connector", task.connector), ("task", &task.number), ("le", le)],
-                sum as f64,
-            );
-        }
-        let labels = [("connector", task.connector), ("task", &task.number)];
-        page.sample(&format!("{name}_sum"), &labels, engine.latency_sum_ms as f64 / 1000.0);
-        page.sample(&format!("{name}_count"), &labels, sum as f64);
     }
 }
 
@@ -167,10 +165,6 @@ fn mbean_url(url: &str) -> String {
     let bare = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://")).unwrap_or(url);
     let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
     bare.chars().map(legal).take(50).collect()
-}
-
-fn flag(is: bool) -> f64 {
-    f64::from(u8::from(is))
 }
 
 /// The text format of Prometheus.
@@ -212,7 +206,7 @@ mod tests {
         engine.latency_counts = vec![5, 0, 6];
         engine.latency_sum_ms = 70;
         let metrics = TaskMetrics { engine, url: "wss://h:9443/a?k=***".into(), ..TaskMetrics::default() };
-        let task = Some((TaskId::only("a\"b"), TaskState::Running, metrics));
+        let task = Some((TaskId::only("a\"b"), TaskState::Failed, metrics));
         render(&[ConnectorMetrics { name: "a\"b".into(), status: "running", task }])
     }
 
@@ -220,11 +214,14 @@ mod tests {
     fn the_names_of_connect_of_the_mbean_and_ours_are_there() {
         let page = page();
         for line in [
-            r#"kafka_connect_source_task_metrics_source_record_poll_total{connector="a\"b",task="0"} 11"#,
+            r#"kafka_connect_source_task_metrics_source_record_poll{connector="a\"b",task="0"} 11"#,
             r#"io_conduktor_connect_websocket_WebSocketConnector_MessagesReceived{name="a\"b",url="h_9443_a_k____"} 12"#,
             r#"io_conduktor_connect_websocket_WebSocketConnector_QueueUtilizationPercent{name="a\"b",url="h_9443_a_k____"} 25"#,
             r#"connect_websocket_gaps_total{connector="a\"b",task="0",cause="restart"} 1"#,
             r#"kafka_connect_connector_metrics_status{connector="a\"b",status="running"} 1"#,
+            r#"kafka_connect_connector_task_metrics_status{connector="a\"b",task="0",status="failed"} 1"#,
+            r#"kafka_connect_connect_worker_metrics_connector_failed_task_count{connector="a\"b"} 1"#,
+            r#"kafka_connect_connect_worker_metrics_connector_running_task_count{connector="a\"b"} 0"#,
             "kafka_connect_connect_worker_metrics_connector_count 1",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
@@ -232,12 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn the_histogram_is_cumulative() {
+    fn buckets_of_the_latency_are_cumulative() {
         let page = page();
-        let bucket =
-            |le: &str| format!(r#"connect_websocket_latency_seconds_bucket{{connector="a\"b",task="0",le="{le}"}}"#);
-        assert!(page.contains(&format!("{} 5\n", bucket("0.001"))), "{page}");
-        assert!(page.contains(&format!("{} 11\n", bucket("0.005"))), "{page}");
+        for (le, count) in [("0.001", 5), ("0.002", 5), ("0.005", 11), ("+Inf", 11)] {
+            let line =
+                format!(r#"connect_websocket_latency_records_total{{connector="a\"b",task="0",le="{le}"}} {count}"#);
+            assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+        }
     }
 
     #[test]

@@ -8,52 +8,76 @@ use std::collections::VecDeque;
 /// In-flight records of one source partition, in the order in which they were polled.
 #[derive(Debug)]
 pub struct Submitted {
-    /// The sequence of the front of `acked`.
+    /// The sequence of the front of `places`.
     first: i64,
-    acked: VecDeque<bool>,
+    places: VecDeque<Place>,
+    /// Skipped records before the front that nobody has asked for yet.
+    skipped: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Open,
+    Acked,
+    Skipped,
 }
 
 impl Submitted {
     /// Nothing is in flight; the next record has `first` or more.
     pub fn new(first: i64) -> Submitted {
-        Submitted { first, acked: VecDeque::new() }
+        Submitted { first, places: VecDeque::new(), skipped: 0 }
     }
 
     /// The next record goes to the producer. Sequences that are left out need no acknowledgement: a hand-over file leaves
     /// out what Kafka had before.
     pub fn submit(&mut self, sequence: i64) {
-        if self.acked.is_empty() {
+        if self.places.is_empty() {
             self.first = self.first.max(sequence);
         }
-        while self.first + (self.acked.len() as i64) < sequence {
-            self.acked.push_back(true);
+        while self.first + (self.places.len() as i64) < sequence {
+            self.places.push_back(Place::Acked);
         }
-        self.acked.push_back(false);
+        self.places.push_back(Place::Open);
     }
 
     /// The producer did not take the record after all: undoes the last [`Submitted::submit`].
     pub fn take_back(&mut self) {
-        self.acked.pop_back();
+        self.places.pop_back();
     }
 
-    /// Kafka has these records, or they are skipped for good. In any order, each once.
+    /// Kafka has these records. In any order, each once.
     pub fn ack(&mut self, first: i64, last: i64) {
+        self.answer(first, last, Place::Acked);
+    }
+
+    /// Kafka will never have this record, and the next ones go on.
+    pub fn skip(&mut self, sequence: i64) {
+        self.answer(sequence, sequence, Place::Skipped);
+    }
+
+    fn answer(&mut self, first: i64, last: i64, answer: Place) {
         for sequence in first..=last {
-            let place = usize::try_from(sequence - self.first).ok().and_then(|index| self.acked.get_mut(index));
-            if let Some(acked) = place {
-                *acked = true;
+            let place = usize::try_from(sequence - self.first).ok().and_then(|index| self.places.get_mut(index));
+            if let Some(place) = place {
+                *place = answer;
             }
         }
-        while self.acked.front() == Some(&true) {
-            self.acked.pop_front();
+        while let Some(place) = self.places.front().filter(|place| **place != Place::Open) {
             self.first += 1;
+            self.skipped += u64::from(*place == Place::Skipped);
+            self.places.pop_front();
         }
+    }
+
+    /// How many records up to [`Submitted::committable`] were skipped since this was last asked.
+    pub fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Whether this record is with the producer and Kafka has not acknowledged it.
     pub fn is_open(&self, sequence: i64) -> bool {
-        let place = usize::try_from(sequence - self.first).ok().and_then(|index| self.acked.get(index));
-        place == Some(&false)
+        let place = usize::try_from(sequence - self.first).ok().and_then(|index| self.places.get(index));
+        place == Some(&Place::Open)
     }
 
     /// Every record up to and including this one is acknowledged.
@@ -62,7 +86,7 @@ impl Submitted {
     }
 
     pub fn in_flight(&self) -> usize {
-        self.acked.len()
+        self.places.len()
     }
 }
 
@@ -92,6 +116,16 @@ mod tests {
         assert_eq!((submitted.committable(), submitted.in_flight()), (1, 0));
         submitted.submit(2);
         assert!(submitted.is_open(2));
+    }
+
+    #[test]
+    fn skipped_records_are_counted_once_they_are_committable() {
+        let mut submitted = Submitted::new(1);
+        (1..=3).for_each(|sequence| submitted.submit(sequence));
+        submitted.skip(2);
+        assert_eq!((submitted.committable(), submitted.take_skipped()), (0, 0));
+        submitted.ack(1, 1);
+        assert_eq!((submitted.committable(), submitted.take_skipped(), submitted.take_skipped()), (2, 1, 0));
     }
 
     #[test]

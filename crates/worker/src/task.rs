@@ -13,6 +13,7 @@
 //! waking anybody, and a task that is busy or broken disturbs no other.
 
 mod again;
+mod commit_window;
 mod conversion;
 mod destinations;
 mod offsets;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::{Properties, parse_boolean};
 use connect_websocket_engine::error::Error as EngineError;
+use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::{Metrics, Snapshot};
 use connect_websocket_engine::record::{Batch, Record, epoch_ms};
@@ -46,6 +48,7 @@ use crate::submitted::Submitted;
 use crate::topic_creation::{NewTopic, TopicCreation};
 use crate::topics::{self, NotCreated};
 use again::{Again, Against, Verdict};
+use commit_window::CommitWindow;
 use conversion::{Conversion, Converted, NotConverted};
 use destinations::Destinations;
 use offsets::TaskOffsets;
@@ -89,7 +92,18 @@ pub enum TaskState {
     Running,
     Paused,
     Failed,
-    Restarting,
+}
+
+impl TaskState {
+    /// Connect's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TaskState::Unassigned => "UNASSIGNED",
+            TaskState::Running => "RUNNING",
+            TaskState::Paused => "PAUSED",
+            TaskState::Failed => "FAILED",
+        }
+    }
 }
 
 /// What REST shows of a task.
@@ -104,13 +118,12 @@ pub struct TaskStatus {
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(crate) records_acknowledged: AtomicU64,
-    /// Records that Kafka or a converter refused and `errors.tolerance=all` let pass.
+    /// Records that a converter refused and `errors.tolerance=all` let pass. Connect counts none of Kafka's here.
     pub(crate) records_skipped: AtomicU64,
     /// Records refused, skipped or not.
     pub(crate) record_errors: AtomicU64,
     pub(crate) in_flight: AtomicU64,
-    pub(crate) offset_commits: AtomicU64,
-    pub(crate) offset_commit_failures: AtomicU64,
+    pub(crate) commits: Mutex<CommitWindow>,
 }
 
 /// A task's figures at one moment.
@@ -522,7 +535,7 @@ impl Line {
             }
             Err(SendError::Full) => Ok(false),
             Err(SendError::Refused(why)) => {
-                self.refuse(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &why, Some(record)).map(|()| true)
+                self.refuse(sequence, KAFKA_PRODUCE, PRODUCER_CLASS, &why, Some(record)).map(|()| true)
             }
             Err(SendError::Fatal(why)) => Err(format!("the Kafka producer cannot go on: {why}")),
         }
@@ -544,6 +557,7 @@ impl Line {
         }
         counters.in_flight.store(self.submitted.in_flight() as u64, Relaxed);
         if self.submitted.committable() > self.offsets.committable() {
+            self.source.left_out(self.submitted.take_skipped(), 0);
             self.source.commit(self.submitted.committable(), SystemTime::now());
             self.offsets.set_committable(self.submitted.committable());
             let committable = self.submitted.committable();
@@ -582,7 +596,7 @@ impl Line {
             Verdict::Refused => {
                 let batch = self.batch_of(sequence);
                 let record = batch.as_ref().and_then(|(batch, index)| batch.get(*index));
-                self.refuse(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &refusal(code), record.as_ref())
+                self.refuse(sequence, KAFKA_PRODUCE, PRODUCER_CLASS, &refusal(code), record.as_ref())
             }
         }
     }
@@ -591,7 +605,7 @@ impl Line {
     fn failed(&mut self, &Refused { sequence, code }: &Refused) -> Result<(), String> {
         let batch = self.batch_of(sequence);
         let record = batch.as_ref().and_then(|(batch, index)| batch.get(*index));
-        self.count_error(sequence, "KAFKA_PRODUCE", PRODUCER_CLASS, &refusal(code), record.as_ref())
+        self.count_error(sequence, KAFKA_PRODUCE, PRODUCER_CLASS, &refusal(code), record.as_ref())
     }
 
     /// Says so now and then while Kafka takes no timestamp.
@@ -640,8 +654,10 @@ impl Line {
         if !self.errors.tolerate {
             return Err(format!("Tolerance exceeded in error handler: stage {stage}, record {sequence}: {why}"));
         }
-        self.shared.counters.records_skipped.fetch_add(1, Relaxed);
-        self.submitted.ack(sequence, sequence);
+        if stage != KAFKA_PRODUCE {
+            self.shared.counters.records_skipped.fetch_add(1, Relaxed);
+        }
+        self.submitted.skip(sequence);
         Ok(())
     }
 
@@ -700,6 +716,7 @@ impl Line {
         let submitted = self.unacknowledged.iter().flat_map(|batch| batch.iter()).chain(sent);
         let open = submitted.filter(|record| self.submitted.is_open(record.sequence));
         if !self.refused.is_empty() {
+            self.source.metrics().count(Counter::RecordsSkipped, self.refused.len() as u64);
             warn!("event=records_refused records={}", self.refused.len());
         }
         self.source.hand_over_with(open.chain(unsent), &self.refused, by).await
@@ -729,6 +746,7 @@ fn within(mut settings: Vec<(String, String)>, limit: Option<u64>) -> Vec<(Strin
     settings
 }
 
+const KAFKA_PRODUCE: &str = "KAFKA_PRODUCE";
 /// The class that Connect names in the stage KAFKA_PRODUCE.
 const PRODUCER_CLASS: &str = "org.apache.kafka.connect.source.SourceTask";
 

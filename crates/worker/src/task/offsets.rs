@@ -1,7 +1,6 @@
 //! A task's offset in the worker's store: read at the start, written as records are acknowledged.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use connect_websocket_engine::config::Config;
@@ -123,10 +122,11 @@ impl TaskOffsets {
         }
         let (store, counters) = (self.store.clone(), self.counters.clone());
         let span = tracing::Span::current();
-        self.flushing = Some(tokio::task::spawn_blocking(move || match store.flush() {
-            Ok(()) => _ = counters.offset_commits.fetch_add(1, Relaxed),
-            Err(why) => {
-                counters.offset_commit_failures.fetch_add(1, Relaxed);
+        self.flushing = Some(tokio::task::spawn_blocking(move || {
+            let result = store.flush();
+            let mut commits = counters.commits.lock().unwrap_or_else(PoisonError::into_inner);
+            commits.record(result.is_ok(), Instant::now());
+            if let Err(why) = result {
                 span.in_scope(|| error!("event=offset_commit_failed reason=\"{why}\""));
             }
         }));

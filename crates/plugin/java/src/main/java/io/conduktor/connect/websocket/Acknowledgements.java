@@ -11,13 +11,29 @@ final class Acknowledgements {
     /** Polled, oldest first; bounded by what Connect's producer takes. */
     private final Deque<Batch> open = new ArrayDeque<>();
 
-    private long sequence = -1;
-    private long atMillis;
+    private Progress progress = new Progress(-1, 0, 0);
+
+    /** How far Kafka is at one moment. */
+    static final class Progress {
+        /** Kafka has all records up to this sequence, but for those that were left out; -1 is none. */
+        final long sequence;
+        /** Since when, milliseconds since the epoch. */
+        final long atMillis;
+        /** How many of them were left out, by a transformation or {@code errors.tolerance}. */
+        final long leftOut;
+
+        private Progress(long sequence, long atMillis, long leftOut) {
+            this.sequence = sequence;
+            this.atMillis = atMillis;
+            this.leftOut = leftOut;
+        }
+    }
 
     /** Records that were polled together. */
     static final class Batch {
         private final long lastSequence;
         private int unanswered;
+        private int leftOut;
 
         private Batch(long lastSequence, int records) {
             this.lastSequence = lastSequence;
@@ -31,23 +47,20 @@ final class Acknowledgements {
         return batch;
     }
 
-    /** One more record of this batch is in Kafka, or was left out by a transformation or {@code errors.tolerance}. */
-    synchronized void acknowledged(Batch batch) {
+    /** One more record of this batch is in Kafka, or was left out. */
+    synchronized void answered(Batch batch, boolean inKafka) {
+        if (!inKafka) {
+            batch.leftOut++;
+        }
         if (--batch.unanswered == 0) {
             while (!open.isEmpty() && open.getFirst().unanswered <= 0) {
-                sequence = open.removeFirst().lastSequence;
-                atMillis = System.currentTimeMillis();
+                Batch done = open.removeFirst();
+                progress = new Progress(done.lastSequence, System.currentTimeMillis(), progress.leftOut + done.leftOut);
             }
         }
     }
 
-    /** Kafka has all up to this sequence; -1 is none. */
-    synchronized long sequence() {
-        return sequence;
-    }
-
-    /** Since when, milliseconds since the epoch. */
-    synchronized long atMillis() {
-        return atMillis;
+    synchronized Progress progress() {
+        return progress;
     }
 }

@@ -31,12 +31,11 @@ final class NativeTask {
     /**
      * Waits up to a second for records and writes them into the buffer.
      *
-     * @param committed Kafka has all records up to this sequence; -1 is none
-     * @param committedAt since when, milliseconds since the epoch
+     * @param filtered how many of the records that were left out a transformation filtered; the others are lost
      * @return how many records; a negative number is the size of a larger buffer that is needed; or {@link #CLOSED}
      */
-    int poll(ByteBuffer buffer, long committed, long committedAt) {
-        return poll(handle, buffer, committed, committedAt);
+    int poll(ByteBuffer buffer, Acknowledgements.Progress progress, long filtered) {
+        return poll(handle, buffer, progress.sequence, progress.atMillis, progress.leftOut - filtered, filtered);
     }
 
     /** Levels and messages in turn. */
@@ -45,13 +44,18 @@ final class NativeTask {
     }
 
     /** In the order of {@link NativeLibrary#figureNames}; empty when closed. */
-    long[] figures() {
+    double[] figures() {
         return figures(handle);
     }
 
+    /** Lets the counters of the existing connector's MBean begin at 0. */
+    void resetCounters() {
+        resetCounters(handle);
+    }
+
     /** Closes the connection; how many records were kept for the next start, and how many are lost. */
-    long[] stop(long committed, long committedAt) {
-        return stop(handle, committed, committedAt);
+    long[] stop(Acknowledgements.Progress progress, long filtered) {
+        return stop(handle, progress.sequence, progress.atMillis, progress.leftOut - filtered, filtered);
     }
 
     void close() {
@@ -62,13 +66,16 @@ final class NativeTask {
 
     private static native byte[] identity(long handle);
 
-    private static native int poll(long handle, ByteBuffer buffer, long committed, long committedAtMs);
+    private static native int poll(
+            long handle, ByteBuffer buffer, long committed, long committedAtMs, long skipped, long filtered);
 
     private static native byte[] logLines(long handle);
 
-    private static native long[] figures(long handle);
+    private static native double[] figures(long handle);
 
-    private static native long[] stop(long handle, long committed, long committedAtMs);
+    private static native void resetCounters(long handle);
+
+    private static native long[] stop(long handle, long committed, long committedAtMs, long skipped, long filtered);
 
     private static native void close(long handle);
 }

@@ -31,12 +31,11 @@ final class TaskMBeans {
     /** Without them a task runs all the same: what fails is logged. */
     static TaskMBeans register(NativeTask task, String connector, String url) {
         TaskMBeans beans = new TaskMBeans();
-        Figures figures = new Figures(task);
         String name = ObjectName.quote(connector);
         beans.add(
-                new WebSocketConnector(figures, connector),
+                Figures.ofExistingConnector(task, connector),
                 DOMAIN + ":type=WebSocketConnector,name=" + name + ",url=" + ObjectName.quote(cleaned(url)));
-        beans.add(figures, DOMAIN + ":type=WebSocketTask,connector=" + name + ",task=0");
+        beans.add(Figures.all(task), DOMAIN + ":type=WebSocketTask,connector=" + name + ",task=0");
         return beans;
     }
 

@@ -27,6 +27,7 @@ public class WebSocketSourceTask extends SourceTask {
 
     private NativeTask task;
     private TaskMBeans mbeans;
+    private LeftOutRecords leftOut;
     private Map<String, String> partition;
     private String sessionId;
     private String topic;
@@ -57,6 +58,7 @@ public class WebSocketSourceTask extends SourceTask {
         putMdc("websocket_url", identity.get(0));
         putMdc("kafka_topic", topic);
         putMdc("session_id", sessionId);
+        leftOut = new LeftOutRecords(config, connector);
         mbeans = TaskMBeans.register(task, connector, identity.get(0));
         writeLogLines();
         log.info("event=task_started topic={}", topic);
@@ -80,10 +82,12 @@ public class WebSocketSourceTask extends SourceTask {
 
     /** One call into the native half for a batch; one more for a batch that is larger than the buffer. */
     private int pollNative() {
-        int count = task.poll(batch.buffer(), acknowledgements.sequence(), acknowledgements.atMillis());
+        Acknowledgements.Progress progress = acknowledgements.progress();
+        long filtered = leftOut.filtered(progress.leftOut);
+        int count = task.poll(batch.buffer(), progress, filtered);
         if (count < 0 && count != NativeTask.CLOSED) {
             batch.grow(-count);
-            count = task.poll(batch.buffer(), -1, 0);
+            count = task.poll(batch.buffer(), progress, filtered);
         }
         return count;
     }
@@ -95,7 +99,7 @@ public class WebSocketSourceTask extends SourceTask {
     @Override
     public void commitRecord(SourceRecord record, RecordMetadata metadata) {
         if (record.sourceOffset() instanceof SourceOffset) {
-            acknowledgements.acknowledged(((SourceOffset) record.sourceOffset()).batch());
+            acknowledgements.answered(((SourceOffset) record.sourceOffset()).batch(), metadata != null);
         }
     }
 
@@ -113,7 +117,8 @@ public class WebSocketSourceTask extends SourceTask {
         if (task != null && !stopped) {
             stopped = true;
             log.info("event=task_stopping");
-            long[] kept = task.stop(acknowledgements.sequence(), acknowledgements.atMillis());
+            Acknowledgements.Progress progress = acknowledgements.progress();
+            long[] kept = task.stop(progress, leftOut.filtered(progress.leftOut));
             writeLogLines();
             if (mbeans != null) {
                 mbeans.unregister();
