@@ -8,7 +8,7 @@ log=target/test.log
 stage() { echo; echo "==> $*"; }
 
 stage "needs"
-bash scripts/needs.sh --install cargo gcc make perl java mvn python3 setpriv || exit 1
+bash scripts/needs.sh --install cargo gcc make perl java mvn python3 setpriv prometheus || exit 1
 
 stage "Apache Kafka for the tests"
 bash e2e/kafka/fetch.sh || exit 1

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::java::{ConnectVersion, Java, packaged_plugin};
+use crate::java::{ConnectVersion, Java, jmx_exporter, packaged_plugin};
 use crate::process::{Process, free_port, wait_until};
 use crate::properties;
 use crate::rest::Rest;
@@ -24,6 +24,8 @@ pub struct Connect {
     dir: TempDir,
     command: Command,
     rest: Rest,
+    /// Where its JMX exporter listens.
+    exporter: Option<String>,
     /// Bytes that the log had when it was last started.
     log_before: usize,
 }
@@ -38,6 +40,7 @@ pub struct ConnectBuilder {
     connectors: Vec<(String, Value)>,
     dir: TempDir,
     port: u16,
+    exporter: Option<String>,
 }
 
 impl Connect {
@@ -83,6 +86,14 @@ impl Connect {
     /// The REST API.
     pub fn rest(&self) -> &Rest {
         &self.rest
+    }
+
+    /// The address of the exporter of [`ConnectBuilder::jmx_exporter`].
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn exporter(&self) -> &str {
+        self.exporter.as_deref().unwrap_or_else(|| panic!("Connect was started without the JMX exporter"))
     }
 
     /// A standalone worker's file of source offsets, unless `offset.storage.file.filename` was set to another.
@@ -184,6 +195,7 @@ impl ConnectBuilder {
             connectors: Vec::new(),
             dir: temporary_directory("connect-"),
             port,
+            exporter: None,
         };
         match packaged_plugin() {
             Some(plugin) => builder.plugin_path(plugin.parent().unwrap_or(&plugin)),
@@ -218,6 +230,14 @@ impl ConnectBuilder {
     pub fn jvm_arg(mut self, argument: &str) -> ConnectBuilder {
         self.java.arguments.push(argument.to_owned());
         self
+    }
+
+    /// Adds the Prometheus JMX exporter, see [`Connect::exporter`]; `rules` is its file.
+    pub fn jmx_exporter(mut self, rules: &str) -> ConnectBuilder {
+        let address = format!("127.0.0.1:{}", free_port());
+        let agent = format!("-javaagent:{}={address}:exporter.yaml", jmx_exporter().display());
+        self.exporter = Some(address);
+        self.jvm_arg(&agent).file("exporter.yaml", rules.as_bytes())
     }
 
     /// Sets an environment variable of the worker.
@@ -269,7 +289,8 @@ impl ConnectBuilder {
         // Connect standalone, seen with 4.3.1, hangs for ever where a pause (configurations locked, herder wanted) meets a
         // DELETE (the other way round); tests share a worker.
         let rest = Rest::new(&format!("http://127.0.0.1:{}", self.port)).one_at_a_time();
-        let mut connect = Connect { dir: self.dir, command, process: None, rest, log_before: 0 };
+        let mut connect =
+            Connect { dir: self.dir, command, process: None, rest, exporter: self.exporter, log_before: 0 };
         connect.launch();
         connect
     }

@@ -107,6 +107,11 @@ pub fn plugin_dir() -> PathBuf {
     })
 }
 
+/// The Java agent that serves JMX to Prometheus.
+pub(crate) fn jmx_exporter() -> PathBuf {
+    PathBuf::from(class_path(&["exporter/jmx_prometheus_javaagent.jar"]))
+}
+
 pub(crate) fn packaged_plugin() -> Option<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugin/plugin-path/kafka-connect-websocket");
     let mut entries = dir.read_dir().ok()?;

@@ -14,6 +14,7 @@ mod kafka;
 mod numbers;
 pub mod offsets_file;
 mod process;
+pub mod prometheus;
 mod properties;
 mod rest;
 pub mod scenario;
