@@ -109,7 +109,7 @@ fn converted_records_of_several_partitions_are_handed_over_as_they_were_received
     let feed = serve(play);
     let bare = [("value.converter", JSON), ("value.converter.schemas.enable", "true")];
     let mut worker = worker(&kafka, &feed, "wide", &bare).start();
-    let acknowledged = "kafka_connect_source_task_metrics_source_record_write_total";
+    let acknowledged = "kafka_connect_source_task_metrics_source_record_write";
     wait_until("the first to be acknowledged", WITHIN, || {
         (worker.metric(acknowledged, &[("connector", CONNECTOR)]) == Some(3_000.0)).then_some(())
     });

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const CONNECTOR: &str = "feed";
-const SKIPPED: &str = "kafka_connect_task_error_metrics_total_records_skipped";
+const SKIPPED: &str = "connect_websocket_records_skipped_total";
 const REFUSED: &str = "kafka_connect_task_error_metrics_total_record_failures";
 const BYTE_ARRAY: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
 const BINARY: [(&str, &str); 2] = [("value.converter", BYTE_ARRAY), ("websocket.frame.binary", "bytes")];

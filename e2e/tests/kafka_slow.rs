@@ -89,7 +89,7 @@ fn suspended_kafka_holds_the_feed_back_and_a_stop_meanwhile_says_what_it_leaves(
     let feed = Server::start(Script::every(play)).unwrap_or_else(|e| panic!("the feed cannot be served: {e}"));
     let mut worker =
         self::worker(&kafka, &feed, "left", &[]).property("task.shutdown.graceful.timeout.ms", "2000").start();
-    let acknowledged = "kafka_connect_source_task_metrics_source_record_write_total";
+    let acknowledged = "kafka_connect_source_task_metrics_source_record_write";
     wait_until("the first thousand to be acknowledged", WITHIN, || {
         (worker.metric(acknowledged, &[("connector", CONNECTOR)]) == Some(1_000.0)).then_some(())
     });

@@ -160,7 +160,7 @@ counters! {
     RecordsPolled "records_polled_total": "records given to Kafka Connect, or to the worker's converter";
     RecordsCommitted "records_committed_total": "records that Kafka has, once it has answered for all before them too";
     RecordsSkipped "records_skipped_total":
-        "records that a converter, a transformation or Kafka refused and errors.tolerance=all let pass: they are lost";
+        "records that a converter, a transformation or Kafka refused and that were left out: they are lost";
     RecordsFiltered "records_filtered_total" only Plugin: "records that a transformation left out, as it was told to";
     RecordsTakenOver "records_taken_over_total": "records that came out of a hand-over file";
     RecordsLeftBehind "records_left_behind_total" only Worker:
@@ -194,16 +194,18 @@ const MEASURES: &[Figure] = &[
     }),
     Figure {
         kind: Kind::Counter,
-        ..gauge("latency_seconds_total", "the sum of these times over all committed records", |now| {
-            now.latency_sum_ms as f64 / 1000.0
-        })
+        ..gauge(
+            "latency_seconds_total",
+            "time from receipt to Kafka's acknowledgement, summed over all committed records",
+            |now| now.latency_sum_ms as f64 / 1000.0,
+        )
     },
     gauge("records_in_flight", "records polled that Kafka has not answered for", |now| {
         let answered = [Counter::RecordsCommitted, Counter::RecordsSkipped, Counter::RecordsFiltered];
         now[Counter::RecordsPolled].saturating_sub(answered.iter().map(|&counter| now[counter]).sum()) as f64
     }),
     gauge("queue_records", "records that wait in the queue", |now| now.queue_records as f64),
-    gauge("queue_bytes", "their memory", |now| now.queue_bytes as f64),
+    gauge("queue_bytes", "bytes that wait in the queue", |now| now.queue_bytes as f64),
     gauge("queue_capacity_records", "the bound of the queue in records", |now| now.queue_capacity_records as f64),
     gauge("queue_capacity_bytes", "the bound of the queue in bytes", |now| now.queue_capacity_bytes as f64),
 ];
@@ -224,21 +226,24 @@ pub const ATTRIBUTES: &[Attribute] = &[
         now.since_reset(Counter::RecordsCommitted) as f64
     }),
     attribute("QueueSize", "int", "records in the queue", |now| now.queue_records as f64),
-    attribute("QueueCapacity", "int", "its bound in records", |now| now.queue_capacity_records as f64),
-    attribute("QueueUtilizationPercent", "double", "of records, 0 to 100", |now| {
+    attribute("QueueCapacity", "int", "the bound of the queue in records", |now| now.queue_capacity_records as f64),
+    attribute("QueueUtilizationPercent", "double", "how full the queue is in records, 0 to 100", |now| {
         percent(now.queue_records as u64, now.queue_capacity_records as u64)
     }),
     attribute("Connected", "boolean", "whether a connection is open", |now| flag(now.connected_since_ms.is_some())),
-    attribute("MillisSinceLastMessage", "long", "-1 before the first", |now| {
+    attribute("MillisSinceLastMessage", "long", "milliseconds since the last message; -1 before the first", |now| {
         now.ms_since(now.last_message_ms).map_or(-1.0, |ms| ms as f64)
     }),
-    attribute("UptimeMillis", "long", "of the present connection; 0 when there is none", |now| {
-        now.ms_since(now.connected_since_ms).unwrap_or_default() as f64
-    }),
+    attribute(
+        "UptimeMillis",
+        "long",
+        "milliseconds that the present connection is open; 0 when there is none",
+        |now| now.ms_since(now.connected_since_ms).unwrap_or_default() as f64,
+    ),
     attribute("TotalReconnects", "long", "attempts to connect again that were scheduled", |now| {
         now.reconnects_total() as f64
     }),
-    attribute("LagCount", "long", "received less produced", |now| {
+    attribute("LagCount", "long", "received less produced; what was dropped, skipped or filtered stays in it", |now| {
         now.since_reset(Counter::MessagesReceived).saturating_sub(now.since_reset(Counter::RecordsCommitted)) as f64
     }),
     attribute("DropRate", "double", "dropped in percent of received", |now| {

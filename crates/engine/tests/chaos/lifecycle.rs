@@ -189,3 +189,20 @@ async fn committed_records_are_counted_with_the_time_they_took() {
     assert_eq!(now.latency_counts.iter().sum::<u64>(), 10);
     assert_eq!(now[Counter::BytesReceived], 640);
 }
+
+#[tokio::test]
+async fn records_that_were_left_out_are_not_committed() {
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(10)))).unwrap();
+    let mut feed = Feed::start(server.url(), &[]);
+    feed.without_polls(|now| now[Counter::MessagesReceived] == 10).await;
+    let mut polled = 0;
+    while polled < 10 {
+        polled += feed.task.poll(DEADLINE).await.unwrap().map_or(0, |batch| batch.len());
+    }
+    feed.task.left_out(2, 1);
+    feed.task.commit(10, SystemTime::now());
+    let now = feed.snapshot();
+    let counted = [Counter::RecordsCommitted, Counter::RecordsSkipped, Counter::RecordsFiltered].map(|of| now[of]);
+    assert_eq!(counted, [7, 2, 1]);
+    assert_eq!(now.latency_counts.iter().sum::<u64>(), 7);
+}
