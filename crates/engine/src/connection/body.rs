@@ -1,6 +1,6 @@
 //! The body of a refused handshake, as far as it is wanted: a server or a proxy before it says there what is wrong.
 
-use super::handshake::Answer;
+use super::http::Answer;
 
 /// So much of a body is kept.
 pub(super) const MAX_BODY_BYTES: usize = 16 << 10;

@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use super::addresses::Addresses;
 use super::body;
 use super::frame::Decoder;
-use super::handshake::{self, Answer, Offer, Refusal};
+use super::handshake::{self, Offer, Refusal};
+use super::http::{Answer, retry_after};
 use super::inflate::Inflate;
 use super::open_error::{OpenError, OpenErrorKind};
 use super::request::Request;
@@ -89,7 +90,7 @@ async fn shake_hands(
     deadline: Instant,
 ) -> Result<Handshake, OpenError> {
     let proxy = request.proxy.as_ref();
-    let (mut transport, address) = Transport::open(endpoint, proxy, tls, addresses).await?;
+    let (mut transport, address) = Transport::open(request, endpoint, tls, addresses).await?;
     let offer = Offer { request, endpoint, key: handshake::random_key() };
     let whom = format!("{endpoint}{}", way(endpoint, proxy, address));
     let broken = |error: io::Error| match tls_error::cause(&error) {
@@ -183,7 +184,7 @@ fn refused(request: &Request, whom: &str, answer: Answer, reason: &str) -> OpenE
     OpenError {
         kind: OpenErrorKind::Status(status),
         message: format!("{}{body}", message.trim_end()),
-        retry_after: answer.header("retry-after").and_then(|value| handshake::retry_after(&value)),
+        retry_after: answer.header("retry-after").and_then(|value| retry_after(&value)),
         answer: Some(Box::new(answer)),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::handshake::Answer;
+use super::http::Answer;
 
 /// Why a connection could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]

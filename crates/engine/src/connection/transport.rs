@@ -18,6 +18,7 @@ use super::addresses::Addresses;
 use super::dial::dial;
 use super::open_error::{OpenError, OpenErrorKind};
 use super::proxy;
+use super::request::Request;
 use super::socket::Socket;
 use super::tls_error::tls_error;
 use crate::config::Proxy;
@@ -32,14 +33,15 @@ pub(super) enum Transport {
 impl Transport {
     /// Opens the way to an endpoint, and returns the address that was reached: the proxy's, if there is one.
     pub(super) async fn open(
+        request: &Request,
         endpoint: &Endpoint,
-        proxy: Option<&Proxy>,
         tls: &Arc<ClientConfig>,
         addresses: &mut Addresses,
     ) -> Result<(Transport, SocketAddr), OpenError> {
+        let proxy = request.proxy.as_ref();
         let (tcp, address) = match proxy {
             None => dial(endpoint.host(), endpoint.host(), endpoint.port(), addresses).await?,
-            Some(proxy) => proxy::connect(proxy, endpoint, addresses).await?,
+            Some(proxy) => proxy::connect(proxy, endpoint, addresses, &request.redactor).await?,
         };
         prepare(&tcp)
             .map_err(|error| OpenError::new(OpenErrorKind::Tcp, format!("the socket cannot be set up: {error}")))?;
