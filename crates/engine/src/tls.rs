@@ -163,16 +163,17 @@ impl Verifier {
         let mut itself = RootCertStore::empty();
         itself.add(certificate.clone().into_owned())?;
         let algorithms = provider().signature_verification_algorithms.all;
-        match verify_server_cert_signed_by_trust_anchor(&parsed, &itself, &[], now, algorithms) {
-            // The dates are checked before all else, so every other verdict is about who vouches.
-            Err(rustls::Error::InvalidCertificate(
-                why @ (CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. }
-                | CertificateError::BadEncoding),
-            )) => return Err(why.into()),
-            _ => {}
+        let verdict = verify_server_cert_signed_by_trust_anchor(&parsed, &itself, &[], now, algorithms);
+        // The dates are checked before all else, so every other verdict is about who vouches.
+        if let Err(rustls::Error::InvalidCertificate(
+            why @ (CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::BadEncoding),
+        )) = verdict
+        {
+            return Err(why.into());
         }
         if self.check_host {
             verify_server_name(&parsed, server_name)?;

@@ -79,7 +79,7 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = dial("localhost", "localhost", closed.port(), &mut Addresses::default()).await.unwrap_err();
         assert_eq!(error.kind, OpenErrorKind::Tcp);
-        assert!(error.message.contains(&format!("no connection to localhost at ")), "{error}");
+        assert!(error.message.contains("no connection to localhost at "), "{error}");
         assert!(error.message.contains(&format!("127.0.0.1:{}: ", closed.port())), "{error}");
     }
 }
