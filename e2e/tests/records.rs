@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
+const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
 const BYTE_ARRAY: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
 const RECEIVED: i64 = 1_700_000_000_123;
 
@@ -39,6 +40,10 @@ fn part(kind: u8, content: &[u8]) -> Vec<u8> {
     [&[kind], content].concat()
 }
 
+fn count(number: u32) -> [u8; 4] {
+    number.to_be_bytes()
+}
+
 fn header(name: &str, value: &str) -> Vec<u8> {
     part(5, &[text(name), text(value)].concat())
 }
@@ -65,7 +70,45 @@ impl File {
     }
 }
 
-/// What both hosts get: three topics, of which one is named by its records alone.
+/// `{"z":1,"a":[true,null,"€",1.5E10,"123456789012345678901234567"],"m":{}}`.
+fn some_json() -> Vec<u8> {
+    let list = [
+        part(6, &count(5)),
+        vec![2, 0],
+        part(5, &text("€")),
+        part(4, &1.5e10_f64.to_be_bytes()),
+        part(5, &text("123456789012345678901234567")),
+    ];
+    let map = [
+        part(7, &count(3)),
+        text("z"),
+        part(3, &1_i64.to_be_bytes()),
+        text("a"),
+        list.concat(),
+        text("m"),
+        part(7, &count(0)),
+    ];
+    map.concat()
+}
+
+/// `{"d":[…],"s":"a\"\u0001😀","n":null}`, with doubles of every form that Java has.
+fn json_of_doubles() -> Vec<u8> {
+    let doubles = [1e7, 1e-5, 100.0, 0.001, -0.0, 123_456.789, 1e30, -1.5e300];
+    let list = doubles.map(|double: f64| part(4, &double.to_be_bytes())).concat();
+    let map = [
+        part(7, &count(3)),
+        text("d"),
+        part(6, &count(doubles.len() as u32)),
+        list,
+        text("s"),
+        part(5, &text("a\"\u{1}😀")),
+        text("n"),
+        vec![0],
+    ];
+    map.concat()
+}
+
+/// What both hosts get. One of the topics is named by its records alone.
 struct Scenario {
     feed: Server,
     prefix: &'static str,
@@ -93,58 +136,41 @@ impl Scenario {
     }
 
     /// Names and configurations of the connectors.
-    fn connectors(&self) -> [(&'static str, Value); 2] {
+    fn connectors(&self) -> [(&'static str, Value); 4] {
+        let envelopes =
+            [("value.converter.schemas.enable", "true"), ("key.converter", JSON), ("header.converter", JSON)];
         [
             ("records", self.config("configured", &[])),
             ("bytes-keys", self.config("bytes", &[("key.converter", BYTE_ARRAY)])),
+            ("envelopes", self.config("envelopes", &envelopes)),
+            ("java-text", self.config("java-text", &[("value.converter", STRING)])),
         ]
     }
 
-    fn files(&self) -> [(&'static str, Vec<u8>); 2] {
-        let own = self.topic("own");
-        // {"z":1,"a":[true,null,"€",1.5E10,"123456789012345678901234567"],"m":{}}
-        let list = [
-            vec![6],
-            5_u32.to_be_bytes().to_vec(),
-            vec![2, 0],
-            part(5, &text("€")),
-            part(4, &1.5e10_f64.to_be_bytes()),
-            part(5, &text("123456789012345678901234567")),
-        ];
-        let map = [
-            vec![7],
-            3_u32.to_be_bytes().to_vec(),
-            text("z"),
-            part(3, &1_i64.to_be_bytes()),
-            text("a"),
-            list.concat(),
-            text("m"),
-            part(7, &0_u32.to_be_bytes()),
+    /// Names and contents of the hand-over files.
+    fn files(&self) -> [(String, Vec<u8>); 4] {
+        let own = || vec![part(1, &text(&self.topic("own"))), part(2, &text("k€"))];
+        let all_parts = vec![
+            header("feed", "k"),
+            own().concat(),
+            header("feed", "€"),
+            part(4, &1_600_000_000_001_i64.to_be_bytes()),
+            header("empty", ""),
         ];
         let records = vec![
             Content { kind: 1, parts: vec![], value: b"plain".to_vec() },
-            Content {
-                kind: 1,
-                parts: vec![
-                    header("feed", "k"),
-                    part(1, &text(&own)),
-                    part(2, &text("k€")),
-                    header("feed", "€"),
-                    part(4, &1_600_000_000_001_i64.to_be_bytes()),
-                    header("empty", ""),
-                ],
-                value: b"own".to_vec(),
-            },
-            Content { kind: 3, parts: vec![part(1, &text(&own)), part(2, &text("k€"))], value: map.concat() },
-            Content { kind: 2, parts: vec![part(1, &text(&own)), part(2, &text("k€"))], value: vec![0, 255] },
-            Content { kind: 3, parts: vec![part(1, &text(&own)), part(2, &text("k€"))], value: vec![0] },
+            Content { kind: 1, parts: all_parts, value: b"own".to_vec() },
+            Content { kind: 3, parts: own(), value: some_json() },
+            Content { kind: 2, parts: own(), value: vec![0, 255] },
+            Content { kind: 3, parts: own(), value: vec![0] },
         ];
         let bytes_keys = vec![Content { kind: 1, parts: vec![part(3, &bytes(&[0, 255]))], value: b"v".to_vec() }];
-        let url = self.feed.url();
-        [
-            ("records-0.handover", File::new("records", url, records).0),
-            ("bytes-keys-0.handover", File::new("bytes-keys", url, bytes_keys).0),
-        ]
+        let keyed = vec![part(2, &text("k")), header("h", "é")];
+        let envelopes = vec![Content { kind: 3, parts: keyed, value: json_of_doubles() }];
+        let java_text = vec![Content { kind: 3, parts: vec![], value: json_of_doubles() }];
+        let files =
+            [("records", records), ("bytes-keys", bytes_keys), ("envelopes", envelopes), ("java-text", java_text)];
+        files.map(|(name, records)| (format!("{name}-0.handover"), File::new(name, self.feed.url(), records).0))
     }
 
     /// Checks what is in Kafka, and which topics are active.
@@ -181,6 +207,18 @@ impl Scenario {
         let keyed = &consumer.read_until(&self.topic("bytes"), 1, WITHIN)[0];
         assert_eq!(keyed.key.as_deref(), Some(&[0, 255][..]));
 
+        let envelope = &consumer.read_until(&self.topic("envelopes"), 1, WITHIN)[0];
+        let text = |text: &str| format!(r#"{{"schema":{{"type":"string","optional":false}},"payload":"{text}"}}"#);
+        assert_eq!(envelope.key.as_deref(), Some(text("k").as_bytes()));
+        assert_eq!(envelope.headers, [("h".to_owned(), Some(text("é").into_bytes()))]);
+        let payload =
+            r#"{"d":[1.0E7,1.0E-5,100.0,0.001,-0.0,123456.789,1.0E30,-1.5E300],"s":"a\"\u0001\uD83D\uDE00","n":null}"#;
+        assert_eq!(envelope.text(), format!(r#"{{"schema":null,"payload":{payload}}}"#));
+
+        let java_text = &consumer.read_until(&self.topic("java-text"), 1, WITHIN)[0];
+        let expected = "{d=[1.0E7, 1.0E-5, 100.0, 0.001, -0.0, 123456.789, 1.0E30, -1.5E300], s=a\"\u{1}😀, n=null}";
+        assert_eq!(java_text.text(), expected);
+
         let mut topics = [self.topic("configured"), self.topic("own")];
         topics.sort();
         let expected = json!({ "records": { "topics": topics } });
@@ -206,7 +244,7 @@ fn records_with_topic_key_timestamp_headers_and_json_get_to_kafka_from_the_worke
         worker = worker.connector(name, config);
     }
     for (name, content) in scenario.files() {
-        worker = worker.file(name, &content);
+        worker = worker.file(&name, &content);
     }
     let worker = worker.start();
     scenario.check(kafka, worker.rest());
@@ -222,7 +260,7 @@ fn records_with_topic_key_timestamp_headers_and_json_get_to_kafka_from_the_plugi
         connect = connect.connector(name, config);
     }
     for (name, content) in scenario.files() {
-        connect = connect.file(name, &content);
+        connect = connect.file(&name, &content);
     }
     let connect = connect.start();
     scenario.check(kafka, connect.rest());
