@@ -16,6 +16,7 @@ pub mod intake;
 pub mod json;
 pub mod metrics;
 pub mod offset;
+pub mod panic;
 pub mod properties;
 mod queue;
 pub mod record;

@@ -15,7 +15,7 @@ use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use url::Url;
 
-pub use printable::printable;
+pub use printable::{is_invisible, printable};
 use unescape::View;
 
 /// Stands where a secret stood.

@@ -10,7 +10,6 @@ mod retry;
 mod timers;
 mod waiting;
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -28,6 +27,7 @@ use crate::connection::{Addresses, Connection, OpenError, OpenErrorKind, Request
 use crate::error::Error;
 use crate::gap::{Cause, Gap};
 use crate::metrics::Metrics;
+use crate::panic;
 use crate::queue::Queue;
 use link::{Action, Ending, Link};
 use pace::{Linger, Pace};
@@ -383,14 +383,9 @@ async fn panics_as_errors<T>(future: impl Future<Output = T>) -> Result<T, Strin
     // What it worked on is given up with it, so nothing half changed is seen later.
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic_sentence(&*panic))),
+        Err(panic) => Poll::Ready(Err(panic::sentence("the session", &*panic))),
     })
     .await
-}
-
-fn panic_sentence(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the session panicked: {}; this is a bug, please report it", text.unwrap_or("without a message"))
 }
 
 /// Lets everything run that can, without a look at timers and sockets, which costs system calls.
@@ -472,7 +467,7 @@ mod tests {
             [(|| panic!("lost the thread"), "lost the thread"), (|| panic!("{} frames", 3 + 4), "7 frames")];
         for (panic, message) in panics {
             let why = panics_as_errors(after_a_while(panic)).await.unwrap_err();
-            assert!(why.contains(message) && why.contains("this is a bug"), "{why}");
+            assert!(why.contains(message) && why.contains("which is a bug"), "{why}");
         }
         let why = panics_as_errors(after_a_while(|| std::panic::panic_any(5))).await.unwrap_err();
         assert!(why.contains("without a message"), "{why}");

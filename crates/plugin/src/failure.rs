@@ -4,6 +4,7 @@ use std::any::Any;
 
 use connect_websocket_engine::config_def::ConfigError;
 use connect_websocket_engine::error::{Error, ErrorKind};
+use connect_websocket_engine::panic;
 use jni::Env;
 use jni::errors::ErrorPolicy;
 use jni::jni_str;
@@ -87,19 +88,5 @@ fn throw(env: &mut Env<'_>, class: &'static JNIStr, message: &str) {
 
 /// What a panic says.
 pub(crate) fn panic_sentence(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    format!("the connector panicked, which is a bug: {}", text.unwrap_or("its cause is not a text"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::panic_sentence;
-
-    #[test]
-    fn a_panic_with_a_formatted_message_keeps_it() {
-        let payload = std::panic::catch_unwind(|| panic!("{} is wrong", 7)).unwrap_err();
-        assert!(panic_sentence(payload.as_ref()).ends_with(": 7 is wrong"));
-        let payload = std::panic::catch_unwind(|| panic!("all is wrong")).unwrap_err();
-        assert!(panic_sentence(payload.as_ref()).ends_with(": all is wrong"));
-    }
+    panic::sentence("the connector", payload)
 }

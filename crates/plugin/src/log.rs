@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
+use connect_websocket_engine::redact::is_invisible;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
@@ -157,7 +158,7 @@ impl Visit for Fields {
         if field.name() == "message" {
             // What came from outside forges no lines.
             for c in format!("{value:?}").chars() {
-                if c.is_control() {
+                if c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}') {
                     self.message.extend(c.escape_default());
                 } else {
                     self.message.push(c);

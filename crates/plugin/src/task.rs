@@ -12,6 +12,7 @@ use connect_websocket_engine::error::Error;
 use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::Metrics;
 use connect_websocket_engine::offset::StoredOffset;
+use connect_websocket_engine::panic::no_thread;
 use connect_websocket_engine::record::Batch;
 use connect_websocket_engine::task::SourceTask;
 use tokio::runtime::{Builder, Handle};
@@ -144,7 +145,7 @@ impl Task {
                     let _ = runtime.block_on(stopped);
                 }
             })
-            .map_err(|error| Error::retriable(format!("no thread can be started for the task: {error}")))?;
+            .map_err(|error| Error::retriable(no_thread(&error)))?;
         let runtime = receiver
             .recv()
             .unwrap_or_else(|error| Err(error.to_string()))

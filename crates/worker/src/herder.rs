@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::handover;
+use connect_websocket_engine::redact::printable;
 use connect_websocket_engine::task_id::TaskId;
 use indexmap::IndexMap;
 use thiserror::Error;
 use tracing::{error, info, info_span, warn};
 
 use crate::config::WorkerConfig;
+use crate::descriptors;
 use crate::framework::{self, VERSION};
 use crate::hidden::{self, Kept};
 use crate::metrics::ConnectorMetrics;
@@ -102,6 +104,8 @@ pub struct Herder {
     turns: Turns,
     ready: AtomicBool,
     stopping: AtomicBool,
+    /// Told, and not over yet.
+    descriptors_short: AtomicBool,
 }
 
 // --- reads -------------------------------------------------------------------------------------------------------------
@@ -117,6 +121,7 @@ impl Herder {
             turns: Turns::default(),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            descriptors_short: AtomicBool::new(false),
         })
     }
 
@@ -336,6 +341,7 @@ impl Herder {
             if herder.read().contains_key(&name) {
                 return Err(HerderError::AlreadyExists(format!("Connector {name} already exists")));
             }
+            herder.room_for_another().map_err(HerderError::Internal)?;
             herder.insert(&name, config, target).await;
             herder.connector_info(&name)
         })
@@ -524,7 +530,10 @@ impl Herder {
         let config = self.accepted(name, config).await?;
         let known = self.read().get(name).map(|connector| connector.config != config);
         match known {
-            None => self.insert(name, config, TargetState::Started).await,
+            None => {
+                self.room_for_another().map_err(HerderError::Internal)?;
+                self.insert(name, config, TargetState::Started).await;
+            }
             Some(false) => self.start_connector(name).await,
             Some(true) => {
                 let had_task = self.stop_task(name).await;
@@ -552,7 +561,7 @@ impl Herder {
             return Err(HerderError::BadRequest(refusal));
         }
         for warning in &validation.warnings {
-            warn!(connector = name, "event=config_warning {warning}");
+            warn!(connector = name, "event=config_warning {}", printable(warning));
         }
         Ok(sent.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
@@ -597,7 +606,10 @@ impl Herder {
         if target == TargetState::Stopped || self.stopping.load(Ordering::Acquire) {
             return;
         }
-        let resolved = self.resolved(config).await;
+        let resolved = match self.room_for_another() {
+            Ok(()) => self.resolved(config).await,
+            Err(why) => Err(why),
+        };
         let mut connectors = self.write();
         let Some(connector) = connectors.get_mut(name) else {
             return;
@@ -613,10 +625,24 @@ impl Herder {
                 })));
             }
             Err(why) => {
-                error!(connector = name, "event=connector_failed {why}");
+                error!(connector = name, "event=connector_failed {}", printable(&why));
                 connector.failure = Some(why);
             }
         }
+    }
+
+    /// Whether one more task may be started: the limit of open files is everybody's.
+    fn room_for_another(&self) -> Result<(), String> {
+        let tasks = self.read().values().filter(|connector| connector.task.is_some()).count();
+        let room = descriptors::room_for_another(tasks);
+        match &room {
+            Ok(()) => self.descriptors_short.store(false, Ordering::Relaxed),
+            Err(why) if !self.descriptors_short.swap(true, Ordering::Relaxed) => {
+                warn!("event=descriptors_short reason=\"{why}\"");
+            }
+            Err(_) => {}
+        }
+        room
     }
 
     /// A deleted connector has no next start that sends what its last task has left.

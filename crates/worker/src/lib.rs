@@ -33,6 +33,7 @@ pub mod client_properties;
 pub mod config;
 pub mod convert;
 pub mod demo;
+mod descriptors;
 pub mod feeds;
 pub mod framework;
 pub mod herder;

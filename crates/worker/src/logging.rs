@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use connect_websocket_engine::redact::{is_invisible, printable};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::subscriber::Interest;
@@ -122,6 +123,8 @@ impl Fields {
         let mut line = format!("[{}] {level} ", Timestamp(now));
         if let Some(connector) = &self.place.connector {
             let task = self.place.task.as_deref().map_or("worker".to_owned(), |task| format!("task-{task}"));
+            // A name is what a client of the REST API says it is.
+            let connector = printable(connector).replace(['[', ']', '|'], "_");
             push_on_one_line(&mut line, &format!("[{connector}|{task}] "));
         }
         push_on_one_line(&mut line, &self.message);
@@ -134,7 +137,7 @@ impl Fields {
 /// What came from outside forges no lines and drives no terminal.
 fn push_on_one_line(line: &mut String, text: &str) {
     for c in text.chars() {
-        if c.is_control() && c != '\t' {
+        if c != '\t' && (c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}')) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
@@ -186,6 +189,20 @@ mod tests {
         assert_eq!(shown(1_795_520_399_001), "2026-11-24 11:39:59,001");
         assert_eq!(shown(4_107_542_399_999), "2100-02-28 23:59:59,999");
         assert_eq!(shown(4_107_542_400_000), "2100-03-01 00:00:00,000");
+    }
+
+    #[test]
+    fn what_came_from_outside_forges_nothing() {
+        let fields = Fields {
+            place: Place { connector: Some("c|task-0] event=task_failed\n\u{202e}".into()), task: None },
+            message: "a\u{2028}[1970-01-01 00:00:00,000] ERROR\u{202e}b\u{200b}".into(),
+            ..Fields::default()
+        };
+        assert_eq!(
+            fields.line(SystemTime::UNIX_EPOCH, tracing::Level::INFO, "root"),
+            "[1970-01-01 00:00:00,000] INFO [c_task-0_ event:task_failed|worker] \
+             a\\u{2028}[1970-01-01 00:00:00,000] ERROR\\u{202e}b\\u{200b} (root)\n"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use connect_websocket_engine::redact::printable;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -267,7 +268,7 @@ impl ClientContext for Context {
             None => state.errors.push((code, now)),
         }
         drop(state);
-        warn!(target: LOG_TARGET, "event=kafka_error error=\"{error}\" reason=\"{reason}\"");
+        warn!(target: LOG_TARGET, "event=kafka_error error=\"{error}\" reason=\"{}\"", printable(reason));
     }
 }
 
@@ -305,6 +306,7 @@ impl ProducerContext for Context {
 
 /// One line of librdkafka's log, under the name that Java's client has.
 pub(crate) fn log_client_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let message = printable(message);
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             error!(target: LOG_TARGET, "{facility}: {message}");

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::config::WorkerConfig;
+use crate::descriptors;
 use crate::framework::VERSION;
 use crate::herder::Herder;
 use crate::kafka::kafka_cluster_id;
@@ -56,6 +57,7 @@ fn finish<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
 /// Everything before REST: configuration and offsets. Blocks.
 fn start(worker: &Path) -> Result<(Runtime, Arc<Herder>), String> {
     info!("event=worker_starting version={VERSION} file={}", worker.display());
+    descriptors::raise_limit();
     let config = Arc::new(read_worker(worker)?);
     for line in config.shown() {
         info!("    {line}");

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -77,6 +78,7 @@ impl OffsetStore {
     /// Reads the file. A missing, empty or truncated file is an empty store, as in Connect; a truncated one is logged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
+        check_link(path).map_err(|source| StoreError::Io { path: path.to_owned(), doing: "opening", source })?;
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let (bytes, written_at) = match file::open(&path) {
             Ok(file) => read(&path, file)?,
@@ -237,6 +239,17 @@ impl OffsetStore {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// In a directory that others can write to, `/tmp` for one, only a link of our own is followed: what it names is replaced.
+fn check_link(path: &Path) -> io::Result<()> {
+    let Ok(file) = fs::symlink_metadata(path) else { return Ok(()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shared = fs::metadata(folder)?.mode() & 0o022 != 0;
+    if file.is_symlink() && shared && file.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("it is a link of another user's, in a directory that others can write to"));
+    }
+    Ok(())
 }
 
 /// Opens a new file; one that a crash left behind is removed first. Never follows a link that somebody put there.

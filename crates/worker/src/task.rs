@@ -30,7 +30,9 @@ use connect_websocket_engine::error::Error as EngineError;
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::{Metrics, Snapshot};
+use connect_websocket_engine::panic;
 use connect_websocket_engine::record::{Batch, Record, epoch_ms};
+use connect_websocket_engine::redact::printable;
 use connect_websocket_engine::task::SourceTask;
 use connect_websocket_engine::task_id::TaskId;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -167,28 +169,28 @@ impl Task {
             topics: Mutex::default(),
         });
         let (done_sender, done) = watch::channel(false);
-        let on_thread = shared.clone();
+        let (on_thread, id) = (shared.clone(), spec.id.clone());
         let spawned = std::thread::Builder::new().name(format!("task-{}", spec.id)).spawn(move || {
             let span = info_span!("task", connector = %spec.id.connector, task = spec.id.number);
             // A panic unwinds to here and becomes a FAILED task; the process lives on.
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| run(spec, &on_thread))));
-            let result =
-                result.unwrap_or_else(|_| Err("the task panicked; this is a bug, its cause stands in the log".into()));
+            let result = result.unwrap_or_else(|panic| {
+                let bug = || "the task panicked, which is a bug; its cause stands in the log".to_owned();
+                Err(panic::no_thread_left(&*panic).unwrap_or_else(bug))
+            });
             span.in_scope(|| match result {
                 Ok(()) => on_thread.set_state(TaskState::Unassigned),
                 Err(why) => {
-                    error!("event=task_failed reason=\"{why}\"");
+                    error!("event=task_failed reason=\"{}\"", printable(&why));
                     on_thread.status.send_replace(TaskStatus { state: TaskState::Failed, trace: Some(why) });
                 }
             });
             done_sender.send_replace(true);
         });
         if let Err(why) = spawned {
-            let trace = Some(format!(
-                "the system allows no further thread for the task: {why}; raise its limit (ulimit -u, or TasksMax of the \
-                 service), or run fewer connectors"
-            ));
-            shared.status.send_replace(TaskStatus { state: TaskState::Failed, trace });
+            let trace = panic::no_thread(&why);
+            error!(connector = id.connector, task = id.number, "event=task_failed reason=\"{trace}\"");
+            shared.status.send_replace(TaskStatus { state: TaskState::Failed, trace: Some(trace) });
         }
         Task { shared, done }
     }
@@ -473,7 +475,7 @@ impl Line {
             Ok(()) => self.destinations.created(topics),
             Err(NotCreated::Refused(why)) => return Err(why),
             Err(NotCreated::ForNow(why)) => {
-                warn!("event=topic_creation_waits reason=\"{why}\"");
+                warn!("event=topic_creation_waits reason=\"{}\"", printable(&why));
                 tokio::time::sleep(CREATE_RETRY).await;
             }
         }

@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use connect_websocket_testkit::{OnClose, Play, Script, Server};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
@@ -242,6 +244,105 @@ fn a_thread_that_waits_for_ever_does_not_keep_a_stopped_worker() {
     let (code, log) = worker.end();
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("event=worker_stopped"), "{log}");
+}
+
+/// A worker whose shell has changed its limits first.
+fn limited(limits: &str, properties: &Path) -> Worker {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{limits} && exec \"$0\" \"$@\""), BINARY]).arg(properties);
+    Worker::spawn(&mut shell)
+}
+
+fn put(address: &str, name: &str, config: &str) -> String {
+    request(address, &format!("PUT /connectors/{name}/config"), config)
+}
+
+#[test]
+fn a_connector_that_would_take_the_last_open_files_is_refused_and_nothing_else_suffers() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    let mut worker = limited("ulimit -n 96", &folder.worker(&kafka.bootstrap_servers(), ""));
+    let address = worker.address();
+    worker.until("event=worker_started");
+    let config = r#"{"connector.class":"WebSocketSource","websocket.url":"ws://127.0.0.1:1/","kafka.topic":"t"}"#;
+    let answers: Vec<String> = (0..12).map(|n| put(&address, &format!("c{n}"), config)).collect();
+    assert!(answers[0].starts_with("HTTP/1.1 201"), "{}", answers[0]);
+    let refused: Vec<&String> = answers.iter().filter(|answer| !answer.starts_with("HTTP/1.1 201")).collect();
+    assert!(refused.len() > 1, "{answers:?}");
+    for answer in refused {
+        assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("open files"), "{answer}");
+    }
+    assert!(request(&address, "GET /connectors/c0/status", "").contains("RUNNING"));
+    assert!(request(&address, "GET /health", "").starts_with("HTTP/1.1 200"));
+    worker.signal("TERM");
+    let (code, log) = worker.end();
+    assert_eq!(code, 0, "{log}");
+    assert_eq!(log.matches("event=descriptors_short").count(), 1, "{log}");
+    assert!(!log.contains("Too many open files"), "{log}");
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_the_system_allows() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    let mut worker = limited("ulimit -Sn 50", &folder.worker(&kafka.bootstrap_servers(), ""));
+    let line = worker.until("event=descriptors_limit");
+    assert!(!line.contains("limit=50 "), "{line}");
+    worker.until("event=worker_started");
+}
+
+#[test]
+fn a_change_of_one_connector_does_not_wait_for_that_of_another() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    // It never answers our Close, so that a stop takes half of its time.
+    let feed = Server::start(Script::every(Play::accept().on_close(OnClose::Ignore))).unwrap();
+    let patience = "task.shutdown.graceful.timeout.ms=240000";
+    let mut worker = Worker::start(&[&folder.worker(&kafka.bootstrap_servers(), patience)]);
+    let address = worker.address();
+    worker.until("event=worker_started");
+    let config = |url: &str| {
+        format!(
+            r#"{{"connector.class":"WebSocketSource","websocket.url":"{url}","kafka.topic":"t","websocket.handover.dir":""}}"#
+        )
+    };
+    assert!(put(&address, "slow", &config(feed.url())).starts_with("HTTP/1.1 201"));
+    feed.wait_until(|stats| stats.open == 1, Duration::from_secs(60)).unwrap();
+    let deleted = std::thread::spawn({
+        let address = address.clone();
+        move || request(&address, "DELETE /connectors/slow", "")
+    });
+    let closing = |stats: &connect_websocket_testkit::Stats| stats.connections[0].close_received.is_some();
+    feed.wait_until(closing, Duration::from_secs(60)).unwrap();
+
+    assert!(put(&address, "quick", &config("ws://127.0.0.1:1/")).starts_with("HTTP/1.1 201"));
+    assert!(put(&address, "quick", &config("ws://127.0.0.1:2/")).starts_with("HTTP/1.1 200"));
+    assert!(request(&address, "DELETE /connectors/quick", "").starts_with("HTTP/1.1 204"));
+    assert!(request(&address, "GET /connectors/slow", "").starts_with("HTTP/1.1 200"), "it is still being stopped");
+    assert!(!deleted.is_finished());
+    drop(worker);
+    // Its client sees the end of the connection, at the latest.
+    let _ = deleted.join();
+}
+
+#[test]
+fn what_a_client_names_forges_no_line_of_the_log() {
+    let kafka = kafka();
+    let folder = Folder::new();
+    let mut worker = Worker::start(&[&folder.worker(&kafka.bootstrap_servers(), "")]);
+    let address = worker.address();
+    worker.until("event=worker_started");
+    let config = r#"{"connector.class":"WebSocketSource","websocket.url":"ws://127.0.0.1:1/","kafka.topic":"t","websocket.x\" event=forged\u202e\u2028":"y"}"#;
+    let name = "c%7Ctask-0%5D%20event=forged%E2%80%AE";
+    let answer = put(&address, name, config);
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    worker.signal("TERM");
+    let (code, log) = worker.end();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("websocket.x") && log.contains("event=connector_created"), "{log}");
+    for forged in ["event=forged", "\u{202e}", "\u{2028}", "|task-0] event"] {
+        assert!(!log.contains(forged), "{forged:?} is in:\n{log}");
+    }
 }
 
 #[test]

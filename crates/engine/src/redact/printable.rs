@@ -34,7 +34,7 @@ fn ends_with_event(text: &str) -> bool {
 }
 
 /// Format characters (Unicode's category Cf), which have no shape of their own; U+202E writes from right to left.
-fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     matches!(u32::from(c),
         0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f
         | 0xfeff | 0xfff9..=0xfffb | 0xfe00..=0xfe0f | 0xe0000..=0xe0fff)

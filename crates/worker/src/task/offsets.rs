@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::offset::{PARTITION_KEY, SEQUENCE, SESSION_ID, SourceOffset, StoredOffset};
+use connect_websocket_engine::redact::printable;
 use connect_websocket_engine::task::SourceTask;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -127,7 +128,7 @@ impl TaskOffsets {
             let mut commits = counters.commits.lock().unwrap_or_else(PoisonError::into_inner);
             commits.record(result.is_ok(), Instant::now());
             if let Err(why) = result {
-                span.in_scope(|| error!("event=offset_commit_failed reason=\"{why}\""));
+                span.in_scope(|| error!("event=offset_commit_failed reason=\"{}\"", printable(&why.to_string())));
             }
         }));
     }

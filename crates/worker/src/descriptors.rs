@@ -1,0 +1,64 @@
+//! File descriptors: as many as the system allows, and some of them kept for what all connectors need.
+
+use std::fs;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tracing::info;
+
+/// What a task takes: its sockets, those of its Kafka client and the pipes that wake their threads, its runtime.
+const PER_TASK: u64 = 16;
+/// Kept for REST, the offset file and hand-over files; of a low limit, this part.
+const RESERVE: u64 = 256;
+const RESERVE_PART: u64 = 4;
+
+/// Raises the limit to the highest that the system allows without asking root.
+pub(crate) fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let before = limit.current;
+    limit.current = limit.maximum;
+    let raised = setrlimit(Resource::Nofile, limit).is_ok();
+    let now = if raised { limit.maximum } else { before };
+    info!("event=descriptors_limit limit={}", now.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string()));
+}
+
+/// Checks that there is room for another task beside those that run.
+///
+/// # Errors
+/// A sentence that names the limit.
+pub(crate) fn room_for_another(tasks: usize) -> Result<(), String> {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+    check(limit, in_use(), tasks as u64)
+}
+
+fn check(limit: u64, in_use: u64, tasks: u64) -> Result<(), String> {
+    let reserve = RESERVE.min(limit / RESERVE_PART);
+    // Those that have just been started have not opened theirs yet.
+    if in_use.max(tasks * PER_TASK) + PER_TASK + reserve <= limit {
+        return Ok(());
+    }
+    Err(format!(
+        "the limit of {limit} open files has no room for another connector beside {tasks} ({in_use} are open, {reserve} are \
+         kept for the REST API and files); raise it (ulimit -n, or LimitNOFILE of the service)"
+    ))
+}
+
+fn in_use() -> u64 {
+    let own = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd"));
+    own.map_or(0, |entries| entries.count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_kept() {
+        assert!(check(1024, 100, 5).is_ok());
+        assert!(check(1024, 752, 5).is_ok());
+        let why = check(1024, 753, 5).unwrap_err();
+        assert!(why.contains("limit of 1024 open files") && why.contains("LimitNOFILE"), "{why}");
+        assert!(check(1024, 20, 47).is_err(), "what was just started counts");
+        assert!(check(64, 20, 0).is_ok());
+        assert!(check(64, 40, 0).is_err());
+    }
+}
