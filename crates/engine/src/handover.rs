@@ -10,6 +10,7 @@ mod forgotten;
 mod format;
 mod outgoing;
 mod place;
+mod stalled;
 
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::figures::Counter;
 use crate::metrics::Metrics;
 use crate::offset::StoredOffset;
-use crate::record::{Batch, wire};
+use crate::record::{Batch, Record, epoch_ms, wire};
 use forgotten::Loss;
 use format::{Footer, Reader, StoredRecord};
 pub(crate) use outgoing::Outgoing;
@@ -49,6 +50,8 @@ pub struct HandedOver {
 pub(crate) struct Found {
     /// Records to be emitted first.
     pub(crate) takeover: Option<Takeover>,
+    /// The first records of it, that others go before.
+    pub(crate) aside: Option<Batch>,
     /// The session that the file's records belong to, also if Kafka has them all.
     pub(crate) session: Option<SessionStart>,
     pub(crate) written_at: Option<SystemTime>,
@@ -92,7 +95,7 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
         place.directory().check_once();
         match Takeover::open(place.clone(), config, stored) {
             Ok(None) => {}
-            Ok(Some(takeover)) => {
+            Ok(Some(mut takeover)) => {
                 let age = SystemTime::now().duration_since(takeover.written_at).unwrap_or_default();
                 let (records, bytes) = (takeover.records, takeover.bytes);
                 info!("event=handover_found records={records} bytes={bytes} age_ms={}", age.as_millis());
@@ -104,6 +107,8 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
                 if records == 0 {
                     takeover.delivered();
                 } else {
+                    found.aside =
+                        takeover.set_aside(stalled::records_to_set_aside(&config.task_id(), takeover.first_sequence()));
                     found.takeover = Some(takeover);
                 }
             }
@@ -118,6 +123,15 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
     }
     found.lost = lost.into_iter().reduce(Lost::and);
     found
+}
+
+/// A run ends in which the host was given records of this file; `committed`: Kafka has all up to this sequence.
+pub(crate) fn note_progress(config: &Config, file: &Takeover, committed: i64) {
+    if committed < file.first_sequence() {
+        stalled::note(&config.task_id(), file.first_sequence());
+    } else {
+        stalled::forget(&config.task_id());
+    }
 }
 
 /// Removes what the last task of a connector left: the connector is deleted, and with it what it had not brought to Kafka.
@@ -255,7 +269,7 @@ impl Takeover {
 
     /// The next records, with their sequences; `None` once all were given.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, String> {
-        let mut batch = Batch::default();
+        let (mut batch, now_ms) = (Batch::default(), epoch_ms(SystemTime::now()));
         while self.end.is_none() {
             if !std::mem::take(&mut self.held) {
                 match self.reader.next(&mut self.record) {
@@ -278,12 +292,35 @@ impl Takeover {
                 self.held = true;
                 break;
             }
-            batch.push_record(&record);
+            batch.push_record(&not_later_than(record, now_ms));
         }
         match &self.end {
             Some(Err(why)) if batch.is_empty() => Err(why.clone()),
             _ => Ok(Some(batch).filter(|batch| !batch.is_empty())),
         }
+    }
+
+    /// Takes so many records from the front, to be given later under new sequences.
+    fn set_aside(&mut self, records: usize) -> Option<Batch> {
+        let (mut aside, now_ms) = (Batch::default(), epoch_ms(SystemTime::now()));
+        while aside.len() < records && self.end.is_none() {
+            match self.reader.next(&mut self.record) {
+                Ok(true) if self.record.record().sequence <= self.after => {}
+                Ok(true) if !aside.is_empty() && aside.bytes() + wire::size(&self.record.record()) > BATCH_BYTES => {
+                    self.held = true;
+                    break;
+                }
+                Ok(true) => aside.push_record(&not_later_than(self.record.record(), now_ms)),
+                end => self.end = Some(end.map(drop)),
+            }
+        }
+        if !aside.is_empty() {
+            warn!(
+                "event=handover_set_aside records={} reason=\"Kafka took nothing in several runs: others go first\"",
+                aside.len()
+            );
+        }
+        Some(aside).filter(|aside| !aside.is_empty())
     }
 
     pub(crate) fn first_sequence(&self) -> i64 {
@@ -322,6 +359,11 @@ impl Takeover {
     }
 }
 
+/// A record from the future was received while the clock was wrong. Kafka would refuse it, and Connect fail for it.
+fn not_later_than(record: Record<'_>, now_ms: i64) -> Record<'_> {
+    Record { received_ms: record.received_ms.min(now_ms), ..record }
+}
+
 fn read_from_start(file: &File) -> Result<Reader<BufReader<File>>, String> {
     let unreadable = |error| format!("it cannot be read: {error}");
     let mut own = file.try_clone().map_err(unreadable)?;
@@ -331,4 +373,20 @@ fn read_from_start(file: &File) -> Result<Reader<BufReader<File>>, String> {
 
 fn length(file: &File) -> Result<u64, String> {
     file.metadata().map(|metadata| metadata.len()).map_err(|error| format!("it cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ValueKind;
+
+    #[test]
+    fn a_record_from_the_future_is_one_of_now() {
+        let mut batch = Batch::default();
+        for received_ms in [1_000, 9_000] {
+            batch.push(ValueKind::Text, b"x", received_ms);
+        }
+        let received: Vec<i64> = batch.iter().map(|record| not_later_than(record, 5_000).received_ms).collect();
+        assert_eq!(received, [1_000, 5_000]);
+    }
 }

@@ -36,6 +36,10 @@ pub struct SourceTask {
     session_start: SessionStart,
     /// What the last task left, until Kafka has it all.
     takeover: Option<Takeover>,
+    /// Records of it that wait until Kafka has taken something.
+    aside: Option<Batch>,
+    /// Kafka had everything up to this sequence at the start.
+    stored: i64,
     /// How many records of it were polled.
     taken_over: u64,
     /// Records lost before the start, which the first connection's gap tells.
@@ -70,7 +74,7 @@ impl SourceTask {
         let (stop, stopped) = watch::channel(None);
         let stored_sequence = stored.as_ref().map_or(0, |stored| stored.sequence);
         let resumed = stored_sequence.saturating_add(1);
-        let Found { takeover, session, written_at, lost } = {
+        let Found { takeover, aside, session, written_at, lost } = {
             let _in_span = info_span!("handover", connector_name = %config.name).entered();
             handover::find(&config, stored.as_ref())
         };
@@ -109,7 +113,9 @@ impl SourceTask {
             session: runtime.spawn(session.run().instrument(span)),
             session_start,
             takeover,
+            aside,
             taken_over: 0,
+            stored: stored_sequence,
             missed: missed.unwrap_or_default(),
             next_sequence,
             committed: stored_sequence,
@@ -127,6 +133,11 @@ impl SourceTask {
     pub async fn poll(&mut self, max_wait: Duration) -> Result<Option<Batch>, Error> {
         if let Some(batch) = self.take_over() {
             return Ok(Some(batch));
+        }
+        if let Some(batch) = self.aside.take_if(|_| self.committed > self.stored) {
+            self.metrics.count(Counter::RecordsTakenOver, batch.len() as u64);
+            let batch = self.number(batch);
+            return Ok(Some(self.give_out(batch)));
         }
         let deadline = Instant::now() + max_wait;
         loop {
@@ -208,8 +219,14 @@ impl SourceTask {
         let deadline = Instant::from_std(deadline);
         self.stop.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
         let (config, session_start) = (self.config.clone(), self.session_start.clone());
+        if let Some(file) = self.takeover.as_ref().filter(|_| self.taken_over > 0) {
+            handover::note_progress(&config, file, self.committed);
+        }
+        // Without progress they are in the old file.
+        let aside = self.aside.take().filter(|_| self.committed > self.stored).map(|batch| self.number(batch));
         let mut outgoing = Outgoing::new(&config, &session_start, self.committed, self.takeover.take(), refused);
         returned.for_each(|record| outgoing.add(&record));
+        aside.iter().flat_map(Batch::iter).for_each(|record| outgoing.add(&record));
         loop {
             match self.queue.pop() {
                 Popped::Batch(batch) => self.number(batch).iter().for_each(|record| outgoing.add(&record)),

@@ -57,7 +57,7 @@ mod tests {
         assert!(check(1024, 752, 5).is_ok());
         let why = check(1024, 753, 5).unwrap_err();
         assert!(why.contains("limit of 1024 open files") && why.contains("LimitNOFILE"), "{why}");
-        assert!(check(1024, 20, 47).is_err(), "what was just started counts");
+        assert!(check(1024, 20, 48).is_err(), "what was just started counts");
         assert!(check(64, 20, 0).is_ok());
         assert!(check(64, 40, 0).is_err());
     }

@@ -340,7 +340,7 @@ fn what_a_client_names_forges_no_line_of_the_log() {
     let (code, log) = worker.end();
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("websocket.x") && log.contains("event=connector_created"), "{log}");
-    for forged in ["event=forged", "\u{202e}", "\u{2028}", "|task-0] event"] {
+    for forged in ["event=forged", "\u{202e}", "\u{2028}", "[c|task-0]"] {
         assert!(!log.contains(forged), "{forged:?} is in:\n{log}");
     }
 }

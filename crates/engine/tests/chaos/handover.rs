@@ -254,6 +254,33 @@ async fn what_kafka_has_refused_is_in_no_file_any_more() {
     assert_eq!(machine.files(), Vec::<PathBuf>::new());
 }
 
+/// Kafka Connect tells no task which record it has failed on.
+#[tokio::test]
+async fn a_record_that_a_host_fails_on_run_after_run_lets_the_others_pass_and_is_given_once_more() {
+    let machine = left_five("poisoned").await;
+    machine.server.set_script(Script::every(Play::accept()));
+    let logged = LogLines::collect();
+    for _ in 0..2 {
+        let mut feed = machine.start();
+        assert_eq!(feed.task.poll(DEADLINE).await.unwrap().unwrap().len(), 5);
+        assert_eq!(hand_over(&mut feed).await, handed_over(5, 0));
+    }
+    let mut feed = machine.start();
+    let others = feed.task.poll(DEADLINE).await.unwrap().unwrap();
+    keep(&mut feed.records, &others);
+    assert_eq!((sequences(&feed), feed.numbers()), (vec![2, 3, 4, 5], vec![1, 2, 3, 4]));
+    assert!(feed.task.poll(Duration::ZERO).await.unwrap().is_none(), "Kafka has taken nothing yet");
+    assert_eq!(logged.numbers("handover_set_aside", "records"), [1]);
+    // A stop here loses nothing.
+    assert_eq!(hand_over(&mut feed).await, handed_over(5, 0));
+
+    let mut feed = machine.start();
+    feed.until_records(5).await;
+    assert_eq!(feed.numbers(), [2, 3, 4, 0, 1], "two were set aside this time");
+    assert_eq!(sequences(&feed), [3, 4, 5, 6, 7]);
+    assert_eq!(machine.files(), Vec::<PathBuf>::new(), "the host has had them all");
+}
+
 #[tokio::test]
 async fn the_file_of_a_deleted_connector_is_gone() {
     let machine = left_five("deleted").await;
