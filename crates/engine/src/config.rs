@@ -11,10 +11,12 @@ mod provided;
 mod reconnect;
 mod restart;
 mod security;
+pub(crate) mod session;
 mod values;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use url::Url;
 
 use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Properties};
 use crate::connection::frame::OnInvalidText;
+use crate::dialogue::Plan;
+use crate::dialogue::rate::{self, Limit};
 use crate::endpoint::Endpoint;
 use crate::feeds;
 use crate::redact::Redactor;
@@ -29,6 +33,7 @@ use crate::task_id::TaskId;
 use crate::tls;
 
 pub use connection::{Proxy, ProxyScheme, URL};
+pub(crate) use headers::parse_headers;
 pub use messages::{BinaryMessages, FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
 pub use provided::{PROVIDED, Provided};
 pub use reconnect::{Attempts, Reconnect};
@@ -38,15 +43,34 @@ use values::Values;
 
 /// Every option of the connector, group after group, in the order in which people should meet them.
 pub static OPTIONS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
-    [connection::OPTIONS, reconnect::OPTIONS, liveness::OPTIONS, messages::OPTIONS, restart::OPTIONS, security::OPTIONS]
-        .concat()
+    [
+        connection::OPTIONS,
+        reconnect::OPTIONS,
+        liveness::OPTIONS,
+        messages::OPTIONS,
+        restart::OPTIONS,
+        security::OPTIONS,
+        session::OPTIONS,
+    ]
+    .concat()
 });
 
 /// The option of this name.
 pub fn option(name: &str) -> Option<&'static ConfigKey> {
     static BY_NAME: LazyLock<HashMap<&'static str, &'static ConfigKey>> =
         LazyLock::new(|| OPTIONS.iter().map(|key| (key.name, key)).collect());
-    BY_NAME.get(name).copied()
+    BY_NAME.get(name).copied().or_else(|| family(name))
+}
+
+/// The row of a family that this name belongs to.
+fn family(name: &str) -> Option<&'static ConfigKey> {
+    session::FAMILIES.iter().find(|row| {
+        let (before, rest) = row.name.split_once('<').unwrap_or((row.name, ">"));
+        let after = rest.split_once('>').map_or("", |(_, after)| after);
+        let chosen = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        // A step's name has no dot, a variable's may have.
+        chosen.is_some_and(|chosen| !chosen.is_empty() && (after.is_empty() || !chosen.contains('.')))
+    })
 }
 
 /// A connector's configuration, checked and typed. Nothing that opens a socket sees text any more.
@@ -69,6 +93,14 @@ pub struct Config {
     pub compression: bool,
     pub connection_timeout: Duration,
     pub reconnect: Reconnect,
+    /// The steps of the session.
+    pub plan: Arc<Plan>,
+    /// How often the process may connect to the feed's host.
+    pub connect_rate: Vec<Limit>,
+    /// Of our Close.
+    pub close_code: u16,
+    /// A Close of the server with one of them is the end.
+    pub fatal_codes: Vec<RangeInclusive<u16>>,
     pub ping_interval: Option<Duration>,
     pub pong_timeout: Duration,
     pub idle_timeout: Option<Duration>,
@@ -133,9 +165,13 @@ impl Config {
     /// Those of [`Config::parse`].
     pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
         let merged = feeds::merge(properties).map_err(|error| vec![error])?;
-        let values = Values::check(&merged)?;
+        let (values, plan) = match (Values::check(&merged), Plan::compile(&merged)) {
+            (Ok(values), Ok(plan)) => (values, plan),
+            (values, plan) => return Err([values.err(), plan.err()].into_iter().flatten().flatten().collect()),
+        };
         let url = values.text(URL).unwrap_or_default();
-        let shown = Endpoint::parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?;
+        let parse = if plan.renders_url() { Endpoint::of_template } else { Endpoint::parse };
+        let shown = parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?;
         let endpoint = match provided.redacted.get(URL) {
             Some(redacted) => shown.clone().hiding_what_differs(url, redacted.trim()),
             None => shown.clone(),
@@ -161,6 +197,11 @@ impl Config {
                 .millis_or_off(connection::CONNECTION_TIMEOUT_MS)
                 .unwrap_or(Duration::from_secs(600)),
             reconnect: reconnect::reconnect(&values),
+            plan: Arc::new(plan),
+            connect_rate: rate::parse(values.text(session::CONNECT_RATE).unwrap_or_default()).unwrap_or_default(),
+            close_code: u16::try_from(values.number(session::CLOSE_CODE)).unwrap_or(1000),
+            fatal_codes: session::parse_codes(values.text(session::CLOSE_FATAL_CODES).unwrap_or_default())
+                .unwrap_or_default(),
             ping_interval: values.millis_or_off(liveness::PING_INTERVAL_MS),
             pong_timeout: values.millis(liveness::PONG_TIMEOUT_MS),
             idle_timeout: values.millis_or_off(liveness::IDLE_TIMEOUT_MS),
@@ -198,6 +239,7 @@ impl Config {
         }
         redactor.add_url(self.endpoint.url());
         self.headers.iter().for_each(|(name, value)| redactor.add_header(name, value.reveal()));
+        self.plan.secrets().for_each(|secret| redactor.add(secret.reveal()));
         self.auth_token.iter().for_each(|token| redactor.add(token.reveal()));
         self.subscription_message.iter().for_each(|message| redactor.add_message(message.reveal()));
         for (user, password) in self.proxy.iter().flat_map(|proxy| &proxy.credentials) {
@@ -206,6 +248,10 @@ impl Config {
         }
         redactor
     }
+}
+
+fn hide(_: &str) -> String {
+    HIDDEN.to_owned()
 }
 
 /// A URL, valid or not, without what may be secret in it: user info and query.

@@ -9,6 +9,7 @@ mod dial;
 pub mod frame;
 mod handshake;
 mod http;
+pub(crate) mod http_request;
 pub mod inflate;
 mod open;
 mod open_error;

@@ -1,8 +1,9 @@
-//! What we say to a feed and wait for: templates and expressions. No I/O here: bytes, the time and chance come in.
+//! What we say to a feed and wait for. No I/O here: bytes, the time and chance come in, actions come out.
 //!
 //! ```text
 //! compile:  text + Scope (names, where we are) ─▶ Template | Condition | Expression, and the Paths they read
 //! evaluate: Values (message, variables, now, chance) ─▶ text, yes or no; or why not
+//! a session: Plan (its steps) ─▶ Dialogue, one for each connection: messages, answers and time in, actions out
 //! ```
 
 pub mod decimal;
@@ -11,10 +12,896 @@ pub mod expression;
 mod fixture;
 pub mod function;
 pub mod list;
+pub mod rate;
 pub mod signature;
+pub mod step;
 pub mod template;
 pub mod variables;
 
-pub use expression::{Condition, Expression, Failure, Message, Paths, Problem, Scope, Values};
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use tokio::time::Instant;
+
+pub use expression::{Condition, Expression, Failure, Message, Paths, Problem, Scope, Topics, Values};
+pub use step::Plan;
 pub use template::{Position, Template};
 pub use variables::{Made, Names, VariableId, Variables};
+
+use crate::json::{Found, Scanned};
+use crate::redact::Redactor;
+use rate::Rate;
+use step::{Act, Http, Spread, Step, Then, Trigger};
+
+/// So much is shown of what a server answered.
+const MAX_WORDS: usize = 200;
+/// A feed that makes us say more at once does not wait for answers.
+const MAX_JOBS: usize = 10_000;
+/// A heartbeat comes no more often.
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+/// No wait is longer.
+const MOST_INTERVAL: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The time, and a source of chance.
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    pub now: Instant,
+    pub at: SystemTime,
+    /// Fills a buffer with random bytes.
+    pub chance: &'a dyn Fn(&mut [u8]),
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Http(HttpRequest),
+    Connect(Handshake),
+    Text(Vec<u8>),
+    Binary(Vec<u8>),
+}
+
+/// A request of a step. Its answer goes to [`Dialogue::answered`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<String>,
+    pub timeout: Duration,
+}
+
+/// What of the opening handshake was rendered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Handshake {
+    /// `None` is the configured one.
+    pub url: Option<String>,
+    /// In the place of configured ones of the same name.
+    pub headers: Vec<(String, String)>,
+    /// `None` are the configured ones.
+    pub subprotocols: Option<Vec<String>>,
+}
+
+/// What a server answered to a request, or to a handshake.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpAnswer<'a> {
+    pub status: u16,
+    pub headers: &'a [(String, String)],
+    pub body: &'a str,
+}
+
+/// Why the connection is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// A step has failed; another attempt may succeed.
+    Failed(String),
+    /// The task fails.
+    Final(String),
+    /// A step asks for a new connection.
+    Reconnect(String),
+}
+
+/// What outlives a connection: cached answers, and where a step sent us.
+#[derive(Debug, Default)]
+pub struct Carried {
+    cache: HashMap<usize, Cached>,
+    moved: Option<String>,
+    connections: u64,
+}
+
+#[derive(Debug)]
+struct Cached {
+    until: Instant,
+    variables: Vec<(VariableId, String)>,
+}
+
+/// A session's steps on one connection, from its first request to its end.
+pub struct Dialogue {
+    plan: Arc<Plan>,
+    redactor: Arc<Redactor>,
+    variables: Variables,
+    /// For `n()`.
+    count: Cell<u64>,
+    rate: Rate,
+    /// The step after those that were begun.
+    at: usize,
+    /// The ordered step that is under way.
+    current: Option<usize>,
+    jobs: VecDeque<Job>,
+    /// A request is under way.
+    asked: Option<Job>,
+    awaited: VecDeque<Awaited>,
+    /// When a step has waited long enough, since its last message.
+    deadlines: HashMap<usize, Instant>,
+    /// Of the steps that come again and again.
+    ticks: HashMap<usize, Instant>,
+    opened: bool,
+    moved: Option<String>,
+    actions: VecDeque<Action>,
+    carried: Carried,
+}
+
+/// A message or request that is to be made.
+#[derive(Debug, Clone)]
+struct Job {
+    step: usize,
+    target: Target,
+    /// Rendered when its message came, if it answers one.
+    rendered: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Once,
+    Topic(usize),
+    Batch(Range<usize>),
+}
+
+/// An answer that is awaited.
+#[derive(Debug, Clone)]
+struct Awaited {
+    step: usize,
+    target: Target,
+    left: usize,
+}
+
+impl Dialogue {
+    /// Begins a connection's dialogue. `carried` is what [`Dialogue::end`] of the last one returned.
+    pub fn begin(plan: Arc<Plan>, redactor: Arc<Redactor>, mut carried: Carried) -> Dialogue {
+        let mut variables = Variables::default();
+        for (id, secret) in &plan.secrets {
+            variables.set(*id, secret.reveal());
+        }
+        carried.connections += 1;
+        let given = [
+            ("connection", carried.connections.to_string()),
+            ("moved", carried.moved.is_some().to_string()),
+            ("resuming", false.to_string()),
+        ];
+        for (name, value) in given {
+            plan.names.id(name).into_iter().for_each(|id| variables.set(id, &value));
+        }
+        Dialogue {
+            rate: Rate::new(plan.send_rate.clone()),
+            plan,
+            redactor,
+            variables,
+            count: Cell::new(0),
+            at: 0,
+            current: None,
+            jobs: VecDeque::new(),
+            asked: None,
+            awaited: VecDeque::new(),
+            deadlines: HashMap::new(),
+            ticks: HashMap::new(),
+            opened: false,
+            moved: carried.moved.clone(),
+            actions: VecDeque::new(),
+            carried,
+        }
+    }
+
+    /// The connection is over, or was not made. What an attempt used that failed is forgotten.
+    pub fn end(mut self) -> Carried {
+        if !self.is_ready() {
+            self.carried.cache.clear();
+            if self.carried.moved == self.moved {
+                self.carried.moved = None;
+            }
+        }
+        self.carried
+    }
+
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether all ordered steps are done.
+    pub fn is_ready(&self) -> bool {
+        self.opened && self.current.is_none() && self.at == self.plan.steps.len()
+    }
+
+    pub fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    pub fn names(&self) -> &Names {
+        &self.plan.names
+    }
+
+    /// The last number that `n()` gave.
+    pub fn count(&self) -> &Cell<u64> {
+        &self.count
+    }
+
+    /// When the feed takes the next ping or message of ours.
+    pub fn next_send(&self, now: Instant) -> Instant {
+        self.rate.next(now)
+    }
+
+    /// A ping or pong goes out beside the steps.
+    pub fn count_send(&mut self, now: Instant) {
+        self.rate.count(now);
+    }
+
+    /// Does what can be done now: the next steps, and what the rate held back.
+    ///
+    /// # Errors
+    /// A step cannot be done, or has waited long enough.
+    pub fn proceed(&mut self, moment: &Moment<'_>) -> Result<(), End> {
+        self.check_deadlines(moment.now)?;
+        self.tick(moment)?;
+        loop {
+            self.advance(moment)?;
+            if !self.work(moment)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// When [`Dialogue::proceed`] has something to do without anything coming in.
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let held = self.jobs.front().filter(|_| self.asked.is_none()).map(|_| self.rate.next(now));
+        self.deadlines.values().chain(self.ticks.values()).copied().chain(held).min()
+    }
+
+    /// The handshake is done; `headers` are those of the server's answer.
+    ///
+    /// # Errors
+    /// As [`Dialogue::proceed`].
+    pub fn opened(&mut self, headers: &[(String, String)], moment: &Moment<'_>) -> Result<(), End> {
+        let Some(step) = self.current.filter(|&step| matches!(self.plan.steps[step].act, Act::Connect)) else {
+            return Ok(());
+        };
+        self.opened = true;
+        let answer = HttpAnswer { status: 101, headers, body: "" };
+        self.capture_answer(step, &Target::Once, &answer, moment)?;
+        self.current = None;
+        self.deadlines.remove(&step);
+        self.proceed(moment)
+    }
+
+    /// The server refused the handshake. Returns whether that is final.
+    pub fn is_refusal_final(&mut self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> bool {
+        let plan = self.plan.clone();
+        let connect = plan.steps.iter().find(|step| matches!(step.act, Act::Connect));
+        let Some(condition) = connect.and_then(|step| step.fail_final.as_ref()) else { return false };
+        let mut found = Found::default();
+        plan.scanner.scan(answer.body, &mut found);
+        let made = Made::default();
+        let values = self.values(&made, &Target::Once, "", moment);
+        condition.holds(&Seen::answer(answer, &found).values(values))
+    }
+
+    /// The answer to the request that [`Dialogue::next_action`] gave last.
+    ///
+    /// # Errors
+    /// The answer means no, or what follows cannot be done.
+    pub fn answered(&mut self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Result<(), End> {
+        let Some(job) = self.asked.take() else { return Ok(()) };
+        let plan = self.plan.clone();
+        let step = &plan.steps[job.step];
+        self.deadlines.remove(&job.step);
+        self.judge(step, &job, answer, moment)?;
+        let captured = self.capture_answer(job.step, &job.target, answer, moment)?;
+        if let Act::Http(http) = &step.act {
+            self.keep_answer(job.step, http, captured, moment)?;
+        }
+        self.follow(step, job.step, None, moment)?;
+        self.proceed(moment)
+    }
+
+    /// The request has no answer.
+    pub fn unanswered(&mut self, why: &str) -> End {
+        let name = self.asked.take().map(|job| self.plan.steps[job.step].name.clone()).unwrap_or_default();
+        End::Failed(format!("the step {name}: {why}"))
+    }
+
+    /// A message came. Returns whether it may become records.
+    ///
+    /// # Errors
+    /// The message means no, or asks for another connection.
+    pub fn message(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<bool, End> {
+        let plan = self.plan.clone();
+        let met = self.awaited_that(&plan, message, moment)?;
+        let on: Vec<usize> = self.matching(&plan, message, moment);
+        if met.is_empty() && on.is_empty() {
+            return Ok(true);
+        }
+        let mut is_record = true;
+        for (step, target) in met.iter().cloned().chain(on.iter().map(|&step| (step, Target::Once))) {
+            let captured = self.captures(step, &target, moment, &Seen { message, ..Seen::default() })?;
+            self.keep(&target, captured);
+            is_record &= !plan.steps[step].drop;
+        }
+        for (step, target) in met {
+            self.meet(step, &target);
+            if !matches!(plan.steps[step].trigger, Trigger::On(_)) {
+                self.follow(&plan.steps[step], step, message, moment)?;
+            }
+        }
+        for step in on {
+            self.act_on(step, message, moment)?;
+        }
+        self.proceed(moment)?;
+        Ok(is_record)
+    }
+
+    /// Looks for the answers that are awaited; those that say no come first.
+    fn awaited_that(
+        &self,
+        plan: &Plan,
+        message: Option<Scanned<'_>>,
+        moment: &Moment<'_>,
+    ) -> Result<Vec<(usize, Target)>, End> {
+        let mut met: Vec<(usize, Target)> = Vec::new();
+        for awaited in &self.awaited {
+            let step = &plan.steps[awaited.step];
+            let made = Made::default();
+            let values = Values { message, kept: true, ..self.values(&made, &awaited.target, "", moment) };
+            let holds =
+                |condition: &Option<Condition>| condition.as_ref().is_some_and(|condition| condition.holds(&values));
+            if holds(&step.fail_final) {
+                return Err(End::Final(self.refused(step, message)));
+            }
+            if holds(&step.fail) {
+                return Err(End::Failed(self.refused(step, message)));
+            }
+            if met.iter().all(|(of, _)| *of != awaited.step) && holds(&step.expect) {
+                met.push((awaited.step, awaited.target.clone()));
+            }
+        }
+        Ok(met)
+    }
+
+    fn matching(&self, plan: &Plan, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Vec<usize> {
+        let made = Made::default();
+        let values = Values { message, ..self.values(&made, &Target::Once, "", moment) };
+        let matches = |step: &Step| match &step.trigger {
+            Trigger::On(condition) => {
+                condition.holds(&values) && step.when.as_ref().is_none_or(|when| when.holds(&values))
+            }
+            Trigger::InOrder | Trigger::Every { .. } => false,
+        };
+        (0..plan.steps.len()).filter(|&at| self.opened && matches(&plan.steps[at])).collect()
+    }
+
+    fn refused(&self, step: &Step, message: Option<Scanned<'_>>) -> String {
+        let words = message.map(|message| self.redactor.foreign(message.text(), MAX_WORDS)).unwrap_or_default();
+        format!("the step {}: the server answered {words}", step.name)
+    }
+
+    /// One awaited answer came.
+    fn meet(&mut self, step: usize, target: &Target) {
+        let Some(at) = self.awaited.iter().position(|awaited| awaited.step == step && awaited.target == *target) else {
+            return;
+        };
+        self.awaited[at].left -= 1;
+        if self.awaited[at].left == 0 {
+            self.awaited.remove(at);
+        }
+        if self.awaited.iter().all(|awaited| awaited.step != step) {
+            self.deadlines.remove(&step);
+        }
+    }
+
+    /// A message matched the step's `.on`.
+    fn act_on(&mut self, step: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
+        let plan = self.plan.clone();
+        if let Act::Wait = plan.steps[step].act {
+            return self.follow(&plan.steps[step], step, message, moment);
+        }
+        for target in self.targets(step) {
+            let rendered = match &plan.steps[step].act {
+                Act::Send { text, .. } => Some(self.render(step, text, &target, message, moment)?),
+                _ => None,
+            };
+            self.add_job(Job { step, target, rendered })?;
+        }
+        self.follow(&plan.steps[step], step, message, moment)
+    }
+
+    /// What `.then` says.
+    fn follow(&mut self, step: &Step, at: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
+        match step.then {
+            None => Ok(()),
+            Some(Then::Fail) => Err(End::Final(self.refused(step, message))),
+            Some(Then::Reconnect) => {
+                if let Some(url) = &step.url {
+                    self.carried.moved = Some(self.render(at, url, &Target::Once, message, moment)?);
+                }
+                let words = message.map(|message| self.redactor.foreign(message.text(), MAX_WORDS)).unwrap_or_default();
+                Err(End::Reconnect(format!("the step {} asks for a new connection: {words}", step.name)))
+            }
+            Some(Then::Resubscribe) => self.resubscribe(moment),
+        }
+    }
+
+    /// Unsubscribes, then goes on from the first step that names topics.
+    ///
+    /// # Errors
+    /// The message cannot be made.
+    pub fn resubscribe(&mut self, moment: &Moment<'_>) -> Result<(), End> {
+        let plan = self.plan.clone();
+        let Some(first) = (0..plan.steps.len()).find(|&step| plan.names_topics(step)) else { return Ok(()) };
+        if self.at <= first {
+            return Ok(());
+        }
+        if let Some(template) = &plan.unsubscribe {
+            let targets = if template.uses("topic") { self.each_topic() } else { self.each_batch() };
+            for target in targets {
+                let text = self.render(first, template, &target, None, moment)?;
+                self.rate.count(moment.now);
+                self.actions.push_back(Action::Text(text.into_bytes()));
+            }
+        }
+        self.jobs.retain(|job| job.step < first);
+        self.awaited.retain(|awaited| awaited.step < first);
+        self.deadlines.retain(|&step, _| step < first);
+        self.ticks.retain(|&step, _| step < first);
+        (self.at, self.current) = (first, None);
+        Ok(())
+    }
+
+    fn check_deadlines(&self, now: Instant) -> Result<(), End> {
+        let Some((&step, _)) = self.deadlines.iter().find(|(_, at)| **at <= now) else { return Ok(()) };
+        let step = &self.plan.steps[step];
+        Err(End::Failed(format!("the step {}: no answer came within its timeout.ms", step.name)))
+    }
+
+    /// Begins the steps whose interval is over.
+    fn tick(&mut self, moment: &Moment<'_>) -> Result<(), End> {
+        let due: Vec<usize> = self.ticks.iter().filter(|(_, at)| **at <= moment.now).map(|(&step, _)| step).collect();
+        for step in due {
+            let interval = self.interval(step, moment)?;
+            self.ticks.insert(step, moment.now + interval);
+            let busy = self.awaited.iter().any(|awaited| awaited.step == step)
+                || self.jobs.iter().chain(&self.asked).any(|job| job.step == step);
+            if !busy && self.holds_now(step, moment) {
+                self.begin_step(step, moment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins ordered steps, up to one that is not done at once.
+    fn advance(&mut self, moment: &Moment<'_>) -> Result<(), End> {
+        loop {
+            if self.current.is_some_and(|step| !self.is_done(step)) {
+                return Ok(());
+            }
+            self.current = None;
+            let step = self.at;
+            let plan = self.plan.clone();
+            let Some(next) = plan.steps.get(step) else { return Ok(()) };
+            self.at += 1;
+            match &next.trigger {
+                Trigger::On(_) => {}
+                Trigger::Every { jitter, .. } => {
+                    let interval = self.interval(step, moment)?;
+                    let first = interval.mul_f64(1.0 - jitter * (1.0 - random_fraction(moment.chance)));
+                    self.ticks.insert(step, moment.now + first);
+                }
+                Trigger::InOrder if self.holds_now(step, moment) => {
+                    self.current = Some(step);
+                    self.begin_step(step, moment)?;
+                }
+                Trigger::InOrder => {}
+            }
+        }
+    }
+
+    fn is_done(&self, step: usize) -> bool {
+        if matches!(self.plan.steps[step].act, Act::Connect) {
+            return self.opened;
+        }
+        let is_open = |job: &Job| job.step == step;
+        !self.jobs.iter().chain(&self.asked).any(is_open) && self.awaited.iter().all(|awaited| awaited.step != step)
+    }
+
+    fn begin_step(&mut self, step: usize, moment: &Moment<'_>) -> Result<(), End> {
+        let plan = self.plan.clone();
+        match &plan.steps[step].act {
+            Act::Connect => {
+                let handshake = self.handshake(step, moment)?;
+                self.actions.push_back(Action::Connect(handshake));
+            }
+            Act::Wait if plan.steps[step].waits() => self.await_answer(step, Target::Once, moment)?,
+            Act::Wait => self.follow(&plan.steps[step], step, None, moment)?,
+            Act::Http(_) if self.use_cached(step, moment.now) => {}
+            Act::Send { .. } | Act::Http(_) => {
+                for target in self.targets(step) {
+                    self.add_job(Job { step, target, rendered: None })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_job(&mut self, job: Job) -> Result<(), End> {
+        if self.jobs.len() >= MAX_JOBS {
+            let name = &self.plan.steps[job.step].name;
+            return Err(End::Failed(format!("the step {name}: {MAX_JOBS} messages wait for websocket.send.rate")));
+        }
+        self.jobs.push_back(job);
+        Ok(())
+    }
+
+    /// Makes the next message or request. Returns whether there was one and the rate allows it.
+    fn work(&mut self, moment: &Moment<'_>) -> Result<bool, End> {
+        if self.asked.is_some() {
+            return Ok(false);
+        }
+        let plan = self.plan.clone();
+        let Some(step) = self.jobs.front().map(|job| job.step) else { return Ok(false) };
+        let sends = matches!(plan.steps[step].act, Act::Send { .. });
+        if sends && self.rate.next(moment.now) > moment.now {
+            return Ok(false);
+        }
+        let Some(job) = self.jobs.pop_front() else { return Ok(false) };
+        match &plan.steps[step].act {
+            Act::Send { text, binary } => {
+                let rendered = match &job.rendered {
+                    Some(rendered) => rendered.clone(),
+                    None => self.render(step, text, &job.target, None, moment)?,
+                };
+                self.rate.count(moment.now);
+                self.actions.push_back(if *binary {
+                    self.binary(step, &rendered)?
+                } else {
+                    Action::Text(rendered.into_bytes())
+                });
+                if plan.steps[step].expect.is_some() {
+                    self.await_answer(step, job.target, moment)?;
+                }
+            }
+            Act::Http(http) => {
+                let request = self.request(step, http, &job.target, moment)?;
+                self.deadlines.insert(step, moment.now + request.timeout);
+                self.actions.push_back(Action::Http(request));
+                self.asked = Some(job);
+            }
+            Act::Wait | Act::Connect => {}
+        }
+        Ok(true)
+    }
+
+    fn binary(&self, step: usize, text: &str) -> Result<Action, End> {
+        BASE64.decode(text.trim()).map(Action::Binary).map_err(|_| {
+            End::Failed(format!(
+                "the step {}: its message is not base64, which send.binary wants",
+                self.plan.steps[step].name
+            ))
+        })
+    }
+
+    fn await_answer(&mut self, step: usize, target: Target, moment: &Moment<'_>) -> Result<(), End> {
+        let left = match &target {
+            Target::Batch(range) if self.plan.steps[step].counts_topics => range.len(),
+            _ => 1,
+        };
+        let timeout = self.timeout(step, moment)?;
+        self.deadlines.insert(step, moment.now + timeout);
+        self.awaited.push_back(Awaited { step, target, left });
+        Ok(())
+    }
+
+    // --- values ---------------------------------------------------------------------------------------------------------
+
+    fn targets(&self, step: usize) -> Vec<Target> {
+        match self.plan.steps[step].spread {
+            Spread::Once => vec![Target::Once],
+            Spread::Topics => self.each_topic(),
+            Spread::Batches => self.each_batch(),
+        }
+    }
+
+    fn each_topic(&self) -> Vec<Target> {
+        (0..self.plan.topics.len()).map(Target::Topic).collect()
+    }
+
+    fn each_batch(&self) -> Vec<Target> {
+        let all = self.plan.topics.len();
+        let size = if self.plan.batch_size == 0 { all.max(1) } else { self.plan.batch_size };
+        (0..all).step_by(size).map(|from| Target::Batch(from..(from + size).min(all))).collect()
+    }
+
+    fn topic_of(&self, target: &Target) -> Option<&str> {
+        match target {
+            Target::Topic(at) => self.plan.topics.get(*at).map(String::as_str),
+            Target::Once | Target::Batch(_) => None,
+        }
+    }
+
+    fn values<'a>(&'a self, made: &'a Made, target: &Target, items: &'a str, moment: &'a Moment<'_>) -> Values<'a> {
+        let topics = match target {
+            Target::Batch(range) => Some(Topics { names: &self.plan.topics[range.clone()], items }),
+            _ => None,
+        };
+        Values {
+            topic: self.topic_of(target),
+            topics,
+            ..Values::new(&self.plan.names, &self.variables, made, moment.at, moment.chance, &self.count)
+        }
+    }
+
+    /// The topics of a batch, each as `websocket.subscription.item` says.
+    fn items(&self, target: &Target, moment: &Moment<'_>) -> Result<String, Failure> {
+        let Target::Batch(range) = target else { return Ok(String::new()) };
+        let mut items = String::new();
+        for at in range.clone() {
+            if at > range.start {
+                items.push(',');
+            }
+            let made = Made::default();
+            self.plan.item.write(&self.values(&made, &Target::Topic(at), "", moment), &mut items)?;
+        }
+        Ok(items)
+    }
+
+    fn render(
+        &mut self,
+        step: usize,
+        template: &Template,
+        target: &Target,
+        message: Option<Scanned<'_>>,
+        moment: &Moment<'_>,
+    ) -> Result<String, End> {
+        let made = Made::default();
+        let rendered = self
+            .items(target, moment)
+            .and_then(|items| template.render(&Values { message, ..self.values(&made, target, &items, moment) }));
+        let topic = self.topic_of(target).map(str::to_owned);
+        self.variables.keep(topic.as_deref(), &made);
+        self.learn_made(template);
+        rendered.map_err(|failure| self.cannot(step, &failure))
+    }
+
+    /// What was computed from secrets is secret too.
+    fn learn_made(&self, template: &Template) {
+        for name in template.used().filter(|name| variables::is_secret(name)) {
+            let value = self.plan.names.id(name).and_then(|id| self.variables.get(None, id));
+            value.into_iter().for_each(|value| self.redactor.learn(name, value));
+        }
+    }
+
+    /// A header that was rendered may be a signature; it is another with each connection.
+    fn learn_header(&self, name: &str, value: &str) {
+        self.redactor.learn(&format!("header {name}"), value);
+    }
+
+    fn cannot(&self, step: usize, failure: &Failure) -> End {
+        End::Failed(format!("the step {}: {failure}", self.plan.steps[step].name))
+    }
+
+    fn number(&self, step: usize, template: &Template, moment: &Moment<'_>) -> Result<Duration, End> {
+        let made = Made::default();
+        let text = template.render(&self.values(&made, &Target::Once, "", moment));
+        let text = text.map_err(|failure| self.cannot(step, &failure))?;
+        let ms = text.trim().parse::<f64>().ok().filter(|ms| ms.is_finite() && *ms >= 0.0);
+        let ms = ms.ok_or_else(|| {
+            let shown = self.redactor.foreign(&text, 40);
+            End::Failed(format!("the step {}: {shown} is no number of milliseconds", self.plan.steps[step].name))
+        })?;
+        Ok(Duration::from_secs_f64((ms / 1000.0).min(MOST_INTERVAL.as_secs_f64())))
+    }
+
+    fn interval(&self, step: usize, moment: &Moment<'_>) -> Result<Duration, End> {
+        let plan = &self.plan;
+        let Trigger::Every { ms, .. } = &plan.steps[step].trigger else { return Ok(MOST_INTERVAL) };
+        Ok(self.number(step, ms, moment)?.max(LEAST_INTERVAL))
+    }
+
+    fn timeout(&self, step: usize, moment: &Moment<'_>) -> Result<Duration, End> {
+        match &self.plan.steps[step].timeout {
+            Some(template) => self.number(step, template, moment),
+            None => Ok(Step::default_timeout()),
+        }
+    }
+
+    fn holds_now(&self, step: usize, moment: &Moment<'_>) -> bool {
+        let made = Made::default();
+        let values = self.values(&made, &Target::Once, "", moment);
+        self.plan.steps[step].when.as_ref().is_none_or(|when| when.holds(&values))
+    }
+
+    fn handshake(&mut self, step: usize, moment: &Moment<'_>) -> Result<Handshake, End> {
+        let plan = self.plan.clone();
+        let made = Made::default();
+        let values = self.values(&made, &Target::Once, "", moment);
+        let render = |template: &Template| template.render(&values).map_err(|failure| self.cannot(step, &failure));
+        let url = match (&self.moved, &plan.url) {
+            (Some(moved), _) => Some(moved.clone()),
+            (None, Some(template)) => Some(render(template)?),
+            (None, None) => None,
+        };
+        let mut headers = Vec::new();
+        for (name, value) in &plan.headers {
+            headers.push((name.clone(), render(value)?));
+        }
+        let subprotocols = plan.subprotocols.iter().map(&render).collect::<Result<Vec<_>, _>>()?;
+        let subprotocols = (!subprotocols.is_empty()).then_some(subprotocols);
+        for (name, value) in &headers {
+            self.learn_header(name, value);
+        }
+        if let Some(url) = url.as_deref().and_then(|url| url::Url::parse(url).ok()) {
+            self.redactor.learn_url("websocket.url", &url);
+        }
+        Ok(Handshake { url, headers, subprotocols })
+    }
+
+    fn request(&mut self, step: usize, http: &Http, target: &Target, moment: &Moment<'_>) -> Result<HttpRequest, End> {
+        let timeout = self.timeout(step, moment)?;
+        let made = Made::default();
+        let items = self.items(target, moment).map_err(|failure| self.cannot(step, &failure))?;
+        let values = self.values(&made, target, &items, moment);
+        let render = |template: &Template| template.render(&values).map_err(|failure| self.cannot(step, &failure));
+        let url = render(&http.url)?;
+        let mut headers = Vec::new();
+        for (name, value) in &http.headers {
+            headers.push((name.clone(), render(value)?));
+        }
+        let body = http.body.as_ref().map(&render).transpose()?;
+        for (name, value) in &headers {
+            self.learn_header(name, value);
+        }
+        let topic = self.topic_of(target).map(str::to_owned);
+        self.variables.keep(topic.as_deref(), &made);
+        Ok(HttpRequest { method: http.method.clone(), url, headers, body, timeout })
+    }
+
+    // --- what is kept ---------------------------------------------------------------------------------------------------
+
+    /// Whether the answer means no: by the step's conditions, or else by its status.
+    fn judge(&self, step: &Step, job: &Job, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Result<(), End> {
+        let mut found = Found::default();
+        self.plan.scanner.scan(answer.body, &mut found);
+        let made = Made::default();
+        let values = Seen::answer(answer, &found).values(self.values(&made, &job.target, "", moment));
+        let values = Values { kept: true, ..values };
+        let holds =
+            |condition: &Option<Condition>| condition.as_ref().is_some_and(|condition| condition.holds(&values));
+        let words = || {
+            let body = self.redactor.foreign(answer.body, MAX_WORDS);
+            format!("the step {}: the server answered with status {} {body}", step.name, answer.status)
+        };
+        if holds(&step.fail_final) {
+            return Err(End::Final(words()));
+        }
+        let good = match &step.expect {
+            Some(expect) => expect.holds(&values),
+            None => (200..300).contains(&answer.status),
+        };
+        if holds(&step.fail) || !good { Err(End::Failed(words())) } else { Ok(()) }
+    }
+
+    fn capture_answer(
+        &mut self,
+        step: usize,
+        target: &Target,
+        answer: &HttpAnswer<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<Vec<(VariableId, String)>, End> {
+        let mut found = Found::default();
+        self.plan.scanner.scan(answer.body, &mut found);
+        let captured = self.captures(step, target, moment, &Seen::answer(answer, &found))?;
+        self.keep(target, captured.clone());
+        Ok(captured.into_iter().filter_map(|(id, value)| Some((id, value?))).collect())
+    }
+
+    /// The values of a step's variables, over a message or an answer.
+    fn captures(
+        &self,
+        step: usize,
+        target: &Target,
+        moment: &Moment<'_>,
+        seen: &Seen<'_>,
+    ) -> Result<Vec<(VariableId, Option<String>)>, End> {
+        let made = Made::default();
+        let plan = &self.plan;
+        let values = Values { kept: true, ..seen.values(self.values(&made, target, "", moment)) };
+        let mut captured = Vec::new();
+        for capture in &plan.steps[step].capture {
+            let value = capture.value.text(&values).map_err(|failure| self.cannot(step, &failure))?;
+            if let (true, Some(value)) = (capture.is_secret(), &value) {
+                self.redactor.learn(&capture.name, value);
+            }
+            captured.push((capture.id, value));
+        }
+        Ok(captured)
+    }
+
+    fn keep(&mut self, target: &Target, captured: Vec<(VariableId, Option<String>)>) {
+        let topic = self.topic_of(target).map(str::to_owned);
+        for (id, value) in captured {
+            match (value, &topic) {
+                (Some(value), Some(topic)) => self.variables.set_of(topic, id, &value),
+                (Some(value), None) => self.variables.set(id, &value),
+                (None, _) => self.variables.unset(id),
+            }
+        }
+    }
+
+    fn keep_answer(
+        &mut self,
+        step: usize,
+        http: &Http,
+        variables: Vec<(VariableId, String)>,
+        moment: &Moment<'_>,
+    ) -> Result<(), End> {
+        let Some(template) = &http.cache else { return Ok(()) };
+        let made = Made::default();
+        let text = template.render(&self.values(&made, &Target::Once, "", moment));
+        let text = text.map_err(|failure| self.cannot(step, &failure))?;
+        let time = rate::duration(text.trim()).or_else(|| text.trim().parse().ok().map(Duration::from_secs));
+        let Some(time) = time else {
+            let name = &self.plan.steps[step].name;
+            return Err(End::Failed(format!("the step {name}: http.cache is no time such as 3600s")));
+        };
+        // A tenth less, so that it is renewed before it ends.
+        let until = moment.now + time.min(MOST_INTERVAL).mul_f64(0.9);
+        self.carried.cache.insert(step, Cached { until, variables });
+        Ok(())
+    }
+
+    fn use_cached(&mut self, step: usize, now: Instant) -> bool {
+        let Some(cached) = self.carried.cache.get(&step).filter(|cached| cached.until > now) else { return false };
+        for (id, value) in &cached.variables {
+            self.variables.set(*id, value);
+        }
+        true
+    }
+}
+
+/// A message or an answer, for conditions and captures.
+#[derive(Clone, Copy, Default)]
+struct Seen<'a> {
+    message: Option<Scanned<'a>>,
+    status: Option<u16>,
+    headers: &'a [(String, String)],
+}
+
+impl<'a> Seen<'a> {
+    fn answer(answer: &HttpAnswer<'a>, found: &'a Found) -> Seen<'a> {
+        let message = Some(Scanned::new(answer.body, found));
+        Seen { message, status: Some(answer.status), headers: answer.headers }
+    }
+
+    fn values(&self, values: Values<'a>) -> Values<'a> {
+        Values { message: self.message, status: self.status, headers: self.headers, ..values }
+    }
+}
+
+/// A number from 0 to 1.
+fn random_fraction(chance: &dyn Fn(&mut [u8])) -> f64 {
+    let mut bytes = [0; 4];
+    chance(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}

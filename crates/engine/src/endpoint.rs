@@ -48,6 +48,25 @@ impl Endpoint {
         Ok(Endpoint { url, redacted })
     }
 
+    /// Reads a URL that was rendered or captured: `http` and `https` mean `ws` and `wss`.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`].
+    pub fn parse_rendered(text: &str) -> Result<Endpoint, String> {
+        match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Endpoint::parse(&format!("ws://{rest}")),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Endpoint::parse(&format!("wss://{rest}")),
+            _ => Endpoint::parse(text),
+        }
+    }
+
+    /// Stands for a template, which becomes a URL with each connection. It is shown as configured, without the query.
+    pub fn of_template(text: &str) -> Result<Endpoint, String> {
+        let shown = text.split_once('?').map_or(text.to_owned(), |(before, _)| format!("{before}?{HIDDEN}"));
+        let placeholder = Endpoint::parse("ws://template.invalid/")?;
+        Ok(Endpoint { redacted: shown, ..placeholder })
+    }
+
     /// The URL without secrets: as configured where it holds none, else user info and query values replaced. It is the
     /// source partition, and the only form that logs, metrics and errors may show.
     pub fn redacted(&self) -> &str {

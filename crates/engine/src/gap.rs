@@ -20,10 +20,14 @@ pub enum Cause {
     ConnectFailed,
     /// The task was started again.
     Restart,
+    /// A step of the session failed.
+    StepFailed,
+    /// A step of the session asked for a new connection.
+    StepReconnects,
 }
 
 impl Cause {
-    pub const ALL: [Cause; 8] = [
+    pub const ALL: [Cause; 10] = [
         Cause::ServerClose,
         Cause::EndOfStream,
         Cause::ConnectionError,
@@ -32,6 +36,8 @@ impl Cause {
         Cause::ProtocolError,
         Cause::ConnectFailed,
         Cause::Restart,
+        Cause::StepFailed,
+        Cause::StepReconnects,
     ];
 
     /// The value of the `cause` label.
@@ -45,6 +51,8 @@ impl Cause {
             Cause::ProtocolError => "protocol_error",
             Cause::ConnectFailed => "connect_failed",
             Cause::Restart => "restart",
+            Cause::StepFailed => "step_failed",
+            Cause::StepReconnects => "step_reconnects",
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`link`], whether and when there is a next one in [`retry`]; here are the sockets, the clock and the one loop.
 
 mod backoff;
+mod connect_rate;
 mod link;
 mod pace;
 mod retry;
@@ -12,7 +13,7 @@ mod waiting;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -23,13 +24,15 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::config::Config;
+use crate::connection::http_request::{self, HttpResponse};
 use crate::connection::{Addresses, Connection, OpenError, OpenErrorKind, Request};
+use crate::dialogue::{self, Carried, Dialogue, Handshake, HttpAnswer, Moment};
 use crate::error::Error;
 use crate::gap::{Cause, Gap};
 use crate::metrics::Metrics;
 use crate::panic;
 use crate::queue::Queue;
-use link::{Action, Ending, Link};
+use link::{Action, Ending, Link, dialogue_answered};
 use pace::{Linger, Pace};
 use retry::{Failure, Outlook, Retry};
 use waiting::Waiting;
@@ -49,6 +52,8 @@ pub(crate) struct Session {
     /// When to be gone, once stopping was asked for.
     stop: watch::Receiver<Option<Instant>>,
     retry: Retry,
+    /// What one connection's steps leave to the next.
+    carried: Carried,
     /// The gap that is open while there is no connection.
     down: Option<Down>,
     opened_before: bool,
@@ -63,6 +68,9 @@ pub(crate) struct Down {
     /// Messages that are known to be missing.
     pub(crate) missed: Option<u64>,
 }
+
+/// A request of a step that is under way.
+type Asked = Pin<Box<dyn Future<Output = Result<HttpResponse, String>> + Send>>;
 
 /// How a connection, or an attempt at one, ended.
 enum End {
@@ -99,6 +107,7 @@ impl Session {
             metrics,
             stop,
             retry: Retry::new(worked_before),
+            carried: Carried::default(),
             down,
             opened_before: false,
             dropped_logged: 0,
@@ -156,48 +165,100 @@ impl Session {
         Ok(delay)
     }
 
+    /// One connection: the steps before the opening handshake, that, and its life.
     async fn connect_and_read(&mut self) -> End {
+        let Config { plan, redactor, .. } = &*self.config;
+        let mut dialogue = Dialogue::begin(plan.clone(), redactor.clone(), std::mem::take(&mut self.carried));
+        let mut stop = self.stop.clone();
         let opened = tokio::select! {
-            () = stopping(&mut self.stop) => return End::Stopped,
-            opened = Connection::open(&self.request, &self.tls, &mut self.addresses) => opened,
+            () = stopping(&mut stop) => return End::Stopped,
+            opened = self.open(&mut dialogue) => opened,
         };
         match opened {
             Ok(connection) => {
                 self.opened(&connection);
-                let end = self.live_on(connection).await;
+                let end = self.live_on(connection, dialogue).await;
                 self.metrics.disconnected();
                 end
             }
-            Err(error) => {
-                self.down.get_or_insert(Down {
-                    began: Some(SystemTime::now()),
-                    cause: Cause::ConnectFailed,
-                    missed: None,
-                });
-                End::Failed(Failure {
-                    cause: Cause::ConnectFailed,
-                    outlook: outlook(&error),
-                    message: error.message,
-                    retry_after: error.retry_after,
-                    life: None,
-                })
+            Err(failure) => {
+                self.carried = dialogue.end();
+                let (began, cause) = (Some(SystemTime::now()), failure.cause);
+                self.down.get_or_insert(Down { began, cause, missed: None });
+                End::Failed(failure)
             }
         }
     }
 
+    /// The steps up to the opening handshake.
+    async fn open(&mut self, dialogue: &mut Dialogue) -> Result<Connection, Failure> {
+        let failed = |ending: Ending| Failure {
+            cause: ending.cause,
+            message: ending.message,
+            retry_after: None,
+            outlook: ending.outlook,
+            life: None,
+        };
+        loop {
+            dialogue.proceed(&moment()).map_err(|end| failed(end.into()))?;
+            match dialogue.next_action() {
+                Some(dialogue::Action::Connect(handshake)) => return self.shake_hands(handshake, dialogue).await,
+                Some(dialogue::Action::Http(request)) => {
+                    let answer = http_request::request(&request, &self.request, &self.tls).await;
+                    dialogue_answered(dialogue, answer, &moment()).map_err(failed)?;
+                }
+                Some(dialogue::Action::Text(_) | dialogue::Action::Binary(_)) => {}
+                None => {
+                    let now = Instant::now();
+                    sleep_until(dialogue.next_wake(now).unwrap_or(now + LOOK_AROUND)).await;
+                }
+            }
+        }
+    }
+
+    async fn shake_hands(&mut self, handshake: Handshake, dialogue: &mut Dialogue) -> Result<Connection, Failure> {
+        let failed = |error: OpenError| Failure {
+            cause: Cause::ConnectFailed,
+            outlook: outlook(&error),
+            message: error.message,
+            retry_after: error.retry_after,
+            life: None,
+        };
+        let request = self.request.rendered(handshake).map_err(failed)?;
+        while let Err(later) = connect_rate::attempt(request.endpoint.host(), &self.config.connect_rate, Instant::now())
+        {
+            sleep_until(later).await;
+        }
+        Connection::open(&request, &self.tls, &mut self.addresses).await.map_err(|error| {
+            let refused = error.answer.as_ref().is_some_and(|answer| {
+                let body = String::from_utf8_lossy(&answer.body);
+                let answer = HttpAnswer { status: answer.status, headers: &answer.headers, body: &body };
+                dialogue.is_refusal_final(&answer, &moment())
+            });
+            let failure = failed(error);
+            if refused { Failure { outlook: Outlook::Final, ..failure } } else { failure }
+        })
+    }
+
     /// One connection from the opening handshake to its end.
-    async fn live_on(&mut self, mut connection: Connection) -> End {
+    async fn live_on(&mut self, mut connection: Connection, mut dialogue: Dialogue) -> End {
+        let began = dialogue.opened(&connection.answer().headers, &moment());
+        let at_configured_origin = connection.at_configured_origin();
         let mut link =
-            Link::new(self.config.clone(), connection.at_configured_origin(), Instant::now(), SystemTime::now());
-        let end = self.read(&mut connection, &mut link).await;
+            Link::new(self.config.clone(), dialogue, at_configured_origin, Instant::now(), SystemTime::now());
+        let end = match began {
+            Ok(()) => self.read(&mut connection, &mut link).await,
+            Err(end) => Err(end.into()),
+        };
         if end.is_err() {
             // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
-            connection.send_close(1001, "");
+            let own = self.config.close_code;
+            connection.send_close(if own == 1000 { 1001 } else { own }, "");
         }
         let lived = link.lived(Instant::now());
         let discarded = connection.farewell().await;
         info!("event=websocket_closed lived_ms={}", lived.as_millis());
-        match end {
+        let end = match end {
             Err(ending) if !link.is_stopping() => {
                 let failure = link.failure(ending, Instant::now());
                 let missed = (discarded.messages > 0).then_some(discarded.messages);
@@ -205,7 +266,9 @@ impl Session {
                 End::Failed(failure)
             }
             _ => End::Stopped,
-        }
+        };
+        self.carried = link.end();
+        end
     }
 
     /// THE loop of a connection: takes what was read into the queue, does what is due, says what is to be said, and waits for
@@ -220,6 +283,7 @@ impl Session {
         let mut waiting = Waiting::default();
         let mut pace = Pace::new(self.config.receive_linger, Instant::now());
         let (mut has_read, mut can_send) = (true, true);
+        let mut asked = None;
         loop {
             if let Some(by) = *stop.borrow_and_update()
                 && link.stop(by)
@@ -234,13 +298,13 @@ impl Session {
             }
             let mut reading = !waiting.is_blocked();
             self.report_queue(!reading);
-            link.on_time(now, connection.unsent_since(), reading)?;
+            link.on_time(&moment(), connection.unsent_since(), reading)?;
             if link.has_worked(now) {
                 self.retry.has_worked();
                 self.metrics.failing(0, None);
             }
-            act(connection, link);
-            let mut wake = link.next_wake(connection.unsent_since(), reading).unwrap_or(now + LOOK_AROUND);
+            self.act(connection, link, &mut asked);
+            let mut wake = link.next_wake(now, connection.unsent_since(), reading).unwrap_or(now + LOOK_AROUND);
             if std::mem::take(&mut has_read) {
                 pace.took_in(bytes, now);
             }
@@ -272,6 +336,10 @@ impl Session {
                     // A connection that is lost shows when reading goes on: what it brought before is still ours.
                     sent => can_send = sent.is_ok(),
                 },
+                answer = answer_of(&mut asked), if asked.is_some() => {
+                    asked = None;
+                    link.answered(answer, &moment())?;
+                }
                 () = self.queue.emptied(), if waiting.is_blocked() => {}
                 _ = stop.changed() => {}
                 () = sleep_until(wake) => {}
@@ -309,11 +377,12 @@ impl Session {
     /// to do.
     fn decode(&self, connection: &mut Connection, link: &mut Link, waiting: &mut Waiting) -> (usize, bool) {
         let (max_records, max_bytes) = self.queue.batch_limits();
+        let moment = moment();
         let mut bytes = 0;
         while link.batch().len() < max_records && link.batch().bytes() < max_bytes {
             let ending = match connection.next() {
                 Ok(None) => return (bytes, false),
-                Ok(Some(event)) => match link.take(&event) {
+                Ok(Some(event)) => match link.take(&event, &moment) {
                     Ok(taken) => {
                         bytes += taken;
                         continue;
@@ -326,6 +395,22 @@ impl Session {
             break;
         }
         (bytes, true)
+    }
+
+    /// Does what the link says. A request of a step goes on beside everything else.
+    fn act(&self, connection: &mut Connection, link: &mut Link, asked: &mut Option<Asked>) {
+        while let Some(action) = link.next_action() {
+            match action {
+                Action::Text(text) => connection.send_text(&text),
+                Action::Binary(data) => connection.send_binary(&data),
+                Action::Http(request) => {
+                    let (like, tls) = (self.request.clone(), self.tls.clone());
+                    *asked = Some(Box::pin(async move { http_request::request(&request, &like, &tls).await }));
+                }
+                Action::Ping => connection.send_ping(b""),
+                Action::Close(code) => connection.send_close(code, ""),
+            }
+        }
     }
 
     /// A connection is there: the gap before it is over.
@@ -418,14 +503,17 @@ async fn sleep_on_this_thread(connection: &mut Connection, until: Instant) -> Re
     Ok(())
 }
 
-fn act(connection: &mut Connection, link: &mut Link) {
-    while let Some(action) = link.next_action() {
-        match action {
-            Action::Text(text) => connection.send_text(&text),
-            Action::Ping => connection.send_ping(b""),
-            Action::Close(code) => connection.send_close(code, ""),
-        }
+/// The answer to the request that is under way.
+async fn answer_of(asked: &mut Option<Asked>) -> Result<HttpResponse, String> {
+    match asked {
+        Some(asked) => asked.await,
+        None => std::future::pending().await,
     }
+}
+
+/// Now, with real chance.
+fn moment() -> Moment<'static> {
+    Moment { now: Instant::now(), at: SystemTime::now(), chance: &|bytes| rand::fill(bytes) }
 }
 
 /// Whether an answer will hardly change.

@@ -4,7 +4,8 @@ use super::headers::{check_subprotocols, parse_headers};
 use super::security::{PROXY_PASSWORD, PROXY_USERNAME};
 use super::values::Values;
 use super::{Secret, mask_url};
-use crate::config_def::{ConfigKey, Default, HIDDEN, Importance, Kind, Width, parse_list};
+use crate::config_def::{ConfigKey, Default, HIDDEN, Importance, Kind, Width};
+use crate::dialogue::list;
 use crate::endpoint::Endpoint;
 use crate::feeds;
 
@@ -121,7 +122,7 @@ pub(super) fn headers(values: &Values<'_>) -> Vec<(String, Secret)> {
 }
 
 pub(super) fn subprotocols(values: &Values<'_>) -> Vec<String> {
-    parse_list(values.text(SUBPROTOCOLS).unwrap_or_default()).into_iter().map(str::to_owned).collect()
+    list::split(values.text(SUBPROTOCOLS).unwrap_or_default())
 }
 
 pub(super) fn proxy(values: &Values<'_>) -> Option<Proxy> {
@@ -133,6 +134,10 @@ pub(super) fn proxy(values: &Values<'_>) -> Option<Proxy> {
 }
 
 fn check_url(text: &str) -> Result<(), String> {
+    // A template becomes a URL with each connection.
+    if text.contains("{{") {
+        return Ok(());
+    }
     Endpoint::parse(text).map(drop)
 }
 

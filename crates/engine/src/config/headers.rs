@@ -1,5 +1,7 @@
 //! The form of `websocket.headers`: `name1:value1,name2:value2`.
 
+use crate::dialogue::list;
+
 /// Headers that belong to the handshake itself, and what to do instead.
 const OURS: [(&str, &str); 8] = [
     ("Connection", "leave it out; the handshake sets it"),
@@ -96,7 +98,9 @@ pub(super) fn check_header_value(text: &str) -> Result<(), String> {
 
 /// A list of subprotocols, as an option or as a header.
 pub(super) fn check_subprotocols(text: &str) -> Result<(), String> {
-    match text.split(',').map(str::trim).find(|entry| !entry.is_empty() && !is_token(entry)) {
+    // What a template becomes is seen when it is rendered.
+    let mut constant = list::split(text).into_iter().filter(|entry| !entry.is_empty() && !entry.contains("{{"));
+    match constant.find(|entry| !is_token(entry)) {
         Some(_) => Err("a subprotocol must be a token (RFC 6455 §4.1): letters, digits and !#$%&'*+-.^_`|~".into()),
         None => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{OPTIONS, connection, messages, option, security};
+use super::{OPTIONS, connection, messages, option, security, session};
 use crate::config_def::{ConfigError, Properties};
 use crate::tls;
 
@@ -25,8 +25,27 @@ impl<'a> Values<'a> {
                 values.errors.extend(errors);
             }
         }
+        values.check_families();
         values.check_together();
         if values.errors.is_empty() { Ok(values) } else { Err(values.errors) }
+    }
+
+    /// Options whose name has a part that the user chooses: the rules of their row, and no name that is none.
+    fn check_families(&mut self) {
+        let families = [session::STEP, session::VAR, session::SECRET];
+        for (name, text) in self.properties {
+            let is_listed = option(name).is_some_and(|key| key.name == name);
+            if is_listed || !families.iter().any(|family| name.starts_with(family)) {
+                continue;
+            }
+            let Some(key) = option(name) else {
+                self.errors.push(ConfigError::new(name, session::unknown(name)));
+                continue;
+            };
+            let refused = key.value(Some(text)).err().unwrap_or_default();
+            let named = |error: ConfigError| ConfigError::new(name, error.message.replace(key.name, name));
+            self.errors.extend(refused.into_iter().map(named));
+        }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {

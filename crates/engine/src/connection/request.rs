@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::frame::OnInvalidText;
+use super::open_error::{OpenError, OpenErrorKind};
 use crate::config::{Config, Proxy, Secret};
+use crate::dialogue::Handshake;
 use crate::endpoint::Endpoint;
 use crate::redact::Redactor;
 
@@ -56,6 +58,30 @@ impl Request {
             proxy: None,
             redactor: Arc::default(),
         }
+    }
+}
+
+impl Request {
+    /// The same request with what was rendered for this connection.
+    ///
+    /// # Errors
+    /// What was rendered is no URL, or no header.
+    pub(crate) fn rendered(&self, handshake: Handshake) -> Result<Request, OpenError> {
+        let invalid = |why: String| OpenError::new(OpenErrorKind::Handshake, self.redactor.foreign(&why, 200));
+        let mut request = self.clone();
+        if let Some(url) = &handshake.url {
+            let endpoint = Endpoint::parse_rendered(url);
+            let endpoint = endpoint.map_err(|why| invalid(format!("websocket.url was rendered to no URL: {why}")))?;
+            request.endpoint = endpoint.as_foreign(&self.redactor);
+        }
+        for (name, value) in handshake.headers {
+            request.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(&name));
+            request.headers.push((name, Secret::new(value)));
+        }
+        if let Some(subprotocols) = handshake.subprotocols {
+            request.subprotocols = subprotocols;
+        }
+        Ok(request)
     }
 }
 

@@ -14,8 +14,11 @@ use super::retry::{Failure, Life, Outlook, WORKED};
 use super::timers::Timers;
 use crate::config::{BinaryMessages, Config};
 use crate::connection::frame::{Close, Event};
+use crate::connection::http_request::HttpResponse;
+use crate::dialogue::{self, Carried, Dialogue, End, HttpAnswer, HttpRequest, Moment};
 use crate::figures::Counter;
 use crate::gap::Cause;
+use crate::json::{Found, Scanned, Scanner};
 use crate::metrics::Metrics;
 use crate::record::{Batch, ValueKind, epoch_ms};
 
@@ -28,6 +31,9 @@ const MAX_CLOSE_REASON_CHARS: usize = 123;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     Text(Vec<u8>),
+    Binary(Vec<u8>),
+    /// A request of a step; its answer goes to [`Link::answered`].
+    Http(HttpRequest),
     Ping,
     /// Our Close.
     Close(u16),
@@ -47,9 +53,25 @@ impl Ending {
     }
 }
 
+impl From<End> for Ending {
+    fn from(end: End) -> Ending {
+        match end {
+            End::Failed(message) => Ending { outlook: Outlook::Hopeless, ..Ending::new(Cause::StepFailed, message) },
+            End::Final(message) => Ending { outlook: Outlook::Final, ..Ending::new(Cause::StepFailed, message) },
+            End::Reconnect(message) => Ending::new(Cause::StepReconnects, message),
+        }
+    }
+}
+
 pub(super) struct Link {
     config: Arc<Config>,
     opened: Instant,
+    dialogue: Dialogue,
+    /// Finds what steps read of messages; `None` if none reads any.
+    scanner: Option<Scanner>,
+    found: Found,
+    /// A redirect led to another origin, which must learn no secret.
+    withholds: bool,
     actions: VecDeque<Action>,
     /// Records that are not in the queue yet.
     batch: Batch,
@@ -72,18 +94,71 @@ struct Received {
 }
 
 impl Link {
-    /// `at_configured_origin`: no redirect led to another origin, which must learn no secret.
-    pub(super) fn new(config: Arc<Config>, at_configured_origin: bool, now: Instant, at: SystemTime) -> Link {
+    /// The dialogue has been told of the open connection. `at_configured_origin`: no redirect led to another origin, which
+    /// must learn no secret.
+    pub(super) fn new(
+        config: Arc<Config>,
+        dialogue: Dialogue,
+        at_configured_origin: bool,
+        now: Instant,
+        at: SystemTime,
+    ) -> Link {
         let timers = Timers::new(&config, now);
         let received = Received { last_bytes: at, any_message: false, messages: 0, bytes: 0, skipped: 0 };
-        let mut actions = VecDeque::new();
-        actions.extend(subscription(&config, at_configured_origin).map(Action::Text));
-        Link { config, opened: now, actions, batch: Batch::default(), received, timers, worked: false, stop_by: None }
+        Link {
+            scanner: config.plan.scanner(),
+            found: Found::default(),
+            withholds: !at_configured_origin,
+            config,
+            opened: now,
+            dialogue,
+            actions: VecDeque::new(),
+            batch: Batch::default(),
+            received,
+            timers,
+            worked: false,
+            stop_by: None,
+        }
+    }
+
+    /// The connection is over: what the next one goes on with.
+    pub(super) fn end(self) -> Carried {
+        self.dialogue.end()
     }
 
     /// What to do next; `None` until something happens.
     pub(super) fn next_action(&mut self) -> Option<Action> {
+        while let Some(action) = self.dialogue.next_action() {
+            if self.is_stopping() || self.withheld() {
+                continue;
+            }
+            match action {
+                dialogue::Action::Text(text) => return Some(Action::Text(text)),
+                dialogue::Action::Binary(data) => return Some(Action::Binary(data)),
+                dialogue::Action::Http(request) => return Some(Action::Http(request)),
+                dialogue::Action::Connect(_) => {}
+            }
+        }
         self.actions.pop_front()
+    }
+
+    /// A message may hold a secret.
+    fn withheld(&self) -> bool {
+        if self.withholds {
+            warn!(
+                "event=subscription_withheld reason=\"the feed redirects to another origin; set websocket.url to that one \
+                 if you trust it\""
+            );
+        }
+        self.withholds
+    }
+
+    /// The answer to a request of a step.
+    ///
+    /// # Errors
+    /// The answer means no, or what follows cannot be done.
+    pub(super) fn answered(&mut self, answer: Result<HttpResponse, String>, moment: &Moment<'_>) -> Result<(), Ending> {
+        dialogue_answered(&mut self.dialogue, answer, moment)
     }
 
     /// Bytes were read at that moment; the messages in them have it as their time of receipt.
@@ -94,25 +169,44 @@ impl Link {
     /// Takes what was decoded. Returns the bytes of the message, if it is one.
     ///
     /// # Errors
-    /// The server's Close.
-    pub(super) fn take(&mut self, event: &Event<'_>) -> Result<usize, Ending> {
+    /// The server's Close, or what a step makes of the message.
+    pub(super) fn take(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<usize, Ending> {
         match event {
             Event::Text(text) => {
-                self.batch.push(ValueKind::Text, text, epoch_ms(self.received.last_bytes));
-                Ok(self.received.message(text.len()))
+                let bytes = self.received.message(text.len());
+                if self.is_record(text, moment)? {
+                    self.batch.push(ValueKind::Text, text, epoch_ms(self.received.last_bytes));
+                }
+                Ok(bytes)
             }
             Event::Binary(data) => {
-                let taken = push_binary(&mut self.batch, self.config.binary, data, epoch_ms(self.received.last_bytes));
-                self.received.skipped += u64::from(!taken);
-                Ok(self.received.message(data.len()))
+                let bytes = self.received.message(data.len());
+                if self.is_record(data, moment)? {
+                    let received_ms = epoch_ms(self.received.last_bytes);
+                    let taken = push_binary(&mut self.batch, self.config.binary, data, received_ms);
+                    self.received.skipped += u64::from(!taken);
+                }
+                Ok(bytes)
             }
             Event::Pong(_) => {
                 self.timers.pong = None;
                 Ok(0)
             }
-            Event::Ping(_) => Ok(0),
+            Event::Ping(_) => {
+                self.dialogue.count_send(moment.now);
+                Ok(0)
+            }
             Event::Close(close) => Err(self.closed_by_server(close)),
         }
+    }
+
+    /// Shows a message to the steps. Returns whether it may become a record.
+    fn is_record(&mut self, message: &[u8], moment: &Moment<'_>) -> Result<bool, Ending> {
+        let Some(scanner) = &self.scanner else { return Ok(true) };
+        let text = std::str::from_utf8(message).ok();
+        scanner.scan(text.unwrap_or_default(), &mut self.found);
+        let scanned = text.map(|text| Scanned::new(text, &self.found));
+        Ok(self.dialogue.message(scanned, moment)?)
     }
 
     /// Adds what was received to the metrics: before it is in the queue, so that no record is polled that was not received.
@@ -141,15 +235,23 @@ impl Link {
     ///
     /// # Errors
     /// The server is dead, or too quiet.
-    pub(super) fn on_time(&mut self, now: Instant, unsent: Option<Instant>, reading: bool) -> Result<(), Ending> {
+    pub(super) fn on_time(
+        &mut self,
+        moment: &Moment<'_>,
+        unsent: Option<Instant>,
+        reading: bool,
+    ) -> Result<(), Ending> {
+        let now = moment.now;
         // After our Close the server need not answer pings any more, and the stop's deadline bounds all.
         if self.stop_by.is_some() {
             return Ok(());
         }
         if reading {
             self.check(now, unsent)?;
+            self.dialogue.proceed(moment)?;
         }
-        if self.timers.ping_is_due(&self.config, now) {
+        if self.dialogue.next_send(now) <= now && self.timers.ping_is_due(&self.config, now) {
+            self.dialogue.count_send(now);
             self.actions.push_back(Action::Ping);
         }
         Ok(())
@@ -179,13 +281,15 @@ impl Link {
     }
 
     /// When [`Link::on_time`] has something to do.
-    pub(super) fn next_wake(&self, unsent: Option<Instant>, reading: bool) -> Option<Instant> {
+    pub(super) fn next_wake(&self, now: Instant, unsent: Option<Instant>, reading: bool) -> Option<Instant> {
         if self.stop_by.is_some() {
             return self.stop_by;
         }
         let works = (!self.worked).then(|| self.opened + WORKED);
         let deadlines = [self.timers.pong, self.timers.idle, unsent.map(|since| since + WRITE_TIMEOUT)];
-        deadlines.into_iter().filter(|_| reading).chain([self.timers.ping, works]).flatten().min()
+        let ping = self.timers.ping.map(|at| at.max(self.dialogue.next_send(now)));
+        let steps = self.dialogue.next_wake(now).filter(|_| reading);
+        deadlines.into_iter().filter(|_| reading).chain([ping, works, steps]).flatten().min()
     }
 
     /// Returns true once, when the connection has worked.
@@ -203,8 +307,9 @@ impl Link {
     pub(super) fn stop(&mut self, by: Instant) -> bool {
         let first = self.stop_by.replace(by).is_none();
         if first {
-            self.actions.push_back(Action::Close(1000));
-            info!("event=websocket_closing code=1000 by=client");
+            let code = self.config.close_code;
+            self.actions.push_back(Action::Close(code));
+            info!("event=websocket_closing code={code} by=client");
         }
         first
     }
@@ -233,7 +338,7 @@ impl Link {
     }
 
     fn life(&self, now: Instant) -> Life {
-        Life { lived: self.lived(now), ready: true, delivered: self.received.any_message }
+        Life { lived: self.lived(now), ready: self.dialogue.is_ready(), delivered: self.received.any_message }
     }
 
     fn closed_by_server(&self, close: &Close) -> Ending {
@@ -242,8 +347,11 @@ impl Link {
         let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
         info!("event=websocket_closing by=server code={}", close.code.unwrap_or(1005));
         let message = format!("the server closed the connection {code}{reason}");
-        let turned_away = matches!(close.code, Some(1008 | 4000..=4999));
-        let outlook = if turned_away { Outlook::TurnedAway } else { Outlook::Outage };
+        let outlook = match close.code {
+            Some(code) if self.config.fatal_codes.iter().any(|codes| codes.contains(&code)) => Outlook::Final,
+            Some(1008 | 4000..=4999) => Outlook::TurnedAway,
+            _ => Outlook::Outage,
+        };
         Ending { outlook, ..Ending::new(Cause::ServerClose, message) }
     }
 }
@@ -256,18 +364,19 @@ impl Received {
     }
 }
 
-/// The subscription, which may hold a secret.
-fn subscription(config: &Config, at_configured_origin: bool) -> Option<Vec<u8>> {
-    let message = config.subscription_message.as_ref()?.reveal();
-    if !at_configured_origin {
-        warn!(
-            "event=subscription_withheld reason=\"the feed redirects to another origin; set websocket.url to that one if \
-             you trust it\""
-        );
-        return None;
+/// Tells a dialogue what became of its request.
+pub(super) fn dialogue_answered(
+    dialogue: &mut Dialogue,
+    answer: Result<HttpResponse, String>,
+    moment: &Moment<'_>,
+) -> Result<(), Ending> {
+    match answer {
+        Ok(HttpResponse { status, headers, body }) => {
+            Ok(dialogue.answered(&HttpAnswer { status, headers: &headers, body: &body }, moment)?)
+        }
+        // No answer is an outage, as a connection that cannot be made is.
+        Err(why) => Err(Ending { outlook: Outlook::Outage, ..Ending::from(dialogue.unanswered(&why)) }),
     }
-    info!("event=subscription_sent bytes={}", message.len());
-    Some(message.as_bytes().to_vec())
 }
 
 /// Returns whether the message became a record.
@@ -291,7 +400,16 @@ mod tests {
     fn link(options: &[(&str, &str)], now: Instant) -> Link {
         let base = [("websocket.url", "ws://host/"), ("kafka.topic", "t")];
         let properties: Properties = base.iter().chain(options).map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        Link::new(Arc::new(crate::config::Config::parse(&properties).unwrap()), true, now, SystemTime::UNIX_EPOCH)
+        let config = Arc::new(crate::config::Config::parse(&properties).unwrap());
+        let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), Carried::default());
+        dialogue.proceed(&moment(now)).unwrap();
+        dialogue.next_action();
+        dialogue.opened(&[], &moment(now)).unwrap();
+        Link::new(config, dialogue, true, now, SystemTime::UNIX_EPOCH)
+    }
+
+    fn moment(now: Instant) -> Moment<'static> {
+        Moment { now, at: SystemTime::UNIX_EPOCH, chance: &|bytes| bytes.fill(7) }
     }
 
     fn cause(result: Result<(), Ending>) -> Option<Cause> {
@@ -317,32 +435,32 @@ mod tests {
     fn a_ping_is_sent_when_it_is_due_and_wants_its_pong() {
         let now = Instant::now();
         let mut link = link(&[("websocket.ping.interval.ms", "1000"), ("websocket.pong.timeout.ms", "1500")], now);
-        assert_eq!(link.next_wake(None, true), Some(now + SECOND));
-        link.on_time(now + SECOND, None, true).unwrap();
+        assert_eq!(link.next_wake(now, None, true), Some(now + SECOND));
+        link.on_time(&moment(now + SECOND), None, true).unwrap();
         assert_eq!((link.next_action(), link.next_action()), (Some(Action::Ping), None));
-        assert_eq!(cause(link.on_time(now + SECOND * 5 / 2, None, true)), Some(Cause::PongTimeout));
-        link.take(&Event::Pong(b"")).unwrap();
-        assert_eq!(cause(link.on_time(now + SECOND * 5 / 2, None, true)), None);
+        assert_eq!(cause(link.on_time(&moment(now + SECOND * 5 / 2), None, true)), Some(Cause::PongTimeout));
+        link.take(&Event::Pong(b""), &moment(now)).unwrap();
+        assert_eq!(cause(link.on_time(&moment(now + SECOND * 5 / 2), None, true)), None);
     }
 
     #[test]
     fn while_nothing_is_read_nothing_is_the_servers_fault_and_pings_go_on() {
         let now = Instant::now();
         let mut link = link(&[("websocket.idle.timeout.ms", "1000"), ("websocket.ping.interval.ms", "3000")], now);
-        assert_eq!(link.next_wake(None, false), Some(now + 3 * SECOND));
-        link.on_time(now + 3 * SECOND, None, false).unwrap();
+        assert_eq!(link.next_wake(now, None, false), Some(now + 3 * SECOND));
+        link.on_time(&moment(now + 3 * SECOND), None, false).unwrap();
         assert_eq!(link.next_action(), Some(Action::Ping));
         link.was_blocked(3 * SECOND);
-        assert_eq!(cause(link.on_time(now + 3 * SECOND, None, true)), None);
-        assert_eq!(cause(link.on_time(now + 4 * SECOND, None, true)), Some(Cause::IdleTimeout));
+        assert_eq!(cause(link.on_time(&moment(now + 3 * SECOND), None, true)), None);
+        assert_eq!(cause(link.on_time(&moment(now + 4 * SECOND), None, true)), Some(Cause::IdleTimeout));
     }
 
     #[test]
     fn a_peer_that_takes_nothing_is_dead() {
         let now = Instant::now();
         let mut link = link(&[], now);
-        assert_eq!(link.next_wake(Some(now), true), Some(now + WRITE_TIMEOUT));
-        assert_eq!(cause(link.on_time(now + WRITE_TIMEOUT, Some(now), true)), Some(Cause::ConnectionError));
+        assert_eq!(link.next_wake(now, Some(now), true), Some(now + WRITE_TIMEOUT));
+        assert_eq!(cause(link.on_time(&moment(now + WRITE_TIMEOUT), Some(now), true)), Some(Cause::ConnectionError));
     }
 
     #[test]
@@ -351,8 +469,8 @@ mod tests {
         let mut link = link(&[("websocket.idle.timeout.ms", "1")], now);
         assert!(link.stop(now + 9 * SECOND) && !link.stop(now + SECOND));
         assert_eq!((link.next_action(), link.next_action()), (Some(Action::Close(1000)), None));
-        link.on_time(now + SECOND / 2, Some(now), true).unwrap();
-        assert_eq!(link.next_wake(None, true), Some(now + SECOND));
+        link.on_time(&moment(now + SECOND / 2), Some(now), true).unwrap();
+        assert_eq!(link.next_wake(now, None, true), Some(now + SECOND));
         assert!(!link.is_overdue(now) && link.is_overdue(now + SECOND));
     }
 

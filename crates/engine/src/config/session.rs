@@ -1,0 +1,263 @@
+//! Options of the session: steps, topics, variables and rates.
+
+use std::ops::RangeInclusive;
+
+use crate::config_def::{ConfigKey, Default, Importance, Kind, Width};
+
+pub(crate) const STEPS: &str = "websocket.session.steps";
+pub(crate) const TOPICS: &str = "websocket.subscription.topics";
+pub(crate) const ITEM: &str = "websocket.subscription.item";
+pub(crate) const BATCH_SIZE: &str = "websocket.subscription.batch.size";
+pub(crate) const UNSUBSCRIBE: &str = "websocket.subscription.unsubscribe.message";
+pub(crate) const SEND_RATE: &str = "websocket.send.rate";
+pub(super) const CONNECT_RATE: &str = "websocket.connect.rate";
+pub(super) const CLOSE_CODE: &str = "websocket.close.code";
+pub(super) const CLOSE_FATAL_CODES: &str = "websocket.close.fatal.codes";
+
+/// Before the name of a step.
+pub(crate) const STEP: &str = "websocket.session.";
+/// Before the name of a declared variable.
+pub(crate) const VAR: &str = "websocket.var.";
+/// Before the name of a secret.
+pub(crate) const SECRET: &str = "websocket.secret.";
+
+const BASE: ConfigKey = ConfigKey { group: "Session", width: Width::Long, ..ConfigKey::BASE };
+
+pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: STEPS,
+        importance: Importance::Medium,
+        display_name: "Steps",
+        documentation: "The steps of the session in their order, separated by commas; connect is the opening handshake. Not \
+                        given: connect, and subscribe if there is a subscription message.",
+        ..BASE
+    },
+    ConfigKey {
+        name: TOPICS,
+        importance: Importance::Medium,
+        display_name: "Topics",
+        documentation: "The feed's topics (channels, symbols, streams) to subscribe to, separated by commas. A message that \
+                        names {{topic}} is sent for each, one that names {{topics}} for each batch.",
+        ..BASE
+    },
+    ConfigKey {
+        name: ITEM,
+        default: Default::Value("\"{{topic}}\""),
+        display_name: "Topic in a list",
+        documentation: "What one topic is in {{topics}}, a template.",
+        ..BASE
+    },
+    ConfigKey {
+        name: BATCH_SIZE,
+        kind: Kind::Int,
+        default: Default::Value("0"),
+        width: Width::Short,
+        display_name: "Topics in a batch",
+        documentation: "How many topics one message that names {{topics}} has; 0 is all.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
+        name: UNSUBSCRIBE,
+        display_name: "Unsubscribe message",
+        documentation: "Sent before a subscription is made anew on the same connection, a template.",
+        mask: Some(super::hide),
+        ..BASE
+    },
+    ConfigKey {
+        name: SEND_RATE,
+        display_name: "Send rate",
+        documentation: "How much the feed takes from us: 5/1s, or several limits 3/1s,480/1h. Messages and pings wait; pongs \
+                        count and never wait.",
+        check: Some(|text| crate::dialogue::rate::parse(text).map(drop)),
+        ..BASE
+    },
+    ConfigKey {
+        name: CONNECT_RATE,
+        display_name: "Connect rate",
+        documentation: "How often this process may connect to the feed's host, all tasks together: 300/5m.",
+        check: Some(|text| crate::dialogue::rate::parse(text).map(drop)),
+        ..BASE
+    },
+    ConfigKey {
+        name: CLOSE_CODE,
+        kind: Kind::Int,
+        default: Default::Value("1000"),
+        width: Width::Short,
+        display_name: "Close code",
+        documentation: "The code of our Close when the task stops (RFC 6455 §7.4).",
+        at_least: Some(1000),
+        at_most: Some(4999),
+        check: Some(check_own_code),
+        ..BASE
+    },
+    ConfigKey {
+        name: CLOSE_FATAL_CODES,
+        display_name: "Final close codes",
+        documentation: "A Close of the server with one of these codes fails the task at once: 4004,4010-4014.",
+        check: Some(|text| parse_codes(text).map(drop)),
+        ..BASE
+    },
+];
+
+/// A row of a family: its name has a part in angle brackets, which the user chooses.
+const ROW: ConfigKey = ConfigKey { display_name: "Step", ..BASE };
+
+/// The keys of each step, the declared variables and the secrets.
+pub(super) const FAMILIES: &[ConfigKey] = &[
+    ConfigKey {
+        name: "websocket.session.<step>.when",
+        documentation: "The step is done only if this condition over variables holds.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.every.ms",
+        documentation: "The step is done again and again, so many milliseconds apart, from its place on; a template.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.every.jitter",
+        documentation: "How much of the first interval is random, 0 to 1.",
+        check: Some(check_fraction),
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.on",
+        documentation: "The step is done whenever a message matches this condition.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.send",
+        documentation: "A text message to send, a template.",
+        mask: Some(super::hide),
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.send.binary",
+        kind: Kind::Boolean,
+        documentation: "The text to send is base64 of a binary message.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.http",
+        documentation: "An HTTP request to make: GET https://… or POST https://…, a template.",
+        mask: Some(super::mask_url),
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.http.headers",
+        documentation: "Its headers, in the form of websocket.headers.",
+        mask: Some(super::hide),
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.http.body",
+        documentation: "Its body, a template.",
+        mask: Some(super::hide),
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.http.cache",
+        documentation: "How long its answer serves further connections: 3600s, or a template of seconds. A tenth less is used.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.expect",
+        documentation: "The condition that the answer meets; awaited once for each message that was sent.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.timeout.ms",
+        documentation: "How long to wait for the answer since the last message was sent, a template; 10000 if not given.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.count",
+        choices: &["topics"],
+        documentation: "topics: the answer is awaited once for each topic of a message.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.fail",
+        documentation: "A message that meets this condition while the step waits means no: the attempt has failed.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.fail.final",
+        documentation: "A message that meets this condition while the step waits fails the task at once.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.capture",
+        documentation: "Variables to keep: name=expression, separated by commas. A name secret.x is hidden everywhere.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.then",
+        choices: &["reconnect", "resubscribe", "fail"],
+        documentation: "What comes then: reconnect, resubscribe on the same connection, or fail the task.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.url",
+        documentation: "With reconnect: where the next connection goes, a template, until an attempt on it fails.",
+        mask: Some(super::mask_url),
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.drop",
+        kind: Kind::Boolean,
+        documentation: "Whether the matched message is no record; true if not given.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.var.<name>",
+        display_name: "Variable",
+        documentation: "A variable, a template that is rendered for each message, request or handshake that uses it.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.secret.<name>",
+        kind: Kind::Password,
+        display_name: "Secret",
+        documentation: "A secret, which templates use as secret.<name>.",
+        ..ROW
+    },
+];
+
+fn check_fraction(text: &str) -> Result<(), String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(()),
+        _ => Err("Value must be between 0 and 1".into()),
+    }
+}
+
+/// What an endpoint may send (RFC 6455 §7.4.1 and §7.4.2).
+fn check_own_code(text: &str) -> Result<(), String> {
+    match text.parse() {
+        Ok(1000..=1003 | 1007..=1011 | 3000..=4999) => Ok(()),
+        _ => Err("a Close may have 1000 to 1003, 1007 to 1011 and 3000 to 4999".into()),
+    }
+}
+
+/// Reads codes and ranges of codes.
+pub(super) fn parse_codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
+    let code = |text: &str| text.trim().parse::<u16>().ok().filter(|code| (1000..=4999).contains(code));
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| {
+            let (first, last) = entry.split_once('-').unwrap_or((entry, entry));
+            let range = code(first).zip(code(last)).filter(|(first, last)| first <= last);
+            let wrong = || format!("expected codes and ranges such as 4004,4010-4014 instead of '{entry}'");
+            range.map(|(first, last)| first..=last).ok_or_else(wrong)
+        })
+        .collect()
+}
+
+/// The sentence for a name of a family that is no option.
+pub(super) fn unknown(name: &str) -> String {
+    let keys: Vec<&str> =
+        FAMILIES.iter().filter_map(|row| row.name.strip_prefix("websocket.session.<step>.")).collect();
+    let known = if name.starts_with(STEP) { format!("; a step has {}", keys.join(", ")) } else { String::new() };
+    format!("{name} is not an option of this connector{known}")
+}

@@ -1,0 +1,118 @@
+//! One bounded HTTP request of a step: over the feed's proxy and TLS, without redirects, with a bounded answer.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::time::timeout;
+
+use super::addresses::Addresses;
+use super::request::Request;
+use super::transport::Transport;
+use crate::dialogue::HttpRequest;
+use crate::endpoint::Endpoint;
+
+/// An answer's body may have this many bytes.
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// An answer's headers may have this many bytes.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+/// So much is shown of an error's text, which may hold the server's.
+const MAX_FOREIGN_CHARS: usize = 200;
+
+/// What a server answered. The texts are the server's, as they came.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct HttpResponse {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+/// Makes the request. Of `like` the proxy and the redactor are taken.
+///
+/// # Errors
+/// A sentence without secrets.
+pub(crate) async fn request(
+    http: &HttpRequest,
+    like: &Request,
+    tls: &Arc<ClientConfig>,
+) -> Result<HttpResponse, String> {
+    let endpoint = Endpoint::parse_rendered(&http.url)?.as_foreign(&like.redactor);
+    let answer = timeout(http.timeout, exchange(http, &endpoint, like, tls)).await;
+    answer.unwrap_or_else(|_| {
+        let ms = http.timeout.as_millis();
+        Err(format!("{} did not answer within {ms} ms", shown(&endpoint)))
+    })
+}
+
+async fn exchange(
+    http: &HttpRequest,
+    endpoint: &Endpoint,
+    like: &Request,
+    tls: &Arc<ClientConfig>,
+) -> Result<HttpResponse, String> {
+    let failed = |what: String| {
+        format!("the request to {} failed: {}", shown(endpoint), like.redactor.foreign(&what, MAX_FOREIGN_CHARS))
+    };
+    let mut addresses = Addresses::default();
+    let transport = Transport::open(like, endpoint, tls, &mut addresses);
+    let (transport, _) = transport.await.map_err(|error| error.message)?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD_BYTES)
+        .handshake(TokioIo::new(transport))
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let request = build(http, endpoint).map_err(failed)?;
+    let answer = async {
+        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status().as_u16();
+        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let body = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect().await;
+        let body = body.map_err(|error| format!("{error} (an answer may have {MAX_BODY_BYTES} bytes)"))?;
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        Ok(HttpResponse { status, headers, body })
+    };
+    tokio::pin!(connection, answer);
+    // The connection does the reading and writing; the answer may come before it ends.
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer.map_err(failed),
+        ended = &mut connection => match ended {
+            Ok(()) => answer.await.map_err(failed),
+            Err(error) => Err(failed(error.to_string())),
+        },
+    }
+}
+
+fn build(http: &HttpRequest, endpoint: &Endpoint) -> Result<hyper::Request<Full<Bytes>>, String> {
+    let mut request = hyper::Request::builder()
+        .method(http.method.as_str())
+        .uri(endpoint.resource())
+        .header("Host", endpoint.authority())
+        .header("Connection", "close");
+    let given = |name: &str| http.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    if !given("user-agent") {
+        request = request.header("User-Agent", concat!("connect-websocket/", env!("CARGO_PKG_VERSION")));
+    }
+    if http.body.is_some() && !given("content-type") {
+        request = request.header("Content-Type", "application/json");
+    }
+    if !given("authorization")
+        && let Some(basic) = endpoint.basic_credentials()
+    {
+        request = request.header("Authorization", format!("Basic {basic}"));
+    }
+    for (name, value) in &http.headers {
+        request = request.header(name, value);
+    }
+    let body = http.body.clone().unwrap_or_default();
+    request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())
+}
+
+/// The address in HTTP's own scheme.
+fn shown(endpoint: &Endpoint) -> String {
+    endpoint.redacted().replacen("ws", "http", 1)
+}

@@ -1,0 +1,118 @@
+//! How much a feed takes from us: so many in a time, with several limits at once.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// No limit may count more than this: each is remembered.
+const MAX_COUNT: usize = 10_000;
+
+/// At most `count` in any stretch of `time`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub count: usize,
+    pub time: Duration,
+}
+
+/// Reads `5/1s` or `3/1s,480/1h`; units are ms, s, m and h.
+///
+/// # Errors
+/// A sentence that says what was expected.
+pub fn parse(text: &str) -> Result<Vec<Limit>, String> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(parse_one).collect()
+}
+
+fn parse_one(text: &str) -> Result<Limit, String> {
+    let wrong = || format!("expected a rate such as 5/1s or 480/1h instead of '{text}'");
+    let (count, time) = text.split_once('/').ok_or_else(wrong)?;
+    let count = count.trim().parse().ok().filter(|count| (1..=MAX_COUNT).contains(count)).ok_or_else(wrong)?;
+    let time = duration(time.trim()).filter(|time| !time.is_zero()).ok_or_else(wrong)?;
+    Ok(Limit { count, time })
+}
+
+/// Reads a time with its unit.
+pub fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit.trim() {
+        "ms" => number,
+        "s" => number.checked_mul(1000)?,
+        "m" => number.checked_mul(60_000)?,
+        "h" => number.checked_mul(3_600_000)?,
+        _ => return None,
+    };
+    Some(Duration::from_millis(millis))
+}
+
+/// What was sent, as far back as the limits look.
+#[derive(Debug, Clone, Default)]
+pub struct Rate {
+    limits: Vec<Limit>,
+    /// Oldest first.
+    sent: VecDeque<Instant>,
+}
+
+impl Rate {
+    pub fn new(limits: Vec<Limit>) -> Rate {
+        Rate { limits, sent: VecDeque::new() }
+    }
+
+    /// The limits in force from now on; what was sent still counts.
+    pub fn set_limits(&mut self, limits: &[Limit]) {
+        self.limits = limits.to_vec();
+    }
+
+    /// Returns when the next may be sent; a moment that is not later than `now` means now.
+    pub fn next(&self, now: Instant) -> Instant {
+        let free = |limit: &Limit| {
+            let oldest = self.sent.len().checked_sub(limit.count).and_then(|at| self.sent.get(at));
+            oldest.map_or(now, |&at| at + limit.time)
+        };
+        self.limits.iter().map(free).max().unwrap_or(now)
+    }
+
+    /// One was sent.
+    pub fn count(&mut self, now: Instant) {
+        let Some(most) = self.limits.iter().map(|limit| limit.count).max() else {
+            return;
+        };
+        self.sent.push_back(now);
+        while self.sent.len() > most {
+            self.sent.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn rates_have_a_count_and_a_time_with_its_unit() {
+        let limit = |count, time| Limit { count, time };
+        assert_eq!(parse("5/1s"), Ok(vec![limit(5, SECOND)]));
+        assert_eq!(parse("3/500ms, 480/1h"), Ok(vec![limit(3, SECOND / 2), limit(480, 3600 * SECOND)]));
+        assert_eq!(parse(""), Ok(vec![]));
+        for wrong in ["5", "0/1s", "5/0s", "5/1", "x/1s", "5/1d", "99999/1s"] {
+            assert!(parse(wrong).unwrap_err().contains("such as 5/1s"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_limit_is_kept() {
+        let now = Instant::now();
+        let mut rate = Rate::new(parse("2/1s,3/10s").unwrap());
+        for _ in 0..2 {
+            assert!(rate.next(now) <= now);
+            rate.count(now);
+        }
+        assert_eq!(rate.next(now), now + SECOND);
+        rate.count(now + SECOND);
+        assert_eq!(rate.next(now + SECOND), now + 10 * SECOND);
+        assert!(Rate::default().next(now) <= now);
+    }
+}

@@ -1,0 +1,505 @@
+//! The steps of a session, compiled from their options. Everything that is wrong is found here, with the option's name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::expression::{Condition, Expression, Message, Paths, Problem, Scope};
+use super::list;
+use super::rate::{self, Limit};
+use super::template::{Position, Template};
+use super::variables::{Names, VariableId, is_secret};
+use crate::config::session as keys;
+use crate::config::{Secret, option, parse_headers};
+use crate::config_def::{ConfigError, HIDDEN, Properties, parse_boolean};
+use crate::json::Scanner;
+
+/// Of the opening handshake.
+pub const CONNECT: &str = "connect";
+const SUBSCRIBE: &str = "subscribe";
+const SUBSCRIPTION_MESSAGE: &str = "websocket.subscription.message";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// More steps than this are no session.
+const MAX_STEPS: usize = 100;
+const GIVEN: &[&str] = &["topic", "topics", "resuming", "moved", "connection"];
+
+/// A session: what to say, in which order, and what to wait for.
+#[derive(Debug)]
+pub struct Plan {
+    pub names: Names,
+    /// What steps read of a message; the intake adds what it reads.
+    pub paths: Paths,
+    /// For HTTP answers.
+    pub(super) scanner: Scanner,
+    pub(super) steps: Vec<Step>,
+    /// Where the connection goes, if that is a template.
+    pub(super) url: Option<Template>,
+    pub(super) headers: Vec<(String, Template)>,
+    pub(super) subprotocols: Vec<Template>,
+    pub(super) topics: Vec<String>,
+    pub(super) item: Template,
+    pub(super) batch_size: usize,
+    pub(super) unsubscribe: Option<Template>,
+    pub(super) secrets: Vec<(VariableId, Secret)>,
+    pub(super) send_rate: Vec<Limit>,
+}
+
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) name: Arc<str>,
+    pub(super) when: Option<Condition>,
+    pub(super) trigger: Trigger,
+    pub(super) act: Act,
+    pub(super) spread: Spread,
+    pub(super) expect: Option<Condition>,
+    /// The answer is awaited once for each topic of a message.
+    pub(super) counts_topics: bool,
+    pub(super) timeout: Option<Template>,
+    pub(super) fail: Option<Condition>,
+    pub(super) fail_final: Option<Condition>,
+    pub(super) capture: Vec<Capture>,
+    pub(super) then: Option<Then>,
+    pub(super) url: Option<Template>,
+    pub(super) drop: bool,
+}
+
+/// When a step is done.
+#[derive(Debug)]
+pub(super) enum Trigger {
+    /// Once, at its place.
+    InOrder,
+    /// Again and again, from its place on.
+    Every { ms: Template, jitter: f64 },
+    /// Whenever a message matches.
+    On(Condition),
+}
+
+#[derive(Debug)]
+pub(super) enum Act {
+    Wait,
+    Connect,
+    Send { text: Template, binary: bool },
+    Http(Box<Http>),
+}
+
+#[derive(Debug)]
+pub(super) struct Http {
+    pub(super) method: String,
+    pub(super) url: Template,
+    pub(super) headers: Vec<(String, Template)>,
+    pub(super) body: Option<Template>,
+    pub(super) cache: Option<Template>,
+}
+
+/// How often a step's message or request is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spread {
+    Once,
+    Topics,
+    Batches,
+}
+
+#[derive(Debug)]
+pub(super) struct Capture {
+    pub(super) id: VariableId,
+    pub(super) name: String,
+    pub(super) value: Expression,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    Reconnect,
+    Resubscribe,
+    Fail,
+}
+
+impl Step {
+    pub(super) fn waits(&self) -> bool {
+        self.expect.is_some() || matches!(self.act, Act::Http(_) | Act::Connect)
+    }
+
+    pub(super) fn default_timeout() -> Duration {
+        DEFAULT_TIMEOUT
+    }
+}
+
+impl Plan {
+    /// Compiles the options of a session.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn compile(properties: &Properties) -> Result<Plan, Vec<ConfigError>> {
+        let mut compiler =
+            Compiler { properties, names: Names::default(), paths: Paths::default(), errors: Vec::new() };
+        let plan = compiler.plan();
+        if compiler.errors.is_empty() { plan.map_err(|error| vec![error]) } else { Err(compiler.errors) }
+    }
+
+    /// Whether steps look at messages.
+    pub fn listens(&self) -> bool {
+        let listens = |step: &Step| {
+            let waits = step.expect.is_some() || step.fail.is_some() || step.fail_final.is_some();
+            matches!(step.trigger, Trigger::On(_)) || waits && !matches!(step.act, Act::Http(_) | Act::Connect)
+        };
+        self.steps.iter().any(listens)
+    }
+
+    /// Whether the address of the connection is known only when it is made.
+    pub fn renders_url(&self) -> bool {
+        self.url.is_some()
+    }
+
+    /// Finds what steps read of a message; `None` if none reads any.
+    pub(crate) fn scanner(&self) -> Option<Scanner> {
+        self.listens().then(|| self.scanner.clone())
+    }
+
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.secrets.iter().map(|(_, secret)| secret)
+    }
+
+    pub(super) fn names_topics(&self, step: usize) -> bool {
+        self.steps[step].spread != Spread::Once
+    }
+}
+
+struct Compiler<'a> {
+    properties: &'a Properties,
+    names: Names,
+    paths: Paths,
+    errors: Vec<ConfigError>,
+}
+
+impl<'a> Compiler<'a> {
+    /// The value in force; an empty one is none.
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let given = self.properties.get(name).map(|text| text.trim());
+        given.or_else(|| option(name).and_then(|key| key.default_text())).filter(|text| !text.is_empty())
+    }
+
+    fn of_step(&self, step: &str, key: &str) -> Option<(String, &'a str)> {
+        let name = format!("{}{step}.{key}", keys::STEP);
+        self.get(&name).map(|text| (name, text))
+    }
+
+    fn refuse(&mut self, name: &str, why: impl std::fmt::Display) {
+        let value = self.properties.get(name).map_or("", |text| text.trim());
+        let shown = option(name).map_or_else(|| HIDDEN.to_owned(), |key| key.shown(value));
+        self.errors.push(ConfigError::invalid(name, &shown, why));
+    }
+
+    fn plan(&mut self) -> Result<Plan, ConfigError> {
+        let steps = self.step_names();
+        let secrets = self.secrets();
+        self.hold_captured(&steps);
+        self.declare_variables();
+        let topics = list::split(self.get(keys::TOPICS).unwrap_or_default());
+        let connect_at = steps.iter().position(|step| step == CONNECT).unwrap_or_default();
+        let steps: Vec<Step> =
+            steps.iter().enumerate().map(|(at, name)| self.step(name, at > connect_at, &topics)).collect();
+        let url = self.get(crate::config::URL).filter(|text| text.contains("{{"));
+        let url = url.and_then(|text| self.template(crate::config::URL, text, Position::Url, Message::None));
+        let item =
+            self.template(keys::ITEM, self.get(keys::ITEM).unwrap_or("\"{{topic}}\""), Position::Plain, Message::None);
+        let unsubscribe = self
+            .get(keys::UNSUBSCRIBE)
+            .and_then(|text| self.template(keys::UNSUBSCRIBE, text, Position::Plain, Message::None));
+        let headers = self.templated_headers("websocket.headers");
+        let subprotocols = self.templated_list("websocket.subprotocols");
+        let scanner = self.paths.message.build().map_err(|why| ConfigError::new(keys::STEPS, why))?;
+        Ok(Plan {
+            names: std::mem::take(&mut self.names),
+            paths: std::mem::take(&mut self.paths),
+            scanner,
+            steps,
+            url,
+            headers,
+            subprotocols,
+            topics,
+            item: item.ok_or_else(|| ConfigError::new(keys::ITEM, "not a template"))?,
+            batch_size: self.get(keys::BATCH_SIZE).and_then(|text| text.parse().ok()).unwrap_or_default(),
+            unsubscribe,
+            secrets,
+            send_rate: self.get(keys::SEND_RATE).and_then(|text| rate::parse(text).ok()).unwrap_or_default(),
+        })
+    }
+
+    /// The steps in their order; keys of a step that is not among them are an error.
+    fn step_names(&mut self) -> Vec<String> {
+        let mut steps = match self.get(keys::STEPS) {
+            Some(text) => list::split(text),
+            None => vec![CONNECT.to_owned()],
+        };
+        if self.get(keys::STEPS).is_none() && self.sends_subscription() {
+            steps.push(SUBSCRIBE.to_owned());
+        }
+        let mut seen = Vec::new();
+        for step in &steps {
+            let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if step.is_empty() || !step.chars().all(legal) {
+                self.refuse(
+                    keys::STEPS,
+                    format!("'{step}' is no name of a step; letters, digits, '_' and '-' make one"),
+                );
+            } else if step == "steps" || seen.contains(step) {
+                self.refuse(keys::STEPS, format!("the step {step} stands there twice, or is no name of a step"));
+            }
+            seen.push(step.clone());
+        }
+        if !steps.iter().any(|step| step == CONNECT) {
+            self.refuse(keys::STEPS, "the step connect, which is the opening handshake, is missing");
+        }
+        if steps.len() > MAX_STEPS {
+            self.refuse(keys::STEPS, format!("a session has at most {MAX_STEPS} steps"));
+        }
+        steps
+    }
+
+    fn sends_subscription(&self) -> bool {
+        self.get(SUBSCRIPTION_MESSAGE).is_some() || self.of_step(SUBSCRIBE, "send").is_some()
+    }
+
+    fn secrets(&mut self) -> Vec<(VariableId, Secret)> {
+        let mut secrets = Vec::new();
+        for (option, value) in self.properties {
+            let Some(name) = option.strip_prefix(keys::SECRET) else { continue };
+            match self.names.hold(&format!("secret.{name}")) {
+                Ok(id) => secrets.push((id, Secret::new(value.trim()))),
+                Err(why) => self.refuse(option, why),
+            }
+        }
+        secrets
+    }
+
+    fn hold_captured(&mut self, steps: &[String]) {
+        for step in steps {
+            let Some((option, text)) = self.of_step(step, "capture") else { continue };
+            for entry in list::split(text) {
+                let held = match entry.split_once('=') {
+                    Some((name, _)) => self.names.hold(name.trim()).map(drop),
+                    None => Err(format!("expected name=expression instead of '{entry}'")),
+                };
+                if let Err(why) = held {
+                    self.refuse(&option, why);
+                }
+            }
+        }
+    }
+
+    fn declare_variables(&mut self) {
+        let declared: Vec<(&str, &str)> = self
+            .properties
+            .iter()
+            .filter_map(|(option, text)| Some((option.strip_prefix(keys::VAR)?, text.trim())))
+            .collect();
+        if let Err(problems) = self.names.declare(&declared) {
+            for (name, problem) in problems {
+                self.refuse(&format!("{}{name}", keys::VAR), problem);
+            }
+        }
+    }
+
+    fn step(&mut self, name: &str, connected: bool, topics: &[String]) -> Step {
+        let act = self.act(name, connected);
+        let spread = self.spread(name, &act, topics);
+        let is_answer = matches!(act, Act::Http(_) | Act::Connect);
+        let looks_at =
+            if matches!(act, Act::Connect | Act::Http(_)) || connected { Message::Whole } else { Message::None };
+        let condition = |this: &mut Compiler<'a>, key: &str, message: Message, answer: bool| {
+            let (option, text) = this.of_step(name, key)?;
+            this.compiled(&option, message, answer, |scope| Condition::compile(text, scope))
+        };
+        let when = condition(self, "when", Message::None, false);
+        let on = condition(self, "on", Message::Whole, false);
+        let expect = condition(self, "expect", looks_at, is_answer);
+        let fail = condition(self, "fail", looks_at, is_answer);
+        let fail_final = condition(self, "fail.final", looks_at, is_answer);
+        let trigger = self.trigger(name, on);
+        let message = if matches!(trigger, Trigger::On(_)) { Message::Whole } else { looks_at };
+        let capture = self.capture(name, message, is_answer);
+        let then = self.of_step(name, "then").and_then(|(option, text)| self.then(&option, text));
+        let url = self.of_step(name, "url").and_then(|(option, text)| {
+            if then != Some(Then::Reconnect) {
+                self.refuse(&option, format!("{}{name}.then=reconnect must be given too", keys::STEP));
+            }
+            self.template(&option, text, Position::Url, message)
+        });
+        Step {
+            name: name.into(),
+            when,
+            trigger,
+            act,
+            spread,
+            expect,
+            counts_topics: self.of_step(name, "count").is_some(),
+            timeout: self
+                .of_step(name, "timeout.ms")
+                .and_then(|(option, text)| self.template(&option, text, Position::Plain, Message::None)),
+            fail,
+            fail_final,
+            capture,
+            then,
+            url,
+            drop: self.of_step(name, "drop").and_then(|(_, text)| parse_boolean(text)).unwrap_or(true),
+        }
+    }
+
+    fn trigger(&mut self, name: &str, on: Option<Condition>) -> Trigger {
+        let every = self.of_step(name, "every.ms");
+        if let (Some((option, _)), Some(_)) = (&every, &on) {
+            self.refuse(option, format!("{}{name}.on and .every.ms exclude each other", keys::STEP));
+        }
+        if let Some(condition) = on {
+            return Trigger::On(condition);
+        }
+        let ms = every.and_then(|(option, text)| self.template(&option, text, Position::Plain, Message::None));
+        let jitter = self.of_step(name, "every.jitter").and_then(|(_, text)| text.parse().ok()).unwrap_or_default();
+        ms.map_or(Trigger::InOrder, |ms| Trigger::Every { ms, jitter })
+    }
+
+    fn act(&mut self, name: &str, connected: bool) -> Act {
+        let send = match self.of_step(name, "send") {
+            None if name == SUBSCRIBE => {
+                self.get(SUBSCRIPTION_MESSAGE).map(|text| (SUBSCRIPTION_MESSAGE.to_owned(), text))
+            }
+            send => send,
+        };
+        let http = self.of_step(name, "http");
+        if name == CONNECT {
+            for (option, _) in [&send, &http].into_iter().flatten() {
+                self.refuse(option, "the step connect is the opening handshake; give this to a step of its own");
+            }
+            return Act::Connect;
+        }
+        if let (Some((option, _)), Some(_)) = (&send, &http) {
+            self.refuse(option, format!("{}{name}.http and .send exclude each other", keys::STEP));
+        }
+        if let (Some((option, _)), false) = (&send, connected) {
+            self.refuse(option, "a message can be sent only after the step connect");
+        }
+        let message = if self.of_step(name, "on").is_some() { Message::Whole } else { Message::None };
+        if let Some((option, text)) = http {
+            return self.http(name, &option, text, message).map_or(Act::Wait, |http| Act::Http(Box::new(http)));
+        }
+        let binary = self.of_step(name, "send.binary").and_then(|(_, text)| parse_boolean(text)).unwrap_or(false);
+        let text = send.and_then(|(option, text)| self.template(&option, text, Position::Plain, message));
+        text.map_or(Act::Wait, |text| Act::Send { text, binary })
+    }
+
+    fn http(&mut self, name: &str, option: &str, text: &str, message: Message) -> Option<Http> {
+        let Some((method, url)) = text.split_once(' ').filter(|(method, _)| matches!(*method, "GET" | "POST" | "PUT"))
+        else {
+            self.refuse(option, "expected GET https://… or POST https://…");
+            return None;
+        };
+        let url = self.template(option, url.trim(), Position::Url, message)?;
+        let headers = self.headers_of(&format!("{}{name}.http.headers", keys::STEP), message);
+        let mut part = |key: &str| {
+            let (option, text) = self.of_step(name, key)?;
+            self.template(&option, text, Position::Plain, message)
+        };
+        Some(Http { method: method.to_owned(), url, headers, body: part("http.body"), cache: part("http.cache") })
+    }
+
+    fn headers_of(&mut self, option: &str, message: Message) -> Vec<(String, Template)> {
+        let parsed = parse_headers(self.get(option).unwrap_or_default()).unwrap_or_else(|why| {
+            self.refuse(option, why);
+            Vec::new()
+        });
+        let template =
+            |(name, value): (String, String)| Some((name, self.template(option, &value, Position::Header, message)?));
+        parsed.into_iter().filter_map(template).collect()
+    }
+
+    /// The headers whose value is made when the connection is.
+    fn templated_headers(&mut self, option: &str) -> Vec<(String, Template)> {
+        if !self.get(option).is_some_and(|text| text.contains("{{")) {
+            return Vec::new();
+        }
+        let headers = self.headers_of(option, Message::None);
+        headers.into_iter().filter(|(_, value)| value.constant().is_none()).collect()
+    }
+
+    fn templated_list(&mut self, option: &str) -> Vec<Template> {
+        let Some(text) = self.get(option).filter(|text| text.contains("{{")) else { return Vec::new() };
+        let entries = list::split(text);
+        entries.iter().filter_map(|entry| self.template(option, entry, Position::Header, Message::None)).collect()
+    }
+
+    fn capture(&mut self, name: &str, message: Message, answer: bool) -> Vec<Capture> {
+        let Some((option, text)) = self.of_step(name, "capture") else { return Vec::new() };
+        let mut captures = Vec::new();
+        for entry in list::split(text) {
+            let Some((name, expression)) = entry.split_once('=') else { continue };
+            let (name, expression) = (name.trim(), expression.trim());
+            let value = self.compiled(&option, message, answer, |scope| Expression::compile(expression, scope));
+            let id = self.names.id(name);
+            captures.extend(value.zip(id).map(|(value, id)| Capture { id, name: name.to_owned(), value }));
+        }
+        captures
+    }
+
+    fn then(&mut self, option: &str, text: &str) -> Option<Then> {
+        match text {
+            "reconnect" => Some(Then::Reconnect),
+            "resubscribe" => Some(Then::Resubscribe),
+            "fail" => Some(Then::Fail),
+            _ => {
+                self.refuse(option, "String must be one of: reconnect, resubscribe, fail");
+                None
+            }
+        }
+    }
+
+    fn spread(&mut self, name: &str, act: &Act, topics: &[String]) -> Spread {
+        let (option, uses): (&str, Box<dyn Fn(&str) -> bool + '_>) = match act {
+            Act::Send { text, .. } => ("send", Box::new(|variable| text.uses(variable))),
+            Act::Http(http) => ("http", Box::new(|variable| http.uses(variable))),
+            Act::Wait | Act::Connect => return Spread::Once,
+        };
+        let spread = match (uses("topic"), uses("topics")) {
+            (true, _) => Spread::Topics,
+            (false, true) => Spread::Batches,
+            _ => return Spread::Once,
+        };
+        if topics.is_empty() {
+            let own = format!("{}{name}.{option}", keys::STEP);
+            let option = if self.get(&own).is_some() { own } else { SUBSCRIPTION_MESSAGE.to_owned() };
+            self.refuse(&option, format!("it names topics, and {} is empty", keys::TOPICS));
+        }
+        spread
+    }
+
+    fn template(&mut self, option: &str, text: &str, position: Position, message: Message) -> Option<Template> {
+        self.compiled(option, message, false, |scope| Template::compile(text, position, scope))
+    }
+
+    fn compiled<T>(
+        &mut self,
+        option: &str,
+        message: Message,
+        answer: bool,
+        compile: impl FnOnce(&mut Scope<'_>) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let mut scope = Scope { names: &self.names, given: GIVEN, message, answer, paths: &mut self.paths };
+        match compile(&mut scope) {
+            Ok(compiled) => Some(compiled),
+            Err(problem) => {
+                self.refuse(option, problem);
+                None
+            }
+        }
+    }
+}
+
+impl Http {
+    fn uses(&self, variable: &str) -> bool {
+        let headers = self.headers.iter().map(|(_, value)| value);
+        headers.chain([&self.url]).chain(&self.body).any(|template| template.uses(variable))
+    }
+}
+
+impl Capture {
+    pub(super) fn is_secret(&self) -> bool {
+        is_secret(&self.name)
+    }
+}

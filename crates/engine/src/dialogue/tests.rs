@@ -1,0 +1,568 @@
+//! The rules of steps, by their words: who waits for what, what is kept, what comes then.
+
+use super::*;
+use crate::config::Config;
+use crate::config_def::Properties;
+use crate::json::Scanner;
+
+/// A session that is played without a connection.
+struct Session {
+    dialogue: Dialogue,
+    scanner: Option<Scanner>,
+    now: Instant,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn properties(options: &[(&str, &str)]) -> Properties {
+    let base = [("websocket.url", "ws://host/"), ("kafka.topic", "t")];
+    base.iter().chain(options).map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+/// `s.x` is short for `websocket.session.s.x`.
+fn options<'a>(steps: &'a str, keys: &[(&str, &'a str)]) -> Vec<(String, &'a str)> {
+    let long =
+        |key: &str| if key.starts_with("websocket.") { key.to_owned() } else { format!("websocket.session.{key}") };
+    let mut all = vec![("websocket.session.steps".to_owned(), steps)];
+    all.extend(keys.iter().map(|(key, value)| (long(key), *value)));
+    all
+}
+
+fn config(steps: &str, keys: &[(&str, &str)]) -> Config {
+    let all = options(steps, keys);
+    let all: Vec<(&str, &str)> = all.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    Config::parse(&properties(&all)).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+fn problems(steps: &str, keys: &[(&str, &str)]) -> Vec<String> {
+    let all = options(steps, keys);
+    let all: Vec<(&str, &str)> = all.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    Config::parse(&properties(&all)).err().unwrap_or_default().into_iter().map(|error| error.message).collect()
+}
+
+impl Session {
+    /// Up to the opening handshake and through it.
+    fn open(steps: &str, keys: &[(&str, &str)]) -> Session {
+        let mut session = Session::begin(steps, keys);
+        assert!(matches!(session.next(), Some(Action::Connect(_))));
+        session.opened().unwrap();
+        session
+    }
+
+    fn begin(steps: &str, keys: &[(&str, &str)]) -> Session {
+        Session::begin_with(&config(steps, keys), Carried::default())
+    }
+
+    fn begin_with(config: &Config, carried: Carried) -> Session {
+        let dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), carried);
+        let mut session = Session { dialogue, scanner: config.plan.scanner(), now: Instant::now() };
+        session.proceed().unwrap();
+        session
+    }
+
+    fn moment(now: Instant) -> Moment<'static> {
+        Moment { now, at: SystemTime::UNIX_EPOCH + Duration::from_millis(1500), chance: &|bytes| bytes.fill(0x80) }
+    }
+
+    fn proceed(&mut self) -> Result<(), End> {
+        self.dialogue.proceed(&Session::moment(self.now))
+    }
+
+    fn opened(&mut self) -> Result<(), End> {
+        self.dialogue.opened(&[("X-Hello".to_owned(), "you".to_owned())], &Session::moment(self.now))
+    }
+
+    fn after(&mut self, time: Duration) -> Result<(), End> {
+        self.now += time;
+        self.proceed()
+    }
+
+    fn next(&mut self) -> Option<Action> {
+        self.dialogue.next_action()
+    }
+
+    /// All messages that are due.
+    fn said(&mut self) -> Vec<String> {
+        let text = |action| match action {
+            Action::Text(text) => String::from_utf8(text).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        std::iter::from_fn(|| self.dialogue.next_action()).map(text).collect()
+    }
+
+    fn request(&mut self) -> HttpRequest {
+        match self.next() {
+            Some(Action::Http(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether the message becomes a record.
+    fn hear(&mut self, message: &str) -> Result<bool, End> {
+        let mut found = Found::default();
+        let Some(scanner) = &self.scanner else { return Ok(true) };
+        scanner.scan(message, &mut found);
+        self.dialogue.message(Some(Scanned::new(message, &found)), &Session::moment(self.now))
+    }
+
+    fn answered(&mut self, status: u16, body: &str) -> Result<(), End> {
+        let headers = [("X-Limit".to_owned(), "7".to_owned())];
+        self.dialogue.answered(&HttpAnswer { status, headers: &headers, body }, &Session::moment(self.now))
+    }
+}
+
+fn failed(result: Result<impl std::fmt::Debug, End>) -> String {
+    match result {
+        Err(End::Failed(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_options_a_session_is_the_handshake_and_every_message_a_record() {
+    let config = Config::parse(&properties(&[])).unwrap();
+    assert!(!config.plan.listens());
+    let mut session = Session::begin_with(&config, Carried::default());
+    assert_eq!(session.next(), Some(Action::Connect(Handshake::default())));
+    session.opened().unwrap();
+    assert!(session.dialogue.is_ready() && session.next().is_none());
+}
+
+#[test]
+fn a_subscription_message_is_a_step_of_its_own() {
+    let config = Config::parse(&properties(&[("websocket.subscription.message", "{\"op\":\"sub\"}")])).unwrap();
+    let mut session = Session::begin_with(&config, Carried::default());
+    session.next();
+    session.opened().unwrap();
+    assert_eq!(session.said(), ["{\"op\":\"sub\"}"]);
+    assert!(session.dialogue.is_ready());
+}
+
+#[test]
+fn an_ordered_step_holds_up_the_next_until_its_answer() {
+    let keys = [
+        ("login.send", "{\"op\":\"login\"}"),
+        ("login.expect", "/event == 'login'"),
+        ("websocket.subscription.message", "subscribe"),
+    ];
+    let mut session = Session::open("connect,login,subscribe", &keys);
+    assert_eq!(session.said(), ["{\"op\":\"login\"}"]);
+    assert!(session.hear("{\"event\":\"info\"}").unwrap(), "what no step matches is a record");
+    assert!(session.said().is_empty() && !session.dialogue.is_ready());
+    assert!(!session.hear("{\"event\":\"login\"}").unwrap(), "an answer is no record");
+    assert_eq!(session.said(), ["subscribe"]);
+    assert!(session.dialogue.is_ready());
+}
+
+#[test]
+fn drop_false_keeps_an_answer_as_a_record() {
+    let keys = [("hello.expect", "/op == 10"), ("hello.drop", "false")];
+    let mut session = Session::open("connect,hello", &keys);
+    assert!(session.hear("{\"op\":10}").unwrap());
+    assert!(session.dialogue.is_ready());
+}
+
+#[test]
+fn a_step_without_its_answer_in_time_fails_since_its_last_message() {
+    let keys = [("login.send", "x"), ("login.expect", "/ok exists"), ("login.timeout.ms", "3000")];
+    let mut session = Session::open("connect,login", &keys);
+    assert_eq!(session.dialogue.next_wake(session.now), Some(session.now + 3 * SECOND));
+    session.after(2 * SECOND).unwrap();
+    assert!(failed(session.after(SECOND)).contains("login"));
+}
+
+#[test]
+fn fail_comes_before_expect_and_has_the_servers_words() {
+    let keys = [("login.send", "x"), ("login.expect", "/event exists"), ("login.fail", "/event == 'error'")];
+    let mut session = Session::open("connect,login", &keys);
+    let why = failed(session.hear("{\"event\":\"error\",\"msg\":\"bad key\"}"));
+    assert!(why.contains("login") && why.contains("bad key"), "{why}");
+}
+
+#[test]
+fn fail_is_looked_at_only_while_its_step_waits() {
+    let keys = [("login.send", "x"), ("login.expect", "/event == 'login'"), ("login.fail", "/event == 'error'")];
+    let mut session = Session::open("connect,login", &keys);
+    session.hear("{\"event\":\"login\"}").unwrap();
+    assert!(session.hear("{\"event\":\"error\"}").unwrap());
+}
+
+#[test]
+fn fail_final_fails_the_task_at_once() {
+    let keys = [("login.send", "x"), ("login.expect", "/ok exists"), ("login.fail.final", "/code == 402")];
+    let mut session = Session::open("connect,login", &keys);
+    assert!(matches!(session.hear("{\"code\":402}"), Err(End::Final(why)) if why.contains("402")));
+}
+
+const TOPICS: (&str, &str) = ("websocket.subscription.topics", "a,b,c");
+
+#[test]
+fn a_message_that_names_topic_is_sent_for_each_and_awaited_once_for_each() {
+    let keys = [TOPICS, ("sub.send", "{\"sub\":\"{{topic}}\"}"), ("sub.expect", "/subbed == topic")];
+    let mut session = Session::open("connect,sub", &keys);
+    assert_eq!(session.said(), ["{\"sub\":\"a\"}", "{\"sub\":\"b\"}", "{\"sub\":\"c\"}"]);
+    for topic in ["b", "a"] {
+        session.hear(&format!("{{\"subbed\":\"{topic}\"}}")).unwrap();
+        assert!(!session.dialogue.is_ready());
+    }
+    assert!(session.hear("{\"subbed\":\"a\"}").unwrap(), "a was answered already");
+    session.hear("{\"subbed\":\"c\"}").unwrap();
+    assert!(session.dialogue.is_ready());
+}
+
+#[test]
+fn a_message_that_names_topics_is_sent_for_each_batch_with_each_item_as_configured() {
+    let keys = [
+        TOPICS,
+        ("websocket.subscription.batch.size", "2"),
+        ("websocket.subscription.item", "{\"inst\":\"{{topic}}\"}"),
+        ("sub.send", "[{{topics}}]"),
+        ("sub.expect", "/event == 'subscribe'"),
+    ];
+    let mut session = Session::open("connect,sub", &keys);
+    assert_eq!(session.said(), ["[{\"inst\":\"a\"},{\"inst\":\"b\"}]", "[{\"inst\":\"c\"}]"]);
+    session.hear("{\"event\":\"subscribe\"}").unwrap();
+    session.hear("{\"event\":\"subscribe\"}").unwrap();
+    assert!(session.dialogue.is_ready(), "one answer for each message");
+}
+
+#[test]
+fn count_topics_awaits_an_answer_for_each_topic_of_a_message() {
+    let keys = [TOPICS, ("sub.send", "[{{topics}}]"), ("sub.expect", "/ack exists"), ("sub.count", "topics")];
+    let mut session = Session::open("connect,sub", &keys);
+    assert_eq!(session.said(), ["[\"a\",\"b\",\"c\"]"]);
+    for left in [2, 1, 0] {
+        session.hear("{\"ack\":true}").unwrap();
+        assert_eq!(session.dialogue.is_ready(), left == 0);
+    }
+}
+
+#[test]
+fn an_on_step_acts_from_the_handshake_on_whatever_its_place() {
+    let keys = [
+        ("login.send", "x"),
+        ("login.expect", "/ok exists"),
+        ("ping.on", "/ping exists"),
+        ("ping.send", "{\"pong\":{{/ping}}}"),
+    ];
+    let mut session = Session::open("connect,login,ping", &keys);
+    session.said();
+    assert!(!session.hear("{\"ping\":123456789012345678901234567}").unwrap());
+    assert_eq!(session.said(), ["{\"pong\":123456789012345678901234567}"], "the number is exact");
+}
+
+#[test]
+fn several_on_steps_act_in_order() {
+    let keys = [("one.on", "/x exists"), ("one.send", "1"), ("two.on", "/x == 5"), ("two.send", "2")];
+    let mut session = Session::open("connect,one,two", &keys);
+    session.hear("{\"x\":5}").unwrap();
+    assert_eq!(session.said(), ["1", "2"]);
+}
+
+#[test]
+fn conditions_see_the_values_from_before_the_message_and_sends_those_after_it() {
+    let keys = [("id.on", "/id exists && !(/id == last)"), ("id.capture", "last=/id"), ("id.send", "new {{last}}")];
+    let mut session = Session::open("connect,id", &keys);
+    for id in ["1", "1", "2", "2"] {
+        session.hear(&format!("{{\"id\":{id}}}")).unwrap();
+    }
+    assert_eq!(session.said(), ["new 1", "new 2"]);
+}
+
+#[test]
+fn a_heartbeat_begins_at_its_place_and_is_skipped_while_it_is_unanswered() {
+    let keys = [
+        ("hello.expect", "/interval exists"),
+        ("hello.capture", "ms=/interval"),
+        ("beat.every.ms", "{{ms}}"),
+        ("beat.send", "ping"),
+        ("beat.expect", "text == 'pong'"),
+        ("beat.timeout.ms", "5000"),
+    ];
+    let mut session = Session::open("connect,hello,beat", &keys);
+    session.hear("{\"interval\":2000}").unwrap();
+    assert!(session.dialogue.is_ready(), "a heartbeat holds up nothing");
+    assert!(session.said().is_empty());
+    session.after(2 * SECOND).unwrap();
+    session.after(2 * SECOND).unwrap();
+    assert_eq!(session.said(), ["ping"], "the second tick was skipped");
+    session.hear("pong").unwrap();
+    session.after(2 * SECOND).unwrap();
+    assert_eq!(session.said(), ["ping"]);
+    session.after(4 * SECOND).unwrap();
+    assert!(failed(session.after(SECOND)).contains("beat"), "its answer is missing");
+}
+
+#[test]
+fn jitter_is_of_the_first_interval() {
+    let keys = [("beat.every.ms", "1000"), ("beat.every.jitter", "1"), ("beat.send", "x")];
+    let mut session = Session::open("connect,beat", &keys);
+    let first = session.dialogue.next_wake(session.now).unwrap() - session.now;
+    assert!(first > Duration::from_millis(490) && first < Duration::from_millis(510), "{first:?}");
+    session.after(first).unwrap();
+    assert_eq!(session.said(), ["x"]);
+    assert_eq!(session.dialogue.next_wake(session.now), Some(session.now + SECOND));
+}
+
+#[test]
+fn when_decides_over_variables_at_the_steps_place() {
+    let keys = [
+        ("hello.expect", "/kind exists"),
+        ("hello.capture", "kind=/kind"),
+        ("a.when", "kind == 'a'"),
+        ("a.send", "A"),
+        ("b.when", "kind == 'b'"),
+        ("b.send", "B"),
+    ];
+    let mut session = Session::open("connect,hello,a,b", &keys);
+    session.hear("{\"kind\":\"b\"}").unwrap();
+    assert_eq!(session.said(), ["B"]);
+}
+
+#[test]
+fn an_http_step_before_the_handshake_gives_its_url() {
+    let keys = [
+        ("token.http", "POST https://api.test/token"),
+        ("token.http.headers", "X-Key:{{secret.key}}"),
+        ("token.http.body", "{\"n\":{{n()}}}"),
+        ("token.capture", "endpoint=/url,secret.token=/token,limit=header('x-limit')"),
+        ("websocket.secret.key", "k3y"),
+        ("websocket.url", "{{endpoint}}?token={{secret.token}}&l={{limit}}"),
+    ];
+    let mut session = Session::begin("token,connect", &keys);
+    let request = session.request();
+    assert_eq!((request.method.as_str(), request.url.as_str()), ("POST", "https://api.test/token"));
+    assert_eq!(request.headers, [("X-Key".to_owned(), "k3y".to_owned())]);
+    assert_eq!(request.body.as_deref(), Some("{\"n\":1}"));
+    session.answered(200, "{\"url\":\"wss://feed.test/ws\",\"token\":\"a b\"}").unwrap();
+    let Some(Action::Connect(handshake)) = session.next() else { panic!() };
+    assert_eq!(handshake.url.as_deref(), Some("wss://feed.test/ws?token=a%20b&l=7"));
+}
+
+#[test]
+fn an_http_answer_without_expect_is_good_at_2xx() {
+    let keys = [("token.http", "GET https://api.test/"), ("token.capture", "t=/t")];
+    for (status, good) in [(200, true), (204, true), (301, false), (401, false), (500, false)] {
+        let mut session = Session::begin("token,connect", &keys);
+        session.request();
+        let answered = session.answered(status, "{\"message\":\"no such key\"}");
+        assert_eq!(answered.is_ok(), good, "{status}");
+        if !good {
+            let why = failed(answered);
+            assert!(why.contains(&status.to_string()) && why.contains("no such key"), "{why}");
+        }
+    }
+}
+
+#[test]
+fn conditions_of_an_http_step_see_status_and_body() {
+    let keys = [
+        ("token.http", "GET https://api.test/"),
+        ("token.expect", "status == 200 && /code == '200000'"),
+        ("token.fail.final", "status == 401"),
+    ];
+    let mut session = Session::begin("token,connect", &keys);
+    session.request();
+    assert!(failed(session.answered(200, "{\"code\":\"400\"}")).contains("status 200"));
+    let mut session = Session::begin("token,connect", &keys);
+    session.request();
+    assert!(matches!(session.answered(401, ""), Err(End::Final(_))));
+}
+
+#[test]
+fn a_cached_answer_serves_the_next_connections_and_is_discarded_when_an_attempt_fails() {
+    let keys = [
+        ("token.http", "GET https://api.test/"),
+        ("token.http.cache", "3600s"),
+        ("token.capture", "t=/t"),
+        ("hi.send", "{{t}}"),
+    ];
+    let config = config("token,connect,hi", &keys);
+    let mut session = Session::begin_with(&config, Carried::default());
+    session.request();
+    session.answered(200, "{\"t\":\"one\"}").unwrap();
+    session.next();
+    session.opened().unwrap();
+    assert_eq!(session.said(), ["one"]);
+    let mut session = Session::begin_with(&config, session.dialogue.end());
+    assert!(matches!(session.next(), Some(Action::Connect(_))), "no request is made");
+    let mut session = Session::begin_with(&config, session.dialogue.end());
+    session.request();
+}
+
+#[test]
+fn a_cached_answer_is_renewed_a_tenth_before_its_end() {
+    let keys = [
+        ("token.http", "GET https://api.test/"),
+        ("token.http.cache", "{{life}}"),
+        ("token.capture", "life=/expires_in"),
+    ];
+    let config = config("token,connect", &keys);
+    for (after, cached) in [(899, true), (901, false)] {
+        let mut session = Session::begin_with(&config, Carried::default());
+        session.request();
+        session.answered(200, "{\"expires_in\":1000}").unwrap();
+        session.next();
+        session.opened().unwrap();
+        let now = session.now + Duration::from_secs(after);
+        let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), session.dialogue.end());
+        dialogue.proceed(&Session::moment(now)).unwrap();
+        assert_eq!(matches!(dialogue.next_action(), Some(Action::Connect(_))), cached, "{after}");
+    }
+}
+
+#[test]
+fn a_missing_value_fails_the_attempt_and_names_the_variable() {
+    let keys = [("hello.expect", "/a exists"), ("hello.capture", "b=/b"), ("say.send", "{{b}}")];
+    let mut session = Session::open("connect,hello,say", &keys);
+    let why = failed(session.hear("{\"a\":1}"));
+    assert!(why.contains("say") && why.contains("b has no value"), "{why}");
+}
+
+#[test]
+fn a_declared_variable_is_made_once_for_each_message_that_uses_it() {
+    let keys = [("websocket.var.id", "{{n()}}"), TOPICS, ("sub.send", "{{id}}-{{id}} {{topic}}")];
+    let mut session = Session::open("connect,sub", &keys);
+    assert_eq!(session.said(), ["1-1 a", "2-2 b", "3-3 c"]);
+}
+
+#[test]
+fn conditions_mean_the_declared_variable_that_was_sent_for_their_topic() {
+    let keys = [
+        ("websocket.var.id", "{{n()}}"),
+        TOPICS,
+        ("sub.send", "{\"id\":{{id}},\"t\":\"{{topic}}\"}"),
+        ("sub.expect", "/id == id"),
+        ("sub.capture", "number=/result"),
+        ("tick.on", "/sub exists"),
+        ("tick.send", "{{topic_of(number, /sub)}}"),
+    ];
+    let mut session = Session::open("connect,sub,tick", &keys);
+    session.said();
+    session.hear("{\"id\":2,\"result\":\"0xb\"}").unwrap();
+    session.hear("{\"id\":1,\"result\":\"0xa\"}").unwrap();
+    session.hear("{\"id\":3,\"result\":\"0xc\"}").unwrap();
+    assert!(session.dialogue.is_ready());
+    session.hear("{\"sub\":\"0xb\"}").unwrap();
+    assert_eq!(session.said(), ["b"], "each answer's number is kept for its topic");
+}
+
+#[test]
+fn the_rate_holds_messages_back_and_the_timeout_runs_from_the_last_one() {
+    let keys = [
+        TOPICS,
+        ("websocket.send.rate", "2/1s"),
+        ("sub.send", "{{topic}}"),
+        ("sub.expect", "text == topic"),
+        ("sub.timeout.ms", "1500"),
+    ];
+    let mut session = Session::open("connect,sub", &keys);
+    assert_eq!(session.said(), ["a", "b"]);
+    assert_eq!(session.dialogue.next_wake(session.now), Some(session.now + SECOND));
+    session.after(SECOND).unwrap();
+    assert_eq!(session.said(), ["c"]);
+    session.after(SECOND).unwrap();
+    assert!(failed(session.after(SECOND)).contains("sub"));
+}
+
+#[test]
+fn then_reconnect_goes_where_url_says_until_an_attempt_there_fails() {
+    let keys = [
+        ("move.on", "/type == 'reconnect'"),
+        ("move.then", "reconnect"),
+        ("move.url", "{{/url}}"),
+        ("sub.when", "!moved"),
+        ("sub.send", "subscribe"),
+    ];
+    let config = config("connect,sub,move", &keys);
+    let mut session = Session::begin_with(&config, Carried::default());
+    session.next();
+    session.opened().unwrap();
+    assert_eq!(session.said(), ["subscribe"]);
+    let end = session.hear("{\"type\":\"reconnect\",\"url\":\"wss://other.test/x?y=1\"}");
+    assert!(matches!(end, Err(End::Reconnect(_))), "{end:?}");
+    let mut session = Session::begin_with(&config, session.dialogue.end());
+    let Some(Action::Connect(handshake)) = session.next() else { panic!() };
+    assert_eq!(handshake.url.as_deref(), Some("wss://other.test/x?y=1"));
+    let mut failing = Session::begin_with(&config, session.dialogue.end());
+    assert_eq!(failing.next(), Some(Action::Connect(Handshake::default())), "the attempt there has failed");
+}
+
+#[test]
+fn then_fail_fails_the_task_with_the_servers_words() {
+    let keys = [("gone.on", "/type == 'revoked'"), ("gone.then", "fail")];
+    let mut session = Session::open("connect,gone", &keys);
+    assert!(
+        matches!(session.hear("{\"type\":\"revoked\",\"why\":\"paid?\"}"), Err(End::Final(why)) if why.contains("paid?"))
+    );
+}
+
+#[test]
+fn then_resubscribe_unsubscribes_and_goes_on_from_the_first_step_that_names_topics() {
+    let keys = [
+        TOPICS,
+        ("login.send", "login"),
+        ("sub.send", "sub {{topic}}"),
+        ("websocket.subscription.unsubscribe.message", "unsub [{{topics}}]"),
+        ("again.on", "/resub exists"),
+        ("again.then", "resubscribe"),
+    ];
+    let mut session = Session::open("connect,login,sub,again", &keys);
+    assert_eq!(session.said(), ["login", "sub a", "sub b", "sub c"]);
+    session.hear("{\"resub\":1}").unwrap();
+    assert_eq!(session.said(), ["unsub [\"a\",\"b\",\"c\"]", "sub a", "sub b", "sub c"]);
+}
+
+#[test]
+fn a_binary_message_is_given_as_base64() {
+    let mut session = Session::open("connect,hi", &[("hi.send", "AQID"), ("hi.send.binary", "true")]);
+    assert_eq!(session.next(), Some(Action::Binary(vec![1, 2, 3])));
+}
+
+#[test]
+fn connect_keeps_headers_of_the_handshakes_answer() {
+    let keys = [("connect.capture", "hello=header('x-hello')"), ("hi.send", "{{hello}}")];
+    let mut session = Session::open("connect,hi", &keys);
+    assert_eq!(session.said(), ["you"]);
+}
+
+#[test]
+fn headers_and_subprotocols_are_rendered_for_each_handshake() {
+    let keys = [
+        ("websocket.headers", "X-Fix:1,X-Time:{{now_s()}}"),
+        ("websocket.subprotocols", "v1,{{secret.p}}"),
+        ("websocket.secret.p", "token"),
+    ];
+    let mut session = Session::begin("connect", &keys);
+    let Some(Action::Connect(handshake)) = session.next() else { panic!() };
+    assert_eq!(handshake.headers, [("X-Time".to_owned(), "1".to_owned())]);
+    assert_eq!(handshake.subprotocols, Some(vec!["v1".to_owned(), "token".to_owned()]));
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_option() {
+    let keys = [
+        ("login.send", "{{nothing}}"),
+        ("login.expect", "/event = 'x'"),
+        ("login.expct", "/a exists"),
+        ("websocket.var.bad", "{{frobnicate(1)}}"),
+        ("sub.send", "{{topic}}"),
+    ];
+    let all = problems("login,connect,sub", &keys);
+    let has = |option: &str, why: &str| {
+        assert!(all.iter().any(|error| error.contains(option) && error.contains(why)), "{option} {why}: {all:#?}");
+    };
+    has("websocket.session.login.send", "nothing");
+    has("websocket.session.login.send", "after the step connect");
+    has("websocket.session.login.expct", "not an option");
+    has("websocket.var.bad", "frobnicate");
+    has("websocket.session.sub.send", "websocket.subscription.topics is empty");
+    assert!(problems("login", &[]).iter().any(|error| error.contains("connect")), "connect is missing");
+}
+
+#[test]
+fn no_mistake_shows_a_secret() {
+    let keys = [("login.send", "hunter2 {{nothing}}"), ("websocket.secret.a b", "hunter2")];
+    let all = problems("connect,login", &keys);
+    assert!(all.len() >= 2 && all.iter().all(|error| !error.contains("hunter2")), "{all:?}");
+}
