@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use connect_websocket_engine::dialogue::expression::{Condition, Message, Paths, Scope, Values};
 use connect_websocket_engine::dialogue::variables::{Made, Names, Variables};
 use connect_websocket_engine::intake::split::Split;
-use connect_websocket_engine::intake::{Frame, Intake, Origin, Plan, Settings};
+use connect_websocket_engine::intake::{Frame, Ground, Intake, Origin, Part, Plan, Settings, Steps};
 use connect_websocket_engine::json::{Found, Scanned};
 use connect_websocket_engine::record::Batch;
 
@@ -39,6 +39,28 @@ fn settings() -> Settings {
     Settings { topic: "feed".into(), ..Settings::default() }
 }
 
+/// Steps that are conditions which match no message.
+struct Conditions<'a> {
+    conditions: Vec<Condition>,
+    names: &'a Names,
+    variables: Variables,
+    made: Made,
+    count: Cell<u64>,
+}
+
+impl Steps for Conditions<'_> {
+    fn look(&mut self, part: &Part<'_>) -> bool {
+        let Conditions { names, variables, made, count, .. } = self;
+        let values = Values::new(names, variables, made, SystemTime::UNIX_EPOCH, &|_| {}, count);
+        let values = Values { message: part.scanned, ..values };
+        !self.conditions.iter().any(|condition| condition.holds(&values))
+    }
+
+    fn variables(&self) -> (&Variables, &Cell<u64>) {
+        (&self.variables, &self.count)
+    }
+}
+
 /// Feeds a message again and again, as one batch after another.
 fn feed(what: &str, settings: Settings, conditions: &[&str], message: &str, records: u32) {
     const MESSAGES: u32 = 200_000;
@@ -49,15 +71,13 @@ fn feed(what: &str, settings: Settings, conditions: &[&str], message: &str, reco
     let compile = |text: &&str| Condition::compile(text, &mut scope).unwrap_or_else(|problem| panic!("{problem}"));
     let conditions: Vec<Condition> = conditions.iter().map(compile).collect();
     let mut intake = Intake::new(Arc::new(plan), &paths, !conditions.is_empty()).unwrap_or_else(|why| panic!("{why}"));
-    let values = Values::new(&names, &variables, &made, SystemTime::now(), &|_| {}, &count);
+    let ground = Ground { names: &names, now: SystemTime::now(), chance: &|_| {} };
+    let mut steps = Conditions { conditions, names: &names, variables, made, count };
     let origin = Origin::default();
     report(what, MESSAGES * records, || {
         let mut batch = Batch::default();
         for _ in 0..MESSAGES {
-            let taken = intake.take(Frame::Text(message.as_bytes()), &values, &origin, &mut batch, |part| {
-                let values = Values { message: part.scanned, ..values };
-                !conditions.iter().any(|condition| condition.holds(&values))
-            });
+            let taken = intake.take(Frame::Text(message.as_bytes()), &ground, &origin, &mut batch, &mut steps);
             taken.unwrap_or_else(|refusal| panic!("{refusal:?}"));
             if batch.len() >= 4096 {
                 assert_eq!(batch.len() % records as usize, 0);

@@ -5,6 +5,7 @@
 
 mod connection;
 mod headers;
+mod intake;
 mod liveness;
 mod messages;
 mod provided;
@@ -39,6 +40,7 @@ pub use provided::{PROVIDED, Provided};
 pub use reconnect::{Attempts, Reconnect};
 pub use restart::Handover;
 
+use messages::MESSAGE_MAX_BYTES;
 use values::Values;
 
 /// Every option of the connector, group after group, in the order in which people should meet them.
@@ -48,6 +50,7 @@ pub static OPTIONS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
         reconnect::OPTIONS,
         liveness::OPTIONS,
         messages::OPTIONS,
+        intake::OPTIONS,
         restart::OPTIONS,
         security::OPTIONS,
         session::OPTIONS,
@@ -64,7 +67,7 @@ pub fn option(name: &str) -> Option<&'static ConfigKey> {
 
 /// The row of a family that this name belongs to.
 fn family(name: &str) -> Option<&'static ConfigKey> {
-    session::FAMILIES.iter().find(|row| {
+    session::FAMILIES.iter().chain(intake::FAMILIES).find(|row| {
         let (before, rest) = row.name.split_once('<').unwrap_or((row.name, ">"));
         let after = rest.split_once('>').map_or("", |(_, after)| after);
         let chosen = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
@@ -109,6 +112,8 @@ pub struct Config {
     pub binary: BinaryMessages,
     pub on_invalid_text: OnInvalidText,
     pub receive_linger: Duration,
+    /// How messages become records.
+    pub intake: Arc<crate::intake::Plan>,
     /// `None` is off.
     pub handover: Option<Handover>,
     pub tls: tls::Settings,
@@ -165,10 +170,11 @@ impl Config {
     /// Those of [`Config::parse`].
     pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
         let merged = feeds::merge(properties).map_err(|error| vec![error])?;
-        let (values, plan) = match (Values::check(&merged), Plan::compile(&merged)) {
+        let (values, mut plan) = match (Values::check(&merged), Plan::compile(&merged)) {
             (Ok(values), Ok(plan)) => (values, plan),
             (values, plan) => return Err([values.err(), plan.err()].into_iter().flatten().flatten().collect()),
         };
+        let intake = intake::plan(&values, &plan.names, &mut plan.paths)?;
         let url = values.text(URL).unwrap_or_default();
         let parse = if plan.renders_url() { Endpoint::of_template } else { Endpoint::parse };
         let shown = parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?;
@@ -210,6 +216,7 @@ impl Config {
             binary: messages::binary(&values),
             on_invalid_text: messages::on_invalid_text(&values),
             receive_linger: values.millis(messages::RECEIVE_LINGER_MS),
+            intake: Arc::new(intake),
             handover: restart::handover(&values),
             tls: security::tls(&values),
             proxy: connection::proxy(&values),

@@ -168,6 +168,9 @@ counters! {
     MessagesDroppedOldest "messages_dropped_total" cause "queue_full_oldest": "messages that did not become records";
     MessagesDroppedNewest "messages_dropped_total" cause "queue_full_newest": "messages that did not become records";
     BinaryMessagesSkipped "messages_dropped_total" cause "binary_skipped": "messages that did not become records";
+    MessagesWithoutRecord "messages_dropped_total" cause "no_record": "messages that did not become records";
+    MessagesFiltered "messages_dropped_total" cause "filtered": "messages that did not become records";
+    MessagesIncomplete "messages_dropped_total" cause "incomplete": "messages that did not become records";
     Connections "connections_total": "connections opened";
     MessagesMissed "gap_missed_messages_total": "messages known to be missing in gaps";
 }

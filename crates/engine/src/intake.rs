@@ -14,7 +14,8 @@ pub mod split;
 pub mod value;
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::cell::Cell;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,7 +26,7 @@ use regex::Regex;
 use crate::config::BinaryMessages;
 use crate::dialogue::expression::{Condition, Message, Paths, Problem, Scope, Values};
 use crate::dialogue::template::{Position, Template};
-use crate::dialogue::variables::{Made, Names};
+use crate::dialogue::variables::{Made, Names, Variables};
 use crate::json::{Found, Scanned, Scanner};
 use crate::record::{Batch, Part as RecordPart, ValueKind, epoch_ms};
 
@@ -50,7 +51,8 @@ pub struct Settings {
     pub filter: Option<String>,
     pub topic: String,
     pub topics_max: usize,
-    pub topics_allowed: Option<String>,
+    /// Has to match a whole name.
+    pub topics_allowed: Option<Regex>,
     pub key: Option<String>,
     pub key_bytes: bool,
     pub timestamp: Option<String>,
@@ -151,14 +153,12 @@ fn compile_fields(settings: &Settings, scope: &mut Scope<'_>, problems: &mut Vec
         Some((name.clone(), template(&format!("websocket.record.header.{name}"), text)?))
     };
     let headers = settings.headers.iter().filter_map(header).collect();
-    // The whole name has to match, as everywhere in Kafka.
-    let allowed = settings.topics_allowed.as_ref().map(|pattern| Regex::new(&format!("^(?:{pattern})$"))).transpose();
-    let allowed = allowed.unwrap_or_else(|_| {
-        problems.push(("websocket.topics.allowed".to_owned(), Problem::new(1, "expected a regular expression")));
-        None
-    });
     Fields {
-        topic: topic.map(|template| Topic { template, allowed, max: settings.topics_max }),
+        topic: topic.map(|template| Topic {
+            template,
+            allowed: settings.topics_allowed.clone(),
+            max: settings.topics_max,
+        }),
         key,
         key_bytes: settings.key_bytes,
         timestamp: timestamp.map(|template| (template, settings.timestamp_unit)),
@@ -184,6 +184,25 @@ pub struct Part<'a> {
     pub index: Option<usize>,
 }
 
+/// Who looks at messages before they become records, and knows the variables.
+pub trait Steps {
+    /// Returns whether the message may become records.
+    fn look(&mut self, part: &Part<'_>) -> bool;
+
+    /// The variables, and the last number that `n()` gave, once the steps have looked.
+    fn variables(&self) -> (&Variables, &Cell<u64>);
+}
+
+/// What all records of a message share.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    pub names: &'a Names,
+    /// When the message was received.
+    pub now: SystemTime,
+    /// Fills a buffer with random bytes.
+    pub chance: &'a dyn Fn(&mut [u8]),
+}
+
 /// Where records come from: for the headers of `websocket.record.provenance`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Origin<'a> {
@@ -203,6 +222,15 @@ pub struct Counts {
     pub filtered: u64,
     /// Records that `websocket.record.missing=skip` dropped.
     pub incomplete: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Counts) {
+        self.skipped += more.skipped;
+        self.without_record += more.without_record;
+        self.filtered += more.filtered;
+        self.incomplete += more.incomplete;
+    }
 }
 
 /// Why a message cannot be taken.
@@ -263,22 +291,22 @@ impl Intake {
         std::mem::take(&mut self.records.maker.counts)
     }
 
-    /// Makes records of a message and adds them to the batch. Each part of it is shown to `look` first, which returns
-    /// whether it may become records. Of `values` the variables, the time and chance are taken.
+    /// Makes records of a message and adds them to the batch. Each part of it is shown to the steps first, which
+    /// say whether it may become records.
     ///
     /// # Errors
     /// What is wrong with the message; records of parts before it are in the batch.
     pub fn take(
         &mut self,
         frame: Frame<'_>,
-        values: &Values<'_>,
+        ground: &Ground<'_>,
         origin: &Origin<'_>,
         batch: &mut Batch,
-        mut look: impl FnMut(&Part<'_>) -> bool,
+        steps: &mut dyn Steps,
     ) -> Result<(), Refusal> {
         let binary_becomes = self.records.plan.settings.binary;
         if self.plain {
-            push(frame, binary_becomes, epoch_ms(values.now), batch, &mut self.records.maker.counts);
+            push(frame, binary_becomes, epoch_ms(ground.now), batch, &mut self.records.maker.counts);
             return Ok(());
         }
         let (bytes, binary) = unpack(&mut self.decoder, frame, self.records.plan.settings.message_max_bytes)?;
@@ -295,11 +323,11 @@ impl Intake {
         };
         let text = std::str::from_utf8(bytes).ok();
         let Some(splitter) = &mut self.splitter else {
-            return self.records.part(Input { bytes, text, binary, index: None }, values, origin, batch, &mut look);
+            return self.records.part(Input { bytes, text, binary, index: None }, ground, origin, batch, steps);
         };
         for (index, range) in splitter.split(bytes, text).iter().enumerate() {
             let input = Input::part(bytes, text, binary, range, index);
-            self.records.part(input, values, origin, batch, &mut look)?;
+            self.records.part(input, ground, origin, batch, steps)?;
         }
         Ok(())
     }
@@ -383,20 +411,25 @@ impl Records {
     fn part(
         &mut self,
         input: Input<'_>,
-        values: &Values<'_>,
+        ground: &Ground<'_>,
         origin: &Origin<'_>,
         batch: &mut Batch,
-        look: &mut dyn FnMut(&Part<'_>) -> bool,
+        steps: &mut dyn Steps,
     ) -> Result<(), Refusal> {
         if self.reads_message {
             self.message.scan(input.text.unwrap_or_default(), &mut self.found);
         }
         let scanned = input.text.map(|text| Scanned::new(text, &self.found));
-        if !look(&Part { scanned, index: input.index }) {
+        if !steps.look(&Part { scanned, index: input.index }) {
             return Ok(());
         }
         self.made.clear();
-        let values = Values { message: scanned, index: input.index, made: &self.made, ..*values };
+        let (variables, count) = steps.variables();
+        let values = Values {
+            message: scanned,
+            index: input.index,
+            ..Values::new(ground.names, variables, &self.made, ground.now, ground.chance, count)
+        };
         let Some(pick) = &self.plan.pick else {
             return self.maker.record(&self.plan, input, values, origin, batch, &mut self.decoder);
         };
@@ -560,12 +593,13 @@ mod tests {
         }
 
         fn take_looking(&mut self, frame: Frame<'_>, look: impl FnMut(&Part<'_>) -> bool) -> Result<(), Refusal> {
-            let (made, count) = (Made::default(), Cell::new(0));
+            let count = Cell::new(0);
             let now = UNIX_EPOCH + Duration::from_millis(NOW_MS as u64);
             let chance = |bytes: &mut [u8]| bytes.fill(1);
-            let values = Values::new(&self.names, &self.variables, &made, now, &chance, &count);
+            let ground = Ground { names: &self.names, now, chance: &chance };
             let origin = Origin { connection: "7", feed: "kucoin" };
-            self.intake.take(frame, &values, &origin, &mut self.batch, look)
+            let mut steps = Looking { look, variables: &self.variables, count };
+            self.intake.take(frame, &ground, &origin, &mut self.batch, &mut steps)
         }
 
         fn text(&mut self, message: &str) {
@@ -574,6 +608,23 @@ mod tests {
 
         fn values(&self) -> Vec<String> {
             self.batch.iter().map(|record| String::from_utf8_lossy(record.value).into_owned()).collect()
+        }
+    }
+
+    /// Steps that are one function.
+    struct Looking<'a, F> {
+        look: F,
+        variables: &'a Variables,
+        count: Cell<u64>,
+    }
+
+    impl<F: FnMut(&Part<'_>) -> bool> Steps for Looking<'_, F> {
+        fn look(&mut self, part: &Part<'_>) -> bool {
+            (self.look)(part)
+        }
+
+        fn variables(&self) -> (&Variables, &Cell<u64>) {
+            (self.variables, &self.count)
         }
     }
 
@@ -837,7 +888,7 @@ mod tests {
         let with = |missing| Settings {
             topic: "{{/s}}".into(),
             topics_max: 2,
-            topics_allowed: Some("[a-z]|zz".into()),
+            topics_allowed: Some(Regex::new("^(?:[a-z]|zz)$").unwrap()),
             missing,
             ..settings()
         };
@@ -903,13 +954,12 @@ mod tests {
             key: Some("{{/a".into()),
             timestamp: Some("{{nw_s()}}".into()),
             headers: vec![("x".into(), "{{sha256('')}}".into())],
-            topics_allowed: Some("(".into()),
             ..picking(&["a"])
         };
         let problems = Plan::compile(settings, &Names::default(), &mut Paths::default()).unwrap_err();
         let problems: Vec<String> =
             problems.into_iter().map(|(option, problem)| format!("{option}: {problem}")).collect();
-        assert_eq!(problems.len(), 7, "{problems:#?}");
+        assert_eq!(problems.len(), 6, "{problems:#?}");
         assert!(
             problems.iter().any(|problem| problem == "kafka.topic: column 5: topic has no value here"),
             "{problems:#?}"

@@ -153,12 +153,6 @@ impl Batch {
         self.finish(kind, false, received_ms);
     }
 
-    /// Appends a record that has nothing but the value that `write` puts at the end of the buffer.
-    pub(crate) fn push_with(&mut self, kind: ValueKind, received_ms: i64, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
-        self.finish(kind, false, received_ms);
-    }
-
     fn finish(&mut self, kind: ValueKind, has_parts: bool, received_ms: i64) {
         debug_assert!(self.bytes.len() <= Self::MAX_BYTES, "batches are cut long before this");
         self.entries.push(Entry { end: self.bytes.len() as u32, kind, has_parts, received_ms });

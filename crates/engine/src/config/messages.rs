@@ -21,7 +21,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Required,
         importance: Importance::High,
         display_name: "Topic",
-        documentation: "The Kafka topic that messages are written to.",
+        documentation: "The Kafka topic that messages are written to; a template, such as trades-{{/symbol}}, takes it from \
+                        each record.",
         check: Some(check_topic),
         ..BASE
     },
@@ -156,6 +157,10 @@ pub(super) fn on_invalid_text(values: &Values<'_>) -> OnInvalidText {
 fn check_topic(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("String must be non-empty".into());
+    }
+    // A template is checked when it is compiled, and what it becomes for each record.
+    if text.contains("{{") {
+        return Ok(());
     }
     let legal = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
     if !legal || text.len() > 249 || matches!(text, "." | "..") {

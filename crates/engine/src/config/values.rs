@@ -61,6 +61,18 @@ impl<'a> Values<'a> {
         self.text(name).filter(|text| !text.is_empty())
     }
 
+    /// The text of an option as it was given.
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
+        self.properties.get(name).map(|text| text.trim())
+    }
+
+    /// Options of a family: what comes behind the prefix, and their texts, if they have one.
+    pub(super) fn family(&self, prefix: &str) -> Vec<(String, String)> {
+        let rest = self.properties.iter().filter_map(|(name, text)| Some((name.strip_prefix(prefix)?, text.trim())));
+        let given = rest.filter(|(name, text)| !name.is_empty() && !text.is_empty());
+        given.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+    }
+
     pub(super) fn number(&self, name: &str) -> i64 {
         self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
     }

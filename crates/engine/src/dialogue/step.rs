@@ -148,11 +148,6 @@ impl Plan {
         self.url.is_some()
     }
 
-    /// Finds what steps read of a message; `None` if none reads any.
-    pub(crate) fn scanner(&self) -> Option<Scanner> {
-        self.listens().then(|| self.scanner.clone())
-    }
-
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secrets.iter().map(|(_, secret)| secret)
     }

@@ -55,7 +55,11 @@ impl Session {
 
     fn begin_with(config: &Config, carried: Carried) -> Session {
         let dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), carried);
-        let mut session = Session { dialogue, scanner: config.plan.scanner(), now: Instant::now() };
+        let mut session = Session {
+            dialogue,
+            scanner: config.plan.listens().then(|| config.plan.scanner.clone()),
+            now: Instant::now(),
+        };
         session.proceed().unwrap();
         session
     }

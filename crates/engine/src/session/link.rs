@@ -1,26 +1,25 @@
 //! One connection's life between the handshakes, without the connection: events and time in, actions out. Session and
 //! tests bring sockets, clock and chance.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::retry::{Failure, Life, Outlook, WORKED};
 use super::timers::Timers;
-use crate::config::{BinaryMessages, Config};
+use crate::config::Config;
 use crate::connection::frame::{Close, Event};
 use crate::connection::http_request::HttpResponse;
-use crate::dialogue::{self, Carried, Dialogue, End, HttpAnswer, HttpRequest, Moment};
+use crate::dialogue::{self, Carried, Dialogue, End, HttpAnswer, HttpRequest, Moment, Variables};
 use crate::figures::Counter;
 use crate::gap::Cause;
-use crate::json::{Found, Scanned, Scanner};
+use crate::intake::{Counts, Frame, Ground, Intake, Origin, Part, Refusal, Steps};
 use crate::metrics::Metrics;
-use crate::record::{Batch, ValueKind, epoch_ms};
+use crate::record::{Batch, epoch_ms};
 
 /// A peer that takes nothing for this long is dead; the existing connector's write timeout.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,9 +66,10 @@ pub(super) struct Link {
     config: Arc<Config>,
     opened: Instant,
     dialogue: Dialogue,
-    /// Finds what steps read of messages; `None` if none reads any.
-    scanner: Option<Scanner>,
-    found: Found,
+    /// Makes the records; or why it cannot.
+    intake: Result<Intake, String>,
+    /// When it was opened, milliseconds since the epoch: the connection's name in records.
+    name: String,
     /// A redirect led to another origin, which must learn no secret.
     withholds: bool,
     actions: VecDeque<Action>,
@@ -90,7 +90,7 @@ struct Received {
     /// Not yet added to the metrics.
     messages: u64,
     bytes: u64,
-    skipped: u64,
+    counts: Counts,
 }
 
 impl Link {
@@ -104,10 +104,11 @@ impl Link {
         at: SystemTime,
     ) -> Link {
         let timers = Timers::new(&config, now);
-        let received = Received { last_bytes: at, any_message: false, messages: 0, bytes: 0, skipped: 0 };
+        let received =
+            Received { last_bytes: at, any_message: false, messages: 0, bytes: 0, counts: Counts::default() };
         Link {
-            scanner: config.plan.scanner(),
-            found: Found::default(),
+            intake: Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens()),
+            name: epoch_ms(at).to_string(),
             withholds: !at_configured_origin,
             config,
             opened: now,
@@ -172,22 +173,8 @@ impl Link {
     /// The server's Close, or what a step makes of the message.
     pub(super) fn take(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<usize, Ending> {
         match event {
-            Event::Text(text) => {
-                let bytes = self.received.message(text.len());
-                if self.is_record(text, moment)? {
-                    self.batch.push(ValueKind::Text, text, epoch_ms(self.received.last_bytes));
-                }
-                Ok(bytes)
-            }
-            Event::Binary(data) => {
-                let bytes = self.received.message(data.len());
-                if self.is_record(data, moment)? {
-                    let received_ms = epoch_ms(self.received.last_bytes);
-                    let taken = push_binary(&mut self.batch, self.config.binary, data, received_ms);
-                    self.received.skipped += u64::from(!taken);
-                }
-                Ok(bytes)
-            }
+            Event::Text(text) => self.message(Frame::Text(text), text.len(), moment),
+            Event::Binary(data) => self.message(Frame::Binary(data), data.len(), moment),
             Event::Pong(_) => {
                 self.timers.pong = None;
                 Ok(0)
@@ -200,13 +187,19 @@ impl Link {
         }
     }
 
-    /// Shows a message to the steps. Returns whether it may become a record.
-    fn is_record(&mut self, message: &[u8], moment: &Moment<'_>) -> Result<bool, Ending> {
-        let Some(scanner) = &self.scanner else { return Ok(true) };
-        let text = std::str::from_utf8(message).ok();
-        scanner.scan(text.unwrap_or_default(), &mut self.found);
-        let scanned = text.map(|text| Scanned::new(text, &self.found));
-        Ok(self.dialogue.message(scanned, moment)?)
+    /// Shows a message to the steps, and makes records of it.
+    fn message(&mut self, frame: Frame<'_>, bytes: usize, moment: &Moment<'_>) -> Result<usize, Ending> {
+        self.received.messages += 1;
+        self.received.bytes += bytes as u64;
+        let intake = self.intake.as_mut().map_err(|why| Ending::from(Refusal::Fatal(why.clone())))?;
+        let ground = Ground { names: &self.config.plan.names, now: self.received.last_bytes, chance: moment.chance };
+        let origin = Origin { connection: &self.name, feed: &self.config.partition };
+        let mut listener = Listener { dialogue: &mut self.dialogue, moment, end: None };
+        let taken = intake.take(frame, &ground, &origin, &mut self.batch, &mut listener);
+        let end = listener.end;
+        self.received.counts += intake.counts();
+        taken?;
+        end.map_or(Ok(bytes), |end| Err(end.into()))
     }
 
     /// Adds what was received to the metrics: before it is in the queue, so that no record is polled that was not received.
@@ -215,8 +208,12 @@ impl Link {
         if received.messages > 0 {
             received.any_message = true;
             metrics.received(received.messages, received.bytes, epoch_ms(received.last_bytes));
-            metrics.count(Counter::BinaryMessagesSkipped, received.skipped);
-            (received.messages, received.bytes, received.skipped) = (0, 0, 0);
+            let Counts { skipped, without_record, filtered, incomplete } = std::mem::take(&mut received.counts);
+            metrics.count(Counter::BinaryMessagesSkipped, skipped);
+            metrics.count(Counter::MessagesWithoutRecord, without_record);
+            metrics.count(Counter::MessagesFiltered, filtered);
+            metrics.count(Counter::MessagesIncomplete, incomplete);
+            (received.messages, received.bytes) = (0, 0);
             self.timers.idle = self.config.idle_timeout.map(|timeout| now + timeout);
         }
     }
@@ -356,11 +353,39 @@ impl Link {
     }
 }
 
-impl Received {
-    fn message(&mut self, bytes: usize) -> usize {
-        self.messages += 1;
-        self.bytes += bytes as u64;
-        bytes
+/// The steps, while a message becomes records.
+struct Listener<'a> {
+    dialogue: &'a mut Dialogue,
+    moment: &'a Moment<'a>,
+    /// A step asked for the end: what comes behind it in the message is not looked at.
+    end: Option<End>,
+}
+
+impl Steps for Listener<'_> {
+    fn look(&mut self, part: &Part<'_>) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        match self.dialogue.message(part.scanned, self.moment) {
+            Ok(is_record) => is_record,
+            Err(end) => {
+                self.end = Some(end);
+                false
+            }
+        }
+    }
+
+    fn variables(&self) -> (&Variables, &Cell<u64>) {
+        (self.dialogue.variables(), self.dialogue.count())
+    }
+}
+
+impl From<Refusal> for Ending {
+    fn from(refusal: Refusal) -> Ending {
+        match refusal {
+            Refusal::Violation { message, .. } => Ending::new(Cause::ProtocolError, message),
+            Refusal::Fatal(message) => Ending { outlook: Outlook::Final, ..Ending::new(Cause::ProtocolError, message) },
+        }
     }
 }
 
@@ -377,19 +402,6 @@ pub(super) fn dialogue_answered(
         // No answer is an outage, as a connection that cannot be made is.
         Err(why) => Err(Ending { outlook: Outlook::Outage, ..Ending::from(dialogue.unanswered(&why)) }),
     }
-}
-
-/// Returns whether the message became a record.
-fn push_binary(batch: &mut Batch, as_what: BinaryMessages, data: &[u8], received_ms: i64) -> bool {
-    match as_what {
-        BinaryMessages::Bytes => batch.push(ValueKind::Bytes, data, received_ms),
-        BinaryMessages::Text => batch.push(ValueKind::Text, String::from_utf8_lossy(data).as_bytes(), received_ms),
-        BinaryMessages::Base64 => {
-            batch.push_with(ValueKind::Text, received_ms, |out| out.extend_from_slice(BASE64.encode(data).as_bytes()));
-        }
-        BinaryMessages::Skip => return false,
-    }
-    true
 }
 
 #[cfg(test)]
@@ -417,19 +429,6 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn binary_messages_become_what_is_asked_for() {
-        let become_ = |as_what| {
-            let mut batch = Batch::default();
-            push_binary(&mut batch, as_what, b"a\xff", 0);
-            batch.get(0).map(|record| (record.kind, record.value.to_vec()))
-        };
-        assert_eq!(become_(BinaryMessages::Bytes), Some((ValueKind::Bytes, b"a\xff".to_vec())));
-        assert_eq!(become_(BinaryMessages::Base64), Some((ValueKind::Text, b"Yf8=".to_vec())));
-        assert_eq!(become_(BinaryMessages::Text), Some((ValueKind::Text, "a\u{fffd}".as_bytes().to_vec())));
-        assert_eq!(become_(BinaryMessages::Skip), None);
-    }
 
     #[test]
     fn a_ping_is_sent_when_it_is_due_and_wants_its_pong() {

@@ -1,0 +1,318 @@
+//! Options of the intake: how messages become records.
+
+use std::path::Path;
+
+use regex::Regex;
+
+use super::values::Values;
+use super::{MESSAGE_MAX_BYTES, TOPIC, messages, option};
+use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
+use crate::dialogue::{Names, Paths, list};
+use crate::file;
+use crate::intake::decode::{Codec, Decoder};
+use crate::intake::fields::{self, Unit};
+use crate::intake::pick;
+use crate::intake::split::Split;
+use crate::intake::value::ValueForm;
+use crate::intake::{Plan, Settings};
+
+const FRAME_DECODE: &str = "websocket.frame.decode";
+const FRAME_DECODE_DICTIONARY: &str = "websocket.frame.decode.dictionary";
+const FRAME_SPLIT: &str = "websocket.frame.split";
+const RECORD_POINTER: &str = "websocket.record.pointer";
+const RECORD_POINTER_MISSING: &str = "websocket.record.pointer.missing";
+const RECORD_DECODE: &str = "websocket.record.decode";
+const RECORD_FILTER: &str = "websocket.record.filter";
+const TOPICS_MAX: &str = "websocket.topics.max";
+const TOPICS_ALLOWED: &str = "websocket.topics.allowed";
+const RECORD_KEY: &str = "websocket.record.key";
+const RECORD_KEY_TYPE: &str = "websocket.record.key.type";
+const RECORD_TIMESTAMP: &str = "websocket.record.timestamp";
+const RECORD_TIMESTAMP_UNIT: &str = "websocket.record.timestamp.unit";
+const RECORD_MISSING: &str = "websocket.record.missing";
+const RECORD_VALUE: &str = "websocket.record.value";
+const RECORD_PROVENANCE: &str = "websocket.record.provenance";
+/// Before the name of a header.
+const RECORD_HEADER: &str = "websocket.record.header.";
+
+/// zstd itself makes none that is larger than this.
+const MAX_DICTIONARY_BYTES: usize = 2 << 20;
+
+const BASE: ConfigKey = ConfigKey { group: "Records", ..ConfigKey::BASE };
+
+pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: FRAME_DECODE,
+        kind: Kind::List,
+        display_name: "Decode messages",
+        documentation: "How binary messages are packed: gzip, zlib, deflate, zstd, base64, one after another in the order in \
+                        which they are undone. If base64 is the first, text messages are decoded too. What comes out is \
+                        binary, bounded by websocket.message.max.bytes.",
+        recommended: &Codec::NAMES,
+        check: Some(|text| codecs(text).map(drop)),
+        ..BASE
+    },
+    ConfigKey {
+        name: FRAME_DECODE_DICTIONARY,
+        width: Width::Long,
+        display_name: "zstd dictionary",
+        documentation: "A file with the dictionary of zstd.",
+        check: Some(check_dictionary),
+        ..BASE
+    },
+    ConfigKey {
+        name: FRAME_SPLIT,
+        width: Width::Short,
+        display_name: "Split messages",
+        documentation: "How a message that holds several is split: json.array (each element; what is no array is one), \
+                        lines, or at a byte, such as byte:1e. Empty parts are left out. From there on a message is one part.",
+        recommended: &["json.array", "lines", "byte:1e"],
+        check: Some(|text| if text.is_empty() { Ok(()) } else { Split::parse(text).map(drop) }),
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_POINTER,
+        importance: Importance::Medium,
+        width: Width::Long,
+        display_name: "Record in the message",
+        documentation: "JSON Pointers to the record in a message, separated by commas; the first that is there counts. With * \
+                        each element or member is a record. A string gives its content.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_POINTER_MISSING,
+        default: Default::Value("skip"),
+        width: Width::Short,
+        display_name: "Message without a record",
+        documentation: "A message in which no pointer of websocket.record.pointer is: skip (no record, counted), whole (the \
+                        message is the record) or fail (the task fails).",
+        choices: &["skip", "whole", "fail"],
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_DECODE,
+        kind: Kind::List,
+        display_name: "Decode records",
+        documentation: "How a record is packed inside of its message, as in websocket.frame.decode.",
+        recommended: &Codec::NAMES,
+        check: Some(|text| codecs(text).map(drop)),
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_FILTER,
+        width: Width::Long,
+        display_name: "Filter",
+        documentation: "A condition, such as /type == 'trade'; records that do not meet it are dropped and counted.",
+        ..BASE
+    },
+    ConfigKey {
+        name: TOPICS_MAX,
+        kind: Kind::Int,
+        default: Default::Value("1000"),
+        width: Width::Short,
+        display_name: "Topics at most",
+        documentation: "How many different topics a templated kafka.topic may name.",
+        at_least: Some(1),
+        ..BASE
+    },
+    ConfigKey {
+        name: TOPICS_ALLOWED,
+        width: Width::Long,
+        display_name: "Topics allowed",
+        documentation: "A regular expression that each topic of a templated kafka.topic has to match as a whole.",
+        check: Some(|text| whole_pattern(text).map(drop)),
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_KEY,
+        importance: Importance::Medium,
+        width: Width::Long,
+        display_name: "Key",
+        documentation: "The record's key, a template, such as {{/symbol}}; null where a value is missing.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_KEY_TYPE,
+        default: Default::Value("string"),
+        width: Width::Short,
+        display_name: "Key's schema",
+        documentation: "string (schema STRING), or bytes (schema BYTES, for ByteArrayConverter).",
+        choices: &["string", "bytes"],
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_TIMESTAMP,
+        width: Width::Long,
+        display_name: "Timestamp",
+        documentation: "The record's timestamp, a template, such as {{/time}}; not given: the time of receipt.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_TIMESTAMP_UNIT,
+        default: Default::Value("ms"),
+        width: Width::Short,
+        display_name: "Timestamp's unit",
+        documentation: "What the timestamp counts since 1970: s, ms, us or ns, with or without a fraction; or iso for ISO 8601.",
+        choices: &Unit::NAMES,
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_MISSING,
+        default: Default::Value("fail"),
+        width: Width::Short,
+        display_name: "Missing topic or timestamp",
+        documentation: "A record whose topic or timestamp has no value, or one that cannot be: fail (the task fails), skip \
+                        (dropped and counted) or default (the time of receipt; _ for what is missing in the topic).",
+        choices: &["fail", "skip", "default"],
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_VALUE,
+        importance: Importance::Medium,
+        default: Default::Value("as.received"),
+        width: Width::Short,
+        display_name: "Value",
+        documentation: "What a record's value is for converters: as.received (text is STRING, binary BYTES), string, bytes \
+                        (for ByteArrayConverter), or json (data without a schema, for JsonConverter and transformations; \
+                        numbers that neither Long nor Double keeps become text).",
+        choices: &ValueForm::NAMES,
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD_PROVENANCE,
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        width: Width::Short,
+        display_name: "Provenance headers",
+        documentation: "Adds the headers websocket.received.ns, websocket.connection, websocket.number (of the record, per \
+                        connection) and websocket.feed.",
+        ..BASE
+    },
+];
+
+/// The headers of a record: the user chooses their names.
+pub(super) const FAMILIES: &[ConfigKey] = &[ConfigKey {
+    name: "websocket.record.header.<name>",
+    width: Width::Long,
+    display_name: "Header",
+    documentation: "A header of the record, a template; left out where a value is missing.",
+    ..BASE
+}];
+
+/// Compiles the options; the pointers go to `paths`.
+pub(super) fn plan(values: &Values<'_>, names: &Names, paths: &mut Paths) -> Result<Plan, Vec<ConfigError>> {
+    Plan::compile(settings(values), names, paths).map_err(|problems| {
+        let error = |(name, problem): (String, _)| {
+            let text = values.given(&name).unwrap_or_default();
+            ConfigError::invalid(&name, &option(&name).map_or_else(|| text.to_owned(), |key| key.shown(text)), problem)
+        };
+        problems.into_iter().map(error).collect()
+    })
+}
+
+fn settings(values: &Values<'_>) -> Settings {
+    let text = |name| values.non_empty(name).map(str::to_owned);
+    let chain = |name| values.non_empty(name).and_then(|text| codecs(text).ok()).unwrap_or_default();
+    let dictionary = values.non_empty(FRAME_DECODE_DICTIONARY);
+    Settings {
+        decode: chain(FRAME_DECODE),
+        dictionary: dictionary.and_then(|path| read_dictionary(path).ok()).unwrap_or_default(),
+        message_max_bytes: values.size(MESSAGE_MAX_BYTES),
+        binary: messages::binary(values),
+        split: values.non_empty(FRAME_SPLIT).and_then(|text| Split::parse(text).ok()),
+        pointers: values.non_empty(RECORD_POINTER).map(list::split).unwrap_or_default(),
+        pointer_missing: match values.text(RECORD_POINTER_MISSING) {
+            Some("whole") => pick::Missing::Whole,
+            Some("fail") => pick::Missing::Fail,
+            _ => pick::Missing::Skip,
+        },
+        record_decode: chain(RECORD_DECODE),
+        filter: text(RECORD_FILTER),
+        topic: text(TOPIC).unwrap_or_default(),
+        topics_max: values.size(TOPICS_MAX),
+        topics_allowed: values.non_empty(TOPICS_ALLOWED).and_then(|text| whole_pattern(text).ok()),
+        key: text(RECORD_KEY),
+        key_bytes: values.text(RECORD_KEY_TYPE) == Some("bytes"),
+        timestamp: text(RECORD_TIMESTAMP),
+        timestamp_unit: values.text(RECORD_TIMESTAMP_UNIT).and_then(Unit::find).unwrap_or_default(),
+        headers: values.family(RECORD_HEADER),
+        missing: match values.text(RECORD_MISSING) {
+            Some("skip") => fields::Missing::Skip,
+            Some("default") => fields::Missing::Default,
+            _ => fields::Missing::Fail,
+        },
+        value: values.text(RECORD_VALUE).and_then(ValueForm::find).unwrap_or_default(),
+        provenance: values.text(RECORD_PROVENANCE).and_then(parse_boolean).unwrap_or_default(),
+    }
+}
+
+fn codecs(text: &str) -> Result<Vec<Codec>, String> {
+    let codec =
+        |name: String| Codec::find(&name).ok_or_else(|| format!("{name} is none of: {}", Codec::NAMES.join(", ")));
+    list::split(text).into_iter().map(codec).collect()
+}
+
+/// The whole name has to match, as everywhere in Kafka.
+fn whole_pattern(text: &str) -> Result<Regex, String> {
+    Regex::new(&format!("^(?:{text})$")).map_err(|_| "it is no regular expression".to_owned())
+}
+
+fn read_dictionary(path: &str) -> Result<Vec<u8>, String> {
+    file::read(Path::new(path), MAX_DICTIONARY_BYTES).map_err(|error| format!("the file cannot be read: {error}"))
+}
+
+fn check_dictionary(path: &str) -> Result<(), String> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    Decoder::new(&[Codec::Zstd], &read_dictionary(path)?, 0).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{errors, properties};
+    use crate::config::{Config, option};
+
+    #[test]
+    fn options_of_the_intake_are_checked_at_once_with_column_and_remedy() {
+        let errors = errors(&[
+            ("websocket.record.pointer", "/data,x"),
+            ("websocket.record.filter", "/type = 'trade'"),
+            ("websocket.record.key", "{{/s}"),
+            ("websocket.record.header.side", "{{sdie}}"),
+            ("kafka.topic", "trades-{{/s"),
+        ]);
+        assert_eq!(errors.len(), 5, "{errors:#?}");
+        assert!(errors.iter().any(|error| {
+            error == "Invalid value /type = 'trade' for configuration websocket.record.filter: column 7: expected ==, found ="
+        }));
+        assert!(errors.iter().any(|error| error.contains("websocket.record.header.side: column 3: sdie is not known")));
+    }
+
+    #[test]
+    fn what_needs_no_compiling_is_checked_by_its_row() {
+        for (name, value, why) in [
+            ("websocket.frame.decode", "gzip,brotli", "brotli is none of: gzip, zlib, deflate, zstd, base64"),
+            ("websocket.frame.split", "array", "such as byte:1e"),
+            ("websocket.topics.allowed", "(", "no regular expression"),
+            ("websocket.frame.decode.dictionary", "/none", "the file cannot be read"),
+            ("websocket.record.value", "avro", "as.received"),
+        ] {
+            let errors = errors(&[(name, value)]);
+            assert!(errors.len() == 1 && errors[0].contains(name) && errors[0].contains(why), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn empty_values_are_absent() {
+        let names =
+            ["websocket.frame.decode", "websocket.frame.split", "websocket.record.pointer", "websocket.record.key"];
+        Config::parse(&properties(&names.map(|name| (name, "")))).unwrap();
+    }
+
+    #[test]
+    fn headers_are_a_family() {
+        assert!(option("websocket.record.header.side").is_some());
+        assert!(option("websocket.record.header.").is_none());
+    }
+}
