@@ -265,3 +265,32 @@ fn records_with_topic_key_timestamp_headers_and_json_get_to_kafka_from_the_plugi
     let connect = connect.start();
     scenario.check(kafka, connect.rest());
 }
+
+#[test]
+fn topic_of_a_record_that_cannot_be_created_fails_the_task_and_its_records_wait_for_the_next() {
+    let kafka = Kafka::shared();
+    let scenario = Scenario::new("refused");
+    let [(file, content), ..] = scenario.files();
+    let too_many = [
+        ("topic.creation.groups", "own"),
+        ("topic.creation.own.include", ".*-own"),
+        ("topic.creation.own.replication.factor", "7"),
+    ];
+    let config = scenario.config("configured", &too_many);
+    let mut worker = Worker::builder(&kafka.bootstrap()).connector("records", config).file(&file, &content).start();
+
+    let trace = wait_until("the task to fail", WITHIN, || {
+        let status = worker.rest().get("/connectors/records/status").json();
+        Some(status["tasks"][0]["trace"].as_str()?.to_owned())
+    });
+    assert!(trace.contains("Task failed to create new topic refused-own: "), "{trace}");
+    let consumer = Consumer::new(&kafka.bootstrap());
+    consumer.wait_count(&scenario.topic("configured"), 1, WITHIN);
+    assert_eq!(worker.terminate(), 0);
+
+    kafka.create_topic(&scenario.topic("own"), 3);
+    worker.start_again();
+    let own = consumer.read_until(&scenario.topic("own"), 4, WITHIN);
+    assert_eq!(own[0].key.as_deref(), Some("k€".as_bytes()));
+    assert_eq!(consumer.count(&scenario.topic("configured")), 1);
+}

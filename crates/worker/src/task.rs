@@ -695,7 +695,7 @@ impl Line {
     /// meanwhile, and then says goodbye.
     async fn abandon(&mut self) {
         let by = Instant::now() + FAILED_FLUSH;
-        while !self.producer_failed && !(self.producer.is_idle() && self.again.is_empty()) {
+        while !(self.producer_failed || self.producer.is_idle() && self.again.is_empty()) {
             let stop_by = self.shared.wanted.borrow().stop_by;
             if Instant::now() >= stop_by.map_or(by, |stop_by| stop_by.min(by)) {
                 break;

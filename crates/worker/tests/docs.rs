@@ -411,7 +411,7 @@ const BESIDE_THE_TABLES: &str = "
 |---|---|
 | `producer.override.*` | properties of Kafka's producer for this connector, in Java's names, as far as `connector.client.config.override.policy` allows |
 | `admin.override.*` | the same for the client that creates topics |
-| `topic.creation.default.partitions`, `topic.creation.default.replication.factor` | required once any `topic.creation.*` is given: the topic is then created before the first record; -1 takes the broker's default |
+| `topic.creation.default.partitions`, `topic.creation.default.replication.factor` | required once any `topic.creation.*` is given: the topic, and any that a record names, is then created before its first record; -1 takes the broker's default |
 | `topic.creation.default.*` | other settings of the topic, `retention.ms` for one |
 | `topic.creation.<group>.*` | the same for the topics that `topic.creation.<group>.include` matches and `.exclude` does not |
 | `key.converter.*`, `value.converter.*` | options of the converter that the same file names, see below |
