@@ -315,7 +315,7 @@ mod tests {
         use Importance::{High, Low, Medium};
         use Kind::{Boolean, Int, Long, Password, String};
         for (name, kind, default, importance) in [
-            (URL, String, Default::Required, High),
+            (URL, String, Default::Null, High),
             (TOPIC, String, Default::Required, High),
             (SUBSCRIPTION_MESSAGE, String, Default::Null, Medium),
             (RECONNECT_ENABLED, Boolean, Default::Value("true"), Medium),

@@ -32,12 +32,11 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: URL,
-        default: Default::Required,
         importance: Importance::High,
         width: Width::Long,
         display_name: "URL",
-        documentation: "The feed's WebSocket URL, ws:// or wss://. User info becomes basic authentication; it and the \
-                        values of the query are treated as secrets.",
+        documentation: "The feed's WebSocket URL, ws:// or wss://, a template; required unless websocket.feed gives one. \
+                        User info becomes basic authentication; it and the values of the query are treated as secrets.",
         check: Some(check_url),
         mask: Some(mask_url),
         ..BASE

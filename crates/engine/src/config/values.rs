@@ -95,6 +95,9 @@ impl<'a> Values<'a> {
         use connection::PROXY_URL;
         use messages::{MESSAGE_MAX_BYTES, QUEUE_MAX_BYTES};
         use security::{PROXY_PASSWORD, PROXY_USERNAME, SSL_CERTIFICATE, SSL_KEY};
+        if !self.is_given(connection::URL) {
+            self.errors.insert(0, ConfigError::missing(connection::URL));
+        }
         let (queue, message) = (self.size(QUEUE_MAX_BYTES), self.size(MESSAGE_MAX_BYTES));
         if queue > 0 && queue < message {
             self.refuse(QUEUE_MAX_BYTES, &format!("Value must be at least {MESSAGE_MAX_BYTES}, which is {message}"));
