@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use connect_websocket::{config, feeds, framework, rest};
-use connect_websocket_engine::config::OPTIONS;
+use connect_websocket_engine::config::{Config, OPTIONS};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
 use connect_websocket_engine::feeds::{Profile, words};
 use connect_websocket_engine::figures::{self, ATTRIBUTES, Host, PREFIX};
+use connect_websocket_engine::properties;
 use serde_json::Value;
 
 const BEGIN: &str = "<!-- generated: begin -->\n";
@@ -461,3 +462,28 @@ Ignored, and named once in the log (`event=options_ignored`): what only a JVM or
 `plugin.path`, `metric.reporters`, `rest.extension.classes`, `group.id`, `offset.storage.topic`, `config.storage.*`, `status.storage.*`,
 `consumer.*`.
 ";
+
+// --- docs/sessions.md, README.md ---------------------------------------------------------------------------------------
+
+#[test]
+fn every_configuration_in_the_guide_and_the_readme_is_valid() {
+    let mut checked = 0;
+    for file in ["docs/sessions.md", "README.md"] {
+        let page = fs::read_to_string(root().join(file)).unwrap();
+        for block in page.split("```properties\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            if !block.contains("websocket.") {
+                continue;
+            }
+            // A config provider would have replaced it.
+            let mut properties = properties::parse_text(&block.replace("${env:", "{{env:")).unwrap();
+            for value in properties.values_mut().filter(|value| value.starts_with("{{env:")) {
+                *value = "s3cr3t".to_owned();
+            }
+            if let Err(errors) = Config::parse(&properties) {
+                panic!("{file}: {errors:?} in\n{block}");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked >= 4, "{checked}");
+}
