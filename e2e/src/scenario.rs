@@ -9,6 +9,7 @@
 //!
 //! | in a step | meaning |
 //! |---|---|
+//! | `headers` | headers of the request; an empty one is left out |
 //! | `body`, `raw` | the body as JSON (with its `Content-Type`, unless `headers` names one) or byte for byte |
 //! | `expect` | the answer of `connect-websocket` |
 //! | `connect` | the answer of Apache Kafka Connect 4.3.1, standalone, where it is another |
@@ -151,6 +152,7 @@ impl Step {
         if body.is_some() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
             headers.push(("Content-Type", "application/json"));
         }
+        headers.retain(|(_, value)| !value.is_empty());
         let start = Instant::now();
         loop {
             let answer = rest.try_send(&self.method, &self.path, &headers, body.as_deref())?;

@@ -459,8 +459,9 @@ token endpoint, `AWS_MSK_IAM`, Java callback classes, `transactional.id`. `max.b
 queue fill and the socket wait, without end.
 
 Ignored, and named once in the log (`event=options_ignored`): what only a JVM or a cluster of workers can use, such as
-`plugin.path`, `metric.reporters`, `rest.extension.classes`, `group.id`, `offset.storage.topic`, `config.storage.*`, `status.storage.*`,
-`consumer.*`.
+`plugin.path`, `metric.reporters`, `group.id`, `offset.storage.topic`, `config.storage.*`, `status.storage.*`,
+`consumer.*`. What begins like an option about who may do what (`rest.`, `listeners.`, `access.control.`, `authentication.`,
+`authorization.`, `security.providers`) and is none of this page is refused: misspelt, it would protect nothing.
 ";
 
 // --- docs/sessions.md, README.md ---------------------------------------------------------------------------------------

@@ -210,6 +210,17 @@ mod tests {
     }
 
     #[test]
+    fn large_bodies_are_bounded_together_and_small_ones_are_not() {
+        let mut all = Share(Vec::new());
+        all.grow(0, SMALL_BYTES + LARGE_BODIES.available_permits()).unwrap();
+        let refused = Share(Vec::new()).grow(0, SMALL_BYTES + 1).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(Share(Vec::new()).grow(0, SMALL_BYTES).is_ok());
+        drop(all);
+        assert!(Share(Vec::new()).grow(0, SMALL_BYTES + 1).is_ok());
+    }
+
+    #[test]
     fn nested_values_and_unknown_fields_are_refused_by_name() {
         let nested = config(serde_json::json!({"a": {"b": 1}})).unwrap_err();
         assert_eq!(nested, RestError::bad_request("option a is an object: write its value as one string"));
