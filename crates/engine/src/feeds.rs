@@ -249,4 +249,58 @@ mod tests {
         assert_eq!(partition(&given(&[(FEED, "okx"), (url, "wss://other")]), url), None);
         assert_eq!(partition(&given(&[(url, "wss://other")]), url), None);
     }
+
+    #[test]
+    fn every_template_and_condition_of_a_profile_compiles() {
+        use crate::dialogue::{Condition, Expression, Message, Names, Paths, Position, Scope, Template, list};
+        for profile in Profile::all() {
+            let mut names = Names::default();
+            for variable in &profile.variables {
+                if let Some(secret) = variable.option.strip_prefix("websocket.secret.") {
+                    names.hold(&format!("secret.{secret}")).unwrap();
+                }
+            }
+            let captures = profile.options.iter().filter(|(key, _)| key.ends_with(".capture"));
+            let captures: Vec<(String, String)> = captures
+                .flat_map(|(_, value)| list::split(value))
+                .map(|capture| {
+                    capture.split_once('=').map(|(name, from)| (name.trim().to_owned(), from.to_owned())).unwrap()
+                })
+                .collect();
+            for (name, _) in &captures {
+                names.hold(name).unwrap_or_else(|why| panic!("{}: {name}: {why}", profile.name));
+            }
+            let users = profile.variables.iter().map(|variable| (&variable.option, &variable.example));
+            let declared: Vec<(&str, &str)> = profile
+                .options
+                .iter()
+                .chain(users)
+                .filter_map(|(key, value)| Some((key.strip_prefix("websocket.var.")?, value.as_str())))
+                .collect();
+            names.declare(&declared).unwrap_or_else(|problems| panic!("{}: {problems:?}", profile.name));
+            let (mut paths, given) = (Paths::default(), crate::dialogue::variables::GIVEN);
+            let mut scope =
+                Scope { names: &names, given: &given, message: Message::Whole, answer: true, paths: &mut paths };
+            for (name, from) in &captures {
+                Expression::compile(from, &mut scope).unwrap_or_else(|why| panic!("{}: {name}: {why}", profile.name));
+            }
+            for (key, value) in &profile.options {
+                let word = key.rsplit('.').next().unwrap();
+                let compiled = match word {
+                    "expect" | "fail" | "final" | "on" | "when" | "filter" => {
+                        Condition::compile(value, &mut scope).map(drop)
+                    }
+                    _ if key == "websocket.url" => Template::compile(value, Position::Url, &mut scope).map(drop),
+                    _ if key.starts_with("websocket.record.") => {
+                        scope.message = Message::Record;
+                        let compiled = Template::compile(value, Position::Field, &mut scope).map(drop);
+                        scope.message = Message::Whole;
+                        compiled
+                    }
+                    _ => Template::compile(value, Position::Plain, &mut scope).map(drop),
+                };
+                compiled.unwrap_or_else(|why| panic!("{}: {key}={value}: {why}", profile.name));
+            }
+        }
+    }
 }

@@ -142,6 +142,11 @@ impl HttpRequest {
         self.head.header(name)
     }
 
+    /// Whether this subprotocol is offered.
+    pub(crate) fn offers(&self, subprotocol: &str) -> bool {
+        self.head.joined("Sec-WebSocket-Protocol").split(',').any(|offer| offer.trim() == subprotocol)
+    }
+
     fn target(&self) -> &str {
         self.head.line.split(' ').nth(1).unwrap_or_default()
     }

@@ -6,21 +6,34 @@
 
 use crate::simulator::{EARLY, Simulator};
 
+mod ably;
+mod action_cable;
 mod alpaca;
+mod azure_web_pubsub;
 mod binance;
 mod bitfinex;
 mod bybit;
+mod centrifugo;
 mod coinbase_advanced;
 mod coinbase_exchange;
 mod deribit;
+mod direct_line;
 mod finnhub;
 mod gate;
 mod gemini;
+mod graphql;
 mod htx;
 mod kraken;
 mod kucoin;
 mod massive;
+mod mattermost;
 mod okx;
+mod phoenix;
+mod pulsar;
+mod pusher;
+mod ringcentral;
+mod signalr;
+mod socketio;
 
 /// All of them.
 pub static SIMULATORS: &[&Simulator] = &[
@@ -44,6 +57,21 @@ pub static SIMULATORS: &[&Simulator] = &[
     &alpaca::SIMULATOR,
     &finnhub::SIMULATOR,
     &gemini::SIMULATOR,
+    // frameworks and hosted services
+    &graphql::SIMULATOR,
+    &socketio::SIMULATOR,
+    &signalr::SIMULATOR,
+    &phoenix::SIMULATOR,
+    &action_cable::ACTION_CABLE,
+    &action_cable::ANYCABLE,
+    &centrifugo::SIMULATOR,
+    &ably::SIMULATOR,
+    &pusher::SIMULATOR,
+    &azure_web_pubsub::SIMULATOR,
+    &mattermost::SIMULATOR,
+    &pulsar::SIMULATOR,
+    &ringcentral::SIMULATOR,
+    &direct_line::SIMULATOR,
 ];
 
 /// 2026-01-01T00:00:00Z in milliseconds; record n happened n milliseconds later.

@@ -68,6 +68,22 @@ pub(crate) fn es256_jwt(token: &str, public_key: &[u8]) -> Option<(Value, Value)
     (header["alg"] == "ES256").then_some((header, claims))
 }
 
+/// The claims of a JWT whose HS256 signature this key confirms.
+pub(crate) fn hs256_claims(token: &str, key: &str) -> Option<Value> {
+    let (signed, signature) = token.rsplit_once('.')?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    hmac::verify(&key, signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(signed.split('.').nth(1)?).ok()?).ok()
+}
+
+/// A JWT signed with HS256.
+#[cfg(test)]
+pub(crate) fn hs256_jwt(key: &str, claims: &Value) -> String {
+    let part = |text: String| URL_SAFE_NO_PAD.encode(text);
+    let signed = format!("{}.{}", part(r#"{"alg":"HS256","typ":"JWT"}"#.to_owned()), part(claims.to_string()));
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac_sha256(key.as_bytes(), &signed)))
+}
+
 /// A JWT signed with a private key in PEM of the SEC1 form.
 #[cfg(test)]
 pub(crate) fn jwt_signed_with(pem: &str, public_key: &str, header: &Value, claims: &Value) -> String {
