@@ -65,10 +65,11 @@ pub struct Connection {
     address: SocketAddr,
     /// Whether what comes after a violation can still be read as frames.
     readable: bool,
+    discarded: Discarded,
     invalid_text_logged: Option<Instant>,
 }
 
-/// What came after a violation, and was not taken.
+/// What a violation cost: the message that was one, and what came after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Discarded {
     /// As far as frames could be read.
@@ -114,6 +115,7 @@ impl Connection {
             Err(violation) => {
                 outgoing.refuse(&violation);
                 self.readable = violation.resume_at.is_some();
+                self.discarded.messages += u64::from(self.readable);
                 self.unread.start += violation.resume_at.unwrap_or_default();
                 return Err(violation);
             }
@@ -224,18 +226,16 @@ impl Connection {
         }
     }
 
-    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what came meanwhile, after a
-    /// violation, and is lost.
+    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what a violation cost.
     pub async fn farewell(mut self) -> Discarded {
         self.report_invalid_text(true);
-        let mut discarded = Discarded::default();
         self.decoder.on_invalid_text(OnInvalidText::Skip);
         let goodbye = async {
             self.flush().await?;
             self.transport.shutdown().await?;
             // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
             while self.outgoing.refused {
-                self.discard(&mut discarded);
+                self.discard();
                 if self.exchange(true).await? == 0 {
                     break;
                 }
@@ -244,14 +244,16 @@ impl Connection {
         };
         // The peer may be gone already; nothing is left to do for it then.
         let _ = tokio::time::timeout(FAREWELL, goodbye).await;
-        if discarded.bytes > 0 {
-            warn!("event=messages_discarded messages={} bytes={}", discarded.messages, discarded.bytes);
+        let Discarded { messages, bytes } = self.discarded;
+        if messages > 0 || bytes > 0 {
+            warn!("event=messages_discarded messages={messages} bytes={bytes}");
         }
-        discarded
+        self.discarded
     }
 
     /// Counts what is there and forgets it.
-    fn discard(&mut self, discarded: &mut Discarded) {
+    fn discard(&mut self) {
+        let discarded = &mut self.discarded;
         let before = self.unread.len();
         while self.readable {
             match self.decoder.decode(&self.input[self.unread.clone()]) {

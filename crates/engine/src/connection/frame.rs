@@ -143,6 +143,8 @@ struct Assembly {
     utf8_until: usize,
     /// Where it is not.
     bad_utf8: Option<usize>,
+    /// That was a violation; the rest of the message is left out.
+    refused: bool,
     empty_fragments: u32,
 }
 
@@ -256,6 +258,8 @@ impl Decoder {
                     if complete {
                         self.assembly = None;
                         self.message_done = true;
+                    } else if let Some(assembly) = &mut self.assembly {
+                        assembly.refused = true;
                     }
                     return Err(Violation::not_utf8(bad, taken));
                 }
@@ -271,6 +275,10 @@ impl Decoder {
                 let Some(assembly) = self.assembly.take().filter(|assembly| assembly.text) else {
                     return Ok((taken, Some(Event::Binary(&self.message))));
                 };
+                if assembly.refused {
+                    self.message.clear();
+                    continue;
+                }
                 if let Some(offset) = assembly.bad_utf8
                     && !self.replace(NotUtf8 { len: self.message.len(), offset })
                 {
@@ -324,6 +332,7 @@ impl Decoder {
                     compressed: header.rsv1,
                     utf8_until: 0,
                     bad_utf8: None,
+                    refused: false,
                     empty_fragments: 0,
                 });
             }
@@ -661,7 +670,7 @@ mod tests {
             let rest = [&bytes[at..], &frame(0x81, b"\xff"), &frame(0x81, b"last")].concat();
             let seen = decode(&mut decoder, &rest, usize::MAX).unwrap();
             assert_eq!(seen, [Seen::Text("next".into()), Seen::Text("last".into())]);
-            assert!(decoder.take_invalid_text().is_some());
+            assert_eq!(decoder.take_invalid_text(), Some((1, NotUtf8 { len: 1, offset: 0 })), "the first was told");
         }
     }
 

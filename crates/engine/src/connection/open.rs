@@ -18,7 +18,7 @@ use super::open_error::{OpenError, OpenErrorKind};
 use super::request::Request;
 use super::tls_error::{self, tls_error};
 use super::transport::{Transport, way};
-use super::{Connection, ControlFrames, INPUT_BYTES, Outgoing};
+use super::{Connection, ControlFrames, Discarded, INPUT_BYTES, Outgoing};
 use crate::endpoint::Endpoint;
 
 /// So much is shown of a text that a server wrote.
@@ -131,6 +131,7 @@ async fn shake_hands(
                     at_configured_origin: endpoint.same_origin(&request.endpoint),
                     address,
                     readable: true,
+                    discarded: Discarded::default(),
                     invalid_text_logged: None,
                 })));
             }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::record::ValueKind;
-use connect_websocket_testkit::{Messages, Play, Script, Server, Step};
+use connect_websocket_testkit::{Messages, OnClose, Play, Script, Server, Step};
 
 use crate::harness::{Feed, close_code};
 use crate::log_lines::LogLines;
@@ -121,7 +121,9 @@ const LATIN_1_IN_TWO: &str = "010b 7b22706c616365223a224d 8008 fc6e6368656e227d"
 async fn text_that_is_not_utf8_costs_the_connection_and_is_told_with_size_and_place() {
     for bad in [LATIN_1, LATIN_1_IN_TWO] {
         let log = LogLines::collect();
-        let play = Play::accept().send_text("a").step(Step::Raw { hex: bad.into() }).send_text("b").send_text("c");
+        // A server that goes on sending for a while although it has our Close.
+        let play = Play::accept().on_close(OnClose::Ignore).send_text("a").step(Step::Raw { hex: bad.into() });
+        let play = play.send_text("b").send_text("c");
         let server = Server::start(Script::plays([play, Play::accept().send_text("again")])).unwrap();
         let mut feed = Feed::start(server.url(), &[]);
         feed.until_records(2).await;
@@ -131,8 +133,9 @@ async fn text_that_is_not_utf8_costs_the_connection_and_is_told_with_size_and_pl
         let lines = log.all();
         let failure = lines.iter().find(|line| line.contains("websocket_failure")).unwrap();
         assert!(failure.contains("offset=11") && failure.contains("websocket.text.invalid=replace"), "{failure}");
-        // What came until the server had our Close is lost, and said to be.
-        assert!(log.numbers("messages_discarded", "messages").iter().sum::<u64>() >= 2, "{lines:?}");
+        // It and what came until the server had our Close is lost, and said to be.
+        assert_eq!(log.numbers("messages_discarded", "messages"), [3], "{lines:?}");
+        assert_eq!(feed.snapshot().gaps[0].missed, Some(3));
     }
 }
 
@@ -155,7 +158,7 @@ async fn text_that_is_not_utf8_is_replaced_if_asked_for_and_keeps_the_connection
 async fn after_our_close_one_bad_text_ends_nothing() {
     let log = LogLines::collect();
     let play = Play::accept()
-        .on_close(connect_websocket_testkit::OnClose::Ignore)
+        .on_close(OnClose::Ignore)
         .send_text("a")
         .await_signal()
         .step(Step::Raw { hex: LATIN_1.into() })
