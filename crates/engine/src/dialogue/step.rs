@@ -446,18 +446,13 @@ impl<'a> Compiler<'a> {
     }
 
     fn spread(&mut self, name: &str, act: &Act, topics: &[String]) -> Spread {
-        let (option, uses): (&str, Box<dyn Fn(&str) -> bool + '_>) = match act {
-            Act::Send { text, .. } => ("send", Box::new(|variable| text.uses(variable))),
-            Act::Http(http) => ("http", Box::new(|variable| http.uses(variable))),
-            Act::Wait | Act::Connect => return Spread::Once,
-        };
-        let spread = match (uses("topic"), uses("topics")) {
+        let spread = match (act.uses("topic"), act.uses("topics")) {
             (true, _) => Spread::Topics,
             (false, true) => Spread::Batches,
             _ => return Spread::Once,
         };
         if topics.is_empty() {
-            let own = format!("{}{name}.{option}", keys::STEP);
+            let own = format!("{}{name}.{}", keys::STEP, if matches!(act, Act::Http(_)) { "http" } else { "send" });
             let option = if self.get(&own).is_some() { own } else { SUBSCRIPTION_MESSAGE.to_owned() };
             self.refuse(&option, format!("it names topics, and {} is empty", keys::TOPICS));
         }
@@ -482,6 +477,16 @@ impl<'a> Compiler<'a> {
                 self.refuse(option, problem);
                 None
             }
+        }
+    }
+}
+
+impl Act {
+    fn uses(&self, variable: &str) -> bool {
+        match self {
+            Act::Send { text, .. } => text.uses(variable),
+            Act::Http(http) => http.uses(variable),
+            Act::Wait | Act::Connect => false,
         }
     }
 }

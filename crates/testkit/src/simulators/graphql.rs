@@ -39,7 +39,7 @@ pub(super) static SIMULATOR: Simulator = Simulator {
 
 /// Operations are numbered in the order in which they are asked for.
 fn record(n: u64) -> Expected {
-    let (field, id) = if n / 2 % 2 == 0 { ("news", "1") } else { ("sports", "2") };
+    let (field, id) = if (n / 2).is_multiple_of(2) { ("news", "1") } else { ("sports", "2") };
     let value = format!(r#"{{"{field}":{{"id":{n},"title":"number {n}"}}}}"#);
     Expected { timestamp: None, ..Expected::new(value, id, 0) }
 }

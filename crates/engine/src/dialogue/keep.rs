@@ -1,0 +1,139 @@
+//! What a dialogue keeps of answers: whether they are good, variables, and what serves later connections.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::step::{Http, Step};
+use super::{
+    Cached, Condition, Dialogue, End, HttpAnswer, Job, MAX_WORDS, MOST_INTERVAL, Made, Moment, Target, Values,
+    VariableId, rate,
+};
+use crate::json::{Found, Scanned};
+
+impl Dialogue {
+    /// Whether the answer means no: by the step's conditions, or else by its status.
+    pub(super) fn judge(
+        &self,
+        step: &Step,
+        job: &Job,
+        answer: &HttpAnswer<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<(), End> {
+        let mut found = Found::default();
+        self.plan.scanner.scan(answer.body, &mut found);
+        let made = Made::default();
+        let values = Seen::answer(answer, &found).values(self.values(&made, &job.target, "", moment));
+        let values = Values { kept: true, ..values };
+        let holds =
+            |condition: &Option<Condition>| condition.as_ref().is_some_and(|condition| condition.holds(&values));
+        let words = || {
+            let body = self.redactor.foreign(answer.body, MAX_WORDS);
+            format!("the step {}: the server answered with status {} {body}", step.name, answer.status)
+        };
+        if holds(&step.fail_final) {
+            return Err(End::Final(words()));
+        }
+        let good = match &step.expect {
+            Some(expect) => expect.holds(&values),
+            None => (200..300).contains(&answer.status),
+        };
+        if holds(&step.fail) || !good { Err(End::Failed(words())) } else { Ok(()) }
+    }
+
+    pub(super) fn capture_answer(
+        &mut self,
+        step: usize,
+        target: &Target,
+        answer: &HttpAnswer<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<Vec<(VariableId, String)>, End> {
+        let mut found = Found::default();
+        self.plan.scanner.scan(answer.body, &mut found);
+        let captured = self.captures(step, target, moment, &Seen::answer(answer, &found))?;
+        self.keep(target, captured.clone());
+        Ok(captured.into_iter().filter_map(|(id, value)| Some((id, value?))).collect())
+    }
+
+    /// The values of a step's variables, over a message or an answer.
+    pub(super) fn captures(
+        &self,
+        step: usize,
+        target: &Target,
+        moment: &Moment<'_>,
+        seen: &Seen<'_>,
+    ) -> Result<Vec<(VariableId, Option<String>)>, End> {
+        let made = Made::default();
+        let plan = &self.plan;
+        let values = Values { kept: true, ..seen.values(self.values(&made, target, "", moment)) };
+        let mut captured = Vec::new();
+        for capture in &plan.steps[step].capture {
+            let value = capture.value.text(&values).map_err(|failure| self.cannot(step, &failure))?;
+            if let (true, Some(value)) = (capture.is_secret(), &value) {
+                self.redactor.learn(&capture.name, value);
+            }
+            captured.push((capture.id, value));
+        }
+        Ok(captured)
+    }
+
+    pub(super) fn keep(&mut self, target: &Target, captured: Vec<(VariableId, Option<String>)>) {
+        let topic = self.topic_of(target).map(str::to_owned);
+        for (id, value) in captured {
+            match (value, &topic) {
+                (Some(value), Some(topic)) => self.variables.set_of(topic, id, &value),
+                (Some(value), None) => self.variables.set(id, &value),
+                (None, _) => self.variables.unset(id),
+            }
+        }
+    }
+
+    pub(super) fn keep_answer(
+        &mut self,
+        step: usize,
+        http: &Http,
+        variables: Vec<(VariableId, String)>,
+        moment: &Moment<'_>,
+    ) -> Result<(), End> {
+        let Some(template) = &http.cache else { return Ok(()) };
+        let made = Made::default();
+        let text = template.render(&self.values(&made, &Target::Once, "", moment));
+        let text = text.map_err(|failure| self.cannot(step, &failure))?;
+        let time = rate::duration(text.trim()).or_else(|| text.trim().parse().ok().map(Duration::from_secs));
+        let Some(time) = time else {
+            let name = &self.plan.steps[step].name;
+            return Err(End::Failed(format!("the step {name}: http.cache is no time such as 3600s")));
+        };
+        // A tenth less, so that it is renewed before it ends.
+        let until = moment.now + time.min(MOST_INTERVAL).mul_f64(0.9);
+        self.carried.cache.insert(step, Cached { until, variables });
+        Ok(())
+    }
+
+    pub(super) fn use_cached(&mut self, step: usize, now: Instant) -> bool {
+        let Some(cached) = self.carried.cache.get(&step).filter(|cached| cached.until > now) else { return false };
+        for (id, value) in &cached.variables {
+            self.variables.set(*id, value);
+        }
+        true
+    }
+}
+
+/// A message or an answer, for conditions and captures.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen<'a> {
+    pub(super) message: Option<Scanned<'a>>,
+    pub(super) status: Option<u16>,
+    pub(super) headers: &'a [(String, String)],
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn answer(answer: &HttpAnswer<'a>, found: &'a Found) -> Seen<'a> {
+        let message = Some(Scanned::new(answer.body, found));
+        Seen { message, status: Some(answer.status), headers: answer.headers }
+    }
+
+    pub(super) fn values(&self, values: Values<'a>) -> Values<'a> {
+        Values { message: self.message, status: self.status, headers: self.headers, ..values }
+    }
+}
