@@ -11,10 +11,9 @@ home=$PWD/target/worker
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 target=$(rustc -vV | sed -n 's/^host: //p')
 
-maps="-ffile-prefix-map=$registry/= -ffile-prefix-map=$PWD/="
 # A directory of its own: with other flags in target/ cargo would build all dependencies anew at each turn. GNU make takes
-# the variables of GNUMAKEFLAGS as if they stood on its command line.
-env -u RUSTFLAGS CARGO_TARGET_DIR="$home/cargo" CFLAGS="${CFLAGS:-} $maps" CXXFLAGS="${CXXFLAGS:-} $maps" \
+# the variables of GNUMAKEFLAGS as if they stood on its command line. The names of functions stay, for backtraces.
+env -u RUSTFLAGS CARGO_TARGET_DIR="$home/cargo" CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo \
   GNUMAKEFLAGS="ENGINESDIR=/usr/local/lib/engines-3 MODULESDIR=/usr/local/lib/ossl-modules" \
   CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$registry/="$'\x1f'"--remap-path-prefix=$PWD/=" \
   cargo build --release --locked -p connect-websocket
