@@ -35,6 +35,7 @@ use crate::tls;
 
 pub use connection::{Proxy, ProxyScheme, URL};
 pub(crate) use headers::parse_headers;
+pub use liveness::IdleAction;
 pub use messages::{BinaryMessages, FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
 pub use provided::{PROVIDED, Provided};
 pub use reconnect::{Attempts, Reconnect};
@@ -107,6 +108,8 @@ pub struct Config {
     pub ping_interval: Option<Duration>,
     pub pong_timeout: Duration,
     pub idle_timeout: Option<Duration>,
+    pub idle_record_timeout: Option<Duration>,
+    pub idle_action: IdleAction,
     pub queue: QueueBounds,
     pub message_max_bytes: usize,
     pub binary: BinaryMessages,
@@ -211,6 +214,8 @@ impl Config {
             ping_interval: values.millis_or_off(liveness::PING_INTERVAL_MS),
             pong_timeout: values.millis(liveness::PONG_TIMEOUT_MS),
             idle_timeout: values.millis_or_off(liveness::IDLE_TIMEOUT_MS),
+            idle_record_timeout: values.millis_or_off(liveness::IDLE_RECORD_TIMEOUT_MS),
+            idle_action: liveness::idle_action(&values),
             queue: messages::queue(&values),
             message_max_bytes: values.size(messages::MESSAGE_MAX_BYTES),
             binary: messages::binary(&values),

@@ -32,6 +32,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::time::Instant;
+use tracing::{debug, info};
 
 pub use expression::{Condition, Expression, Failure, Message, Paths, Problem, Scope, Topics, Values};
 pub use step::Plan;
@@ -576,6 +577,7 @@ impl Dialogue {
                     None => self.render(step, text, &job.target, None, moment)?,
                 };
                 self.rate.count(moment.now);
+                log_sent(&plan.steps[step].name, rendered.len());
                 self.actions.push_back(if *binary {
                     self.binary(step, &rendered)?
                 } else {
@@ -614,6 +616,15 @@ impl Dialogue {
         self.deadlines.insert(step, moment.now + timeout);
         self.awaited.push_back(Awaited { step, target, left });
         Ok(())
+    }
+}
+
+/// Of a message, which may hold a secret, only the length is told.
+fn log_sent(step: &str, bytes: usize) {
+    if step == step::SUBSCRIBE {
+        info!("event=subscription_sent bytes={bytes}");
+    } else {
+        debug!("event=step_sent step={step} bytes={bytes}");
     }
 }
 

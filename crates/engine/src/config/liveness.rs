@@ -1,10 +1,14 @@
 //! Options that tell a living connection from a dead one.
 
+use super::values::Values;
 use crate::config_def::{ConfigKey, Default, Kind, Width};
 
 pub(super) const PING_INTERVAL_MS: &str = "websocket.ping.interval.ms";
 pub(super) const PONG_TIMEOUT_MS: &str = "websocket.pong.timeout.ms";
 pub(super) const IDLE_TIMEOUT_MS: &str = "websocket.idle.timeout.ms";
+
+pub(super) const IDLE_RECORD_TIMEOUT_MS: &str = "websocket.idle.record.timeout.ms";
+pub(super) const IDLE_ACTION: &str = "websocket.idle.action";
 
 const BASE: ConfigKey = ConfigKey { group: "Liveness", ..ConfigKey::BASE };
 
@@ -40,4 +44,38 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         at_least: Some(0),
         ..BASE
     },
+    ConfigKey {
+        name: IDLE_RECORD_TIMEOUT_MS,
+        kind: Kind::Long,
+        default: Default::Value("0"),
+        width: Width::Short,
+        display_name: "Idle records timeout (ms)",
+        documentation: "What websocket.idle.action says is done when no record came for this long, whatever else came, \
+                        heartbeats for one; 0 is off.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
+        name: IDLE_ACTION,
+        default: Default::Value("reconnect"),
+        width: Width::Short,
+        display_name: "Without records",
+        documentation: "What websocket.idle.record.timeout.ms does: reconnect, or resubscribe on the same connection.",
+        choices: &["reconnect", "resubscribe"],
+        ..BASE
+    },
 ];
+
+/// What is done when no record comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdleAction {
+    Reconnect,
+    Resubscribe,
+}
+
+pub(super) fn idle_action(values: &Values<'_>) -> IdleAction {
+    match values.text(IDLE_ACTION) {
+        Some("resubscribe") => IdleAction::Resubscribe,
+        _ => IdleAction::Reconnect,
+    }
+}

@@ -15,7 +15,7 @@ use crate::json::Scanner;
 
 /// Of the opening handshake.
 pub const CONNECT: &str = "connect";
-const SUBSCRIBE: &str = "subscribe";
+pub(super) const SUBSCRIBE: &str = "subscribe";
 const SUBSCRIPTION_MESSAGE: &str = "websocket.subscription.message";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More steps than this are no session.

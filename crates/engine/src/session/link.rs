@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::retry::{Failure, Life, Outlook, WORKED};
 use super::timers::Timers;
-use crate::config::Config;
+use crate::config::{Config, IdleAction};
 use crate::connection::frame::{Close, Event};
 use crate::connection::http_request::HttpResponse;
 use crate::dialogue::{self, Carried, Dialogue, End, HttpAnswer, HttpRequest, Moment, Variables};
@@ -215,6 +215,9 @@ impl Link {
             metrics.count(Counter::MessagesIncomplete, incomplete);
             (received.messages, received.bytes) = (0, 0);
             self.timers.idle = self.config.idle_timeout.map(|timeout| now + timeout);
+            if !self.batch.is_empty() {
+                self.timers.idle_record = self.config.idle_record_timeout.map(|timeout| now + timeout);
+            }
         }
     }
 
@@ -245,6 +248,7 @@ impl Link {
         }
         if reading {
             self.check(now, unsent)?;
+            self.check_records(moment)?;
             self.dialogue.proceed(moment)?;
         }
         if self.dialogue.next_send(now) <= now && self.timers.ping_is_due(&self.config, now) {
@@ -277,13 +281,34 @@ impl Link {
         Ok(())
     }
 
+    /// Does what is configured when no record came.
+    fn check_records(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
+        let Some(timeout) = self.config.idle_record_timeout.filter(|_| self.timers.idle_record <= Some(moment.now))
+        else {
+            return Ok(());
+        };
+        let ms = timeout.as_millis();
+        match self.config.idle_action {
+            IdleAction::Reconnect => {
+                let message = format!("no record came within websocket.idle.record.timeout.ms = {ms}");
+                Err(Ending::new(Cause::IdleTimeout, message))
+            }
+            IdleAction::Resubscribe => {
+                info!("event=resubscribing idle_ms={ms}");
+                self.timers.idle_record = Some(moment.now + timeout);
+                Ok(self.dialogue.resubscribe(moment)?)
+            }
+        }
+    }
+
     /// When [`Link::on_time`] has something to do.
     pub(super) fn next_wake(&self, now: Instant, unsent: Option<Instant>, reading: bool) -> Option<Instant> {
         if self.stop_by.is_some() {
             return self.stop_by;
         }
         let works = (!self.worked).then(|| self.opened + WORKED);
-        let deadlines = [self.timers.pong, self.timers.idle, unsent.map(|since| since + WRITE_TIMEOUT)];
+        let deadlines =
+            [self.timers.pong, self.timers.idle, self.timers.idle_record, unsent.map(|since| since + WRITE_TIMEOUT)];
         let ping = self.timers.ping.map(|at| at.max(self.dialogue.next_send(now)));
         let steps = self.dialogue.next_wake(now).filter(|_| reading);
         deadlines.into_iter().filter(|_| reading).chain([ping, works, steps]).flatten().min()
@@ -452,6 +477,27 @@ mod tests {
         link.was_blocked(3 * SECOND);
         assert_eq!(cause(link.on_time(&moment(now + 3 * SECOND), None, true)), None);
         assert_eq!(cause(link.on_time(&moment(now + 4 * SECOND), None, true)), Some(Cause::IdleTimeout));
+    }
+
+    #[test]
+    fn without_records_a_link_ends_or_subscribes_anew_whatever_else_comes() {
+        let now = Instant::now();
+        let idle = ("websocket.idle.record.timeout.ms", "1000");
+        let steps = [
+            ("websocket.session.steps", "connect,subscribe,beat"),
+            ("websocket.subscription.topics", "a"),
+            ("websocket.subscription.message", "sub {{topic}}"),
+            ("websocket.session.beat.on", "/beat exists"),
+        ];
+        for (action, ends) in [("reconnect", true), ("resubscribe", false)] {
+            let mut link = link(&[&steps[..], &[idle, ("websocket.idle.action", action)]].concat(), now);
+            assert_eq!(link.next_action(), Some(Action::Text(b"sub a".to_vec())));
+            link.take(&Event::Text(b"{\"beat\":1}"), &moment(now)).unwrap();
+            link.account(&Metrics::new(1, 1), now + SECOND / 2);
+            let due = link.on_time(&moment(now + SECOND), None, true);
+            assert_eq!(cause(due), ends.then_some(Cause::IdleTimeout));
+            assert_eq!(link.next_action(), (!ends).then(|| Action::Text(b"sub a".to_vec())));
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub(super) struct Timers {
     pub(super) pong: Option<Instant>,
     /// A message is missing after this.
     pub(super) idle: Option<Instant>,
+    /// A record is missing after this.
+    pub(super) idle_record: Option<Instant>,
 }
 
 impl Timers {
@@ -20,6 +22,7 @@ impl Timers {
             ping: config.ping_interval.map(|interval| opened + interval),
             pong: None,
             idle: config.idle_timeout.map(|timeout| opened + timeout),
+            idle_record: config.idle_record_timeout.map(|timeout| opened + timeout),
         }
     }
 
@@ -35,7 +38,7 @@ impl Timers {
 
     /// While nothing is read nothing is the server's fault.
     pub(super) fn shift(&mut self, by: Duration) {
-        for timer in [&mut self.pong, &mut self.idle].into_iter().flatten() {
+        for timer in [&mut self.pong, &mut self.idle, &mut self.idle_record].into_iter().flatten() {
             *timer += by;
         }
     }

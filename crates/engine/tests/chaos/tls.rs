@@ -100,8 +100,8 @@ async fn an_alert_is_told_although_the_request_could_not_be_sent() {
     let files = Files::new();
     let server = files.server(one(), TlsProfile::ClientCertRequired);
     // More than the sockets hold: it is still being written when the server hangs up.
-    let header = format!("X-Huge:{}", "x".repeat(32 << 20));
-    let error = files.feed(&server, &[("websocket.headers", &header)]).until_failed().await;
+    let url = format!("{}?{}", server.url(), "x".repeat(32 << 20));
+    let error = files.feed(&server, &[("websocket.url", &url)]).until_failed().await;
     assert!(error.contains("websocket.ssl.certificate.location"), "{error}");
 }
 
