@@ -294,3 +294,51 @@ fn topic_of_a_record_that_cannot_be_created_fails_the_task_and_its_records_wait_
     assert_eq!(own[0].key.as_deref(), Some("k€".as_bytes()));
     assert_eq!(consumer.count(&scenario.topic("configured")), 1);
 }
+
+#[test]
+fn topic_key_timestamp_headers_and_json_of_a_feeds_messages_get_to_kafka() {
+    let kafka = Kafka::shared();
+    let message = |symbol: &str, id: u64| {
+        format!(
+            r#"{{"s":"{symbol}","id":1234567890123456789012345{id},"t":{},"side":"buy"}}"#,
+            1_600_000_000_000 + id * 10
+        )
+    };
+    let play = ["BTC", "ETH", "BTC"]
+        .iter()
+        .zip(10..)
+        .fold(Play::accept(), |play, (symbol, id)| play.send_text(message(symbol, id)));
+    let feed = Server::start(Script::every(play)).unwrap_or_else(|e| panic!("the feed cannot be served: {e}"));
+    let options = [
+        ("value.converter", JSON),
+        ("value.converter.schemas.enable", "false"),
+        ("topic.creation.default.partitions", "2"),
+        ("topic.creation.default.replication.factor", "1"),
+        ("websocket.record.key", "{{/s}}"),
+        ("websocket.record.timestamp", "{{/t}}"),
+        ("websocket.record.header.side", "{{/side}}"),
+        ("websocket.record.value", "json"),
+    ];
+    let config = source_config(feed.url(), "fields-{{/s}}", &options);
+    let worker = Worker::builder(&kafka.bootstrap()).connector("fields", config).start();
+
+    let consumer = Consumer::new(&kafka.bootstrap());
+    for (symbol, ids) in [("BTC", &[10, 12][..]), ("ETH", &[11])] {
+        let topic = format!("fields-{symbol}");
+        let records = consumer.read_until(&topic, ids.len(), WITHIN);
+        for (record, id) in records.iter().zip(ids) {
+            assert_eq!(record.key.as_deref(), Some(symbol.as_bytes()));
+            assert_eq!(record.timestamp, Some(1_600_000_000_000 + id * 10));
+            assert_eq!(record.headers, [("side".to_owned(), Some(b"buy".to_vec()))]);
+            let time = 1_600_000_000_000 + id * 10;
+            let expected =
+                format!(r#"{{"s":"{symbol}","id":"1234567890123456789012345{id}","t":{time},"side":"buy"}}"#);
+            assert_eq!(record.text(), expected);
+        }
+        assert_eq!(kafka.partitions(&topic), 2);
+    }
+    wait_until("both topics to be active", WITHIN, || {
+        let active = worker.rest().get("/connectors/fields/topics").json();
+        (active == json!({ "fields": { "topics": ["fields-BTC", "fields-ETH"] } })).then_some(())
+    });
+}

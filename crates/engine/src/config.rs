@@ -159,6 +159,11 @@ impl Config {
         TaskId::only(&*self.name)
     }
 
+    /// Returns the topic of all records; `None` if each record names its own.
+    pub fn fixed_topic(&self) -> Option<&str> {
+        Some(self.topic.as_str()).filter(|_| !self.intake.names_topics())
+    }
+
     /// Checks and types a configuration.
     ///
     /// # Errors

@@ -104,6 +104,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether records have topics of their own.
+    pub fn names_topics(&self) -> bool {
+        self.fields.topic.is_some()
+    }
+
     /// Compiles the options. The pointers go to `paths`, together with those of the steps.
     ///
     /// # Errors

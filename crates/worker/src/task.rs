@@ -337,8 +337,9 @@ impl Line {
             .settings;
         let creation =
             if worker.topic_creation { TopicCreation::from_config(&config).map_err(sentences)? } else { None };
-        if let Some(creation) = &creation {
-            let created = topics::ensure(&admin, &[creation.rule_for(&source_config.topic)]).await;
+        let fixed_topic = source_config.fixed_topic().map(str::to_owned);
+        if let (Some(creation), Some(topic)) = (&creation, &fixed_topic) {
+            let created = topics::ensure(&admin, &[creation.rule_for(topic)]).await;
             created.map_err(|(NotCreated::ForNow(why) | NotCreated::Refused(why))| why)?;
         }
         let stored = offsets::stored(&offsets, connector, &source_config);
@@ -348,7 +349,10 @@ impl Line {
             SourceTask::start(source_config, stored, &Handle::current()).map_err(|error| error.to_string())?;
         let _ = shared.engine.set((source.metrics(), url));
         // The feed is read already, into the queue, while Kafka is asked for the topic's limit.
-        let limit = topics::largest_batch(&admin, &topic).await;
+        let limit = match &fixed_topic {
+            Some(topic) => topics::largest_batch(&admin, topic).await,
+            None => None,
+        };
         let errors = ErrorPolicy::parse(&config);
         let producer = match Producer::new(&within(settings.settings, limit)) {
             Ok(producer) => producer,
