@@ -12,7 +12,7 @@ const INSTRUMENTS: [&str; 2] = ["BTC-USDT", "ETH-USDT"];
 const KINDS: [&str; 2] = ["SPOT", "SWAP"];
 const KEY: &str = "okx-key-4f1c";
 const SECRET: &str = "okx-secret-93ab77";
-const PASSPHRASE: &str = "okx-passphrase-5d";
+const PASSPHRASE: &str = "correct-horse-5d";
 
 pub(super) static PUBLIC: Simulator = Simulator {
     feed: "okx",
@@ -47,7 +47,7 @@ pub(super) static PRIVATE: Simulator = Simulator {
         },
         Wrong {
             what: "a passphrase that is not the key's",
-            set: &[("websocket.secret.passphrase", "okx-passphrase-of-another")],
+            set: &[("websocket.secret.passphrase", "battery-staple-77")],
             words: "Wrong passphrase",
         },
         Wrong { what: "an unknown key", set: &[("websocket.secret.key", "okx-key-0000")], words: "Invalid apiKey" },

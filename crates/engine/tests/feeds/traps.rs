@@ -1,0 +1,200 @@
+//! What real feeds do that one would not expect, by number. Those about sequences, cursors and second connections are not here.
+
+use std::time::Duration;
+
+use connect_websocket_engine::config_def::Properties;
+use connect_websocket_testkit::{Play, SIMULATORS, Script, Server, Simulator};
+
+use crate::Run;
+use crate::running::Running;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn serve(play: Play) -> Server {
+    Server::start(Script::every(play)).unwrap()
+}
+
+fn start(server: &Server, options: &[(&str, &str)]) -> Running {
+    let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let mut properties: Properties = options.collect();
+    properties.insert("websocket.url".to_owned(), server.url().to_owned());
+    Running::start(&properties).unwrap()
+}
+
+fn values(running: &mut Running, count: usize) -> Vec<String> {
+    running.records(count).unwrap().into_iter().map(|record| record.value).collect()
+}
+
+fn simulator(feed: &str) -> &'static Simulator {
+    SIMULATORS.iter().find(|simulator| simulator.feed == feed).unwrap()
+}
+
+const SUBSCRIBE: &[(&str, &str)] = &[
+    ("websocket.session.steps", "connect,subscribe"),
+    ("websocket.subscription.topics", "a,b"),
+    ("websocket.subscription.message", r#"{"sub":[{{topics}}]}"#),
+    ("websocket.session.subscribe.expect", "/ack exists"),
+];
+
+fn with(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    SUBSCRIBE.iter().chain(more).copied().collect()
+}
+
+#[test]
+fn trap_01_an_acknowledgement_may_carry_data() {
+    let play = || Play::accept().expect_text("sub").send_text(r#"{"ack":1,"missed":[1,2]}"#).send_text(r#"{"n":3}"#);
+    let server = serve(play());
+    let mut dropped = start(&server, SUBSCRIBE);
+    assert_eq!(values(&mut dropped, 1), [r#"{"n":3}"#]);
+    let server = serve(play());
+    let mut kept = start(
+        &server,
+        &with(&[("websocket.session.subscribe.drop", "false"), ("websocket.record.pointer", "/missed/*,/n")]),
+    );
+    assert_eq!(values(&mut kept, 3), ["1", "2", "3"]);
+}
+
+#[test]
+fn trap_02_data_before_the_last_acknowledgement_are_records() {
+    let play = Play::accept()
+        .expect_text(r#""a","b""#)
+        .send_text(r#"{"n":1}"#)
+        .send_text(r#"{"ack":"a"}"#)
+        .send_text(r#"{"n":2}"#)
+        .send_text(r#"{"ack":"b"}"#)
+        .send_text(r#"{"n":3}"#);
+    let server = serve(play);
+    let mut running = start(&server, &with(&[("websocket.session.subscribe.count", "topics")]));
+    assert_eq!(values(&mut running, 3), [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#]);
+}
+
+#[test]
+fn trap_03_one_request_has_several_acknowledgements_that_look_alike() {
+    let play = Play::accept()
+        .expect_text("sub")
+        .send_text(r#"{"ack":1}"#)
+        .send_text(r#"{"n":1}"#)
+        .await_signal()
+        .send_text(r#"{"ack":1}"#)
+        .expect_text("go")
+        .send_text(r#"{"n":2}"#);
+    let server = serve(play);
+    let mut running = start(
+        &server,
+        &with(&[
+            ("websocket.session.steps", "connect,subscribe,go"),
+            ("websocket.session.subscribe.count", "topics"),
+            ("websocket.session.go.send", "go"),
+        ]),
+    );
+    assert_eq!(values(&mut running, 1), [r#"{"n":1}"#]);
+    assert_eq!(server.stats().connections[0].texts.len(), 1, "the next step waits for the second acknowledgement");
+    server.signal();
+    assert_eq!(values(&mut running, 1), [r#"{"n":2}"#]);
+}
+
+#[test]
+fn trap_08_numbers_of_more_than_64_bits_stay_exact() {
+    let id = "102490002331112600000000003.50";
+    let server = serve(Play::accept().send_text(format!(r#"{{"id":{id}}}"#)));
+    let mut running = start(&server, &[("websocket.record.key", "{{/id}}")]);
+    assert_eq!(running.records(1).unwrap()[0].key.as_deref(), Some(id));
+}
+
+#[test]
+fn trap_09_the_close_code_of_a_shutdown_is_a_choice() {
+    let server = serve(Play::accept().send_text("hello"));
+    let mut running = start(&server, &[("websocket.close.code", "4900")]);
+    assert_eq!(values(&mut running, 1), ["hello"]);
+    running.stop();
+    let stats = server.wait_until(|stats| stats.open == 0, LIMIT).unwrap();
+    assert_eq!(stats.connections[0].close_received.as_ref().and_then(|close| close.code), Some(4900));
+}
+
+#[test]
+fn trap_11_pings_count_against_a_limit_of_messages() {
+    // Ten subscriptions and a ping every 100 ms, where five messages a second are allowed.
+    let topics: Vec<String> = (0..10).map(|n| format!("s{n}@trade")).collect();
+    let topics = topics.join(",");
+    let run = Run::start(
+        simulator("binance"),
+        &[
+            ("websocket.subscription.topics", &topics),
+            ("websocket.subscription.batch.size", "1"),
+            ("websocket.ping.interval.ms", "100"),
+        ],
+    );
+    let mut running = Running::start(&run.properties).unwrap();
+    running
+        .until(|_| {
+            let stats = run.simulation.stats();
+            stats.connections.iter().any(|connection| connection.texts.len() == 10 && connection.pings_received > 0)
+        })
+        .unwrap();
+    assert_eq!(run.simulation.faults(), [""; 0]);
+}
+
+#[test]
+fn trap_13_json_may_stand_in_a_string() {
+    let server = serve(Play::accept().send_text(r#"{"event":"update","payload":"{\"id\":\"7\",\"x\":[1]}"}"#));
+    let mut running = start(
+        &server,
+        &[("websocket.record.pointer", "/payload"), ("websocket.record.key", "{{json(envelope(/payload), '/id')}}")],
+    );
+    let record = running.records(1).unwrap().remove(0);
+    assert_eq!((record.value.as_str(), record.key.as_deref()), (r#"{"id":"7","x":[1]}"#, Some("7")));
+}
+
+#[test]
+fn trap_14_text_may_come_in_binary_frames() {
+    let base64 = "eyJuIjoxfQ==".to_owned();
+    let server = serve(Play::accept().step(connect_websocket_testkit::Step::SendBinary { base64 }));
+    let mut running = start(&server, &[("websocket.frame.binary", "text"), ("websocket.record.key", "{{/n}}")]);
+    let record = running.records(1).unwrap().remove(0);
+    assert_eq!((record.value.as_str(), record.key.as_deref()), (r#"{"n":1}"#, Some("1")));
+}
+
+#[test]
+fn trap_16_pings_may_be_forbidden_or_wanted() {
+    let server = serve(Play::accept().send_text("hello").await_signal().send_text("bye"));
+    let mut silent = start(&server, &[("websocket.ping.interval.ms", "0")]);
+    let mut talkative = start(&server, &[("websocket.ping.interval.ms", "20")]);
+    assert_eq!(
+        (values(&mut silent, 1), values(&mut talkative, 1)),
+        (vec!["hello".to_owned()], vec!["hello".to_owned()])
+    );
+    talkative.until(|_| server.stats().connections[1].pings_received > 3).unwrap();
+    server.signal();
+    server.signal();
+    assert_eq!(values(&mut silent, 1), ["bye"]);
+    assert_eq!(server.stats().connections[0].pings_received, 0);
+}
+
+#[test]
+fn trap_17_data_may_refer_to_what_only_the_acknowledgement_says() {
+    let play = |ids: [u64; 2]| {
+        let [a, b] = ids;
+        Play::accept()
+            .expect_text(r#""a""#)
+            .send_text(format!(r#"{{"ack":"a","id":{a}}}"#))
+            .expect_text(r#""b""#)
+            .send_text(format!(r#"{{"ack":"b","id":{b}}}"#))
+            .send_text(format!("[{b},1]"))
+            .send_text(format!("[{a},2]"))
+    };
+    // The numbers change with the connection.
+    let server = Server::start(Script::plays([play([7, 8]).close(1001), play([8, 7])])).unwrap();
+    let mut running = start(
+        &server,
+        &[
+            ("websocket.session.steps", "connect,subscribe"),
+            ("websocket.subscription.topics", "a,b"),
+            ("websocket.subscription.message", r#"{"sub":"{{topic}}"}"#),
+            ("websocket.session.subscribe.expect", "/ack == topic"),
+            ("websocket.session.subscribe.capture", "id=/id"),
+            ("websocket.record.key", "{{topic_of(id, /0)}}"),
+        ],
+    );
+    let keys: Vec<_> = running.records(4).unwrap().into_iter().map(|record| record.key.unwrap()).collect();
+    assert_eq!(keys, ["b", "a", "b", "a"]);
+}
