@@ -4,6 +4,7 @@
 //! option, add a row to its group's file, and a field below or in the group's type.
 
 mod connection;
+mod converter;
 mod headers;
 mod intake;
 mod liveness;
@@ -14,6 +15,7 @@ mod restart;
 mod security;
 pub(crate) mod session;
 mod values;
+mod warnings;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -34,12 +36,14 @@ use crate::task_id::TaskId;
 use crate::tls;
 
 pub use connection::{Proxy, ProxyScheme, URL};
+pub use converter::{check_value_converter, warning_of_bytes};
 pub(crate) use headers::parse_headers;
 pub use liveness::IdleAction;
 pub use messages::{BinaryMessages, FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
 pub use provided::{PROVIDED, Provided};
 pub use reconnect::{Attempts, Reconnect};
 pub use restart::Handover;
+pub use warnings::{garbled_warning, looks_garbled, warnings};
 
 use messages::MESSAGE_MAX_BYTES;
 use values::Values;
@@ -178,7 +182,7 @@ impl Config {
     /// Those of [`Config::parse`].
     pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
         let merged = feeds::merge(properties).map_err(|error| vec![error])?;
-        let (values, mut plan) = match (Values::check(&merged), Plan::compile(&merged)) {
+        let (values, mut plan) = match (Values::check(&merged, provided), Plan::compile(&merged)) {
             (Ok(values), Ok(plan)) => (values, plan),
             (values, plan) => return Err([values.err(), plan.err()].into_iter().flatten().flatten().collect()),
         };
@@ -434,6 +438,24 @@ mod tests {
         assert!(config.is_partition("wss://host/***/feed") && config.is_partition("wss://host/pathpart/feed"));
         assert_eq!(config.redactor.hide("no swordfish at /pathpart"), "no *** at /***");
         assert!(!format!("{provided:?} {config:?}").contains("pathpart"));
+    }
+
+    #[test]
+    fn a_reference_that_was_not_replaced_is_refused_and_named() {
+        for (option, value) in [
+            (URL, "wss://${env:HOST}/x"),
+            (AUTH_TOKEN, "${env:TOKEN}"),
+            (SUBSCRIPTION_MESSAGE, r#"{"key":"${file:/no:k}"}"#),
+            ("websocket.secret.key", "${env:KEY}"),
+        ] {
+            let errors = errors(&[(option, value)]);
+            assert!(errors.len() == 1 && errors[0].contains(option), "{errors:?}");
+            assert!(errors[0].contains("was not replaced") && errors[0].contains("${"), "{errors:?}");
+        }
+        let mut provided = Provided::default();
+        provided.redacted.insert(AUTH_TOKEN.to_owned(), "***".to_owned());
+        let resolved = properties(&[(AUTH_TOKEN, "looks like ${env:TOKEN}")]);
+        assert!(Config::parse_provided(&resolved, &provided).is_ok(), "a provider's value is not looked at again");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Reads a regular file that has at most `limit` bytes.
+/// Reads a regular file that has at most `limit` bytes. Windows editors begin a text with a byte order mark, which is left out.
 ///
 /// # Errors
 /// What the system says, or why the file is not taken.
@@ -31,7 +31,15 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     if bytes.len() > limit {
         return Err(io::Error::other(format!("it has more than the limit of {limit} bytes")));
     }
+    remove_byte_order_mark(&mut bytes);
     Ok(bytes)
+}
+
+/// Removes the byte order mark of UTF-8 from the beginning.
+pub fn remove_byte_order_mark(bytes: &mut Vec<u8>) {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
 }
 
 /// As [`read`], for a file that must be UTF-8 text.
@@ -57,6 +65,14 @@ mod tests {
         assert!(read(&path, 4).unwrap_err().to_string().contains("more than the limit of 4 bytes"));
         fs::write(&path, [0xff]).unwrap();
         assert!(read_text(&path, 5).unwrap_err().to_string().contains("not UTF-8"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "\u{feff}a=b\u{feff}").unwrap();
+        assert_eq!(read_text(&path, 100).unwrap(), "a=b\u{feff}");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use connect_websocket_engine::metrics::Snapshot;
 
 use crate::strings;
 
+/// Connect's, of which a connector may have one of its own.
+const VALUE_CONVERTER: &str = "value.converter";
+
 /// One row for each option: name, type, default or null, whether it is required, importance, documentation, group, width,
 /// display name, recommended values separated by commas.
 pub(crate) fn options() -> Vec<u8> {
@@ -36,7 +39,9 @@ pub(crate) fn options() -> Vec<u8> {
 
 /// Rows of an option's name and why it is refused: all that is wrong.
 pub(crate) fn errors(config: &Properties) -> Vec<u8> {
-    let errors = Config::parse(config).err().unwrap_or_default();
+    let mut errors = Config::parse(config).err().unwrap_or_default();
+    let converter = config.get(VALUE_CONVERTER).map(|class| config::check_value_converter(config, class));
+    errors.extend(converter.and_then(Result::err));
     strings::encode(errors.iter().flat_map(|error| [Some(error.option.as_str()), Some(error.message.as_str())]))
 }
 
@@ -53,36 +58,13 @@ pub(crate) fn masked(config: &Properties) -> Vec<u8> {
 /// Sentences about what works, but not as its author will have meant it. Connect shows a plugin only the connector's own
 /// configuration: of the worker's converters nothing is known.
 pub(crate) fn warnings(config: &Properties) -> Vec<u8> {
-    let text = |name: &str| config.get(name).map_or("", |text| text.trim());
-    let converter = text("value.converter").rsplit('.').next().unwrap_or_default();
-    let binary = text(config::FRAME_BINARY);
-    let mut warnings = Vec::new();
-    match converter {
-        "StringConverter" if binary == "bytes" => warnings.push(
-            "StringConverter writes a binary message as Java's [B@…; use \
-             org.apache.kafka.connect.converters.ByteArrayConverter, or set websocket.frame.binary to text or base64"
-                .to_owned(),
-        ),
-        "ByteArrayConverter" if binary != "bytes" => warnings.push(
-            "ByteArrayConverter fails on text messages; use org.apache.kafka.connect.storage.StringConverter, or set \
-             websocket.frame.binary=bytes if the feed is binary"
-                .to_owned(),
-        ),
-        "JsonConverter" => warnings.push(
-            "JsonConverter wraps a text message into a JSON string once more; use \
-             org.apache.kafka.connect.storage.StringConverter to write messages as they are"
-                .to_owned(),
-        ),
-        _ => {}
-    }
-    if text("tasks.max").parse::<i32>().is_ok_and(|tasks| tasks > 1) {
-        warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
-    }
-    let unknown = |name: &&String| name.starts_with("websocket.") && config::option(name).is_none();
-    for name in config.keys().filter(unknown) {
-        warnings.push(format!("{name} is not an option of this connector and has no effect"));
-    }
+    let warnings = config::warnings(config, config.get(VALUE_CONVERTER).map(String::as_str));
     strings::encode(warnings.iter().map(|warning| Some(warning.as_str())))
+}
+
+/// Whether, and in which words, the first record of bytes is warned about.
+pub(crate) fn warning_of_bytes(config: &Properties) -> Option<String> {
+    config::warning_of_bytes(config.get(VALUE_CONVERTER).map(String::as_str))
 }
 
 /// What offsets may be stored under: the source partition, and former ones.
@@ -141,6 +123,17 @@ mod tests {
         assert_eq!(warned(&[("value.converter", string)]), 0);
         assert_eq!(warned(&[("value.converter", string), ("websocket.frame.binary", "bytes")]), 1);
         assert_eq!(warned(&[("value.converter", json), ("tasks.max", "2"), ("websocket.urls", "")]), 3);
+    }
+
+    #[test]
+    fn a_converter_that_can_never_write_a_record_is_refused() {
+        let refused = |pairs: &[(&str, &str)]| {
+            let base = [("websocket.url", "ws://h"), ("kafka.topic", "t"), ("value.converter", "ByteArrayConverter")];
+            let config = base.iter().chain(pairs).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            strings::decode(&errors(&config))
+        };
+        assert!(refused(&[]).is_empty() && refused(&[("websocket.record.value", "bytes")]).is_empty());
+        assert_eq!(refused(&[("websocket.record.value", "string")])[0].as_deref(), Some("value.converter"));
     }
 
     #[test]

@@ -90,14 +90,15 @@ pub fn start<'l>(
     stored_sequence: jlong,
 ) -> jlong {
     env.with_env(|env| {
-        let config = Config::parse(&properties(env, &config)?).map_err(Failure::config)?;
+        let properties = properties(env, &config)?;
+        let config = Config::parse(&properties).map_err(Failure::config)?;
         let session = strings::decode(&env.convert_byte_array(&stored_session)?).into_iter().next().flatten();
         let stored = (stored_sequence >= 0).then(|| StoredOffset {
             sequence: stored_sequence,
             session_id: session.map(Into::into),
             written_at: None,
         });
-        Ok(task::start(config, stored)?)
+        Ok(task::start(config, stored, description::warning_of_bytes(&properties))?)
     })
     .resolve::<Throw>()
 }

@@ -13,11 +13,11 @@ use connect_websocket_engine::handover::HandedOver;
 use connect_websocket_engine::metrics::Metrics;
 use connect_websocket_engine::offset::StoredOffset;
 use connect_websocket_engine::panic::no_thread;
-use connect_websocket_engine::record::Batch;
+use connect_websocket_engine::record::{Batch, ValueKind};
 use connect_websocket_engine::task::SourceTask;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
-use tracing::Span;
+use tracing::{Span, warn};
 
 use crate::{batch, failure, log};
 
@@ -52,6 +52,8 @@ struct Source {
     too_large: Option<Batch>,
     /// What the engine knows of.
     left_out: LeftOut,
+    /// Logged with the first record of bytes.
+    warning_of_bytes: Option<String>,
 }
 
 /// How far Kafka is, as Java says it.
@@ -81,6 +83,15 @@ impl Progress {
 }
 
 impl Source {
+    fn warn_of_bytes(&mut self, batch: &Batch) {
+        if self.warning_of_bytes.is_some()
+            && batch.iter().any(|record| record.kind == ValueKind::Bytes)
+            && let Some(warning) = self.warning_of_bytes.take()
+        {
+            warn!("event=binary_message message=\"{warning}\"");
+        }
+    }
+
     fn commit(&mut self, Progress { committed, left_out }: Progress) {
         let Some((sequence, at)) = committed else { return };
         let told = std::mem::replace(&mut self.left_out, left_out);
@@ -98,14 +109,18 @@ pub(crate) enum Polled {
     NeedsBuffer(usize),
 }
 
-/// Starts a task and answers its handle.
+/// Starts a task and returns its handle.
 ///
 /// # Errors
 /// TLS files that cannot be used; no thread or runtime.
-pub(crate) fn start(config: Config, stored: Option<StoredOffset>) -> Result<i64, Error> {
+pub(crate) fn start(
+    config: Config,
+    stored: Option<StoredOffset>,
+    warning_of_bytes: Option<String>,
+) -> Result<i64, Error> {
     let handle = NEXT_HANDLE.fetch_add(1, Relaxed);
     let span = log::open(handle);
-    let started = Task::start(handle, config, stored, span).inspect_err(|_| log::close(handle))?;
+    let started = Task::start(handle, config, stored, warning_of_bytes, span).inspect_err(|_| log::close(handle))?;
     tasks().insert(handle, Arc::new(started));
     Ok(handle)
 }
@@ -131,7 +146,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Task {
-    fn start(handle: i64, config: Config, stored: Option<StoredOffset>, span: Span) -> Result<Task, Error> {
+    fn start(
+        handle: i64,
+        config: Config,
+        stored: Option<StoredOffset>,
+        warning_of_bytes: Option<String>,
+        span: Span,
+    ) -> Result<Task, Error> {
         let (running, stopped) = oneshot::channel::<()>();
         let (sender, receiver) = mpsc::channel();
         std::thread::Builder::new()
@@ -156,7 +177,7 @@ impl Task {
         Ok(Task {
             handle,
             metrics: task.metrics(),
-            source: Mutex::new(Source { task, too_large: None, left_out: LeftOut::default() }),
+            source: Mutex::new(Source { task, too_large: None, left_out: LeftOut::default(), warning_of_bytes }),
             identity,
             runtime,
             _running: running,
@@ -199,6 +220,7 @@ impl Task {
             source.too_large = Some(batch);
             return Ok(Polled::NeedsBuffer(size));
         }
+        source.warn_of_bytes(&batch);
         Ok(Polled::Records(batch.len()))
     }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connect_websocket_engine::config::looks_garbled;
 use connect_websocket_engine::config_def::{
     ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, parse_boolean, parse_list,
 };
@@ -217,6 +218,11 @@ impl WorkerConfig {
             properties: resolved.clone(),
             given: properties.clone(),
         })
+    }
+
+    /// The options of the file that seem to be written in UTF-8, which Java does not expect there.
+    pub fn garbled(&self) -> impl Iterator<Item = &str> {
+        self.given.iter().filter(|(_, value)| looks_garbled(value)).map(|(name, _)| name.as_str())
     }
 
     /// The given options that only make sense in a JVM or in a cluster of workers, and are not obeyed here.

@@ -169,7 +169,7 @@ impl Converter {
             }
             (Form::ByteArray, ValueKind::Text) => {
                 return Err(self.refuse(
-                    "Invalid schema type for ByteArrayConverter: STRING; set {option} to \
+                    "Invalid schema type for ByteArrayConverter: STRING; set websocket.record.value=bytes, or {option} to \
                  org.apache.kafka.connect.storage.StringConverter, which writes the same bytes",
                 ));
             }
@@ -410,7 +410,7 @@ mod tests {
             |class: &str, kind| converter(class, &[]).value(kind, b"x", &mut Vec::new()).unwrap_err().to_string();
         assert!(
             refused(BYTE_ARRAY, ValueKind::Text)
-                .starts_with("Invalid schema type for ByteArrayConverter: STRING; set value.converter")
+                .starts_with("Invalid schema type for ByteArrayConverter: STRING; set websocket.record.value=bytes")
         );
         assert!(
             refused("LongConverter", ValueKind::Text)

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connect_websocket_engine::config::garbled_warning;
 use indexmap::IndexMap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -65,6 +66,9 @@ fn start(worker: &Path) -> Result<(Runtime, Arc<Herder>), String> {
     let ignored = config.ignored();
     if !ignored.is_empty() {
         warn!("event=options_ignored without effect in this worker: {}", ignored.join(", "));
+    }
+    for name in config.garbled() {
+        warn!("event=config_warning {}", garbled_warning(name));
     }
     let offsets = OffsetStore::open(&config.offset_storage_file).map_err(|error| error.to_string())?;
     let runtime = Builder::new_multi_thread().enable_all().thread_name("worker").build();

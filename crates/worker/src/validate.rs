@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use connect_websocket_engine::config::{self, Config, FRAME_BINARY, OPTIONS, Provided};
+use connect_websocket_engine::config::{self, Config, OPTIONS, Provided};
 use connect_websocket_engine::config_def::{ConfigError, ConfigKey, Kind, parse_boolean, parse_list};
 use connect_websocket_engine::redact::Redactor;
 use indexmap::IndexMap;
@@ -87,7 +87,8 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result
             .insert(name.clone(), vec!["Null value can not be supplied as the configuration value.".to_owned()]);
     }
 
-    let warnings = warnings(worker, &resolved.values).iter().map(|warning| errors.redactor.hide(warning)).collect();
+    let warnings = config::warnings(&resolved.values, value_converter(worker, &resolved.values));
+    let warnings = warnings.iter().map(|warning| errors.redactor.hide(warning)).collect();
     let mut answer = Answer { resolved: &resolved.values, errors, infos: Vec::new(), groups: Vec::new() };
     let worker_converters = |key: &ConfigKey| match convert_kind(key.name) {
         Some(kind) => {
@@ -189,29 +190,15 @@ fn check_converters(worker: &WorkerConfig, config: &IndexMap<String, String>) ->
     let kinds = [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header];
     let mut errors: Vec<ConfigError> =
         kinds.into_iter().filter_map(|kind| Converter::select(kind, config, &worker.properties).err()).collect();
-    let class = value_converter(worker, config);
-    // A binary feed must say that it is one: every text message would fail the task.
-    if matches!(class.as_str(), "ByteArrayConverter" | "ByteArray")
-        && config.get(FRAME_BINARY).map(|text| text.trim()) != Some("bytes")
-    {
-        let option = convert::Kind::Value.option();
-        errors.push(ConfigError::new(
-            option,
-            format!(
-                "Invalid value {} for configuration {option}: ByteArrayConverter cannot write text messages; use \
-                 org.apache.kafka.connect.storage.StringConverter, or set {FRAME_BINARY}=bytes if the feed is binary",
-                config.get(option).map_or("of the worker", String::as_str)
-            ),
-        ));
+    if let Some(class) = value_converter(worker, config) {
+        errors.extend(config::check_value_converter(config, class).err());
     }
     errors
 }
 
-/// The simple name of the value converter's class in force.
-fn value_converter(worker: &WorkerConfig, config: &IndexMap<String, String>) -> String {
-    let selected = convert::selected(convert::Kind::Value, config, &worker.properties);
-    let class = selected.map(|(class, _)| class.trim().to_owned()).unwrap_or_default();
-    class.rsplit('.').next().unwrap_or_default().to_owned()
+/// The value converter's class in force.
+fn value_converter<'a>(worker: &'a WorkerConfig, config: &'a IndexMap<String, String>) -> Option<&'a str> {
+    convert::selected(convert::Kind::Value, config, &worker.properties).ok().map(|(class, _)| class)
 }
 
 /// The prefixes of client properties that have a meaning for this connector: an admin client only creates topics.
@@ -228,23 +215,6 @@ fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> 
     let errors = producer.into_iter().chain(admin).flatten();
     let overrides = override_prefixes(worker, config);
     errors.filter(|error| overrides.iter().any(|prefix| error.option.starts_with(prefix))).collect()
-}
-
-fn warnings(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if matches!(value_converter(worker, config).as_str(), "JsonConverter" | "Json") {
-        warnings.push(
-            "value.converter is JsonConverter, which wraps a text message into a JSON string once more; use \
-             org.apache.kafka.connect.storage.StringConverter to write messages as they are"
-                .to_owned(),
-        );
-    }
-    if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {
-        warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
-    }
-    let unknown = config.keys().filter(|name| name.starts_with("websocket.") && config::option(name).is_none());
-    warnings.extend(unknown.map(|name| format!("{name} is not an option of this connector and has no effect")));
-    warnings
 }
 
 // --- the answer --------------------------------------------------------------------------------------------------------

@@ -428,7 +428,7 @@ options of that file apply to it; else the worker's class with the worker's opti
 |---|---|---|
 | `org.apache.kafka.connect.storage.StringConverter` | its text | its bytes as they are (Connect writes Java's `[B@…`). For text, set `websocket.frame.binary` to `text` or `base64` |
 | `org.apache.kafka.connect.json.JsonConverter` | a JSON string, in an envelope with its schema if `schemas.enable` | base64 in a JSON string |
-| `org.apache.kafka.connect.converters.ByteArrayConverter` | is refused | its bytes |
+| `org.apache.kafka.connect.converters.ByteArrayConverter` | fails, unless `websocket.record.value=bytes`: its UTF-8 | its bytes |
 
 The converters of Java's numbers and booleans are known too, and refuse both. There are no other classes here: this worker runs no Java.
 ";

@@ -430,7 +430,7 @@ async fn converters_and_overrides_are_checked_with_a_remedy() {
     let worker = Worker::new(&[("connector.client.config.override.policy", "None")]);
     for (option, value, remedy) in [
         ("value.converter", "io.confluent.connect.avro.AvroConverter", "StringConverter"),
-        ("value.converter", "org.apache.kafka.connect.converters.ByteArrayConverter", "websocket.frame.binary=bytes"),
+        ("value.converter", "org.apache.kafka.connect.converters.DoubleConverter", "websocket.record.value=bytes"),
         ("transforms", "route", "remove transforms"),
         ("exactly.once.support", "required", "requested"),
         ("topic.creation.default.partitions", "many", "topic.creation.default.replication.factor"),
@@ -441,10 +441,13 @@ async fn converters_and_overrides_are_checked_with_a_remedy() {
         let message = refused.json["message"].as_str().unwrap();
         assert!(message.contains(remedy) && message.contains("config/validate`"), "{option}: {message}");
     }
-    let binary = "org.apache.kafka.connect.converters.ByteArrayConverter";
-    let created =
-        worker.create("x", &[("value.converter", binary), ("websocket.frame.binary", "bytes")], "STOPPED").await;
-    assert_eq!(created.status, 201, "{}", created.text);
+    let bytes = ("value.converter", "org.apache.kafka.connect.converters.ByteArrayConverter");
+    let refused = worker.create("x", &[bytes, ("websocket.record.value", "string")], "STOPPED").await;
+    assert!(refused.status == 400 && refused.text.contains("websocket.record.value=bytes"), "{}", refused.text);
+    for (name, more) in [("x", ("websocket.frame.binary", "bytes")), ("y", ("websocket.record.value", "bytes"))] {
+        let created = worker.create(name, &[bytes, more], "STOPPED").await;
+        assert_eq!(created.status, 201, "{}", created.text);
+    }
 }
 
 #[tokio::test]

@@ -389,6 +389,11 @@ fn validate_tells_every_error_and_no_secret() {
     folder.file("good.properties", VALID);
     let (code, out, err) = validate(&["good.properties"], &folder);
     assert_eq!((code, out.lines().count(), err.as_str()), (0, 1, ""), "{out}");
+    let odd = format!("\u{feff}{VALID}websocket.subscription.message={{\"city\":\"Zürich\"\n");
+    folder.file("odd.properties", &odd);
+    let (code, _, err) = validate(&["odd.properties"], &folder);
+    assert_eq!(code, 0, "a byte order mark is skipped: {err}");
+    assert!(err.contains("begins as JSON") && err.contains("ISO-8859-1"), "{err}");
     folder.file(
         "bad.json",
         r#"{"name":"c","connector.class":"WebSocketSource","websocket.url":"http://u:hunter2@h/?k=hunter2","tasks.max":"0","transforms":"a"}"#,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Secret;
-use crate::config_def::Properties;
+use crate::config_def::{ConfigError, Properties};
 
 /// Stands in a text where a provider put something.
 pub const PROVIDED: &str = "***";
@@ -20,5 +20,36 @@ pub struct Provided {
 impl fmt::Debug for Provided {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.redacted.keys()).finish()
+    }
+}
+
+/// Returns the first reference to a config provider in a text that should hold none any more.
+pub(super) fn unresolved(text: &str) -> Option<&str> {
+    text.match_indices("${").find_map(|(start, _)| {
+        let end = start + text[start..].find('}')?;
+        let (provider, _) = text[start + 2..end].split_once(':')?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        (!provider.is_empty() && provider.chars().all(is_name)).then_some(&text[start..=end])
+    })
+}
+
+/// Sent as it stands it would be a wrong secret, or a wrong URL.
+pub(super) fn not_replaced(option: &str, reference: &str) -> ConfigError {
+    let why =
+        "the reference was not replaced: config.providers names no such provider, or the provider has no such key";
+    ConfigError::invalid(option, reference, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_told_from_other_dollars() {
+        assert_eq!(unresolved("Bearer ${env:TOKEN}"), Some("${env:TOKEN}"));
+        assert_eq!(unresolved("${a}${file:/x/y.properties:k}"), Some("${file:/x/y.properties:k}"));
+        for text in ["$", "${", "${}", "${x}", "${:x}", "${a b:c}", "{\"a\":\"${\"}", "${env:TOKEN"] {
+            assert_eq!(unresolved(text), None, "{text}");
+        }
     }
 }

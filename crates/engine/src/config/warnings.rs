@@ -1,0 +1,87 @@
+//! What works, but not as its author will have meant it. Both hosts log these sentences, and `validate` prints them.
+
+use super::connection::SUBSCRIPTION_MESSAGE;
+use super::{converter, option};
+use crate::config_def::Properties;
+use crate::json::{Found, Pointers};
+use crate::redact::printable;
+
+/// Returns one sentence for each such thing; none shows a value. `value_converter` is the class in force, if it is known.
+pub fn warnings(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
+    let mut warnings: Vec<String> =
+        value_converter.and_then(|class| converter::warning(config, class)).into_iter().collect();
+    if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {
+        warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
+    }
+    let ours = |name: &&String| name.starts_with("websocket.");
+    for name in config.keys().filter(ours).filter(|name| option(name).is_none()) {
+        warnings.push(format!("{} is not an option of this connector and has no effect", printable(name)));
+    }
+    if config.get(SUBSCRIPTION_MESSAGE).is_some_and(|text| is_broken_json(text)) {
+        warnings
+            .push(format!("{SUBSCRIPTION_MESSAGE} begins as JSON and is not valid JSON; a feed will hardly take it"));
+    }
+    for (name, _) in config.iter().filter(|(name, value)| option(name).is_some() && looks_garbled(value)) {
+        warnings.push(garbled_warning(name));
+    }
+    warnings
+}
+
+/// A template is JSON only when it is rendered.
+fn is_broken_json(text: &str) -> bool {
+    let begins_as_json = text.trim_start().starts_with(['{', '[']);
+    let valid = || Pointers::default().build().is_ok_and(|scanner| scanner.scan(text, &mut Found::default()));
+    begins_as_json && !text.contains("{{") && !valid()
+}
+
+/// The sentence for an option whose value [looks garbled](looks_garbled).
+pub fn garbled_warning(name: &str) -> String {
+    format!(
+        "{} looks like UTF-8 that was read as ISO-8859-1, as Java reads properties files; write characters beyond ASCII as \
+         \\uXXXX, or use the JSON form of the file",
+        printable(name)
+    )
+}
+
+/// Whether a text makes sense as UTF-8 when its characters are taken for bytes.
+pub fn looks_garbled(text: &str) -> bool {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    bytes.is_some_and(|bytes| !bytes.is_ascii() && std::str::from_utf8(&bytes).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(pairs: &[(&str, &str)]) -> Vec<String> {
+        warnings(&pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(), None)
+    }
+
+    #[test]
+    fn keys_that_do_not_exist_and_tasks_that_are_too_many_are_named() {
+        let all = warned(&[("websocket.url", "ws://h"), ("websocket.urls", "x"), ("tasks.max", "2"), ("name", "x")]);
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all[1].contains("websocket.urls"), "{all:?}");
+        let forged = warned(&[("websocket.x\" event=forged\n\u{202e}", "")]);
+        assert!(!forged[0].contains(['"', '\n', '\u{202e}']) && !forged[0].contains("event="), "{forged:?}");
+    }
+
+    #[test]
+    fn a_subscription_that_begins_as_json_and_is_not_is_noticed() {
+        for broken in ["{\"op\":\"subscribe\"", "[1,]", " {'op':1}", "{\"a\":1} {"] {
+            assert!(warned(&[(SUBSCRIPTION_MESSAGE, broken)])[0].contains("not valid JSON"), "{broken}");
+        }
+        for fine in ["{\"op\":[1,2]}", "ping", "", " [ ] ", "{\"op\":{{n()}}}", "42[\"a\""] {
+            assert!(warned(&[(SUBSCRIPTION_MESSAGE, fine)]).is_empty(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn utf8_that_was_read_byte_by_byte_is_noticed_and_real_text_is_not() {
+        let garbled: String = "Zürich €".bytes().map(char::from).collect();
+        assert!(warned(&[(SUBSCRIPTION_MESSAGE, &garbled)])[0].contains("\\uXXXX"));
+        for text in ["Zürich", "Zürich €", "plain", "é"] {
+            assert!(!looks_garbled(text), "{text}");
+        }
+    }
+}
