@@ -57,8 +57,8 @@ fuzz_target!(|input: (String, String, String, u8)| {
         index: Some(1),
         ..Values::new(&names, &variables, &made, now, &chance, &count)
     };
-    condition.iter().for_each(|condition| drop(condition.holds(&values)));
-    expression.iter().for_each(|expression| drop(expression.text(&values)));
+    let _ = condition.map(|condition| condition.holds(&values));
+    let _ = expression.map(|expression| expression.text(&values));
     if let Some(Ok(rendered)) = template.map(|template| template.render(&values)) {
         assert!(rendered.len() <= MAX_RENDERED);
         assert!(
