@@ -11,7 +11,7 @@
 mod cursor;
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
 use indexmap::{IndexMap, IndexSet};
@@ -221,10 +221,13 @@ pub struct Found {
     /// Members of the objects whose members `*` names.
     members: Vec<Seen>,
     forgotten: Vec<Span>,
+    hasher: RandomState,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
+    /// Of the key's content; keyed, so that nobody can make many keys of one hash.
+    hash: u64,
     key: Span,
     value: Span,
 }
@@ -254,11 +257,12 @@ impl Found {
 
     /// Drops what earlier duplicates of a key left where `*` names the members; those are `self.members[from..]`.
     fn forget_duplicates(&mut self, text: &str, from: usize, pointers: &[usize]) {
-        let key = |seen: &Seen| Raw(&text[seen.key.start as usize..seen.key.end as usize]);
+        let key = |seen: &Seen| &text[seen.key.start as usize..seen.key.end as usize];
         let members = &mut self.members[from..];
-        members.sort_unstable_by(|a, b| key(a).cmp_content(&key(b)).then(a.value.start.cmp(&b.value.start)));
+        members.sort_unstable_by_key(|seen| (seen.hash, seen.value.start));
         self.forgotten.clear();
-        let doubles = members.windows(2).filter(|pair| key(&pair[0]).cmp_content(&key(&pair[1])).is_eq());
+        let same = |a: &Seen, b: &Seen| a.hash == b.hash && unescape(key(a)) == unescape(key(b));
+        let doubles = members.windows(2).filter(|pair| same(&pair[0], &pair[1]));
         self.forgotten.extend(doubles.map(|pair| pair[0].value));
         self.members.truncate(from);
         if self.forgotten.is_empty() {
@@ -327,14 +331,6 @@ impl<'m> Raw<'m> {
     /// A string's content, of anything else its text.
     pub fn content(self) -> Cow<'m, str> {
         self.string().map_or(Cow::Borrowed(self.0), unescape)
-    }
-
-    fn cmp_content(self, other: &Raw<'_>) -> Ordering {
-        if self.0.contains('\\') || other.0.contains('\\') {
-            Unescape::new(self.0).cmp(Unescape::new(other.0))
-        } else {
-            self.0.cmp(other.0)
-        }
     }
 }
 
@@ -496,7 +492,10 @@ impl Scan<'_> {
             let value = self.cursor.at;
             self.value(to, depth)?;
             if !state.each.is_empty() {
-                self.found.members.push(Seen { key, value: Span { start: value as u32, end: self.cursor.at as u32 } });
+                let value = Span { start: value as u32, end: self.cursor.at as u32 };
+                let name = &self.text[key.start as usize..key.end as usize];
+                let hash = self.found.hasher.hash_one(&*unescape(name));
+                self.found.members.push(Seen { hash, key, value });
             }
             self.cursor.skip_blanks();
             match self.cursor.next()? {
