@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -58,6 +58,8 @@ impl Default for Limits {
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Out of file descriptors, for one: trying again at once would burn a core.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// It may last, and is logged no more often.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A socket that listens.
 pub struct Bound {
@@ -149,6 +151,7 @@ async fn accept(endpoint: Endpoint, limits: Limits, connections: Arc<Semaphore>,
     let acceptor = tls.as_ref().map(Tls::acceptor);
     let for_health = Arc::new(Semaphore::new(limits.for_health));
     let health_limits = Limits { head: limits.health_head, ..limits };
+    let mut logged: Option<Instant> = None;
     loop {
         let next = async {
             let reserved = Arc::clone(&for_health).acquire_owned().await;
@@ -162,7 +165,10 @@ async fn accept(endpoint: Endpoint, limits: Limits, connections: Arc<Semaphore>,
             (Ok((stream, _)), Ok(reserved)) => (stream, reserved),
             (_, Err(_)) => return,
             (Err(error), _) => {
-                warn!("event=rest_accept_failed {error}");
+                if logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL) {
+                    logged = Some(Instant::now());
+                    warn!("event=rest_accept_failed {error}");
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
