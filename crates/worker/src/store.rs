@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use connect_websocket_engine::file;
 use indexmap::IndexMap;
@@ -114,9 +114,17 @@ impl OffsetStore {
         self.state().written_at
     }
 
-    /// Lets the next flush write the file even if no offset has changed, so that its time is now.
-    pub fn mark_alive(&self) {
-        self.state().changed = true;
+    /// Lets the next flush write the file even if no offset has changed, so that its time is now; not if it was written
+    /// less than `recently` ago, by another task for one.
+    pub fn mark_alive(&self, recently: Duration) {
+        let mut state = self.state();
+        let age = state.written_at.and_then(|at| at.elapsed().ok());
+        state.changed |= age.is_none_or(|age| age >= recently);
+    }
+
+    /// Whether the next flush has something to write.
+    pub fn is_changed(&self) -> bool {
+        self.state().changed
     }
 
     /// Forgets an entry, key and all; a reset with [`OffsetStore::set`] keeps the key.
@@ -314,6 +322,20 @@ mod tests {
 
     fn partition() -> JsonObject {
         object(json!({"websocket_url": "wss://h/\u{1f600}"}))
+    }
+
+    #[test]
+    fn many_tasks_keep_one_file_fresh_together() {
+        let folder = Folder::new("alive");
+        let store = OffsetStore::open(folder.offsets()).unwrap();
+        let hour = Duration::from_secs(3600);
+        store.mark_alive(hour);
+        assert!(store.is_changed(), "there is no file yet");
+        store.flush().unwrap();
+        store.mark_alive(hour);
+        assert!(!store.is_changed(), "another task has just written it");
+        store.mark_alive(Duration::ZERO);
+        assert!(store.is_changed());
     }
 
     #[test]

@@ -93,15 +93,18 @@ impl TaskOffsets {
         }
         self.due = now + self.interval;
         if source.metrics().snapshot().connected_since_ms.is_some() {
-            // Also without a new offset: the file's time is the begin of the gap if the worker dies.
-            self.store.mark_alive();
+            // Also without a new offset: the file's time is the begin of the gap if the worker dies. One task is enough.
+            self.store.mark_alive(self.interval / 2);
         }
-        self.flush();
+        self.set();
+        if self.store.is_changed() {
+            self.flush();
+        }
     }
 
     /// The last write of a task: waits for it, for `grace` at most.
     pub(super) async fn flush_last(&mut self, grace: Duration) {
-        self.store.mark_alive();
+        self.store.mark_alive(Duration::ZERO);
         let by = tokio::time::Instant::now() + grace;
         if let Some(flushing) = self.flushing.take() {
             let _ = tokio::time::timeout_at(by, flushing).await;
@@ -117,10 +120,14 @@ impl TaskOffsets {
         }
     }
 
-    fn flush(&mut self) {
+    fn set(&self) {
         if self.committable > 0 {
             self.store.set(&self.connector, &self.partition, Some(&self.offset()));
         }
+    }
+
+    fn flush(&mut self) {
+        self.set();
         let (store, counters) = (self.store.clone(), self.counters.clone());
         let span = tracing::Span::current();
         self.flushing = Some(tokio::task::spawn_blocking(move || {
