@@ -169,7 +169,10 @@ fn binary_messages_go_through_the_byte_array_converter_and_are_warned_about_with
     config["name"] = "binary".into();
     connect().rest().put_json("/connector-plugins/WebSocketSourceConnector/config/validate", &config);
     wait_until("a warning", WITHIN, || {
-        connect().log().contains("event=config_warning connector=binary message=\"StringConverter is for text").then_some(())
+        connect()
+            .log()
+            .contains("event=config_warning connector=binary message=\"StringConverter is for text")
+            .then_some(())
     });
 }
 
