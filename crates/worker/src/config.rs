@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_websocket_engine::config::looks_garbled;
+use connect_websocket_engine::config::{looks_garbled, option};
 use connect_websocket_engine::config_def::{
     ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, parse_boolean, parse_list,
 };
@@ -15,7 +15,7 @@ use indexmap::IndexMap;
 
 use crate::client_properties;
 use crate::convert::{self, Converter};
-use crate::provider::Providers;
+use crate::provider::{Providers, Resolved};
 use crate::rest::config::RestConfig;
 
 mod ignored;
@@ -187,12 +187,15 @@ impl WorkerConfig {
             Ok(providers) => (Some(providers), Vec::new()),
             Err(errors) => (None, errors),
         };
-        let (resolved, error) = match providers.as_ref().map(|providers| providers.resolve(properties)) {
-            Some(Ok(resolved)) => (resolved.values, None),
-            Some(Err(error)) => (properties.clone(), Some(error)),
-            None => (properties.clone(), None),
+        let (resolved, reference_errors) = match providers.as_ref().map(|providers| providers.resolve(properties)) {
+            Some(Ok(Resolved { values, provided })) => {
+                let left = provided.not_replaced(&values, |_| true);
+                (values, left)
+            }
+            Some(Err(error)) => (properties.clone(), vec![error]),
+            None => (properties.clone(), Vec::new()),
         };
-        let errors = provider_errors.into_iter().chain(error).collect();
+        let errors = provider_errors.into_iter().chain(reference_errors).collect();
         let mut values = Values { properties: &resolved, errors };
         values.check(OPTIONS);
         values.check_converters();
@@ -260,6 +263,14 @@ fn is_secret(name: &str) -> bool {
     sasl || ["password", "secret", "token", "credential", "ssl.keystore.key", ".param.", "basic.auth"]
         .iter()
         .any(|word| name.contains(word))
+}
+
+/// Returns an error for each of a connector's options that the Kafka clients read, or that is a secret, and that still holds a
+/// reference to a config provider. Those of the connector's own table are the engine's.
+pub(crate) fn check_references(connector: &Resolved) -> Vec<ConfigError> {
+    let is_client = |name: &str| name.starts_with("producer.override.") || name.starts_with("admin.override.");
+    let is_checked = |name: &str| option(name).is_none() && (is_client(name) || is_secret(name));
+    connector.provided.not_replaced(&connector.values, is_checked)
 }
 
 fn table_row(name: &str) -> Option<&'static ConfigKey> {
@@ -399,6 +410,33 @@ mod tests {
         let shown = format!("{config:?}");
         assert!(!shown.contains("hunter2") && shown.contains("producer.client.id = ${env:PATH}"), "{shown}");
         assert_ne!(config.properties["producer.client.id"], "${env:PATH}");
+    }
+
+    #[test]
+    fn a_reference_that_was_not_replaced_is_refused_in_any_option() {
+        for (option, value) in [
+            ("producer.sasl.jaas.config", "${env:NO_SUCH_VARIABLE}"),
+            ("ssl.keystore.password", "x${vault:a:b}"),
+            ("producer.client.id", "${file:/no/such:key}"),
+        ] {
+            let errors = WorkerConfig::parse(&properties(&[(option, value)])).unwrap_err();
+            let told = |error: &ConfigError| error.option == option && error.message.contains("was not replaced");
+            assert!(errors.iter().any(told), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_connectors_kafka_clients_are_sent_no_reference() {
+        let config = WorkerConfig::parse(&properties(&[])).unwrap();
+        let refused = |option: &str| {
+            let given = [(option.to_owned(), "a${env:NO_SUCH_VARIABLE}".to_owned())].into();
+            check_references(&config.providers.resolve(&given).unwrap()).len()
+        };
+        assert_eq!(refused("producer.override.sasl.jaas.config"), 1);
+        assert_eq!(refused("admin.override.client.id"), 1);
+        assert_eq!(refused("value.converter.basic.auth.user.info"), 1);
+        assert_eq!(refused("kafka.topic"), 0, "the engine tells");
+        assert_eq!(refused("transforms.replace.replacement"), 0);
     }
 
     #[test]

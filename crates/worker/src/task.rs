@@ -41,7 +41,7 @@ use tokio::sync::watch;
 use tracing::{error, info, info_span, warn};
 
 use crate::client_properties;
-use crate::config::WorkerConfig;
+use crate::config::{WorkerConfig, check_references};
 use crate::convert;
 use crate::producer::{Outbound, Producer, Refused, SendError};
 use crate::provider::Resolved;
@@ -324,8 +324,14 @@ impl ErrorPolicy {
 
 impl Line {
     async fn open(spec: TaskSpec, shared: Arc<Shared>) -> Result<Line, String> {
-        let TaskSpec { id, config: Resolved { values: config, provided }, worker, offsets, .. } = spec;
+        let TaskSpec { id, config: resolved, worker, offsets, .. } = spec;
         let TaskId { connector, number } = &id;
+        // The provider may have lost a key since the configuration was validated.
+        let left = check_references(&resolved);
+        if !left.is_empty() {
+            return Err(sentences(left));
+        }
+        let Resolved { values: config, provided } = resolved;
         let source_config = Config::parse_provided(&config, &provided).map_err(sentences)?;
         let conversion = Conversion::select(&config, &worker.properties).map_err(|error| error.to_string())?;
         let (properties, policy) = (&worker.properties, &worker.override_policy);

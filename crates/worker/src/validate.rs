@@ -11,7 +11,7 @@ use connect_websocket_engine::redact::Redactor;
 use indexmap::IndexMap;
 
 use crate::client_properties;
-use crate::config::WorkerConfig;
+use crate::config::{WorkerConfig, check_references};
 use crate::convert::{self, Converter};
 use crate::framework::{self, OrderedKey};
 use crate::hidden::{Kept, check_marks, shown};
@@ -75,6 +75,7 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result
     let mut errors = Errors::hiding(&given, &resolved.provided, kept);
     errors.add(framework::check(&resolved.values));
     errors.add(Config::parse_provided(&resolved.values, &resolved.provided).err().unwrap_or_default());
+    errors.add(check_references(&resolved));
     errors.add(check_marks(&given, kept));
     errors.add(check_converters(worker, &resolved.values));
     if worker.topic_creation {
@@ -327,5 +328,46 @@ fn definition(prefix: &str, ordered: &OrderedKey, default: Option<String>) -> Co
         width: key.width.as_str(),
         display_name: key.display_name,
         dependents: [],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn validated(more: impl IntoIterator<Item = (String, String)>) -> Result<Validation, String> {
+        let string = "org.apache.kafka.connect.storage.StringConverter";
+        let worker = [
+            ("bootstrap.servers", "h:9092"),
+            ("key.converter", string),
+            ("value.converter", string),
+            ("offset.storage.file.filename", "connect.offsets"),
+        ];
+        let worker = worker.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let connector = [
+            ("name", "feed"),
+            ("connector.class", framework::CONNECTOR_CLASS),
+            ("websocket.url", "ws://127.0.0.1:1/"),
+            ("kafka.topic", "trades"),
+        ];
+        let connector = connector.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let sent: SentConfig = connector.into_iter().chain(more).map(|(name, value)| (name, Some(value))).collect();
+        validate(&WorkerConfig::parse(&worker).unwrap(), &sent, &Kept::default())
+    }
+
+    #[test]
+    fn more_options_than_any_connector_has_are_refused_unread() {
+        let options = |count: usize| (0..count).map(|at| (format!("x{at}"), String::new()));
+        assert!(validated(options(MAX_OPTIONS - 4)).is_ok());
+        let why = validated(options(MAX_OPTIONS - 3)).unwrap_err();
+        assert!(why.contains("1001 options") && why.contains("limit of 1000"), "{why}");
+    }
+
+    #[test]
+    fn a_reference_that_was_not_replaced_is_no_password_for_kafka() {
+        let option = "producer.override.sasl.jaas.config";
+        let validation = validated([(option.to_owned(), "${env:NO_SUCH_VARIABLE}".to_owned())]).unwrap();
+        let told = |error: &str| error.contains(option) && error.contains("was not replaced");
+        assert!(validation.errors().any(told), "{:?}", validation.refusal());
     }
 }

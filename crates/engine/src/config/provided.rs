@@ -23,21 +23,32 @@ impl fmt::Debug for Provided {
     }
 }
 
+impl Provided {
+    /// Returns the first reference that was left in an option's text. What came from a provider is not looked at again.
+    pub(super) fn left<'a>(&'a self, properties: &'a Properties, option: &str) -> Option<&'a str> {
+        let written = self.redacted.get(option).or_else(|| properties.get(option));
+        written.and_then(|text| unresolved(text))
+    }
+
+    /// Returns an error for each of these options that still holds a reference. Sent as it stands it would be a wrong secret,
+    /// or a wrong address.
+    pub fn not_replaced(&self, properties: &Properties, is_checked: impl Fn(&str) -> bool) -> Vec<ConfigError> {
+        let why =
+            "the reference was not replaced: config.providers names no such provider, or the provider has no such key";
+        let checked = properties.keys().filter(|name| is_checked(name));
+        let left = checked.filter_map(|name| Some((name, self.left(properties, name)?)));
+        left.map(|(name, reference)| ConfigError::invalid(name, reference, why)).collect()
+    }
+}
+
 /// Returns the first reference to a config provider in a text that should hold none any more.
-pub(super) fn unresolved(text: &str) -> Option<&str> {
+fn unresolved(text: &str) -> Option<&str> {
     text.match_indices("${").find_map(|(start, _)| {
         let end = start + text[start..].find('}')?;
         let (provider, _) = text[start + 2..end].split_once(':')?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         (!provider.is_empty() && provider.chars().all(is_name)).then_some(&text[start..=end])
     })
-}
-
-/// Sent as it stands it would be a wrong secret, or a wrong URL.
-pub(super) fn not_replaced(option: &str, reference: &str) -> ConfigError {
-    let why =
-        "the reference was not replaced: config.providers names no such provider, or the provider has no such key";
-    ConfigError::invalid(option, reference, why)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::provided::{not_replaced, unresolved};
 use super::{OPTIONS, Provided, connection, messages, option, security, session};
 use crate::config_def::{ConfigError, Properties};
 use crate::tls;
@@ -20,14 +19,9 @@ impl<'a> Values<'a> {
     /// # Errors
     /// All that is wrong, at once, in the order of the table.
     pub(super) fn check(properties: &'a Properties, provided: &Provided) -> Result<Values<'a>, Vec<ConfigError>> {
-        let mut values = Values { properties, errors: Vec::new() };
-        // What came from a provider is not looked at again.
-        let written = |name: &str| provided.redacted.get(name).or_else(|| properties.get(name));
-        let reference = |name: &str| written(name).and_then(|text| unresolved(text));
-        for name in properties.keys().filter(|name| option(name).is_some()) {
-            values.errors.extend(reference(name).map(|reference| not_replaced(name, reference)));
-        }
-        for key in OPTIONS.iter().filter(|key| reference(key.name).is_none()) {
+        let errors = provided.not_replaced(properties, |name| option(name).is_some());
+        let mut values = Values { properties, errors };
+        for key in OPTIONS.iter().filter(|key| provided.left(properties, key.name).is_none()) {
             if let Err(errors) = key.value(properties.get(key.name).map(String::as_str)) {
                 values.errors.extend(errors);
             }
