@@ -276,7 +276,7 @@ fn hide(_: &str) -> String {
 }
 
 /// A URL, valid or not, without what may be secret in it: user info and query.
-fn mask_url(text: &str) -> String {
+pub(crate) fn mask_url(text: &str) -> String {
     let (base, query) = text.split_once('?').map_or((text, ""), |(base, _)| (base, "?***"));
     let (scheme, rest) = base.split_once("://").map_or(("", base), |(scheme, rest)| (scheme, rest));
     let separator = if scheme.is_empty() { "" } else { "://" };

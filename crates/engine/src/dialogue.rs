@@ -25,6 +25,7 @@ mod tests;
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -49,6 +50,8 @@ use step::{Act, Step, Then, Trigger};
 const MAX_WORDS: usize = 200;
 /// A feed that makes us say more at once does not wait for answers.
 const MAX_JOBS: usize = 10_000;
+/// What is rendered already and waits for the rate.
+const MAX_JOBS_BYTES: usize = 1 << 20;
 /// A heartbeat comes no more often.
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 /// No wait is longer.
@@ -63,8 +66,8 @@ pub struct Moment<'a> {
     pub chance: &'a dyn Fn(&mut [u8]),
 }
 
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What to do next. It may hold secrets, so its `Debug` shows kinds and lengths alone.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Action {
     Http(HttpRequest),
     Connect(Handshake),
@@ -72,8 +75,25 @@ pub enum Action {
     Binary(Vec<u8>),
 }
 
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Http(request) => write!(f, "Http({request:?})"),
+            Action::Connect(_) => f.write_str("Connect"),
+            Action::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Action::Binary(data) => write!(f, "Binary({} bytes)", data.len()),
+        }
+    }
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.method)
+    }
+}
+
 /// A request of a step. Its answer goes to [`Dialogue::answered`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     pub method: String,
     pub url: String,
@@ -83,7 +103,7 @@ pub struct HttpRequest {
 }
 
 /// What of the opening handshake was rendered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Handshake {
     /// `None` is the configured one.
     pub url: Option<String>,
@@ -94,7 +114,7 @@ pub struct Handshake {
 }
 
 /// What a server answered to a request, or to a handshake.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct HttpAnswer<'a> {
     pub status: u16,
     pub headers: &'a [(String, String)],
@@ -104,8 +124,10 @@ pub struct HttpAnswer<'a> {
 /// Why the connection is to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// A step has failed; another attempt may succeed.
+    /// A step has failed, and will hardly succeed unless it did before.
     Failed(String),
+    /// A step has failed for a reason that will pass.
+    Outage(String),
     /// The task fails.
     Final(String),
     /// A step asks for a new connection.
@@ -113,14 +135,14 @@ pub enum End {
 }
 
 /// What outlives a connection: cached answers, and where a step sent us.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Carried {
-    cache: HashMap<usize, Cached>,
+    /// By step and target.
+    cache: HashMap<(usize, Target), Cached>,
     moved: Option<String>,
     connections: u64,
 }
 
-#[derive(Debug)]
 struct Cached {
     until: Instant,
     variables: Vec<(VariableId, String)>,
@@ -153,15 +175,17 @@ pub struct Dialogue {
 }
 
 /// A message or request that is to be made.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Job {
     step: usize,
     target: Target,
     /// Rendered when its message came, if it answers one.
     rendered: Option<String>,
+    /// Whether the step's answer is awaited.
+    asks: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Target {
     Once,
     Topic(usize),
@@ -212,9 +236,9 @@ impl Dialogue {
         }
     }
 
-    /// The connection is over, or was not made. What an attempt used that failed is forgotten.
-    pub fn end(mut self) -> Carried {
-        if !self.is_ready() {
+    /// The connection is over, or was not made. What it used is forgotten unless it worked.
+    pub fn end(mut self, worked: bool) -> Carried {
+        if !worked {
             self.carried.cache.clear();
             if self.carried.moved == self.moved {
                 self.carried.moved = None;
@@ -255,12 +279,15 @@ impl Dialogue {
         self.rate.count(now);
     }
 
-    /// Does what can be done now: the next steps, and what the rate held back.
+    /// Does what can be done now: the next steps, and what the rate held back. While nothing is read (`reading`), no answer
+    /// is late.
     ///
     /// # Errors
     /// A step cannot be done, or has waited long enough.
-    pub fn proceed(&mut self, moment: &Moment<'_>) -> Result<(), End> {
-        self.check_deadlines(moment.now)?;
+    pub fn proceed(&mut self, moment: &Moment<'_>, reading: bool) -> Result<(), End> {
+        if reading {
+            self.check_deadlines(moment.now)?;
+        }
         self.tick(moment)?;
         loop {
             self.advance(moment)?;
@@ -271,9 +298,15 @@ impl Dialogue {
     }
 
     /// When [`Dialogue::proceed`] has something to do without anything coming in.
-    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let held = self.jobs.front().filter(|_| self.asked.is_none()).map(|_| self.rate.next(now));
-        self.deadlines.values().chain(self.ticks.values()).copied().chain(held).min()
+    pub fn next_wake(&self, now: Instant, reading: bool) -> Option<Instant> {
+        let held = self.jobs.iter().find(|job| self.sends(job.step)).map(|_| self.rate.next(now));
+        let deadlines = self.deadlines.values().filter(|_| reading);
+        deadlines.chain(self.ticks.values()).copied().chain(held).min()
+    }
+
+    /// For this time nothing was read, so no answer is late by it.
+    pub fn shift(&mut self, by: Duration) {
+        self.deadlines.values_mut().for_each(|at| *at += by);
     }
 
     /// The handshake is done; `headers` are those of the server's answer.
@@ -289,7 +322,7 @@ impl Dialogue {
         self.capture_answer(step, &Target::Once, &answer, moment)?;
         self.current = None;
         self.deadlines.remove(&step);
-        self.proceed(moment)
+        self.proceed(moment, true)
     }
 
     /// The server refused the handshake. Returns whether that is final.
@@ -312,14 +345,13 @@ impl Dialogue {
         let Some(job) = self.asked.take() else { return Ok(()) };
         let plan = self.plan.clone();
         let step = &plan.steps[job.step];
-        self.deadlines.remove(&job.step);
         self.judge(step, &job, answer, moment)?;
         let captured = self.capture_answer(job.step, &job.target, answer, moment)?;
         if let Act::Http(http) = &step.act {
-            self.keep_answer(job.step, http, captured, moment)?;
+            self.keep_answer(&job, http, captured, moment)?;
         }
         self.follow(step, job.step, None, moment)?;
-        self.proceed(moment)
+        self.proceed(moment, true)
     }
 
     /// The request has no answer.
@@ -328,22 +360,33 @@ impl Dialogue {
         End::Failed(format!("the step {name}: {why}"))
     }
 
-    /// A message came. Returns whether it may become records.
-    ///
-    /// # Errors
-    /// The message means no, or asks for another connection.
-    pub fn message(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<bool, End> {
+    /// A message came. Returns whether it may become records, and the end if it means no or asks for another connection.
+    pub fn message(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> (bool, Option<End>) {
         let plan = self.plan.clone();
-        let met = self.awaited_that(&plan, message, moment)?;
+        let met = match self.awaited_that(&plan, message, moment) {
+            Ok(met) => met,
+            Err(end) => return (false, Some(end)),
+        };
         let on: Vec<usize> = self.matching(&plan, message, moment);
         if met.is_empty() && on.is_empty() {
-            return Ok(true);
+            return (true, None);
         }
-        let mut is_record = true;
+        let is_record = met.iter().map(|(step, _)| step).chain(&on).all(|&step| !plan.steps[step].drop);
+        (is_record, self.act_upon(&plan, met, on, message, moment).err())
+    }
+
+    /// Keeps what the matching steps capture of a message, and does what they do.
+    fn act_upon(
+        &mut self,
+        plan: &Plan,
+        met: Vec<(usize, Target)>,
+        on: Vec<usize>,
+        message: Option<Scanned<'_>>,
+        moment: &Moment<'_>,
+    ) -> Result<(), End> {
         for (step, target) in met.iter().cloned().chain(on.iter().map(|&step| (step, Target::Once))) {
             let captured = self.captures(step, &target, moment, &Seen { message, ..Seen::default() })?;
             self.keep(&target, captured);
-            is_record &= !plan.steps[step].drop;
         }
         for (step, target) in met {
             self.meet(step, &target);
@@ -354,8 +397,7 @@ impl Dialogue {
         for step in on {
             self.act_on(step, message, moment)?;
         }
-        self.proceed(moment)?;
-        Ok(is_record)
+        self.proceed(moment, true)
     }
 
     /// Looks for the answers that are awaited; those that say no come first.
@@ -372,11 +414,11 @@ impl Dialogue {
             let values = Values { message, kept: true, ..self.values(&made, &awaited.target, "", moment) };
             let holds =
                 |condition: &Option<Condition>| condition.as_ref().is_some_and(|condition| condition.holds(&values));
-            if holds(&step.fail_final) {
-                return Err(End::Final(self.refused(step, message)));
-            }
-            if holds(&step.fail) {
-                return Err(End::Failed(self.refused(step, message)));
+            let (is_final, fails) = (holds(&step.fail_final), holds(&step.fail));
+            if is_final || fails {
+                self.learn_captured(awaited.step, &awaited.target, moment, &Seen { message, ..Seen::default() });
+                let words = self.refused(step, message);
+                return Err(if is_final { End::Final(words) } else { End::Failed(words) });
             }
             if met.iter().all(|(of, _)| *of != awaited.step) && holds(&step.expect) {
                 met.push((awaited.step, awaited.target.clone()));
@@ -427,7 +469,7 @@ impl Dialogue {
                 Act::Send { text, .. } => Some(self.render(step, text, &target, message, moment)?),
                 _ => None,
             };
-            self.add_job(Job { step, target, rendered })?;
+            self.add_job(Job { step, target, rendered, asks: true })?;
         }
         self.follow(&plan.steps[step], step, message, moment)
     }
@@ -458,18 +500,18 @@ impl Dialogue {
         if self.at <= first {
             return Ok(());
         }
+        let goes_on = |step: usize| step < first || matches!(plan.steps[step].trigger, Trigger::On(_));
+        self.jobs.retain(|job| goes_on(job.step));
+        self.awaited.retain(|awaited| goes_on(awaited.step));
+        self.deadlines.retain(|&step, _| goes_on(step));
+        self.ticks.retain(|&step, _| goes_on(step));
         if let Some(template) = &plan.unsubscribe {
             let targets = if template.uses("topic") { self.each_topic() } else { self.each_batch() };
             for target in targets {
-                let text = self.render(first, template, &target, None, moment)?;
-                self.rate.count(moment.now);
-                self.actions.push_back(Action::Text(text.into_bytes()));
+                let rendered = Some(self.render(first, template, &target, None, moment)?);
+                self.add_job(Job { step: first, target, rendered, asks: false })?;
             }
         }
-        self.jobs.retain(|job| job.step < first);
-        self.awaited.retain(|awaited| awaited.step < first);
-        self.deadlines.retain(|&step, _| step < first);
-        self.ticks.retain(|&step, _| step < first);
         (self.at, self.current) = (first, None);
         Ok(())
     }
@@ -539,10 +581,11 @@ impl Dialogue {
             }
             Act::Wait if plan.steps[step].waits() => self.await_answer(step, Target::Once, moment)?,
             Act::Wait => self.follow(&plan.steps[step], step, None, moment)?,
-            Act::Http(_) if self.use_cached(step, moment.now) => {}
             Act::Send { .. } | Act::Http(_) => {
                 for target in self.targets(step) {
-                    self.add_job(Job { step, target, rendered: None })?;
+                    if !self.use_cached(step, &target, moment.now) {
+                        self.add_job(Job { step, target, rendered: None, asks: true })?;
+                    }
                 }
             }
         }
@@ -550,26 +593,28 @@ impl Dialogue {
     }
 
     fn add_job(&mut self, job: Job) -> Result<(), End> {
-        if self.jobs.len() >= MAX_JOBS {
-            let name = &self.plan.steps[job.step].name;
-            return Err(End::Failed(format!("the step {name}: {MAX_JOBS} messages wait for websocket.send.rate")));
+        let bytes: usize = self.jobs.iter().flat_map(|job| &job.rendered).map(String::len).sum();
+        if self.jobs.len() >= MAX_JOBS || bytes > MAX_JOBS_BYTES {
+            let (name, waiting) = (&self.plan.steps[job.step].name, self.jobs.len());
+            return Err(End::Failed(format!("the step {name}: {waiting} messages wait for websocket.send.rate")));
         }
-        self.jobs.push_back(job);
+        // Heartbeats and replies wait behind no subscription.
+        let in_order = |job: &Job| matches!(self.plan.steps[job.step].trigger, Trigger::InOrder);
+        let at = if in_order(&job) { None } else { self.jobs.iter().position(in_order) };
+        self.jobs.insert(at.unwrap_or(self.jobs.len()), job);
         Ok(())
+    }
+
+    fn sends(&self, step: usize) -> bool {
+        matches!(self.plan.steps[step].act, Act::Send { .. })
     }
 
     /// Makes the next message or request. Returns whether there was one and the rate allows it.
     fn work(&mut self, moment: &Moment<'_>) -> Result<bool, End> {
-        if self.asked.is_some() {
-            return Ok(false);
-        }
-        let plan = self.plan.clone();
-        let Some(step) = self.jobs.front().map(|job| job.step) else { return Ok(false) };
-        let sends = matches!(plan.steps[step].act, Act::Send { .. });
-        if sends && self.rate.next(moment.now) > moment.now {
-            return Ok(false);
-        }
-        let Some(job) = self.jobs.pop_front() else { return Ok(false) };
+        let may_send = self.rate.next(moment.now) <= moment.now;
+        let may = |job: &Job| if self.sends(job.step) { may_send } else { self.asked.is_none() };
+        let Some(job) = self.jobs.iter().position(may).and_then(|at| self.jobs.remove(at)) else { return Ok(false) };
+        let (plan, step) = (self.plan.clone(), job.step);
         match &plan.steps[step].act {
             Act::Send { text, binary } => {
                 let rendered = match &job.rendered {
@@ -583,13 +628,12 @@ impl Dialogue {
                 } else {
                     Action::Text(rendered.into_bytes())
                 });
-                if plan.steps[step].expect.is_some() {
+                if plan.steps[step].expect.is_some() && job.asks {
                     self.await_answer(step, job.target, moment)?;
                 }
             }
             Act::Http(http) => {
                 let request = self.request(step, http, &job.target, moment)?;
-                self.deadlines.insert(step, moment.now + request.timeout);
                 self.actions.push_back(Action::Http(request));
                 self.asked = Some(job);
             }
@@ -612,8 +656,16 @@ impl Dialogue {
             Target::Batch(range) if self.plan.steps[step].counts_topics => range.len(),
             _ => 1,
         };
-        let timeout = self.timeout(step, moment)?;
-        self.deadlines.insert(step, moment.now + timeout);
+        let deadline = moment.now + self.timeout(step, moment)?;
+        if self.awaited.len() >= MAX_JOBS {
+            let name = &self.plan.steps[step].name;
+            return Err(End::Failed(format!("the step {name}: {MAX_JOBS} answers have not come")));
+        }
+        match self.plan.steps[step].trigger {
+            // What the server makes us say again must not put the deadline off.
+            Trigger::On(_) => drop(self.deadlines.entry(step).or_insert(deadline)),
+            Trigger::InOrder | Trigger::Every { .. } => drop(self.deadlines.insert(step, deadline)),
+        }
         self.awaited.push_back(Awaited { step, target, left });
         Ok(())
     }

@@ -62,7 +62,7 @@ impl Endpoint {
 
     /// Stands for a template, which becomes a URL with each connection. It is shown as configured, without the query.
     pub fn of_template(text: &str) -> Result<Endpoint, String> {
-        let shown = text.split_once('?').map_or(text.to_owned(), |(before, _)| format!("{before}?{HIDDEN}"));
+        let shown = crate::config::mask_url(text);
         let placeholder = Endpoint::parse("ws://template.invalid/")?;
         Ok(Endpoint { redacted: shown, ..placeholder })
     }

@@ -105,6 +105,11 @@ impl Redactor {
         printable::cut(&hidden, max_chars)
     }
 
+    /// [`Redactor::learn`] for a message that was made from secrets.
+    pub fn learn_message(&self, variable: &str, message: &str) {
+        self.learn_all(variable, parts::of_message(message));
+    }
+
     fn add_all(&self, secrets: Vec<String>) {
         let mut known = self.write();
         for secret in secrets {

@@ -70,7 +70,7 @@ pub(crate) struct Down {
 }
 
 /// A request of a step that is under way.
-type Asked = Pin<Box<dyn Future<Output = Result<HttpResponse, String>> + Send>>;
+type Asked = Pin<Box<dyn Future<Output = Result<HttpResponse, OpenError>> + Send>>;
 
 /// How a connection, or an attempt at one, ended.
 enum End {
@@ -182,7 +182,7 @@ impl Session {
                 end
             }
             Err(failure) => {
-                self.carried = dialogue.end();
+                self.carried = dialogue.end(false);
                 let (began, cause) = (Some(SystemTime::now()), failure.cause);
                 self.down.get_or_insert(Down { began, cause, missed: None });
                 End::Failed(failure)
@@ -200,7 +200,7 @@ impl Session {
             life: None,
         };
         loop {
-            dialogue.proceed(&moment()).map_err(|end| failed(end.into()))?;
+            dialogue.proceed(&moment(), true).map_err(|end| failed(end.into()))?;
             match dialogue.next_action() {
                 Some(dialogue::Action::Connect(handshake)) => return self.shake_hands(handshake, dialogue).await,
                 Some(dialogue::Action::Http(request)) => {
@@ -210,7 +210,7 @@ impl Session {
                 Some(dialogue::Action::Text(_) | dialogue::Action::Binary(_)) => {}
                 None => {
                     let now = Instant::now();
-                    sleep_until(dialogue.next_wake(now).unwrap_or(now + LOOK_AROUND)).await;
+                    sleep_until(dialogue.next_wake(now, true).unwrap_or(now + LOOK_AROUND)).await;
                 }
             }
         }
@@ -250,10 +250,10 @@ impl Session {
             Ok(()) => self.read(&mut connection, &mut link).await,
             Err(end) => Err(end.into()),
         };
-        if end.is_err() {
+        if let Err(ending) = &end {
             // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
-            let own = self.config.close_code;
-            connection.send_close(if own == 1000 { 1001 } else { own }, "");
+            let own = Some(self.config.close_code).filter(|&code| code != 1000);
+            connection.send_close(ending.close_code.or(own).unwrap_or(1001), "");
         }
         let lived = link.lived(Instant::now());
         let discarded = connection.farewell().await;
@@ -504,7 +504,7 @@ async fn sleep_on_this_thread(connection: &mut Connection, until: Instant) -> Re
 }
 
 /// The answer to the request that is under way.
-async fn answer_of(asked: &mut Option<Asked>) -> Result<HttpResponse, String> {
+async fn answer_of(asked: &mut Option<Asked>) -> Result<HttpResponse, OpenError> {
     match asked {
         Some(asked) => asked.await,
         None => std::future::pending().await,

@@ -10,6 +10,7 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use super::addresses::Addresses;
+use super::open_error::{OpenError, OpenErrorKind};
 use super::request::Request;
 use super::transport::Transport;
 use crate::dialogue::HttpRequest;
@@ -38,12 +39,13 @@ pub(crate) async fn request(
     http: &HttpRequest,
     like: &Request,
     tls: &Arc<ClientConfig>,
-) -> Result<HttpResponse, String> {
-    let endpoint = Endpoint::parse_rendered(&http.url)?.as_foreign(&like.redactor);
+) -> Result<HttpResponse, OpenError> {
+    let invalid = |why| OpenError::new(OpenErrorKind::Handshake, format!("the request has no URL: {why}"));
+    let endpoint = Endpoint::parse_rendered(&http.url).map_err(invalid)?.as_foreign(&like.redactor);
     let answer = timeout(http.timeout, exchange(http, &endpoint, like, tls)).await;
     answer.unwrap_or_else(|_| {
         let ms = http.timeout.as_millis();
-        Err(format!("{} did not answer within {ms} ms", shown(&endpoint)))
+        Err(OpenError::new(OpenErrorKind::TimedOut, format!("{} did not answer within {ms} ms", shown(&endpoint))))
     })
 }
 
@@ -52,13 +54,14 @@ async fn exchange(
     endpoint: &Endpoint,
     like: &Request,
     tls: &Arc<ClientConfig>,
-) -> Result<HttpResponse, String> {
+) -> Result<HttpResponse, OpenError> {
     let failed = |what: String| {
-        format!("the request to {} failed: {}", shown(endpoint), like.redactor.foreign(&what, MAX_FOREIGN_CHARS))
+        let what = like.redactor.foreign(&what, MAX_FOREIGN_CHARS);
+        OpenError::new(OpenErrorKind::Tcp, format!("the request to {} failed: {what}", shown(endpoint)))
     };
     let mut addresses = Addresses::default();
     let transport = Transport::open(like, endpoint, tls, &mut addresses);
-    let (transport, _) = transport.await.map_err(|error| error.message)?;
+    let (transport, _) = transport.await?;
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
         .handshake(TokioIo::new(transport))
@@ -73,7 +76,7 @@ async fn exchange(
         let body = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect().await;
         let body = body.map_err(|error| format!("{error} (an answer may have {MAX_BODY_BYTES} bytes)"))?;
         let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        Ok(HttpResponse { status, headers, body })
+        Ok::<_, String>(HttpResponse { status, headers, body })
     };
     tokio::pin!(connection, answer);
     // The connection does the reading and writing; the answer may come before it ends.

@@ -74,10 +74,15 @@ impl Request {
             let endpoint = endpoint.map_err(|why| invalid(format!("websocket.url was rendered to no URL: {why}")))?;
             request.endpoint = endpoint.as_foreign(&self.redactor);
         }
-        for (name, value) in handshake.headers {
-            request.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(&name));
-            request.headers.push((name, Secret::new(value)));
+        let rendered = |name: &str| handshake.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        request.headers.retain(|(name, _)| !rendered(name));
+        if let Some(basic) = request.endpoint.basic_credentials()
+            && !request.headers.iter().map(|(name, _)| name).any(|name| name.eq_ignore_ascii_case("authorization"))
+            && !rendered("authorization")
+        {
+            request.headers.push(("Authorization".into(), Secret::new(format!("Basic {basic}"))));
         }
+        request.headers.extend(handshake.headers.iter().map(|(name, value)| (name.clone(), Secret::new(value))));
         if let Some(subprotocols) = handshake.subprotocols {
             request.subprotocols = subprotocols;
         }

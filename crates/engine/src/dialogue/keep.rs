@@ -28,6 +28,7 @@ impl Dialogue {
         let holds =
             |condition: &Option<Condition>| condition.as_ref().is_some_and(|condition| condition.holds(&values));
         let words = || {
+            self.learn_captured(job.step, &job.target, moment, &Seen::answer(answer, &found));
             let body = self.redactor.foreign(answer.body, MAX_WORDS);
             format!("the step {}: the server answered with status {} {body}", step.name, answer.status)
         };
@@ -38,7 +39,11 @@ impl Dialogue {
             Some(expect) => expect.holds(&values),
             None => (200..300).contains(&answer.status),
         };
-        if holds(&step.fail) || !good { Err(End::Failed(words())) } else { Ok(()) }
+        match answer.status {
+            _ if good && !holds(&step.fail) => Ok(()),
+            429 | 500..=599 => Err(End::Outage(words())),
+            _ => Err(End::Failed(words())),
+        }
     }
 
     pub(super) fn capture_answer(
@@ -53,6 +58,12 @@ impl Dialogue {
         let captured = self.captures(step, target, moment, &Seen::answer(answer, &found))?;
         self.keep(target, captured.clone());
         Ok(captured.into_iter().filter_map(|(id, value)| Some((id, value?))).collect())
+    }
+
+    /// Makes the secrets of an answer known before its words are shown, although it is no good.
+    pub(super) fn learn_captured(&self, step: usize, target: &Target, moment: &Moment<'_>, seen: &Seen<'_>) {
+        // What cannot be captured is not shown as a secret either.
+        let _ = self.captures(step, target, moment, seen);
     }
 
     /// The values of a step's variables, over a message or an answer.
@@ -83,14 +94,15 @@ impl Dialogue {
             match (value, &topic) {
                 (Some(value), Some(topic)) => self.variables.set_of(topic, id, &value),
                 (Some(value), None) => self.variables.set(id, &value),
-                (None, _) => self.variables.unset(id),
+                (None, None) => self.variables.unset(id),
+                (None, Some(_)) => {}
             }
         }
     }
 
     pub(super) fn keep_answer(
         &mut self,
-        step: usize,
+        job: &Job,
         http: &Http,
         variables: Vec<(VariableId, String)>,
         moment: &Moment<'_>,
@@ -98,23 +110,22 @@ impl Dialogue {
         let Some(template) = &http.cache else { return Ok(()) };
         let made = Made::default();
         let text = template.render(&self.values(&made, &Target::Once, "", moment));
-        let text = text.map_err(|failure| self.cannot(step, &failure))?;
+        let text = text.map_err(|failure| self.cannot(job.step, &failure))?;
         let time = rate::duration(text.trim()).or_else(|| text.trim().parse().ok().map(Duration::from_secs));
         let Some(time) = time else {
-            let name = &self.plan.steps[step].name;
+            let name = &self.plan.steps[job.step].name;
             return Err(End::Failed(format!("the step {name}: http.cache is no time such as 3600s")));
         };
         // A tenth less, so that it is renewed before it ends.
         let until = moment.now + time.min(MOST_INTERVAL).mul_f64(0.9);
-        self.carried.cache.insert(step, Cached { until, variables });
+        self.carried.cache.insert((job.step, job.target.clone()), Cached { until, variables });
         Ok(())
     }
 
-    pub(super) fn use_cached(&mut self, step: usize, now: Instant) -> bool {
-        let Some(cached) = self.carried.cache.get(&step).filter(|cached| cached.until > now) else { return false };
-        for (id, value) in &cached.variables {
-            self.variables.set(*id, value);
-        }
+    pub(super) fn use_cached(&mut self, step: usize, target: &Target, now: Instant) -> bool {
+        let cached = self.carried.cache.get(&(step, target.clone())).filter(|cached| cached.until > now);
+        let Some(variables) = cached.map(|cached| cached.variables.clone()) else { return false };
+        self.keep(target, variables.into_iter().map(|(id, value)| (id, Some(value))).collect());
         true
     }
 }

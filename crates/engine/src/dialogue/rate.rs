@@ -50,18 +50,23 @@ pub fn duration(text: &str) -> Option<Duration> {
 #[derive(Debug, Clone, Default)]
 pub struct Rate {
     limits: Vec<Limit>,
+    /// The largest count that was asked for: so many are remembered.
+    most: usize,
     /// Oldest first.
     sent: VecDeque<Instant>,
 }
 
 impl Rate {
     pub fn new(limits: Vec<Limit>) -> Rate {
-        Rate { limits, sent: VecDeque::new() }
+        let mut rate = Rate::default();
+        rate.set_limits(&limits);
+        rate
     }
 
     /// The limits in force from now on; what was sent still counts.
     pub fn set_limits(&mut self, limits: &[Limit]) {
         self.limits = limits.to_vec();
+        self.most = limits.iter().map(|limit| limit.count).fold(self.most, usize::max);
     }
 
     /// Returns when the next may be sent; a moment that is not later than `now` means now.
@@ -75,11 +80,8 @@ impl Rate {
 
     /// One was sent.
     pub fn count(&mut self, now: Instant) {
-        let Some(most) = self.limits.iter().map(|limit| limit.count).max() else {
-            return;
-        };
         self.sent.push_back(now);
-        while self.sent.len() > most {
+        while self.sent.len() > self.most {
             self.sent.pop_front();
         }
     }

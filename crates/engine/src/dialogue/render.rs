@@ -82,16 +82,26 @@ impl Dialogue {
             .and_then(|items| template.render(&Values { message, ..self.values(&made, target, &items, moment) }));
         let topic = self.topic_of(target).map(str::to_owned);
         self.variables.keep(topic.as_deref(), &made);
-        self.learn_made(template);
-        rendered.map_err(|failure| self.cannot(step, &failure))
+        let rendered = rendered.map_err(|failure| self.cannot(step, &failure))?;
+        self.learn_rendered(step, template, &rendered);
+        Ok(rendered)
     }
 
-    /// What was computed from secrets is secret too.
-    pub(super) fn learn_made(&self, template: &Template) {
-        for name in template.used().filter(|name| variables::is_secret(name)) {
-            let value = self.plan.names.id(name).and_then(|id| self.variables.get(None, id));
-            value.into_iter().for_each(|value| self.redactor.learn(name, value));
+    /// What was computed from secrets is secret too, a signature for one.
+    fn learn_rendered(&self, step: usize, template: &Template, rendered: &str) {
+        if template.used().any(|name| variables::is_secret(name)) {
+            self.redactor.learn_message(&format!("step {}", self.plan.steps[step].name), rendered);
         }
+    }
+
+    /// Where a connection or request goes that a server may have named: not out of TLS, if the configuration wants it.
+    fn check_tls(&self, step: usize, url: &str) -> Result<(), End> {
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+        if !self.plan.wants_tls || matches!(scheme.as_str(), "wss" | "https") {
+            return Ok(());
+        }
+        let name = &self.plan.steps[step].name;
+        Err(End::Failed(format!("the step {name}: its URL would leave TLS")))
     }
 
     /// A header that was rendered may be a signature; it is another with each connection.
@@ -153,6 +163,12 @@ impl Dialogue {
         for (name, value) in &headers {
             self.learn_header(name, value);
         }
+        for (template, subprotocol) in plan.subprotocols.iter().zip(subprotocols.iter().flatten()) {
+            self.learn_rendered(step, template, subprotocol);
+        }
+        if let Some(url) = &url {
+            self.check_tls(step, url)?;
+        }
         if let Some(url) = url.as_deref().and_then(|url| url::Url::parse(url).ok()) {
             self.redactor.learn_url("websocket.url", &url);
         }
@@ -180,6 +196,13 @@ impl Dialogue {
         for (name, value) in &headers {
             self.learn_header(name, value);
         }
+        if let (Some(template), Some(body)) = (&http.body, &body) {
+            self.learn_rendered(step, template, body);
+        }
+        if let Ok(url) = url::Url::parse(&url) {
+            self.redactor.learn_url(&format!("step {} url", self.plan.steps[step].name), &url);
+        }
+        self.check_tls(step, &url)?;
         let topic = self.topic_of(target).map(str::to_owned);
         self.variables.keep(topic.as_deref(), &made);
         Ok(HttpRequest { method: http.method.clone(), url, headers, body, timeout })

@@ -41,6 +41,8 @@ pub struct Plan {
     pub(super) unsubscribe: Option<Template>,
     pub(super) secrets: Vec<(VariableId, Secret)>,
     pub(super) send_rate: Vec<Limit>,
+    /// Some configured address is `wss://` or `https://`, so none that is rendered may be without TLS.
+    pub(super) wants_tls: bool,
 }
 
 #[derive(Debug)]
@@ -191,6 +193,7 @@ impl<'a> Compiler<'a> {
         let connect_at = steps.iter().position(|step| step == CONNECT).unwrap_or_default();
         let steps: Vec<Step> =
             steps.iter().enumerate().map(|(at, name)| self.step(name, at > connect_at, &topics)).collect();
+        self.check_resubscribe(&steps);
         let url = self.get(crate::config::URL).filter(|text| text.contains("{{"));
         let url = url.and_then(|text| self.template(crate::config::URL, text, Position::Url, Message::None));
         let item =
@@ -214,6 +217,7 @@ impl<'a> Compiler<'a> {
             batch_size: self.get(keys::BATCH_SIZE).and_then(|text| text.parse().ok()).unwrap_or_default(),
             unsubscribe,
             secrets,
+            wants_tls: self.wants_tls(),
             send_rate: self.get(keys::SEND_RATE).and_then(|text| rate::parse(text).ok()).unwrap_or_default(),
         })
     }
@@ -247,6 +251,30 @@ impl<'a> Compiler<'a> {
             self.refuse(keys::STEPS, format!("a session has at most {MAX_STEPS} steps"));
         }
         steps
+    }
+
+    fn wants_tls(&self) -> bool {
+        let addresses =
+            self.properties.iter().filter(|(name, _)| *name == crate::config::URL || name.ends_with(".http"));
+        addresses
+            .map(|(_, text)| text.to_ascii_lowercase())
+            .any(|text| text.contains("wss://") || text.contains("https://"))
+    }
+
+    /// Subscribing anew wants a message that names topics, and something that happens to begin it.
+    fn check_resubscribe(&mut self, steps: &[Step]) {
+        let names_topics = steps.iter().any(|step| step.spread != Spread::Once);
+        for step in steps.iter().filter(|step| step.then == Some(Then::Resubscribe)) {
+            let option = format!("{}{}.then", keys::STEP, step.name);
+            if !matches!(step.trigger, Trigger::On(_)) {
+                self.refuse(&option, "resubscribe wants a step with .on");
+            } else if !names_topics {
+                self.refuse(&option, "resubscribe wants a step whose message names topics");
+            }
+        }
+        if self.get("websocket.idle.action") == Some("resubscribe") && !names_topics {
+            self.refuse("websocket.idle.action", "resubscribe wants a step whose message names topics");
+        }
     }
 
     fn sends_subscription(&self) -> bool {

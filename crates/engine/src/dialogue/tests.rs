@@ -69,7 +69,7 @@ impl Session {
     }
 
     fn proceed(&mut self) -> Result<(), End> {
-        self.dialogue.proceed(&Session::moment(self.now))
+        self.dialogue.proceed(&Session::moment(self.now), true)
     }
 
     fn opened(&mut self) -> Result<(), End> {
@@ -106,7 +106,8 @@ impl Session {
         let mut found = Found::default();
         let Some(scanner) = &self.scanner else { return Ok(true) };
         scanner.scan(message, &mut found);
-        self.dialogue.message(Some(Scanned::new(message, &found)), &Session::moment(self.now))
+        let (is_record, end) = self.dialogue.message(Some(Scanned::new(message, &found)), &Session::moment(self.now));
+        end.map_or(Ok(is_record), Err)
     }
 
     fn answered(&mut self, status: u16, body: &str) -> Result<(), End> {
@@ -117,7 +118,7 @@ impl Session {
 
 fn failed(result: Result<impl std::fmt::Debug, End>) -> String {
     match result {
-        Err(End::Failed(why)) => why,
+        Err(End::Failed(why) | End::Outage(why)) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -170,7 +171,7 @@ fn drop_false_keeps_an_answer_as_a_record() {
 fn a_step_without_its_answer_in_time_fails_since_its_last_message() {
     let keys = [("login.send", "x"), ("login.expect", "/ok exists"), ("login.timeout.ms", "3000")];
     let mut session = Session::open("connect,login", &keys);
-    assert_eq!(session.dialogue.next_wake(session.now), Some(session.now + 3 * SECOND));
+    assert_eq!(session.dialogue.next_wake(session.now, true), Some(session.now + 3 * SECOND));
     session.after(2 * SECOND).unwrap();
     assert!(failed(session.after(SECOND)).contains("login"));
 }
@@ -301,11 +302,11 @@ fn a_heartbeat_begins_at_its_place_and_is_skipped_while_it_is_unanswered() {
 fn jitter_is_of_the_first_interval() {
     let keys = [("beat.every.ms", "1000"), ("beat.every.jitter", "1"), ("beat.send", "x")];
     let mut session = Session::open("connect,beat", &keys);
-    let first = session.dialogue.next_wake(session.now).unwrap() - session.now;
+    let first = session.dialogue.next_wake(session.now, true).unwrap() - session.now;
     assert!(first > Duration::from_millis(490) && first < Duration::from_millis(510), "{first:?}");
     session.after(first).unwrap();
     assert_eq!(session.said(), ["x"]);
-    assert_eq!(session.dialogue.next_wake(session.now), Some(session.now + SECOND));
+    assert_eq!(session.dialogue.next_wake(session.now, true), Some(session.now + SECOND));
 }
 
 #[test]
@@ -388,9 +389,9 @@ fn a_cached_answer_serves_the_next_connections_and_is_discarded_when_an_attempt_
     session.next();
     session.opened().unwrap();
     assert_eq!(session.said(), ["one"]);
-    let mut session = Session::begin_with(&config, session.dialogue.end());
+    let mut session = Session::begin_with(&config, session.dialogue.end(true));
     assert!(matches!(session.next(), Some(Action::Connect(_))), "no request is made");
-    let mut session = Session::begin_with(&config, session.dialogue.end());
+    let mut session = Session::begin_with(&config, session.dialogue.end(false));
     session.request();
 }
 
@@ -409,8 +410,8 @@ fn a_cached_answer_is_renewed_a_tenth_before_its_end() {
         session.next();
         session.opened().unwrap();
         let now = session.now + Duration::from_secs(after);
-        let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), session.dialogue.end());
-        dialogue.proceed(&Session::moment(now)).unwrap();
+        let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), session.dialogue.end(true));
+        dialogue.proceed(&Session::moment(now), true).unwrap();
         assert_eq!(matches!(dialogue.next_action(), Some(Action::Connect(_))), cached, "{after}");
     }
 }
@@ -462,7 +463,7 @@ fn the_rate_holds_messages_back_and_the_timeout_runs_from_the_last_one() {
     ];
     let mut session = Session::open("connect,sub", &keys);
     assert_eq!(session.said(), ["a", "b"]);
-    assert_eq!(session.dialogue.next_wake(session.now), Some(session.now + SECOND));
+    assert_eq!(session.dialogue.next_wake(session.now, true), Some(session.now + SECOND));
     session.after(SECOND).unwrap();
     assert_eq!(session.said(), ["c"]);
     session.after(SECOND).unwrap();
@@ -485,10 +486,10 @@ fn then_reconnect_goes_where_url_says_until_an_attempt_there_fails() {
     assert_eq!(session.said(), ["subscribe"]);
     let end = session.hear("{\"type\":\"reconnect\",\"url\":\"wss://other.test/x?y=1\"}");
     assert!(matches!(end, Err(End::Reconnect(_))), "{end:?}");
-    let mut session = Session::begin_with(&config, session.dialogue.end());
+    let mut session = Session::begin_with(&config, session.dialogue.end(true));
     let Some(Action::Connect(handshake)) = session.next() else { panic!() };
     assert_eq!(handshake.url.as_deref(), Some("wss://other.test/x?y=1"));
-    let mut failing = Session::begin_with(&config, session.dialogue.end());
+    let mut failing = Session::begin_with(&config, session.dialogue.end(false));
     assert_eq!(failing.next(), Some(Action::Connect(Handshake::default())), "the attempt there has failed");
 }
 
@@ -569,4 +570,129 @@ fn no_mistake_shows_a_secret() {
     let keys = [("login.send", "hunter2 {{nothing}}"), ("websocket.secret.a b", "hunter2")];
     let all = problems("connect,login", &keys);
     assert!(all.len() >= 2 && all.iter().all(|error| !error.contains("hunter2")), "{all:?}");
+}
+
+#[test]
+fn heartbeats_and_replies_wait_behind_no_subscription() {
+    let keys = [
+        TOPICS,
+        ("websocket.send.rate", "1/1s"),
+        ("sub.send", "{{topic}}"),
+        ("ping.on", "/ping exists"),
+        ("ping.send", "pong"),
+    ];
+    let mut session = Session::open("connect,sub,ping", &keys);
+    assert_eq!(session.said(), ["a"]);
+    session.hear("{\"ping\":1}").unwrap();
+    session.after(SECOND).unwrap();
+    assert_eq!(session.said(), ["pong"]);
+    session.after(SECOND).unwrap();
+    assert_eq!(session.said(), ["b"]);
+}
+
+#[test]
+fn a_request_under_way_holds_no_message_back() {
+    let keys = [
+        ("fetch.on", "/fetch exists"),
+        ("fetch.http", "GET https://api.test/"),
+        ("ping.on", "/ping exists"),
+        ("ping.send", "pong"),
+    ];
+    let mut session = Session::open("connect,fetch,ping", &keys);
+    session.hear("{\"fetch\":1}").unwrap();
+    session.request();
+    session.hear("{\"ping\":1}").unwrap();
+    assert_eq!(session.said(), ["pong"]);
+}
+
+#[test]
+fn while_nothing_is_read_heartbeats_go_on_and_no_answer_is_late() {
+    let keys = [
+        ("beat.every.ms", "1000"),
+        ("beat.send", "beat"),
+        ("ask.send", "ask"),
+        ("ask.expect", "/ok exists"),
+        ("ask.timeout.ms", "2500"),
+    ];
+    let mut session = Session::open("connect,beat,ask", &keys);
+    assert_eq!(session.said(), ["ask"]);
+    for _ in 0..3 {
+        session.now += SECOND;
+        session.dialogue.proceed(&Session::moment(session.now), false).unwrap();
+        assert_eq!(session.said(), ["beat"]);
+    }
+    session.dialogue.shift(3 * SECOND);
+    session.after(SECOND).unwrap();
+    assert!(!session.hear("{\"ok\":1}").unwrap());
+}
+
+#[test]
+fn a_record_that_asks_for_a_new_connection_is_still_a_record() {
+    let keys = [("move.on", "/last exists"), ("move.then", "reconnect"), ("move.drop", "false")];
+    let mut session = Session::open("connect,move", &keys);
+    let mut found = Found::default();
+    let message = "{\"last\":1}";
+    session.scanner.as_ref().unwrap().scan(message, &mut found);
+    let heard = session.dialogue.message(Some(Scanned::new(message, &found)), &Session::moment(session.now));
+    assert!(matches!(heard, (true, Some(End::Reconnect(_)))), "{heard:?}");
+}
+
+#[test]
+fn a_server_error_of_a_request_is_an_outage() {
+    for status in [429, 500, 503] {
+        let mut session = Session::begin("token,connect", &[("token.http", "GET https://api.test/")]);
+        session.request();
+        assert!(matches!(session.answered(status, ""), Err(End::Outage(_))), "{status}");
+    }
+}
+
+#[test]
+fn no_server_leads_out_of_tls() {
+    let keys = [("token.http", "GET https://api.test/"), ("token.capture", "url=/url"), ("websocket.url", "{{url}}/x")];
+    let mut session = Session::begin("token,connect", &keys);
+    session.request();
+    assert!(failed(session.answered(200, "{\"url\":\"ws://feed.test\"}")).contains("leave TLS"));
+}
+
+#[test]
+fn what_an_answer_holds_is_hidden_although_the_answer_is_no_good() {
+    let keys = [
+        ("token.http", "GET https://api.test/"),
+        ("token.expect", "/good exists"),
+        ("token.capture", "secret.t=/token"),
+        ("login.send", "x"),
+        ("login.expect", "/good exists"),
+        ("login.fail", "/bad exists"),
+        ("login.capture", "secret.u=/token"),
+    ];
+    let mut session = Session::begin("token,connect", &keys);
+    session.request();
+    let why = failed(session.answered(200, "{\"token\":\"swordfish1\"}"));
+    assert!(!why.contains("swordfish1") && why.contains("***"), "{why}");
+    let mut session = Session::open("connect,login", &keys[3..]);
+    let why = failed(session.hear("{\"bad\":1,\"token\":\"swordfish2\"}"));
+    assert!(!why.contains("swordfish2") && why.contains("***"), "{why}");
+}
+
+#[test]
+fn a_signature_that_a_server_repeats_is_hidden() {
+    let keys = [
+        ("websocket.secret.key", "k3yk3yk3y"),
+        ("login.send", "{\"sign\":\"{{hex(hmac_sha256(secret.key, 'x'))}}\"}"),
+        ("login.expect", "/ok exists"),
+        ("login.fail", "/sign exists"),
+    ];
+    let mut session = Session::open("connect,login", &keys);
+    let sent = session.said().remove(0);
+    let why = failed(session.hear(&sent));
+    let signature = sent.split('"').nth(3).unwrap();
+    assert!(signature.len() == 64 && !why.contains(&signature[..20]), "{why}");
+}
+
+#[test]
+fn resubscribing_wants_something_to_subscribe_and_a_reason() {
+    let all = problems("connect,a", &[("a.send", "x"), ("a.then", "resubscribe")]);
+    assert!(all.iter().any(|error| error.contains("websocket.session.a.then") && error.contains(".on")), "{all:?}");
+    let all = problems("connect", &[("websocket.idle.action", "resubscribe")]);
+    assert!(all.iter().any(|error| error.contains("websocket.idle.action")), "{all:?}");
 }

@@ -9,9 +9,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::outlook;
 use super::retry::{Failure, Life, Outlook, WORKED};
 use super::timers::Timers;
 use crate::config::{Config, IdleAction};
+use crate::connection::OpenError;
 use crate::connection::frame::{Close, Event};
 use crate::connection::http_request::HttpResponse;
 use crate::dialogue::{self, Carried, Dialogue, End, HttpAnswer, HttpRequest, Moment, Variables};
@@ -44,11 +46,13 @@ pub(super) struct Ending {
     pub(super) cause: Cause,
     pub(super) message: String,
     pub(super) outlook: Outlook,
+    /// Of our Close, if it is not the usual one.
+    pub(super) close_code: Option<u16>,
 }
 
 impl Ending {
     pub(super) fn new(cause: Cause, message: impl Into<String>) -> Ending {
-        Ending { cause, message: message.into(), outlook: Outlook::Outage }
+        Ending { cause, message: message.into(), outlook: Outlook::Outage, close_code: None }
     }
 }
 
@@ -57,7 +61,10 @@ impl From<End> for Ending {
         match end {
             End::Failed(message) => Ending { outlook: Outlook::Hopeless, ..Ending::new(Cause::StepFailed, message) },
             End::Final(message) => Ending { outlook: Outlook::Final, ..Ending::new(Cause::StepFailed, message) },
-            End::Reconnect(message) => Ending::new(Cause::StepReconnects, message),
+            End::Outage(message) => Ending::new(Cause::StepFailed, message),
+            End::Reconnect(message) => {
+                Ending { outlook: Outlook::Planned, ..Ending::new(Cause::StepReconnects, message) }
+            }
         }
     }
 }
@@ -72,6 +79,8 @@ pub(super) struct Link {
     name: String,
     /// A redirect led to another origin, which must learn no secret.
     withholds: bool,
+    /// Something was withheld.
+    withheld: bool,
     actions: VecDeque<Action>,
     /// Records that are not in the queue yet.
     batch: Batch,
@@ -110,6 +119,7 @@ impl Link {
             intake: Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens()),
             name: epoch_ms(at).to_string(),
             withholds: !at_configured_origin,
+            withheld: false,
             config,
             opened: now,
             dialogue,
@@ -124,7 +134,7 @@ impl Link {
 
     /// The connection is over: what the next one goes on with.
     pub(super) fn end(self) -> Carried {
-        self.dialogue.end()
+        self.dialogue.end(self.worked)
     }
 
     /// What to do next; `None` until something happens.
@@ -143,9 +153,9 @@ impl Link {
         self.actions.pop_front()
     }
 
-    /// A message may hold a secret.
-    fn withheld(&self) -> bool {
-        if self.withholds {
+    /// A message may hold a secret. It is told once.
+    fn withheld(&mut self) -> bool {
+        if self.withholds && !std::mem::replace(&mut self.withheld, true) {
             warn!(
                 "event=subscription_withheld reason=\"the feed redirects to another origin; set websocket.url to that one \
                  if you trust it\""
@@ -158,8 +168,14 @@ impl Link {
     ///
     /// # Errors
     /// The answer means no, or what follows cannot be done.
-    pub(super) fn answered(&mut self, answer: Result<HttpResponse, String>, moment: &Moment<'_>) -> Result<(), Ending> {
+    pub(super) fn answered(
+        &mut self,
+        answer: Result<HttpResponse, OpenError>,
+        moment: &Moment<'_>,
+    ) -> Result<(), Ending> {
+        // While we say goodbye, what the server sent before its Close is still ours.
         dialogue_answered(&mut self.dialogue, answer, moment)
+            .or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end) })
     }
 
     /// Bytes were read at that moment; the messages in them have it as their time of receipt.
@@ -199,7 +215,7 @@ impl Link {
         let end = listener.end;
         self.received.counts += intake.counts();
         taken?;
-        end.map_or(Ok(bytes), |end| Err(end.into()))
+        end.filter(|_| !self.is_stopping()).map_or(Ok(bytes), |end| Err(end.into()))
     }
 
     /// Adds what was received to the metrics: before it is in the queue, so that no record is polled that was not received.
@@ -249,8 +265,8 @@ impl Link {
         if reading {
             self.check(now, unsent)?;
             self.check_records(moment)?;
-            self.dialogue.proceed(moment)?;
         }
+        self.dialogue.proceed(moment, reading)?;
         if self.dialogue.next_send(now) <= now && self.timers.ping_is_due(&self.config, now) {
             self.dialogue.count_send(now);
             self.actions.push_back(Action::Ping);
@@ -306,11 +322,11 @@ impl Link {
         if self.stop_by.is_some() {
             return self.stop_by;
         }
-        let works = (!self.worked).then(|| self.opened + WORKED);
+        let works = Some(self.opened + WORKED).filter(|at| !self.worked && *at > now);
         let deadlines =
             [self.timers.pong, self.timers.idle, self.timers.idle_record, unsent.map(|since| since + WRITE_TIMEOUT)];
         let ping = self.timers.ping.map(|at| at.max(self.dialogue.next_send(now)));
-        let steps = self.dialogue.next_wake(now).filter(|_| reading);
+        let steps = self.dialogue.next_wake(now, reading);
         deadlines.into_iter().filter(|_| reading).chain([ping, works, steps]).flatten().min()
     }
 
@@ -322,6 +338,7 @@ impl Link {
     /// While the queue was full nothing was read.
     pub(super) fn was_blocked(&mut self, time: Duration) {
         self.timers.shift(time);
+        self.dialogue.shift(time);
     }
 
     /// Says goodbye, once. Reading goes on until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2).
@@ -355,7 +372,7 @@ impl Link {
 
     /// The ending with what the connection did before.
     pub(super) fn failure(&self, ending: Ending, now: Instant) -> Failure {
-        let Ending { cause, message, outlook } = ending;
+        let Ending { cause, message, outlook, .. } = ending;
         Failure { cause, message, retry_after: None, outlook, life: Some(self.life(now)) }
     }
 
@@ -391,13 +408,9 @@ impl Steps for Listener<'_> {
         if self.end.is_some() {
             return false;
         }
-        match self.dialogue.message(part.scanned, self.moment) {
-            Ok(is_record) => is_record,
-            Err(end) => {
-                self.end = Some(end);
-                false
-            }
-        }
+        let (is_record, end) = self.dialogue.message(part.scanned, self.moment);
+        self.end = end;
+        is_record
     }
 
     fn variables(&self) -> (&Variables, &Cell<u64>) {
@@ -408,7 +421,9 @@ impl Steps for Listener<'_> {
 impl From<Refusal> for Ending {
     fn from(refusal: Refusal) -> Ending {
         match refusal {
-            Refusal::Violation { message, .. } => Ending::new(Cause::ProtocolError, message),
+            Refusal::Violation { code, message } => {
+                Ending { close_code: Some(code), ..Ending::new(Cause::ProtocolError, message) }
+            }
             Refusal::Fatal(message) => Ending { outlook: Outlook::Final, ..Ending::new(Cause::ProtocolError, message) },
         }
     }
@@ -417,15 +432,17 @@ impl From<Refusal> for Ending {
 /// Tells a dialogue what became of its request.
 pub(super) fn dialogue_answered(
     dialogue: &mut Dialogue,
-    answer: Result<HttpResponse, String>,
+    answer: Result<HttpResponse, OpenError>,
     moment: &Moment<'_>,
 ) -> Result<(), Ending> {
     match answer {
         Ok(HttpResponse { status, headers, body }) => {
             Ok(dialogue.answered(&HttpAnswer { status, headers: &headers, body: &body }, moment)?)
         }
-        // No answer is an outage, as a connection that cannot be made is.
-        Err(why) => Err(Ending { outlook: Outlook::Outage, ..Ending::from(dialogue.unanswered(&why)) }),
+        Err(error) => {
+            let outlook = outlook(&error);
+            Err(Ending { outlook, ..Ending::from(dialogue.unanswered(&error.message)) })
+        }
     }
 }
 
@@ -439,7 +456,7 @@ mod tests {
         let properties: Properties = base.iter().chain(options).map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let config = Arc::new(crate::config::Config::parse(&properties).unwrap());
         let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), Carried::default());
-        dialogue.proceed(&moment(now)).unwrap();
+        dialogue.proceed(&moment(now), true).unwrap();
         dialogue.next_action();
         dialogue.opened(&[], &moment(now)).unwrap();
         Link::new(config, dialogue, true, now, SystemTime::UNIX_EPOCH)

@@ -38,6 +38,8 @@ pub(super) enum Outlook {
     Hopeless,
     /// The server let us in and then closed with 1008 or 4000 to 4999: it says that it does not want us.
     TurnedAway,
+    /// A step asked for a new connection: no failure, unless it asks again before anything worked.
+    Planned,
     /// The configuration says that this is the end.
     Final,
 }
@@ -62,7 +64,11 @@ impl Life {
 #[derive(Debug)]
 pub(super) struct Retry {
     backoff: Backoff,
+    /// Refusals that will hardly change, in a row.
+    refused: u32,
     turned_away: u32,
+    /// A step asked for a new connection, and nothing has worked since.
+    planned: bool,
     worked: bool,
     failing_since: Option<SystemTime>,
 }
@@ -70,7 +76,7 @@ pub(super) struct Retry {
 impl Retry {
     /// `worked`: an offset is stored, so the feed was read before.
     pub(super) fn new(worked: bool) -> Retry {
-        Retry { backoff: Backoff::default(), turned_away: 0, worked, failing_since: None }
+        Retry { backoff: Backoff::default(), refused: 0, turned_away: 0, planned: false, worked, failing_since: None }
     }
 
     /// Failures in a row so far.
@@ -106,6 +112,9 @@ impl Retry {
         jitter: f64,
     ) -> Result<Duration, Error> {
         let message = &failure.message;
+        if failure.outlook == Outlook::Planned && !std::mem::replace(&mut self.planned, true) {
+            return Ok(reconnect.first_delay.mul_f64(jitter.clamp(0.0, 1.0)));
+        }
         if !reconnect.enabled {
             return Err(Error::fatal(format!("{message}; websocket.reconnect.enabled is false")));
         }
@@ -118,6 +127,7 @@ impl Retry {
         self.failing_since.get_or_insert(at);
         let first = self.failures() == 0;
         let backoff = self.backoff.after_failure(reconnect, jitter);
+        self.refused = if failure.outlook == Outlook::Hopeless { self.refused + 1 } else { 0 };
         self.turned_away = if failure.outlook == Outlook::TurnedAway { self.turned_away + 1 } else { 0 };
         self.check_attempts(failure, reconnect)?;
         if first && failure.life.is_some_and(|life| life.worked() || life.delivered && life.lived >= PROVEN) {
@@ -136,10 +146,8 @@ impl Retry {
             Attempts::Unset if self.turned_away >= HOPELESS_ATTEMPTS => {
                 Some(format!("the server said so {HOPELESS_ATTEMPTS} times in a row"))
             }
-            Attempts::Unset
-                if failure.outlook == Outlook::Hopeless && !self.worked && failures >= HOPELESS_ATTEMPTS =>
-            {
-                Some(format!("gave up after {failures} attempts"))
+            Attempts::Unset if !self.worked && self.refused >= HOPELESS_ATTEMPTS => {
+                Some(format!("gave up after {HOPELESS_ATTEMPTS} attempts"))
             }
             Attempts::Unset => None,
         };
@@ -189,6 +197,25 @@ mod tests {
         let mut retry = Retry::new(false);
         delays(&mut retry, &failure(Outlook::Outage, life(10, true)), Attempts::Unset, 1);
         assert_eq!(delays(&mut retry, &hopeless, Attempts::Unset, 100).len(), 100, "a connection has worked");
+    }
+
+    #[test]
+    fn refusals_count_only_in_a_row() {
+        let mut retry = Retry::new(false);
+        for _ in 0..3 {
+            assert_eq!(delays(&mut retry, &failure(Outlook::Outage, None), Attempts::Unset, 20).len(), 20);
+            assert_eq!(delays(&mut retry, &failure(Outlook::Hopeless, None), Attempts::Unset, 4).len(), 4);
+        }
+    }
+
+    #[test]
+    fn a_planned_end_is_no_failure_unless_it_comes_again_before_anything_worked() {
+        let planned = failure(Outlook::Planned, life(0, true));
+        let mut retry = Retry::new(false);
+        assert_eq!(delays(&mut retry, &planned, Attempts::AtMost(1), 100), [0, 5]);
+        retry.has_worked();
+        assert_eq!(delays(&mut retry, &planned, Attempts::AtMost(1), 1), [0]);
+        assert_eq!(retry.failures(), 0);
     }
 
     #[test]
