@@ -42,7 +42,8 @@ pub use liveness::IdleAction;
 pub use messages::{BinaryMessages, FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
 pub use provided::{PROVIDED, Provided};
 pub use reconnect::{Attempts, Reconnect};
-pub use restart::Handover;
+pub(crate) use restart::directory as handover_directory;
+pub use restart::{HANDOVER_DIR, Handover};
 pub use warnings::{garbled_warning, looks_garbled, warnings};
 
 use messages::MESSAGE_MAX_BYTES;

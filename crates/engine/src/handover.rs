@@ -19,11 +19,12 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, handover_directory};
 use crate::figures::Counter;
 use crate::metrics::Metrics;
 use crate::offset::StoredOffset;
 use crate::record::{Batch, Record, epoch_ms, wire};
+use crate::task_id::TaskId;
 use forgotten::Loss;
 use format::{Footer, Reader, StoredRecord};
 pub(crate) use outgoing::Outgoing;
@@ -135,9 +136,12 @@ pub(crate) fn note_progress(config: &Config, file: &Takeover, committed: i64) {
 }
 
 /// Removes what the last task of a connector left: the connector is deleted, and with it what it had not brought to Kafka.
-pub fn delete(config: &Config) {
-    forgotten::take(&config.task_id());
-    let Some(place) = place(config) else { return };
+/// `directory` is the text of its option, all that matters of a configuration that may not be valid any more.
+pub fn delete(connector: &str, directory: Option<&str>) {
+    let task = TaskId::only(connector);
+    forgotten::take(&task);
+    let Some(directory) = handover_directory(directory) else { return };
+    let place = Place::new(&directory, &task);
     let removed = match place.open() {
         Ok(None) => return,
         found => found.and_then(|_| place.remove()),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use connect_websocket_engine::config::Config;
+use connect_websocket_engine::config::HANDOVER_DIR;
 use connect_websocket_engine::handover;
 use connect_websocket_engine::redact::printable;
 use connect_websocket_engine::task_id::TaskId;
@@ -647,13 +647,19 @@ impl Herder {
 
     /// A deleted connector has no next start that sends what its last task has left.
     async fn delete_handover(&self, name: &str, config: StoredConfig) {
-        let config = self.resolved(config).await.map(|config| Config::parse_provided(&config.values, &config.provided));
-        let Ok(Ok(config)) = config else {
-            warn!(connector = name, "event=handover_not_removed reason=\"the configuration cannot be read any more\"");
-            return;
+        // Alone: another option may be the reason to delete the connector.
+        let directory = config.into_iter().filter(|(option, _)| option == HANDOVER_DIR).collect();
+        let mut directory = match self.resolved(directory).await {
+            Ok(directory) => directory.values,
+            Err(why) => {
+                warn!(connector = name, "event=handover_not_removed reason=\"{}\"", printable(&why));
+                return;
+            }
         };
-        let span = info_span!("delete", connector = name);
-        let _ = tokio::task::spawn_blocking(move || span.in_scope(|| handover::delete(&config))).await;
+        let (name, span) = (name.to_owned(), info_span!("delete", connector = name));
+        let directory = directory.swap_remove(HANDOVER_DIR);
+        let delete = move || span.in_scope(|| handover::delete(&name, directory.as_deref()));
+        let _ = tokio::task::spawn_blocking(delete).await;
     }
 
     /// The configuration with references resolved. Providers read files, so that is done where blocking is allowed.

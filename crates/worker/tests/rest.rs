@@ -1,6 +1,7 @@
 //! The REST API in process: the real router on a real herder. Kafka and feed are not there, which no answer depends on.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -473,6 +474,25 @@ async fn references_are_resolved_checked_and_never_shown_resolved() {
     assert_eq!(worker.get("/connectors/x/config").await.json["websocket.auth.token"], token);
     let missing = worker.create("y", &[("websocket.auth.token", "${file:/no/such/file:k}")], "STOPPED").await;
     assert!(missing.status == 400 && missing.text.contains("/no/such/file"), "{}", missing.text);
+}
+
+#[tokio::test]
+async fn a_deletion_removes_the_hand_over_file_though_a_secret_is_gone() {
+    let worker = Worker::new(&[
+        ("config.providers", "file"),
+        ("config.providers.file.class", "org.apache.kafka.common.config.provider.FileConfigProvider"),
+    ]);
+    let (secrets, left) = (worker.folder.join("secrets.properties"), worker.folder.join("left"));
+    fs::write(&secrets, "token=hunter2\n").unwrap();
+    fs::DirBuilder::new().mode(0o700).create(&left).unwrap();
+    let (own, other) = (left.join("x-0.handover"), left.join("y-0.handover"));
+    [&own, &other].map(|file| fs::write(file, "records").unwrap());
+    let token = format!("${{file:{}:token}}", secrets.display());
+    let options = [("websocket.auth.token", token.as_str()), ("websocket.handover.dir", left.to_str().unwrap())];
+    assert_eq!(worker.create("x", &options, "STOPPED").await.status, 201);
+    fs::remove_file(&secrets).unwrap();
+    assert_eq!(worker.raw("DELETE", "/connectors/x", "").await.status, 204);
+    assert!(!own.exists() && other.exists());
 }
 
 #[tokio::test]

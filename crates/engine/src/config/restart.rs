@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::values::Values;
 use crate::config_def::{ConfigKey, Default, Kind, Width};
 
-pub(super) const HANDOVER_DIR: &str = "websocket.handover.dir";
+/// Where a stopped task leaves its records.
+pub const HANDOVER_DIR: &str = "websocket.handover.dir";
 pub(super) const HANDOVER_MAX_BYTES: &str = "websocket.handover.max.bytes";
 
 const BASE: ConfigKey = ConfigKey { group: "Restart", ..ConfigKey::BASE };
@@ -42,14 +43,22 @@ pub struct Handover {
 
 /// `None` is off.
 pub(super) fn handover(values: &Values<'_>) -> Option<Handover> {
-    let directory = match values.text(HANDOVER_DIR) {
-        Some("") => return None,
-        Some(directory) => PathBuf::from(directory),
-        // Each user has one: whoever comes first owns it.
-        None => std::env::temp_dir().join(format!("kafka-connect-websocket-{}", rustix::process::geteuid().as_raw())),
-    };
+    let directory = directory(values.text(HANDOVER_DIR))?;
     let max_bytes = u64::try_from(values.number(HANDOVER_MAX_BYTES)).unwrap_or_default();
     Some(Handover { directory, max_bytes })
+}
+
+/// Returns the hand-over directory that the text of its option means; `None` is off.
+pub(crate) fn directory(text: Option<&str>) -> Option<PathBuf> {
+    match text.map(str::trim) {
+        Some("") => None,
+        Some(directory) => Some(PathBuf::from(directory)),
+        // Each user has one: whoever comes first owns it.
+        None => {
+            let own = format!("kafka-connect-websocket-{}", rustix::process::geteuid().as_raw());
+            Some(std::env::temp_dir().join(own))
+        }
+    }
 }
 
 #[cfg(test)]

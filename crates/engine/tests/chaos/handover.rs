@@ -285,7 +285,9 @@ async fn a_record_that_a_host_fails_on_run_after_run_lets_the_others_pass_and_is
 async fn the_file_of_a_deleted_connector_is_gone() {
     let machine = left_five("deleted").await;
     let dir = machine.directory().display().to_string();
-    handover::delete(&config(machine.server.url(), &[("name", "deleted"), ("websocket.handover.dir", &dir)]));
+    handover::delete("other", Some(&dir));
+    assert_eq!(machine.files().len(), 1);
+    handover::delete("deleted", Some(&dir));
     assert_eq!(machine.files(), Vec::<PathBuf>::new());
     // Nothing is told of it any more.
     let mut feed = machine.start();
