@@ -8,8 +8,10 @@ use tracing::info;
 /// What a task takes: its sockets, those of its Kafka client and the pipes that wake their threads, its runtime.
 const PER_TASK: u64 = 16;
 /// Kept for REST, the offset file and hand-over files; of a low limit, this part.
-const RESERVE: u64 = 256;
+const RESERVE: u64 = 1024;
 const RESERVE_PART: u64 = 4;
+/// The REST server's part of the reserve, whatever its clients do; the others are for files.
+const REST_PART: u64 = 2;
 
 /// Raises the limit to the highest that the system allows without asking root.
 pub(crate) fn raise_limit() {
@@ -30,8 +32,17 @@ pub(crate) fn room_for_another(tasks: usize) -> Result<(), String> {
     check(limit, in_use(), tasks as u64)
 }
 
+/// Returns how many descriptors the connections of the REST server may take.
+pub(crate) fn for_rest() -> u64 {
+    reserve(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)) / REST_PART
+}
+
+fn reserve(limit: u64) -> u64 {
+    RESERVE.min(limit / RESERVE_PART)
+}
+
 fn check(limit: u64, in_use: u64, tasks: u64) -> Result<(), String> {
-    let reserve = RESERVE.min(limit / RESERVE_PART);
+    let reserve = reserve(limit);
     // Those that have just been started have not opened theirs yet.
     if in_use.max(tasks * PER_TASK) + PER_TASK + reserve <= limit {
         return Ok(());
@@ -60,5 +71,13 @@ mod tests {
         assert!(check(1024, 20, 48).is_err(), "what was just started counts");
         assert!(check(64, 20, 0).is_ok());
         assert!(check(64, 40, 0).is_err());
+    }
+
+    #[test]
+    fn rest_has_a_part_of_the_reserve() {
+        for limit in [64, 96, 1024, 4096, 1 << 20, u64::MAX] {
+            let rest = reserve(limit) / REST_PART;
+            assert!(rest > 0 && rest < reserve(limit) && reserve(limit) <= limit / 4, "{limit}");
+        }
     }
 }

@@ -51,6 +51,9 @@ pub enum HerderError {
     NotFound(String),
     #[error("{0}")]
     AlreadyExists(String),
+    /// There may be later.
+    #[error("{0}")]
+    NoRoom(String),
     #[error("{0}")]
     Internal(String),
 }
@@ -341,7 +344,7 @@ impl Herder {
             if herder.read().contains_key(&name) {
                 return Err(HerderError::AlreadyExists(format!("Connector {name} already exists")));
             }
-            herder.room_for_another().map_err(HerderError::Internal)?;
+            herder.room_for_another().map_err(HerderError::NoRoom)?;
             herder.insert(&name, config, target).await;
             herder.connector_info(&name)
         })
@@ -531,7 +534,7 @@ impl Herder {
         let known = self.read().get(name).map(|connector| connector.config != config);
         match known {
             None => {
-                self.room_for_another().map_err(HerderError::Internal)?;
+                self.room_for_another().map_err(HerderError::NoRoom)?;
                 self.insert(name, config, TargetState::Started).await;
             }
             Some(false) => self.start_connector(name).await,

@@ -166,7 +166,8 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
         endpoints.push(open(listener, &config.admin_tls, Resources::AdminOnly).await?);
     }
     let urls: Vec<String> = endpoints.iter().map(|endpoint| endpoint.bound.url()).collect();
-    let server = Server::start(endpoints, Limits::default());
+    let limits = Limits::within(descriptors::for_rest(), endpoints.len());
+    let server = Server::start(endpoints, limits);
     for url in urls {
         info!("event=rest_started url={url}");
     }

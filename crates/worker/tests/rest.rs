@@ -486,7 +486,9 @@ async fn a_deletion_removes_the_hand_over_file_though_a_secret_is_gone() {
     fs::write(&secrets, "token=hunter2\n").unwrap();
     fs::DirBuilder::new().mode(0o700).create(&left).unwrap();
     let (own, other) = (left.join("x-0.handover"), left.join("y-0.handover"));
-    [&own, &other].map(|file| fs::write(file, "records").unwrap());
+    for file in [&own, &other] {
+        fs::write(file, "records").unwrap();
+    }
     let token = format!("${{file:{}:token}}", secrets.display());
     let options = [("websocket.auth.token", token.as_str()), ("websocket.handover.dir", left.to_str().unwrap())];
     assert_eq!(worker.create("x", &options, "STOPPED").await.status, 201);

@@ -15,7 +15,7 @@ use connect_websocket_engine::record::Batch;
 use connect_websocket_testkit::{Messages, OnClose, Play, Script, Server, Stats};
 use tempfile::TempDir;
 
-use crate::harness::{DEADLINE, Feed, Received, close_code, config};
+use crate::harness::{DEADLINE, Feed, Received, close_code};
 use crate::log_lines::LogLines;
 
 /// Bytes of a numbered message.

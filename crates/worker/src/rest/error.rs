@@ -50,6 +50,7 @@ impl From<HerderError> for RestError {
             HerderError::Forbidden(_) => StatusCode::FORBIDDEN,
             HerderError::NotFound(_) => StatusCode::NOT_FOUND,
             HerderError::AlreadyExists(_) => StatusCode::CONFLICT,
+            HerderError::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
             HerderError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         RestError::new(status, error.to_string())

@@ -43,10 +43,22 @@ pub struct Limits {
     pub stalled: Duration,
 }
 
+impl Limits {
+    /// Returns limits under which the connections of all listeners together take no more than these descriptors, as far as each
+    /// listener can have one.
+    pub fn within(descriptors: u64, listeners: usize) -> Limits {
+        let (most, listeners) = (Limits::default(), listeners.max(1));
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX).min(MAX_CONNECTIONS as usize);
+        let for_health = (descriptors / HEALTH_PART / listeners).clamp(1, most.for_health);
+        let left = descriptors.saturating_sub(for_health * listeners);
+        Limits { connections: u32::try_from(left).map_or(most.connections, |left| left.max(1)), for_health, ..most }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            connections: 512,
+            connections: MAX_CONNECTIONS,
             for_health: 16,
             health_head: Duration::from_secs(2),
             head: Duration::from_secs(30),
@@ -55,6 +67,9 @@ impl Default for Limits {
     }
 }
 
+const MAX_CONNECTIONS: u32 = 512;
+/// The part of few connections that `/health` has for itself.
+const HEALTH_PART: usize = 4;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Out of file descriptors, for one: trying again at once would burn a core.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -272,4 +287,29 @@ fn own_address() -> IpAddr {
         socket.local_addr()
     });
     address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_take_no_more_descriptors_than_there_are_for_them() {
+        let shares = |descriptors, listeners| {
+            let limits = Limits::within(descriptors, listeners);
+            (limits.connections, limits.for_health)
+        };
+        assert_eq!(shares(u64::MAX, 1), (496, 16));
+        assert_eq!(shares(128, 1), (112, 16));
+        assert_eq!(shares(128, 4), (96, 8));
+        assert_eq!(shares(12, 1), (9, 3));
+        assert_eq!(shares(0, 1), (1, 1), "one each is the least");
+        for (descriptors, listeners) in [(8, 1), (12, 3), (64, 2), (512, 30), (4096, 2)] {
+            let (connections, for_health) = shares(descriptors, listeners);
+            assert!(
+                u64::from(connections) + (for_health * listeners) as u64 <= descriptors,
+                "{descriptors} {listeners}"
+            );
+        }
+    }
 }
