@@ -26,7 +26,7 @@ use regex::Regex;
 use crate::config::BinaryMessages;
 use crate::dialogue::expression::{Condition, Message, Paths, Problem, Scope, Values};
 use crate::dialogue::template::{Position, Template};
-use crate::dialogue::variables::{Made, Names, Variables};
+use crate::dialogue::variables::{Made, Names, Variables, is_secret};
 use crate::json::{Found, Scanned, Scanner};
 use crate::record::{Batch, Part as RecordPart, ValueKind, epoch_ms};
 
@@ -144,7 +144,15 @@ impl Plan {
 }
 
 fn compile_fields(settings: &Settings, scope: &mut Scope<'_>, problems: &mut Vec<(String, Problem)>) -> Fields {
-    let mut template = |name: &str, text: &str| match Template::compile(text, Position::Field, scope) {
+    let compile = |text: &str, scope: &mut Scope<'_>| {
+        let template = Template::compile(text, Position::Field, scope)?;
+        let secret = template.used().find(|name| is_secret(name)).cloned();
+        match secret {
+            Some(name) => Err(Problem::new(1, format!("{name} is secret, and a record may show it to anybody"))),
+            None => Ok(template),
+        }
+    };
+    let mut template = |name: &str, text: &str| match compile(text, scope) {
         Ok(template) => Some(template),
         Err(problem) => {
             problems.push((name.to_owned(), problem));
@@ -645,6 +653,18 @@ mod tests {
         match result {
             Err(Refusal::Fatal(why)) => why,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_secret_goes_into_a_record() {
+        let mut names = Names::default();
+        names.hold("secret.k").unwrap();
+        names.declare(&[("v", "x{{secret.k}}")]).unwrap();
+        for key in ["{{secret.k}}", "{{v}}"] {
+            let settings = Settings { key: Some(key.into()), ..settings() };
+            let problems = Plan::compile(settings, &names, &mut Paths::default()).unwrap_err();
+            assert!(problems[0].1.message.contains("secret.k is secret"), "{key}: {problems:?}");
         }
     }
 
