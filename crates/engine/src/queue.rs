@@ -133,7 +133,7 @@ impl Queue {
         state.records + batch.len() <= records && state.bytes + batch.bytes() <= bytes
     }
 
-    /// Drops from the front of the queue, then of the batch, until all fits; answers how many.
+    /// Drops from the front of the queue, then of the batch, until all fits; returns how many.
     fn make_room(&self, state: &mut State, batch: &mut Batch) -> u64 {
         let mut dropped = 0;
         while !self.fits(state, batch) {
@@ -161,7 +161,7 @@ impl Queue {
         dropped
     }
 
-    /// Drops from the end of the batch until it fits; answers how many.
+    /// Drops from the end of the batch until it fits; returns how many.
     fn cut_to_room(&self, state: &State, batch: &mut Batch) -> u64 {
         let mut dropped = 0;
         let at_least = usize::from(state.batches.is_empty());

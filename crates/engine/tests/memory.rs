@@ -33,7 +33,7 @@ fn resident() -> usize {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).unwrap() * 1024
 }
 
-/// Lets the task run until the condition holds, and answers how much memory it took at most. Nothing is polled.
+/// Lets the task run until the condition holds, and returns how much memory it took at most. Nothing is polled.
 async fn growth(server: &Server, mut until: impl FnMut(&Stats) -> bool) -> usize {
     let before = resident();
     let (mut most, deadline) = (before, Instant::now() + DEADLINE);

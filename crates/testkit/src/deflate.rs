@@ -13,7 +13,8 @@ pub(crate) struct Agreed {
     level: u32,
 }
 
-/// Answers the client's `Sec-WebSocket-Extensions` offers (all header values joined by commas); `None`: deflate was not offered.
+/// Returns the answer to the client's `Sec-WebSocket-Extensions` offers (all header values joined by commas), and what it
+/// agrees to; `None`: deflate was not offered.
 pub(crate) fn negotiate(wanted: &Deflate, offers: &str) -> Option<(String, Agreed)> {
     let offer = offers.split(',').find(|offer| offer.split(';').next().map(str::trim) == Some("permessage-deflate"))?;
     let mut agreed = without_offer(wanted);

@@ -207,7 +207,7 @@ impl Demo {
         }
     }
 
-    /// What the last second brought; answers how many records there are now.
+    /// What the last second brought; returns how many records there are now.
     fn show_second(&self, before: u64) -> u64 {
         let seen = self.consumer.seen();
         for line in &seen.samples {

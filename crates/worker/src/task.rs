@@ -266,7 +266,7 @@ fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
 }
 
 /// A task that is paused when it starts, or was before its thread came to start it, connects only when it is resumed, as
-/// in Connect. Answers false if it is stopped before.
+/// in Connect. Returns false if it is stopped before.
 async fn until_resumed(shared: &Shared) -> bool {
     let mut wanted = shared.wanted.subscribe();
     if wanted.borrow().paused {

@@ -421,8 +421,9 @@ Without any `topic.creation.*` a missing topic is left to the broker (`auto.crea
 
 ## Converter options
 
-A record of this connector has no key and no headers, so `value.converter` alone matters. If the connector's file names a class, only
-options of that file apply to it; else the worker's class with the worker's options.
+`value.converter` is for what a message becomes. A key (`websocket.record.key`) and headers (`websocket.record.header.*`) are for
+`key.converter` and `header.converter`; without these options a record has neither. If the connector's file names a class, only options of
+that file apply to it; else the worker's class with the worker's options.
 
 | class (its simple name is enough) | a text message becomes | a binary message (`websocket.frame.binary=bytes`) |
 |---|---|---|
@@ -437,7 +438,7 @@ const WORKER: &str = "
 ## Worker options
 
 `offset.flush.timeout.ms` is read and checked, without effect at present: a stopping task has the time of
-`task.shutdown.graceful.timeout.ms`. `header.converter` and `key.converter` are checked; records have neither headers nor keys.
+`task.shutdown.graceful.timeout.ms`. `key.converter` and `header.converter` matter for connectors whose records have keys and headers.
 
 ";
 

@@ -196,7 +196,7 @@ impl Decoder {
         Some((std::mem::take(&mut self.invalid), last))
     }
 
-    /// Reads from `input` up to the end of the next event. Answers how many bytes it took, and the event if one is
+    /// Reads from `input` up to the end of the next event. Returns how many bytes it took, and the event if one is
     /// complete; without one it wants more input. What it did not take must come again.
     ///
     /// # Errors

@@ -191,7 +191,7 @@ impl<'a> Outgoing<'a> {
         Ok(())
     }
 
-    /// Answers false if the record does not get into the file, and so none after it.
+    /// Returns false if the record does not get into the file, and so none after it.
     fn write(&mut self, record: &Record<'_>) -> Result<bool, String> {
         let Some(file) = self.file.as_mut().filter(|_| self.reason.is_none()) else { return Ok(false) };
         let written = file.writer.record(record).map_err(|error| cannot_write(&error))?;
