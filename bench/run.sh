@@ -28,7 +28,7 @@ venv=$CARGO_TARGET_DIR/bench/venv
 python=()
 if cmp -s "$requirements" "$venv/complete" ||
   { rm -rf "$venv" && python3 -m venv "$venv" &&
-    "$venv/bin/pip" install -q --disable-pip-version-check -r "$requirements" && cp "$requirements" "$venv/complete"; } >&2; then
+    "$venv/bin/pip" install -q --disable-pip-version-check --only-binary :all: --require-hashes -r "$requirements" && cp "$requirements" "$venv/complete"; } >&2; then
   python=(--python "$venv/bin/python")
 else
   echo "bench: the Python program is left out: it needs python3 with venv, and the packages of $requirements" >&2
