@@ -63,6 +63,7 @@ build() {
   for platform in "$@"; do
     mkdir -p "$home/native/$platform"
     cp "$home/cargo/$(triple "$platform")/release/$library" "$home/native/$platform/$library"
+    bash scripts/paths.sh "$home/native/$platform/$library"
     say "$platform: $(stat -c %s "$home/native/$platform/$library") bytes"
   done
 }

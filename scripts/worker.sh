@@ -11,6 +11,11 @@ home=$PWD/target/worker
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 target=$(rustc -vV | sed -n 's/^host: //p')
 
+# GET / says it; without git or a repository it is the version.
+if commit=$(git rev-parse HEAD 2>/dev/null); then
+  export CONNECT_WEBSOCKET_COMMIT=$commit
+fi
+
 # A directory of its own: with other flags in target/ cargo would build all dependencies anew at each turn. GNU make takes
 # the variables of GNUMAKEFLAGS as if they stood on its command line. The names of functions stay, for backtraces.
 env -u RUSTFLAGS CARGO_TARGET_DIR="$home/cargo" CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo \
@@ -20,9 +25,5 @@ env -u RUSTFLAGS CARGO_TARGET_DIR="$home/cargo" CARGO_PROFILE_RELEASE_DEBUG=none
 install -D "$home/cargo/release/connect-websocket" "$home/connect-websocket"
 cp LICENSE "$home/LICENSE"
 python3 scripts/notices.py worker "$target" >"$home/THIRD-PARTY.txt"
-if strings -a "$home/connect-websocket" | grep -F -e "$registry" -e "$PWD" >"$home/paths.txt"; then
-  echo "worker: $(wc -l <"$home/paths.txt") paths of this machine are in the binary, see target/worker/paths.txt" >&2
-  exit 1
-fi
-rm "$home/paths.txt"
+bash scripts/paths.sh "$home/connect-websocket"
 echo "worker: target/worker/connect-websocket: $(stat -c %s "$home/connect-websocket") bytes"
