@@ -14,6 +14,7 @@ use crate::standalone::read_worker;
 use crate::validate::validate;
 use crate::{framework, properties};
 
+const VALID: u8 = 0;
 /// At least one configuration is not valid.
 const INVALID: u8 = 1;
 /// There was nothing to check, or nothing to check it with: the command line, a file or the worker's file is wrong.
@@ -36,6 +37,9 @@ pub struct Options {
 #[derive(Serialize)]
 struct Report {
     valid: bool,
+    /// Why nothing was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     files: Vec<Checked>,
 }
 
@@ -50,6 +54,13 @@ struct Checked {
     warnings: Vec<String>,
 }
 
+impl Checked {
+    /// Nothing is known of the file so far.
+    fn new(shown: &str) -> Checked {
+        Checked { file: shown.to_owned(), connector: None, valid: false, errors: Vec::new(), warnings: Vec::new() }
+    }
+}
+
 #[derive(Serialize)]
 struct Error {
     /// `None` if it is about the file as a whole.
@@ -57,38 +68,47 @@ struct Error {
     message: String,
 }
 
+fn whole(message: String) -> Vec<Error> {
+    vec![Error { option: None, message }]
+}
+
 /// Checks all files. What is valid goes to standard output, errors and warnings to standard error; with `--json`
 /// everything to standard output.
 pub fn run(options: &Options) -> ExitCode {
     let prepared = worker(options.worker.as_deref()).and_then(|worker| Ok((worker, files(&options.connectors)?)));
-    let (worker, files) = match prepared {
-        Ok(prepared) => prepared,
-        Err(why) => {
-            eprintln!("{why}");
-            return ExitCode::from(USAGE);
-        }
+    let (report, code) = match prepared {
+        Ok((worker, files)) => check_all(&worker, &files),
+        Err(why) => (Report { valid: false, error: Some(why), files: Vec::new() }, USAGE),
     };
-    let (mut unreadable, mut checked) = (false, Vec::new());
-    for file in files {
-        match properties::read_file(&file) {
-            Ok(bytes) => checked.push(check(&worker, &file.display().to_string(), &bytes)),
-            Err(error) => {
-                unreadable = true;
-                eprintln!("{} cannot be read: {error}", file.display());
-            }
-        }
-    }
-    let report = Report { valid: !unreadable && checked.iter().all(|checked| checked.valid), files: checked };
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
     } else {
+        report.error.iter().for_each(|why| eprintln!("{why}"));
         report.files.iter().for_each(print);
     }
-    match (unreadable, report.valid) {
-        (true, _) => ExitCode::from(USAGE),
-        (_, true) => ExitCode::SUCCESS,
-        (_, false) => ExitCode::from(INVALID),
+    ExitCode::from(code)
+}
+
+/// Returns the report and the exit code. A file that cannot be read does not keep the others from being checked.
+fn check_all(worker: &WorkerConfig, files: &[PathBuf]) -> (Report, u8) {
+    let (mut unreadable, mut checked) = (false, Vec::new());
+    for file in files {
+        let shown = file.display().to_string();
+        match properties::read_file(file) {
+            Ok(bytes) => checked.push(check(worker, &shown, &bytes)),
+            Err(error) => {
+                unreadable = true;
+                checked.push(Checked { errors: whole(format!("cannot be read: {error}")), ..Checked::new(&shown) });
+            }
+        }
     }
+    let valid = checked.iter().all(|checked| checked.valid);
+    let code = match (unreadable, valid) {
+        (true, _) => USAGE,
+        (_, true) => VALID,
+        (_, false) => INVALID,
+    };
+    (Report { valid, error: None, files: checked }, code)
 }
 
 fn print(checked: &Checked) {
@@ -105,9 +125,7 @@ fn print(checked: &Checked) {
 }
 
 fn check(worker: &WorkerConfig, shown: &str, bytes: &[u8]) -> Checked {
-    let mut checked =
-        Checked { file: shown.to_owned(), connector: None, valid: false, errors: Vec::new(), warnings: Vec::new() };
-    let whole = |message: String| vec![Error { option: None, message }];
+    let mut checked = Checked::new(shown);
     let file = match properties::connector_file(shown, bytes) {
         Ok(file) => file,
         Err(error) => return Checked { errors: whole(error.to_string()), ..checked },

@@ -441,5 +441,14 @@ fn validate_tells_usage_from_invalid() {
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
         assert!(!err.is_empty());
     }
-    assert_eq!(validate(&["good.properties", "no.such.file"], &folder).0, 2);
+    let (code, out, err) = validate(&["good.properties", "no.such.file"], &folder);
+    assert!(code == 2 && out.contains("is valid") && err.contains("no.such.file: cannot be read"), "{out}{err}");
+    let (code, out, _) = validate(&["--json", "good.properties", "no.such.file"], &folder);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(code == 2 && report["valid"] == false && report["files"][0]["valid"] == true, "{out}");
+    assert_eq!(report["files"][1]["file"], "no.such.file");
+    assert!(report["files"][1]["errors"][0]["message"].as_str().unwrap().contains("cannot be read"), "{out}");
+    let (code, out, _) = validate(&["--json", "no*.properties"], &folder);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(code == 2 && report["error"].as_str().unwrap().contains("no*.properties"), "{out}");
 }
