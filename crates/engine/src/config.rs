@@ -294,7 +294,7 @@ mod tests {
     use super::reconnect::{
         RECONNECT_BACKOFF_MAX_MS, RECONNECT_ENABLED, RECONNECT_INTERVAL_MS, RECONNECT_MAX_ATTEMPTS,
     };
-    use super::security::{AUTH_TOKEN, PROXY_PASSWORD, PROXY_USERNAME, SSL_KEY};
+    use super::security::{AUTH_TOKEN, PROXY_PASSWORD, PROXY_USERNAME, SSL_CA, SSL_CERTIFICATE, SSL_KEY};
     use super::*;
     use crate::config_def::{Default, Importance, Kind};
 
@@ -468,6 +468,22 @@ mod tests {
         ]))
         .unwrap();
         assert_eq!(config.redactor.hide("no swordfish, no YWxpY2U6c3dvcmRmaXNo"), "no ***, no ***");
+    }
+
+    #[test]
+    fn a_device_in_the_place_of_a_file_is_refused_unread() {
+        for given in [
+            &[(SSL_CA, "/dev/zero")][..],
+            &[(SSL_CERTIFICATE, "/dev/zero"), (SSL_KEY, "/dev/zero")],
+            &[("websocket.frame.decode", "zstd"), ("websocket.frame.decode.dictionary", "/dev/zero")],
+            &[("websocket.feed", "/dev/zero")],
+        ] {
+            let errors = errors(given);
+            assert!(
+                errors[0].contains("/dev/zero") && errors[0].contains("not a regular file"),
+                "{given:?}: {errors:?}"
+            );
+        }
     }
 
     #[test]
