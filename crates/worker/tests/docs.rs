@@ -393,7 +393,8 @@ values are text, blanks around them do not count. `connect-websocket validate co
 worker.properties]` tells every error of a connector at once; the worker does the same for its own file when it starts.
 
 In the connector's options, `${env:NAME}`, `${file:/path:key}` and `${dir:/path:file}` are replaced if the worker's file has a config provider
-of that name (see [below](#beside-the-tables-1)).
+of that name (see [below](#beside-the-tables-1)). One that is left in a secret, in a client property or anywhere in the worker's file is
+refused.
 ";
 
 const FRAMEWORK: &str = "
