@@ -70,7 +70,7 @@ impl Running {
                 }
                 // A record after the last one would be one too many: all of a batch are looked at.
                 let records = polled.iter().flat_map(|batch| batch.iter());
-                if records.fold(false, |held, record| holds(Some(&record)) || held) || holds(None) {
+                if records.filter(|record| holds(Some(record))).count() > 0 || holds(None) {
                     return Ok(());
                 }
             }
