@@ -19,6 +19,10 @@ pub const FEED: &str = "websocket.feed";
 /// The largest profile that is read, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// Why there is no feed of this name, which people look for.
+const MQTT: &str = "MQTT is a protocol of its own, which only uses WebSocket to get through; use an MQTT source connector, such as \
+                    io.lenses.streamreactor.connect.mqtt.source.MqttSourceConnector of Stream Reactor";
+
 /// What stands before the example of a variable.
 const EXAMPLE: &str = " For example: ";
 
@@ -76,6 +80,9 @@ impl Profile {
     pub fn find(feed: &str) -> Result<Profile, String> {
         if let Some(profile) = Profile::named(feed) {
             return Ok(profile);
+        }
+        if feed == "mqtt" {
+            return Err(MQTT.to_owned());
         }
         let path = Path::new(feed);
         if !feed.contains('/') && path.extension().is_none() {
@@ -222,6 +229,13 @@ mod tests {
         let error = merge(&given(&[(FEED, "kukoin")])).unwrap_err();
         assert_eq!(error.option, FEED);
         assert!(error.message.contains("kukoin") && error.message.contains("kucoin, "), "{}", error.message);
+    }
+
+    #[test]
+    fn a_feed_that_is_another_connectors_is_refused_with_its_name() {
+        let error = merge(&given(&[(FEED, "mqtt")])).unwrap_err();
+        assert_eq!(error.option, FEED);
+        assert!(error.message.contains("MqttSourceConnector"), "{}", error.message);
     }
 
     #[test]

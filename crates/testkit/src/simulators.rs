@@ -8,32 +8,46 @@ use crate::simulator::{EARLY, Simulator};
 
 mod ably;
 mod action_cable;
+mod adsbiq;
+mod aisstream;
 mod alpaca;
+mod atproto_firehose;
 mod azure_web_pubsub;
 mod binance;
 mod bitfinex;
 mod bybit;
 mod centrifugo;
+mod certstream;
+mod chains;
 mod coinbase_advanced;
 mod coinbase_exchange;
 mod deribit;
 mod direct_line;
+mod discord;
 mod finnhub;
 mod gate;
 mod gemini;
 mod graphql;
+mod home_assistant;
 mod htx;
+mod jetstream;
 mod kraken;
+mod kubernetes;
 mod kucoin;
 mod massive;
+mod mastodon;
 mod mattermost;
+mod nostr;
 mod okx;
 mod phoenix;
 mod pulsar;
 mod pusher;
 mod ringcentral;
 mod signalr;
+mod slack;
 mod socketio;
+mod stomp;
+mod twitch;
 
 /// All of them.
 pub static SIMULATORS: &[&Simulator] = &[
@@ -72,6 +86,23 @@ pub static SIMULATORS: &[&Simulator] = &[
     &pulsar::SIMULATOR,
     &ringcentral::SIMULATOR,
     &direct_line::SIMULATOR,
+    // social, chat, events, chains, sensors
+    &jetstream::V1,
+    &jetstream::V2,
+    &atproto_firehose::SIMULATOR,
+    &discord::SIMULATOR,
+    &slack::SIMULATOR,
+    &twitch::SIMULATOR,
+    &nostr::SIMULATOR,
+    &mastodon::SIMULATOR,
+    &home_assistant::SIMULATOR,
+    &aisstream::SIMULATOR,
+    &adsbiq::SIMULATOR,
+    &certstream::SIMULATOR,
+    &kubernetes::SIMULATOR,
+    &chains::ETHEREUM,
+    &chains::SOLANA,
+    &stomp::SIMULATOR,
 ];
 
 /// 2026-01-01T00:00:00Z in milliseconds; record n happened n milliseconds later.

@@ -1,0 +1,147 @@
+//! Slack's Socket Mode, after docs.slack.dev/apis/events-api/using-socket-mode.
+
+use serde_json::json;
+
+use super::{EARLY, HALF, turns};
+use crate::simulator::{Accepted, Answer, Expected, HttpRequest, Peer, Simulator, Turn, World, Wrong, json, seconds};
+
+const CHANNELS: [&str; 2] = ["C0GENERAL", "C0RANDOM"];
+const TOKEN: &str = "xapp-1-A0-slack-token-77ab";
+const TICKET: &str = "ticket";
+/// Connections of an app.
+const MOST_CONNECTIONS: u64 = 10;
+const EPOCH_S: i64 = 1_767_225_600;
+
+pub(super) static SIMULATOR: Simulator = Simulator {
+    feed: "slack",
+    hosts: &["slack.com"],
+    right: &[("websocket.secret.app", TOKEN)],
+    beats: &[],
+    wrong: &[Wrong {
+        what: "a token that is not known",
+        set: &[("websocket.secret.app", "xapp-1-A0-slack-token-0000")],
+        words: "invalid_auth",
+    }],
+    record,
+    http,
+    connect,
+};
+
+fn record(n: u64) -> Expected {
+    let (channel, time) = (turns(n, CHANNELS), EPOCH_S + n as i64);
+    let value = format!(
+        r#"{{"team_id":"T01","event":{{"type":"message","channel":"{channel}","text":"number {n}"}},"type":"event_callback","event_id":"Ev{n:03}","event_time":{time}}}"#
+    );
+    Expected::new(value, channel, time * 1000)
+}
+
+fn http(request: &HttpRequest, world: &mut World) -> Answer {
+    if (request.method(), request.path()) != ("POST", "/api/apps.connections.open") {
+        return Answer::json(200, json!({"ok": false, "error": "unknown_method"}));
+    }
+    if request.header("Authorization") != Some(&format!("Bearer {TOKEN}")) {
+        return Answer::json(200, json!({"ok": false, "error": "invalid_auth"}));
+    }
+    let ticket = world.issue(TICKET);
+    Answer::json(200, json!({"ok": true, "url": format!("ws://{}/link/?ticket={ticket}&app_id=A0", world.host)}))
+}
+
+fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer> {
+    let ticket = request.query("ticket").unwrap_or_default();
+    if request.path() != "/link/" || !world.redeem(&ticket, TICKET) {
+        return Err(Answer::text(403, "the ticket has been used or is not known"));
+    }
+    Accepted::by(Slack { waiting: Vec::new(), acknowledged: 0 })
+}
+
+struct Slack {
+    /// Envelopes that are not acknowledged.
+    waiting: Vec<String>,
+    acknowledged: u64,
+}
+
+impl Slack {
+    fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
+        for n in turn.numbers_to(end) {
+            let id = format!("envelope-{n}");
+            turn.send(format!(
+                r#"{{"envelope_id":"{id}","payload":{},"type":"events_api","accepts_response_payload":false,"retry_attempt":0,"retry_reason":""}}"#,
+                record(n).value
+            ));
+            self.waiting.push(id);
+        }
+        turn.after(seconds(3), "acknowledgements");
+    }
+}
+
+impl Peer for Slack {
+    fn opened(&mut self, turn: &mut Turn<'_>) {
+        if turn.world.open > MOST_CONNECTIONS {
+            turn.fault("more than ten connections");
+            return turn.send(json!({"type": "disconnect", "reason": "too_many_websockets"}));
+        }
+        let info = json!({"app_id": "A0"});
+        turn.send(json!({"type": "hello", "connection_info": info, "num_connections": turn.world.open}));
+        self.send(EARLY, turn);
+        self.send(HALF, turn);
+    }
+
+    /// The first connection is to be refreshed when its envelopes are acknowledged.
+    fn text(&mut self, text: &str, turn: &mut Turn<'_>) {
+        let message = json(text);
+        let Some(at) = self.waiting.iter().position(|id| message["envelope_id"] == **id) else {
+            return turn.fault("an acknowledgement of no envelope");
+        };
+        self.waiting.remove(at);
+        self.acknowledged += 1;
+        if self.waiting.is_empty() {
+            turn.cancel("acknowledgements");
+        }
+        if self.acknowledged == HALF && turn.world.notices == 0 {
+            turn.world.notices += 1;
+            let info = json!({"host": "applink-1"});
+            turn.send(json!({"type": "disconnect", "reason": "refresh_requested", "debug_info": info}));
+            turn.after(seconds(30), "refresh");
+        }
+    }
+
+    fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {
+        match timer {
+            "refresh" => turn.cut("the connection was still open after disconnect"),
+            _ => turn.fault("an envelope that was not acknowledged within three seconds"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::rehearsal::{Line, Rehearsal};
+
+    fn open(stage: &mut Rehearsal) -> Line {
+        let bearer = format!("Bearer {TOKEN}");
+        let answer = stage.http("POST /api/apps.connections.open HTTP/1.1", &[("Authorization", &bearer)], "");
+        let url = json(&answer.body)["url"].as_str().unwrap().to_owned();
+        let target = format!("/link/{}", url.split_once("/link/").unwrap().1);
+        let line = stage.connect(&target);
+        assert_eq!(stage.connect_with(&target, &[]).err().unwrap().status, 403);
+        line
+    }
+
+    #[test]
+    fn envelopes_are_acknowledged_and_connections_refreshed() {
+        let mut stage = Rehearsal::of(&SIMULATOR);
+        let refused = stage.http("POST /api/apps.connections.open HTTP/1.1", &[("Authorization", "Bearer other")], "");
+        assert!(refused.status == 200 && refused.body.contains(SIMULATOR.wrong[0].words));
+        let mut line = open(&mut stage);
+        for n in 0..HALF {
+            stage.say(&mut line, json!({"envelope_id": format!("envelope-{n}")}));
+        }
+        assert_eq!(line.json().last().unwrap()["reason"], "refresh_requested");
+        stage.hang_up(line);
+        let mut line = open(&mut stage);
+        stage.is_over();
+        stage.pass(&mut line, seconds(3));
+        assert_eq!(stage.world.faults, ["an envelope that was not acknowledged within three seconds"]);
+    }
+}
