@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use connect_websocket_engine::config_def::ConfigError;
+use connect_websocket_engine::feeds::{self, words};
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -52,12 +53,21 @@ struct Checked {
     valid: bool,
     errors: Vec<Error>,
     warnings: Vec<String>,
+    /// The steps of the session in words, in their order; without texts, which may hold secrets.
+    session: Vec<String>,
 }
 
 impl Checked {
     /// Nothing is known of the file so far.
     fn new(shown: &str) -> Checked {
-        Checked { file: shown.to_owned(), connector: None, valid: false, errors: Vec::new(), warnings: Vec::new() }
+        Checked {
+            file: shown.to_owned(),
+            connector: None,
+            valid: false,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            session: Vec::new(),
+        }
     }
 }
 
@@ -112,7 +122,7 @@ fn check_all(worker: &WorkerConfig, files: &[PathBuf]) -> (Report, u8) {
 }
 
 fn print(checked: &Checked) {
-    let Checked { file, connector, valid, errors, warnings } = checked;
+    let Checked { file, connector, valid, errors, warnings, session } = checked;
     for Error { message, .. } in errors {
         eprintln!("{file}: {message}");
     }
@@ -121,6 +131,9 @@ fn print(checked: &Checked) {
     }
     if *valid {
         println!("{file}: the configuration of connector {} is valid", connector.as_deref().unwrap_or_default());
+        for (at, step) in session.iter().enumerate() {
+            println!("{file}: {}. {step}", at + 1);
+        }
     }
 }
 
@@ -130,6 +143,7 @@ fn check(worker: &WorkerConfig, shown: &str, bytes: &[u8]) -> Checked {
         Ok(file) => file,
         Err(error) => return Checked { errors: whole(error.to_string()), ..checked },
     };
+    checked.session = feeds::merge(&file.config).map(|merged| words::session(&merged)).unwrap_or_default();
     let mut config: IndexMap<_, _> = file.config.into_iter().map(|(name, value)| (name, Some(value))).collect();
     config.insert(framework::NAME.to_owned(), Some(file.name.clone()));
     checked.connector = Some(file.name);

@@ -23,6 +23,22 @@ fn steps(options: &Properties) -> Vec<String> {
     [CONNECT, SUBSCRIBE].iter().take(if has_subscription { 2 } else { 1 }).map(|step| (*step).to_owned()).collect()
 }
 
+/// A URL without what may be secret in it: user info, and the values of its query that are no template.
+fn shown(url: &str) -> String {
+    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    let base = match base.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://***@{host}"),
+        None => base.to_owned(),
+    };
+    let Some(query) = query else { return base };
+    let part = |part: &str| match part.split_once('=') {
+        Some((_, value)) if value.contains("{{") => part.to_owned(),
+        Some((name, _)) => format!("{name}=***"),
+        None => "***".to_owned(),
+    };
+    format!("{base}?{}", query.split('&').map(part).collect::<Vec<_>>().join("&"))
+}
+
 struct Step<'a> {
     options: &'a Properties,
     name: String,
@@ -61,16 +77,14 @@ impl<'a> Step<'a> {
 
     fn connect(&self) -> Option<String> {
         let url = self.options.get("websocket.url").map_or("websocket.url", |url| url.trim());
-        // A query may hold secrets; in a template they have names.
-        let shown = if url.contains("{{") { url } else { url.split('?').next().unwrap_or_default() };
-        (self.name == CONNECT).then(|| format!("connect to {shown}"))
+        (self.name == CONNECT).then(|| format!("connect to {}", shown(url)))
     }
 
     fn request(&self) -> Option<String> {
         let request = self.get("http")?;
         let each = self.of_topics(&["http", "http.body", "http.headers"]);
         let cached = self.get("http.cache").map_or(String::new(), |time| format!(", once for {time}"));
-        Some(format!("{each}{request}{cached}"))
+        Some(format!("{each}{}{cached}", shown(request)))
     }
 
     fn send(&self) -> Option<String> {
@@ -190,5 +204,14 @@ mod tests {
             ("websocket.session.login.send", r#"{"key":"hunter2"}"#),
         ]);
         assert!(!words.concat().contains("hunter2"), "{words:?}");
+    }
+
+    #[test]
+    fn an_address_shows_no_secret() {
+        assert_eq!(
+            shown("wss://u:p@host/x?token=abc&k={{secret.k}}&lone"),
+            "wss://***@host/x?token=***&k={{secret.k}}&***"
+        );
+        assert_eq!(shown("GET https://api.test/x"), "GET https://api.test/x");
     }
 }
