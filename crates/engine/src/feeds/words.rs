@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_plain_configuration_connects_and_subscribes() {
         let url = ("websocket.url", "wss://host/feed?key=secret");
-        assert_eq!(of(&[url]), ["connect to wss://host/feed"]);
+        assert_eq!(of(&[url]), ["connect to wss://host/feed?key=***"]);
         assert_eq!(of(&[url, ("websocket.subscription.message", "hello")])[1], "send a message");
     }
 
