@@ -36,7 +36,8 @@ fn wait_failed(worker: &Worker, connector: &str) -> String {
     let trace = status["tasks"][0]["trace"].as_str().unwrap_or_else(|| panic!("no trace: {status}")).to_owned();
     let task = worker.rest().get(&format!("/connectors/{connector}/tasks/0/status")).json();
     assert_eq!((task["state"].as_str(), task["trace"].as_str()), (Some("FAILED"), Some(trace.as_str())), "{task}");
-    let line = format!("[{connector}|task-0] event=task_failed reason=\"{trace}\"");
+    // In a field of a log line a quote would end the field.
+    let line = format!("[{connector}|task-0] event=task_failed reason=\"{}\"", trace.replace('"', "'"));
     assert!(worker.log().contains(&line), "the log has no line with {line:?}");
     assert_eq!(worker.metric(FAILED, &[("connector", connector)]), Some(1.0));
     assert_eq!(worker.metric(RUNNING, &[("connector", connector)]), Some(0.0));

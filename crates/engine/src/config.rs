@@ -40,7 +40,7 @@ pub use converter::{check_value_converter, warning_of_bytes};
 pub(crate) use headers::parse_headers;
 pub use liveness::IdleAction;
 pub use messages::{BinaryMessages, FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
-pub use provided::{PROVIDED, Provided};
+pub use provided::{NOT_REPLACED, PROVIDED, Provided};
 pub use reconnect::{Attempts, Reconnect};
 pub(crate) use restart::directory as handover_directory;
 pub use restart::{HANDOVER_DIR, Handover};

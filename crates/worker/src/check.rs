@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use connect_websocket_engine::config::NOT_REPLACED;
 use connect_websocket_engine::config_def::ConfigError;
 use connect_websocket_engine::feeds::{self, words};
 use indexmap::IndexMap;
@@ -87,7 +88,7 @@ fn whole(message: String) -> Vec<Error> {
 pub fn run(options: &Options) -> ExitCode {
     let prepared = worker(options.worker.as_deref()).and_then(|worker| Ok((worker, files(&options.connectors)?)));
     let (report, code) = match prepared {
-        Ok((worker, files)) => check_all(&worker, &files),
+        Ok((worker, files)) => check_all(&worker, options.worker.is_some(), &files),
         Err(why) => (Report { valid: false, error: Some(why), files: Vec::new() }, USAGE),
     };
     if options.json {
@@ -100,12 +101,12 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 /// Returns the report and the exit code. A file that cannot be read does not keep the others from being checked.
-fn check_all(worker: &WorkerConfig, files: &[PathBuf]) -> (Report, u8) {
+fn check_all(worker: &WorkerConfig, is_given: bool, files: &[PathBuf]) -> (Report, u8) {
     let (mut unreadable, mut checked) = (false, Vec::new());
     for file in files {
         let shown = file.display().to_string();
         match properties::read_file(file) {
-            Ok(bytes) => checked.push(check(worker, &shown, &bytes)),
+            Ok(bytes) => checked.push(check(worker, is_given, &shown, &bytes)),
             Err(error) => {
                 unreadable = true;
                 checked.push(Checked { errors: whole(format!("cannot be read: {error}")), ..Checked::new(&shown) });
@@ -137,7 +138,8 @@ fn print(checked: &Checked) {
     }
 }
 
-fn check(worker: &WorkerConfig, shown: &str, bytes: &[u8]) -> Checked {
+/// Without the worker that will run it (`is_given`), nobody can say what its config providers replace.
+fn check(worker: &WorkerConfig, is_given: bool, shown: &str, bytes: &[u8]) -> Checked {
     let mut checked = Checked::new(shown);
     let file = match properties::connector_file(shown, bytes) {
         Ok(file) => file,
@@ -153,9 +155,8 @@ fn check(worker: &WorkerConfig, shown: &str, bytes: &[u8]) -> Checked {
     };
     for info in validation.infos.configs {
         let option = info.value.name;
-        checked
-            .errors
-            .extend(info.value.errors.into_iter().map(|message| Error { option: Some(option.clone()), message }));
+        let errors = info.value.errors.into_iter().filter(|message| is_given || !message.ends_with(NOT_REPLACED));
+        checked.errors.extend(errors.map(|message| Error { option: Some(option.clone()), message }));
     }
     Checked { valid: checked.errors.is_empty(), warnings: validation.warnings, ..checked }
 }

@@ -168,10 +168,15 @@ impl Converter {
                 )));
             }
             (Form::ByteArray, ValueKind::Text) => {
-                return Err(self.refuse(
-                    "Invalid schema type for ByteArrayConverter: STRING; set websocket.record.value=bytes, or {option} to \
-                 org.apache.kafka.connect.storage.StringConverter, which writes the same bytes",
-                ));
+                let as_bytes = match self.kind {
+                    Kind::Key => "websocket.record.key.type=bytes, or ",
+                    Kind::Value => "websocket.record.value=bytes, or ",
+                    Kind::Header => "",
+                };
+                return Err(self.refuse(&format!(
+                    "Invalid schema type for ByteArrayConverter: STRING; set {as_bytes}{{option}} to \
+                     org.apache.kafka.connect.storage.StringConverter, which writes the same bytes"
+                )));
             }
             (Form::Primitive(name), ValueKind::Text | ValueKind::Bytes) => {
                 let schema = if kind == ValueKind::Text { "STRING" } else { "BYTES" };

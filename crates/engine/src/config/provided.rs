@@ -8,6 +8,10 @@ use crate::config_def::{ConfigError, Properties};
 /// Stands in a text where a provider put something.
 pub const PROVIDED: &str = "***";
 
+/// Why an option is refused whose reference was not replaced.
+pub const NOT_REPLACED: &str =
+    "the reference was not replaced: config.providers names no such provider, or the provider has no such key";
+
 /// The host resolves references and says here which values it put where. Kafka Connect does not say, so for the plugin this
 /// is empty.
 #[derive(Clone, Default)]
@@ -33,11 +37,9 @@ impl Provided {
     /// Returns an error for each of these options that still holds a reference. Sent as it stands it would be a wrong secret,
     /// or a wrong address.
     pub fn not_replaced(&self, properties: &Properties, is_checked: impl Fn(&str) -> bool) -> Vec<ConfigError> {
-        let why =
-            "the reference was not replaced: config.providers names no such provider, or the provider has no such key";
         let checked = properties.keys().filter(|name| is_checked(name));
         let left = checked.filter_map(|name| Some((name, self.left(properties, name)?)));
-        left.map(|(name, reference)| ConfigError::invalid(name, reference, why)).collect()
+        left.map(|(name, reference)| ConfigError::invalid(name, reference, NOT_REPLACED)).collect()
     }
 }
 

@@ -158,7 +158,7 @@ mod tests {
         let mut bytes = conversion(BYTE_ARRAY, None);
         let refused = bytes.convert(&text_key.get(0).unwrap()).unwrap_err();
         assert_eq!((refused.stage, refused.class), ("KEY_CONVERTER", BYTE_ARRAY));
-        assert!(refused.why.contains("set key.converter to"), "{}", refused.why);
+        assert!(refused.why.contains("set websocket.record.key.type=bytes, or key.converter to"), "{}", refused.why);
         let bytes_key = batch(&[Part::Key(Key::Bytes(&[0, 255]))]);
         assert_eq!(bytes.convert(&bytes_key.get(0).unwrap()).unwrap().key, Some(&[0, 255][..]));
 
