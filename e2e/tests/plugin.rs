@@ -109,7 +109,8 @@ fn plugin_is_listed_with_its_options_and_version() {
         (&size["type"], &size["default_value"], &size["group"]),
         (&json!("INT"), &json!("10000"), &json!("Messages"))
     );
-    assert_eq!(option("websocket.url")["required"], true);
+    // A profile may give it.
+    assert_eq!(option("websocket.url")["required"], false);
     assert_eq!(option("websocket.auth.token")["type"], "PASSWORD");
 }
 

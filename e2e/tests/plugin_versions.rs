@@ -91,7 +91,7 @@ fn creates_shows_and_validates_a_connector(connect: &Connect, topic: &str) {
 
     let options = rest.get(&format!("/connector-plugins/{CLASS}/config")).json();
     let url = options.as_array().into_iter().flatten().find(|option| option["name"] == "websocket.url");
-    assert_eq!(url.map(|url| (&url["type"], &url["required"])), Some((&json!("STRING"), &json!(true))));
+    assert_eq!(url.map(|url| (&url["type"], &url["required"])), Some((&json!("STRING"), &json!(false))));
 
     let validate = format!("/connector-plugins/{CLASS}/config/validate");
     let valid = rest.put_json(&validate, &{

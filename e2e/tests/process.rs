@@ -218,7 +218,7 @@ fn validate_tells_all_errors_at_once_and_exits_with_1() {
     ];
     write(dir.path(), "wrong.json", &config(source_config("", "", &wrong)));
     let output = run(&["validate", "wrong.json"], dir.path());
-    let told = text(&output.stdout);
+    let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     for (option, _) in wrong {
         assert!(told.contains(option), "{option} is not in\n{told}");
