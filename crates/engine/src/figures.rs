@@ -1,5 +1,5 @@
 //! THE table of a task's figures. The worker's page `/metrics`, the plugin's MBeans and the tables of docs/operations.md are
-//! made from it. A new counter is a row in [`counters!`] and the place that counts it with [`Metrics::count`].
+//! made from it. A new counter is a row in `counters!` and the place that counts it with [`Metrics::count`].
 //!
 //! [`Metrics::count`]: crate::metrics::Metrics::count
 
