@@ -260,10 +260,6 @@ impl Dialogue {
         &self.variables
     }
 
-    pub fn names(&self) -> &Names {
-        &self.plan.names
-    }
-
     /// The last number that `n()` gave.
     pub fn count(&self) -> &Cell<u64> {
         &self.count
