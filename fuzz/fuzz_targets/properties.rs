@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use connect_websocket::connector::file::connector_file;
 use connect_websocket::properties;
 use libfuzzer_sys::fuzz_target;
 
@@ -11,6 +12,6 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(properties::parse_text(text).ok(), parsed.ok());
     }
     for name in ["connector.properties", "connector.json"] {
-        let _ = properties::connector_file(name, bytes);
+        let _ = connector_file(name, bytes);
     }
 });

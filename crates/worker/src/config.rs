@@ -13,15 +13,15 @@ use connect_websocket_engine::config_def::{
 };
 use indexmap::IndexMap;
 
-use crate::client_properties;
 use crate::convert::{self, Converter};
-use crate::provider::{Providers, Resolved};
+use crate::kafka::client_properties;
+use crate::kafka::override_policy::{self, OverridePolicy};
 use crate::rest::config::RestConfig;
 
 mod ignored;
-mod override_policy;
+pub mod provider;
 
-pub use override_policy::OverridePolicy;
+use provider::{Providers, Resolved};
 
 const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
 const KEY_CONVERTER: &str = "key.converter";

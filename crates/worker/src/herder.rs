@@ -19,18 +19,18 @@ use thiserror::Error;
 use tracing::{error, info, info_span, warn};
 
 use crate::config::WorkerConfig;
+use crate::config::provider::Resolved;
+use crate::connector::file::InitialState;
+use crate::connector::framework::{self, VERSION};
+use crate::connector::hidden::{self, Kept};
+use crate::connector::validation::{SentConfig, Validation, validate};
 use crate::descriptors;
-use crate::framework::{self, VERSION};
-use crate::hidden::{self, Kept};
 use crate::metrics::ConnectorMetrics;
-use crate::properties::InitialState;
-use crate::provider::Resolved;
 use crate::rest::entities::{
     ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskState,
 };
 use crate::store::OffsetStore;
 use crate::task::{self, Task, TaskSpec};
-use crate::validate::{SentConfig, Validation, validate};
 
 mod offsets;
 mod turns;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use connect_websocket::{check, demo, feeds, logging, standalone};
+use connect_websocket::command::{demo, feeds, standalone, validate};
+use connect_websocket::logging;
 
 #[derive(Parser)]
 #[command(name = "connect-websocket", version, about = ABOUT, after_help = AFTER, args_conflicts_with_subcommands = true)]
@@ -24,7 +25,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Checks connectors' configurations and tells every error at once.
-    Validate(check::Options),
+    Validate(validate::Options),
     /// Lists the feeds that are known; of one, says how it is spoken with and writes a connector file for it.
     Feeds {
         /// A feed of the list, or the path of a profile of your own.
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         eprintln!("-daemon is ignored: run the worker under a service manager, or with nohup and &");
     }
     // The worker's own is that of connect-standalone.
-    let usage_code = if arguments.get(1).is_some_and(|first| first == "validate") { check::USAGE } else { USAGE };
+    let usage_code = if arguments.get(1).is_some_and(|first| first == "validate") { validate::USAGE } else { USAGE };
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(usage) => {
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         }
     };
     match (arguments.command, arguments.worker) {
-        (Some(Command::Validate(options)), _) => check::run(&options),
+        (Some(Command::Validate(options)), _) => validate::run(&options),
         (Some(Command::Feeds { feed, write }), _) => feeds::run(feed.as_deref(), write.as_deref()),
         (Some(Command::Demo(options)), _) => with_log(|levels| demo::run(&options, levels)),
         (None, Some(worker)) => with_log(|levels| standalone::run(&worker, &arguments.connectors, levels)),

@@ -12,7 +12,7 @@ use std::time::Instant;
 use connect_websocket_engine::figures::{self, ATTRIBUTES, Counter, Figure, Host, PREFIX};
 use connect_websocket_engine::task_id::TaskId;
 
-use crate::framework::VERSION;
+use crate::connector::framework::VERSION;
 use crate::task::{TaskMetrics, TaskState};
 
 /// One connector as the herder sees it.

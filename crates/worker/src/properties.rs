@@ -1,4 +1,4 @@
-//! Files of the command line: Java `.properties`, as the engine parses them, and Connect's connector files.
+//! Files of Java properties, as the engine parses them; files of the command line are read here.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,10 +6,6 @@ use std::path::Path;
 
 use connect_websocket_engine::file::remove_byte_order_mark;
 pub use connect_websocket_engine::properties::{MAX_FILE_BYTES, PropertiesError, parse, parse_text};
-
-mod connector_file;
-
-pub use connector_file::{ConnectorFile, ConnectorFileError, InitialState, connector_file};
 
 /// Reads a file of the command line. It may be a pipe, such as the shell's `<(…)`; of an endless one only the beginning is read.
 pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {

@@ -17,6 +17,7 @@ mod commit_window;
 mod conversion;
 mod destinations;
 mod offsets;
+mod submitted;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -40,20 +41,20 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tracing::{error, info, info_span, warn};
 
-use crate::client_properties;
+use crate::config::provider::Resolved;
 use crate::config::{WorkerConfig, check_references};
 use crate::convert;
-use crate::producer::{Outbound, Producer, Refused, SendError};
-use crate::provider::Resolved;
+use crate::kafka::client_properties;
+use crate::kafka::producer::{Outbound, Producer, Refused, SendError};
+use crate::kafka::topic_creation::{NewTopic, TopicCreation};
+use crate::kafka::topics::{self, NotCreated};
 use crate::store::OffsetStore;
-use crate::submitted::Submitted;
-use crate::topic_creation::{NewTopic, TopicCreation};
-use crate::topics::{self, NotCreated};
 use again::{Again, Against, Verdict};
 use commit_window::CommitWindow;
 use conversion::{Conversion, Converted, NotConverted};
 use destinations::Destinations;
 use offsets::TaskOffsets;
+use submitted::Submitted;
 
 /// How long an idle poll waits.
 const POLL_WAIT: Duration = Duration::from_secs(1);

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use connect_websocket::{config, feeds, framework, rest};
+use connect_websocket::command::feeds;
+use connect_websocket::connector::framework;
+use connect_websocket::{config, rest};
 use connect_websocket_engine::config::{Config, OPTIONS};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
 use connect_websocket_engine::feeds::{Profile, words};

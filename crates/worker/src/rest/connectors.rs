@@ -12,9 +12,9 @@ use super::body::{self, JsonBody};
 use super::entities::{ConnectorInfo, ConnectorStateInfo, TaskInfo, TaskState};
 use super::error::RestError;
 use super::path::{Parameters, Segments, encode};
+use crate::connector::file::InitialState;
+use crate::connector::validation::SentConfig;
 use crate::herder::RestartRequest;
-use crate::properties::InitialState;
-use crate::validate::SentConfig;
 
 type Answer<T> = Result<T, RestError>;
 

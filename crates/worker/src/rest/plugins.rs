@@ -10,8 +10,8 @@ use super::body::{self, JsonBody};
 use super::entities::{ConfigInfos, ConfigKeyInfo, PluginInfo};
 use super::error::RestError;
 use super::path::{Parameters, Segments};
-use crate::framework::{self, VERSION};
-use crate::validate;
+use crate::connector::framework::{self, VERSION};
+use crate::connector::validation;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -35,7 +35,7 @@ async fn config(Segments(plugin): Segments<String>, uri: Uri) -> Result<Json<Vec
         let why = format!("Invalid version specification: {version}. This worker has {VERSION}");
         return Err(RestError::bad_request(why));
     }
-    let keys = validate::plugin_config(&plugin);
+    let keys = validation::plugin_config(&plugin);
     keys.map(Json).ok_or_else(|| RestError::new(StatusCode::NOT_FOUND, format!("Unknown plugin {plugin}.")))
 }
 

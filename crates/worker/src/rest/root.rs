@@ -10,7 +10,7 @@ use axum::{Json, Router};
 
 use super::Api;
 use super::entities::{Health, ServerInfo};
-use crate::framework::VERSION;
+use crate::connector::framework::VERSION;
 
 /// How long a health request waits for the herder.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);

@@ -20,8 +20,8 @@ use tracing::debug;
 
 use super::config::{EXTENSIONS, JAAS_FILE, USERS_FILE};
 use super::error::RestError;
-use crate::client_properties::jaas;
 use crate::config::Values;
+use crate::kafka::client_properties::jaas;
 use crate::properties;
 
 /// The entry of a JAAS file that Connect's extension looks for, and its login module.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use connect_websocket_engine::record::Batch;
 
-use crate::topic_creation::{NewTopic, TopicCreation};
+use crate::kafka::topic_creation::{NewTopic, TopicCreation};
 
 /// Records may name topics of their own beside the configured one. How many there can be is bounded where they are made
 /// (`websocket.topics.max`).

@@ -12,12 +12,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::config::WorkerConfig;
+use crate::connector::file::{InitialState, connector_file};
+use crate::connector::framework::VERSION;
 use crate::descriptors;
-use crate::framework::VERSION;
 use crate::herder::Herder;
-use crate::kafka::kafka_cluster_id;
+use crate::kafka::cluster::kafka_cluster_id;
 use crate::logging::Levels;
-use crate::properties::{self, InitialState};
+use crate::properties;
 use crate::rest::config::{Admin, Listener};
 use crate::rest::server::{Bound, Endpoint, Limits, Server};
 use crate::rest::{self, Api, Resources};
@@ -195,7 +196,7 @@ async fn create_connectors(herder: &Arc<Herder>, files: &[PathBuf]) -> Result<()
         let shown = path.display().to_string();
         let bytes = properties::read_file(path)
             .map_err(|error| format!("connector configuration at '{shown}' cannot be read: {error}"))?;
-        let file = properties::connector_file(&shown, &bytes).map_err(|error| error.to_string())?;
+        let file = connector_file(&shown, &bytes).map_err(|error| error.to_string())?;
         let config = file.config.into_iter().map(|(name, value)| (name, Some(value))).collect();
         let created = herder.create(file.name, config, file.initial_state.unwrap_or(InitialState::Running)).await;
         created.map_err(|error| format!("Failed to create connector for {shown}: {error}"))?;

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use connect_websocket_engine::properties::check_size;
 
-use super::{PropertiesError, parse};
+use crate::properties::{PropertiesError, parse};
 
 /// What a connector file says.
 #[derive(Clone, PartialEq, Eq)]
@@ -196,8 +196,8 @@ fn scalar_text(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MAX_FILE_BYTES;
     use super::*;
+    use crate::properties::MAX_FILE_BYTES;
 
     #[test]
     fn connector_file_as_a_json_object_of_strings() {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 /// In-flight records of one source partition, in the order in which they were polled.
 #[derive(Debug)]
-pub struct Submitted {
+pub(super) struct Submitted {
     /// The sequence of the front of `places`.
     first: i64,
     places: VecDeque<Place>,
@@ -24,13 +24,13 @@ enum Place {
 
 impl Submitted {
     /// Nothing is in flight; the next record has `first` or more.
-    pub fn new(first: i64) -> Submitted {
+    pub(super) fn new(first: i64) -> Submitted {
         Submitted { first, places: VecDeque::new(), skipped: 0 }
     }
 
     /// The next record goes to the producer. Sequences that are left out need no acknowledgement: a hand-over file leaves
     /// out what Kafka had before.
-    pub fn submit(&mut self, sequence: i64) {
+    pub(super) fn submit(&mut self, sequence: i64) {
         if self.places.is_empty() {
             self.first = self.first.max(sequence);
         }
@@ -41,17 +41,17 @@ impl Submitted {
     }
 
     /// The producer did not take the record after all: undoes the last [`Submitted::submit`].
-    pub fn take_back(&mut self) {
+    pub(super) fn take_back(&mut self) {
         self.places.pop_back();
     }
 
     /// Kafka has these records. In any order, each once.
-    pub fn ack(&mut self, first: i64, last: i64) {
+    pub(super) fn ack(&mut self, first: i64, last: i64) {
         self.answer(first, last, Place::Acked);
     }
 
     /// Kafka will never have this record, and the next ones go on.
-    pub fn skip(&mut self, sequence: i64) {
+    pub(super) fn skip(&mut self, sequence: i64) {
         self.answer(sequence, sequence, Place::Skipped);
     }
 
@@ -70,22 +70,22 @@ impl Submitted {
     }
 
     /// How many records up to [`Submitted::committable`] were skipped since this was last asked.
-    pub fn take_skipped(&mut self) -> u64 {
+    pub(super) fn take_skipped(&mut self) -> u64 {
         std::mem::take(&mut self.skipped)
     }
 
     /// Whether this record is with the producer and Kafka has not acknowledged it.
-    pub fn is_open(&self, sequence: i64) -> bool {
+    pub(super) fn is_open(&self, sequence: i64) -> bool {
         let place = usize::try_from(sequence - self.first).ok().and_then(|index| self.places.get(index));
         place == Some(&Place::Open)
     }
 
     /// Every record up to and including this one is acknowledged.
-    pub fn committable(&self) -> i64 {
+    pub(super) fn committable(&self) -> i64 {
         self.first - 1
     }
 
-    pub fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.places.len()
     }
 }

@@ -10,11 +10,13 @@ use connect_websocket_engine::feeds::{self, words};
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use crate::command::standalone::read_worker;
 use crate::config::WorkerConfig;
-use crate::hidden::Kept;
-use crate::standalone::read_worker;
-use crate::validate::validate;
-use crate::{framework, properties};
+use crate::connector::file::connector_file;
+use crate::connector::framework;
+use crate::connector::hidden::Kept;
+use crate::connector::validation::validate;
+use crate::properties;
 
 const VALID: u8 = 0;
 /// At least one configuration is not valid.
@@ -141,7 +143,7 @@ fn print(checked: &Checked) {
 /// Without the worker that will run it (`is_given`), nobody can say what its config providers replace.
 fn check(worker: &WorkerConfig, is_given: bool, shown: &str, bytes: &[u8]) -> Checked {
     let mut checked = Checked::new(shown);
-    let file = match properties::connector_file(shown, bytes) {
+    let file = match connector_file(shown, bytes) {
         Ok(file) => file,
         Err(error) => return Checked { errors: whole(error.to_string()), ..checked },
     };

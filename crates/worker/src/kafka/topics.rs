@@ -8,7 +8,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::info;
 
-use crate::topic_creation::NewTopic;
+use crate::kafka::topic_creation::NewTopic;
 
 /// Kafka may be slow or away when the task starts.
 const TIMEOUT: Duration = Duration::from_secs(60);

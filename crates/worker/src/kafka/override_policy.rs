@@ -16,7 +16,7 @@ pub enum OverridePolicy {
 
 impl OverridePolicy {
     /// `name` is an alias or a class name that [`check`] has passed.
-    pub(super) fn new(name: &str, allowlist: &[&str]) -> OverridePolicy {
+    pub(crate) fn new(name: &str, allowlist: &[&str]) -> OverridePolicy {
         match alias(name) {
             "None" => OverridePolicy::None,
             "Principal" => OverridePolicy::Principal,
@@ -50,7 +50,7 @@ fn alias(name: &str) -> &str {
     simple.strip_suffix(SUFFIX).unwrap_or(simple)
 }
 
-pub(super) fn check(text: &str) -> Result<(), String> {
+pub(crate) fn check(text: &str) -> Result<(), String> {
     if ["All", "None", "Principal", "Allowlist"].contains(&alias(text)) {
         return Ok(());
     }

@@ -9,8 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use indexmap::IndexMap;
 use tracing::warn;
 
+use crate::kafka::topic_creation::full_match;
 use crate::properties::{self, MAX_FILE_BYTES};
-use crate::topic_creation::full_match;
 use connect_websocket_engine::config::{PROVIDED, Provided, Secret};
 use connect_websocket_engine::config_def::ConfigError;
 use connect_websocket_engine::file;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use indexmap::IndexMap;
 
-use crate::config::OverridePolicy;
+use crate::kafka::override_policy::OverridePolicy;
 use connect_websocket_engine::config_def::ConfigError;
 use translation::Translation;
 

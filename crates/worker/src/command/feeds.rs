@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use connect_websocket_engine::config::TOPIC;
 use connect_websocket_engine::feeds::{FEED, NAMES, Profile, words};
 
-use crate::framework::{CLASS, CONNECTOR_CLASS, NAME};
+use crate::connector::framework::{CLASS, CONNECTOR_CLASS, NAME};
 
 /// Prints the list, or one feed, or writes a file for it.
 pub fn run(feed: Option<&str>, write: Option<&Path>) -> ExitCode {
@@ -90,7 +90,7 @@ pub fn connector_file(profile: &Profile) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::properties;
+    use crate::connector::file;
 
     #[test]
     fn every_feed_is_listed_and_described() {
@@ -107,7 +107,7 @@ mod tests {
     fn a_connector_file_holds_what_the_user_gives_and_is_not_overwritten() {
         let profile = Profile::named("okx-private").unwrap();
         let text = connector_file(&profile);
-        let file = properties::connector_file("okx.properties", text.as_bytes()).unwrap();
+        let file = file::connector_file("okx.properties", text.as_bytes()).unwrap();
         assert_eq!((file.name.as_str(), file.config[FEED].as_str()), ("okx-private", "okx-private"));
         assert_eq!(file.config["websocket.secret.key"], "${env:OKX_KEY}");
         assert_eq!(file.config["websocket.subscription.topics"], "SPOT,SWAP");

@@ -10,13 +10,13 @@ use connect_websocket_engine::config_def::{ConfigError, ConfigKey, Kind, parse_b
 use connect_websocket_engine::redact::Redactor;
 use indexmap::IndexMap;
 
-use crate::client_properties;
 use crate::config::{WorkerConfig, check_references};
+use crate::connector::framework::{self, OrderedKey};
+use crate::connector::hidden::{Kept, check_marks, shown};
 use crate::convert::{self, Converter};
-use crate::framework::{self, OrderedKey};
-use crate::hidden::{Kept, check_marks, shown};
+use crate::kafka::client_properties;
+use crate::kafka::topic_creation::TopicCreation;
 use crate::rest::entities::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo};
-use crate::topic_creation::TopicCreation;
 
 /// A configuration as a client sent it; null is a value that JSON has and Connect refuses.
 pub type SentConfig = IndexMap<String, Option<String>>;

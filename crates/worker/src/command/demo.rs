@@ -22,14 +22,14 @@ use connect_websocket_engine::figures::Counter;
 use connect_websocket_testkit::{Ended, Feed, FeedConfig, FeedSummary};
 use indexmap::IndexMap;
 
+use crate::command::standalone;
 use crate::config::WorkerConfig;
-use crate::framework::CONNECTOR_CLASS;
+use crate::connector::file::InitialState;
+use crate::connector::framework::CONNECTOR_CLASS;
 use crate::herder::Herder;
-use crate::kafka::kafka_cluster_id;
+use crate::kafka::cluster::kafka_cluster_id;
 use crate::logging::Levels;
-use crate::properties::InitialState;
 use crate::rest::server::Server;
-use crate::standalone;
 use crate::store::OffsetStore;
 use broker::Broker;
 use consumer::Consumer;
