@@ -19,6 +19,7 @@ pub mod prometheus;
 mod properties;
 mod rest;
 pub mod scenario;
+pub mod secrets;
 mod source;
 mod worker;
 

@@ -37,17 +37,24 @@ pub(crate) fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
 }
 
-/// A secret as it may be seen: as it is, percent-encoded, in hexadecimal and in base64 (without its last characters, which depend on what follows).
+/// A secret as it may be seen: as it is, percent-encoded, in hexadecimal and in base64, of which only the characters that
+/// no neighbour changes.
 pub fn secret_forms(secret: &str) -> Vec<String> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
     let escape = |byte: u8| if is_plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     let encoded: String = secret.bytes().map(escape).collect();
-    let whole = secret.len() / 3 * 3;
-    let base64 = base64(&secret.as_bytes()[..whole]);
-    let mut forms = vec![secret.to_owned(), encoded, hex(secret.as_bytes()), base64];
+    let mut forms = vec![secret.to_owned(), encoded, hex(secret.as_bytes())];
+    forms.extend((0..3).map(|before| inside_base64(before, secret)));
     // A key in PEM is as secret line by line.
     forms.extend(secret.lines().filter(|line| line.len() > 20 && !line.starts_with("-----")).map(str::to_owned));
     forms
+}
+
+/// What base64 makes of a secret behind so many other bytes: three bytes become four characters.
+fn inside_base64(before: usize, secret: &str) -> String {
+    let bytes = [&[0; 3][..before], secret.as_bytes()].concat();
+    let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+    base64(&bytes)[first..end.max(first)].to_owned()
 }
 
 pub(crate) fn random_hex(bytes: usize) -> String {
@@ -110,6 +117,14 @@ mod tests {
         let (key, text) = (b"Jefe", "what do ya want for nothing?");
         assert_eq!(hex(&hmac_sha256(key, text)), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
         assert!(hex(&hmac_sha512(key, text.as_bytes())).starts_with("164b7a7bfcf819e2e395fbe73b56e0a3"));
+    }
+
+    #[test]
+    fn a_secret_is_found_in_base64_behind_any_number_of_bytes() {
+        for before in ["", "a", "ab", "abc"] {
+            let encoded = base64(format!("{before}hush secret and more").as_bytes());
+            assert!(secret_forms("hush secret").iter().any(|form| encoded.contains(form)), "{encoded}");
+        }
     }
 
     #[test]
