@@ -6,10 +6,9 @@
 //!
 //! The feed numbers its trades, so that the end can prove that every one of them is in the topic, once.
 
-pub mod broker;
 mod consumer;
 mod ledger;
-pub mod memory;
+mod memory;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -18,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use connect_websocket_broker::Broker;
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_testkit::{Ended, Feed, FeedConfig, FeedSummary};
 use indexmap::IndexMap;
@@ -31,7 +31,6 @@ use crate::kafka::cluster::kafka_cluster_id;
 use crate::logging::Levels;
 use crate::rest::server::Server;
 use crate::store::OffsetStore;
-use broker::Broker;
 use consumer::Consumer;
 
 const CONNECTOR: &str = "demo";

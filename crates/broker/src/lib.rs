@@ -1,4 +1,4 @@
-//! A small Kafka broker inside this process, for `demo` and quick tests: one node, loopback only, nothing on disk.
+//! A small Kafka broker inside this process, for the worker's `demo`: one node, loopback only, nothing on disk.
 //!
 //! ```text
 //!  Broker ── accept ─▶ connection ── frame ─▶ Node::answer ─▶ one function per API
