@@ -10,6 +10,7 @@
 pub mod decode;
 pub mod fields;
 pub mod pick;
+pub mod seen;
 pub mod split;
 pub mod value;
 
@@ -33,6 +34,7 @@ use crate::record::{Batch, Part as RecordPart, ValueKind, epoch_ms};
 use decode::{Codec, DecodeError, Decoder};
 use fields::{Fields, Refused, Rendered, Topic, Unit};
 use pick::Pick;
+use seen::Seen;
 use split::{Split, Splitter};
 use value::{Content, Json, ValueForm};
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub timestamp: Option<String>,
     pub timestamp_unit: Unit,
     pub headers: Vec<(String, String)>,
+    /// Of `websocket.idle.key`.
+    pub idle_key: Option<String>,
     pub missing: fields::Missing,
     pub value: ValueForm,
     pub provenance: bool,
@@ -83,6 +87,7 @@ impl Default for Settings {
             timestamp: None,
             timestamp_unit: Unit::default(),
             headers: Vec::new(),
+            idle_key: None,
             missing: fields::Missing::default(),
             value: ValueForm::default(),
             provenance: false,
@@ -97,6 +102,7 @@ pub struct Plan {
     pick: Option<Pick>,
     filter: Option<Condition>,
     fields: Fields,
+    idle_key: Option<Template>,
     /// Whether a record is something else than its message.
     apart: bool,
     /// Whether no option of the intake is used.
@@ -107,6 +113,11 @@ impl Plan {
     /// Whether records have topics of their own.
     pub fn names_topics(&self) -> bool {
         self.fields.topic.is_some()
+    }
+
+    /// Whether records have keys whose silence is noticed.
+    pub fn sees_keys(&self) -> bool {
+        self.idle_key.is_some()
     }
 
     /// Compiles the options. The pointers go to `paths`, together with those of the steps.
@@ -130,7 +141,7 @@ impl Plan {
             problems.push(("websocket.record.filter".to_owned(), problem));
             None
         });
-        let fields = compile_fields(&settings, &mut scope, &mut problems);
+        let (fields, idle_key) = compile_fields(&settings, &mut scope, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -138,12 +149,17 @@ impl Plan {
             fields.topic.is_some() || fields.key.is_some() || fields.timestamp.is_some() || !fields.headers.is_empty();
         let changes_value = settings.value != ValueForm::AsReceived || settings.provenance;
         let unpacks = !settings.decode.is_empty() || settings.split.is_some() || apart;
-        let plain = !unpacks && filter.is_none() && !has_fields && !changes_value;
-        Ok(Plan { settings, pick, filter, fields, apart, plain })
+        let plain = !unpacks && filter.is_none() && !has_fields && !changes_value && idle_key.is_none();
+        Ok(Plan { settings, pick, filter, fields, idle_key, apart, plain })
     }
 }
 
-fn compile_fields(settings: &Settings, scope: &mut Scope<'_>, problems: &mut Vec<(String, Problem)>) -> Fields {
+/// The templates over a record: its fields, and the key whose silence is noticed.
+fn compile_fields(
+    settings: &Settings,
+    scope: &mut Scope<'_>,
+    problems: &mut Vec<(String, Problem)>,
+) -> (Fields, Option<Template>) {
     let compile = |text: &str, scope: &mut Scope<'_>| {
         let template = Template::compile(text, Position::Field, scope)?;
         let secret = template.used().find(|name| is_secret(name)).cloned();
@@ -166,7 +182,8 @@ fn compile_fields(settings: &Settings, scope: &mut Scope<'_>, problems: &mut Vec
         Some((name.clone(), template(&format!("websocket.record.header.{name}"), text)?))
     };
     let headers = settings.headers.iter().filter_map(header).collect();
-    Fields {
+    let idle_key = settings.idle_key.as_ref().and_then(|text| template("websocket.idle.key", text));
+    let fields = Fields {
         topic: topic.map(|template| Topic {
             template,
             allowed: settings.topics_allowed.clone(),
@@ -177,7 +194,8 @@ fn compile_fields(settings: &Settings, scope: &mut Scope<'_>, problems: &mut Vec
         timestamp: timestamp.map(|template| (template, settings.timestamp_unit)),
         headers,
         missing: settings.missing,
-    }
+    };
+    (fields, idle_key)
 }
 
 /// A message as it came in a frame.
@@ -291,6 +309,7 @@ impl Intake {
                     found: Found::default(),
                     rendered: Rendered::default(),
                     json: Json::default(),
+                    seen: Seen::default(),
                     number: 0,
                     counts: Counts::default(),
                 },
@@ -302,6 +321,11 @@ impl Intake {
     /// Returns what was counted since the last call.
     pub fn counts(&mut self) -> Counts {
         std::mem::take(&mut self.records.maker.counts)
+    }
+
+    /// The keys of `websocket.idle.key` that records had since these were cleared.
+    pub fn seen(&mut self) -> &mut Seen {
+        &mut self.records.maker.seen
     }
 
     /// Makes records of a message and adds them to the batch. Each part of it is shown to the steps first, which
@@ -481,6 +505,7 @@ struct Maker {
     found: Found,
     rendered: Rendered,
     json: Json,
+    seen: Seen,
     /// Of the last record of this connection.
     number: u64,
     counts: Counts,
@@ -523,6 +548,10 @@ impl Maker {
                 return Ok(());
             }
             Err(Refused::Fatal(why)) => return Err(Refusal::Fatal(why)),
+        }
+        if let Some(key) = &plan.idle_key {
+            let written = self.seen.add(|text| fields::present(&"websocket.idle.key", key.write(&values, text)));
+            written.map_err(Refusal::Fatal)?;
         }
         self.number += 1;
         let mut writer = batch.add(epoch_ms(values.now));

@@ -8,6 +8,7 @@ mod connect_rate;
 mod link;
 mod pace;
 mod retry;
+mod silence;
 mod timers;
 mod waiting;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use regex::Regex;
 
 use super::values::Values;
-use super::{MESSAGE_MAX_BYTES, TOPIC, messages, option};
+use super::{MESSAGE_MAX_BYTES, TOPIC, liveness, messages, option};
 use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
 use crate::dialogue::{Names, Paths, list};
 use crate::file;
@@ -236,6 +236,7 @@ fn settings(values: &Values<'_>) -> Settings {
         timestamp: text(RECORD_TIMESTAMP),
         timestamp_unit: values.text(RECORD_TIMESTAMP_UNIT).and_then(Unit::find).unwrap_or_default(),
         headers: values.family(RECORD_HEADER),
+        idle_key: text(liveness::IDLE_KEY),
         missing: match values.text(RECORD_MISSING) {
             Some("skip") => fields::Missing::Skip,
             Some("default") => fields::Missing::Default,

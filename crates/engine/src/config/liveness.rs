@@ -8,6 +8,7 @@ pub(super) const PONG_TIMEOUT_MS: &str = "websocket.pong.timeout.ms";
 pub(super) const IDLE_TIMEOUT_MS: &str = "websocket.idle.timeout.ms";
 
 pub(super) const IDLE_RECORD_TIMEOUT_MS: &str = "websocket.idle.record.timeout.ms";
+pub(super) const IDLE_KEY: &str = "websocket.idle.key";
 pub(super) const IDLE_ACTION: &str = "websocket.idle.action";
 
 const BASE: ConfigKey = ConfigKey { group: "Liveness", ..ConfigKey::BASE };
@@ -53,6 +54,15 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         documentation: "What websocket.idle.action says is done when no record came for this long, whatever else came, \
                         heartbeats for one; 0 is off.",
         at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
+        name: IDLE_KEY,
+        width: Width::Long,
+        display_name: "Idle key",
+        documentation: "A template over each record, such as {{/symbol}}: websocket.idle.record.timeout.ms then counts for each \
+                        key that this connection has seen too, for a symbol that falls silent while others flow. The first \
+                        10,000 keys of up to 256 bytes are watched.",
         ..BASE
     },
     ConfigKey {

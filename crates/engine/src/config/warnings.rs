@@ -1,7 +1,7 @@
 //! What works, but not as its author will have meant it. Both hosts log these sentences, and `validate` prints them.
 
 use super::connection::SUBSCRIPTION_MESSAGE;
-use super::{converter, option};
+use super::{converter, liveness, option};
 use crate::config_def::Properties;
 use crate::json::{Found, Pointers};
 use crate::redact::printable;
@@ -20,6 +20,11 @@ pub fn warnings(config: &Properties, value_converter: Option<&str>) -> Vec<Strin
     if config.get(SUBSCRIPTION_MESSAGE).is_some_and(|text| is_broken_json(text)) {
         warnings
             .push(format!("{SUBSCRIPTION_MESSAGE} begins as JSON and is not valid JSON; a feed will hardly take it"));
+    }
+    let is_set = |name| config.get(name).map(|text| text.trim()).is_some_and(|text| !matches!(text, "" | "0"));
+    if is_set(liveness::IDLE_KEY) && !is_set(liveness::IDLE_RECORD_TIMEOUT_MS) {
+        let (key, timeout) = (liveness::IDLE_KEY, liveness::IDLE_RECORD_TIMEOUT_MS);
+        warnings.push(format!("{key} has no effect without {timeout}"));
     }
     for (name, _) in config.iter().filter(|(name, value)| option(name).is_some() && looks_garbled(value)) {
         warnings.push(garbled_warning(name));
@@ -64,6 +69,13 @@ mod tests {
         assert!(all[1].contains("websocket.urls"), "{all:?}");
         let forged = warned(&[("websocket.x\" event=forged\n\u{202e}", "")]);
         assert!(!forged[0].contains(['"', '\n', '\u{202e}']) && !forged[0].contains("event="), "{forged:?}");
+    }
+
+    #[test]
+    fn a_key_that_nobody_times_is_noticed() {
+        let key = ("websocket.idle.key", "{{/s}}");
+        assert!(warned(&[key])[0].contains("websocket.idle.record.timeout.ms"));
+        assert!(warned(&[key, ("websocket.idle.record.timeout.ms", "1")]).is_empty());
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Rendered {
         }
         self.key.clear();
         self.has_key = match &fields.key {
-            Some(key) => present(&"websocket.record.key", key.write(values, &mut self.key))?,
+            Some(key) => present(&"websocket.record.key", key.write(values, &mut self.key)).map_err(Refused::Fatal)?,
             None => false,
         };
         self.timestamp_ms = match &fields.timestamp {
@@ -145,7 +145,7 @@ impl Rendered {
         self.ends.clear();
         for (name, template) in &fields.headers {
             let written = template.write(values, &mut self.headers);
-            let there = present(&format_args!("websocket.record.header.{name}"), written)?;
+            let there = present(&format_args!("websocket.record.header.{name}"), written).map_err(Refused::Fatal)?;
             self.ends.push(there.then_some(self.headers.len()));
         }
         Ok(())
@@ -224,11 +224,11 @@ impl Rendered {
 }
 
 /// Whether a field has a value.
-fn present(name: &dyn std::fmt::Display, written: Result<(), Failure>) -> Result<bool, Refused> {
+pub(super) fn present(name: &dyn std::fmt::Display, written: Result<(), Failure>) -> Result<bool, String> {
     match written {
         Ok(()) => Ok(true),
         Err(Failure::Missing(_)) => Ok(false),
-        Err(failure) => Err(Refused::Fatal(format!("{name}: {failure}"))),
+        Err(failure) => Err(format!("{name}: {failure}")),
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::outlook;
 use super::retry::{Failure, Life, Outlook, WORKED};
+use super::silence::Silence;
 use super::timers::Timers;
 use crate::config::{Config, IdleAction};
 use crate::connection::OpenError;
@@ -25,6 +26,8 @@ use crate::record::{Batch, epoch_ms};
 
 /// A peer that takes nothing for this long is dead; the existing connector's write timeout.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// So much of a key is shown.
+const MAX_KEY_CHARS: usize = 100;
 /// A Close has room for so much (RFC 6455 §5.5).
 const MAX_CLOSE_REASON_CHARS: usize = 123;
 
@@ -86,6 +89,8 @@ pub(super) struct Link {
     batch: Batch,
     received: Received,
     timers: Timers,
+    /// With `websocket.idle.key`.
+    silence: Option<Silence>,
     /// The session knows that this connection has worked.
     worked: bool,
     /// Set once we have said goodbye.
@@ -113,6 +118,7 @@ impl Link {
         at: SystemTime,
     ) -> Link {
         let timers = Timers::new(&config, now);
+        let silence = config.idle_record_timeout.filter(|_| config.intake.sees_keys());
         let received =
             Received { last_bytes: at, any_message: false, messages: 0, bytes: 0, counts: Counts::default() };
         Link {
@@ -127,6 +133,7 @@ impl Link {
             batch: Batch::default(),
             received,
             timers,
+            silence: silence.map(|timeout| Silence::new(timeout, now)),
             worked: false,
             stop_by: None,
         }
@@ -214,6 +221,10 @@ impl Link {
         let taken = intake.take(frame, &ground, &origin, &mut self.batch, &mut listener);
         let end = listener.end;
         self.received.counts += intake.counts();
+        if let Some(silence) = &mut self.silence {
+            intake.seen().keys().for_each(|key| silence.saw(key, moment.now));
+        }
+        intake.seen().clear();
         taken?;
         end.filter(|_| !self.is_stopping()).map_or(Ok(bytes), |end| Err(end.into()))
     }
@@ -297,21 +308,24 @@ impl Link {
         Ok(())
     }
 
-    /// Does what is configured when no record came.
+    /// Does what is configured when no record came, or none with one of the keys.
     fn check_records(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
-        let Some(timeout) = self.config.idle_record_timeout.filter(|_| self.timers.idle_record <= Some(moment.now))
-        else {
+        let Some(timeout) = self.config.idle_record_timeout else { return Ok(()) };
+        let what = if self.timers.idle_record <= Some(moment.now) {
+            "no record".to_owned()
+        } else if let Some(key) = self.silence.as_mut().and_then(|silence| silence.too_long(moment.now)) {
+            let key = self.config.redactor.foreign(&key, MAX_KEY_CHARS);
+            format!("no record with the key {key} of websocket.idle.key")
+        } else {
             return Ok(());
         };
-        let ms = timeout.as_millis();
+        let message = format!("{what} came within websocket.idle.record.timeout.ms = {}", timeout.as_millis());
         match self.config.idle_action {
-            IdleAction::Reconnect => {
-                let message = format!("no record came within websocket.idle.record.timeout.ms = {ms}");
-                Err(Ending::new(Cause::IdleTimeout, message))
-            }
+            IdleAction::Reconnect => Err(Ending::new(Cause::IdleTimeout, message)),
             IdleAction::Resubscribe => {
-                info!("event=resubscribing idle_ms={ms}");
+                info!("event=resubscribing reason=\"{message}\"");
                 self.timers.idle_record = Some(moment.now + timeout);
+                self.silence.iter_mut().for_each(|silence| silence.begin_anew(moment.now));
                 Ok(self.dialogue.resubscribe(moment)?)
             }
         }
@@ -325,9 +339,10 @@ impl Link {
         let works = Some(self.opened + WORKED).filter(|at| !self.worked && *at > now);
         let deadlines =
             [self.timers.pong, self.timers.idle, self.timers.idle_record, unsent.map(|since| since + WRITE_TIMEOUT)];
+        let silence = self.silence.as_ref().and_then(Silence::next_look);
         let ping = self.timers.ping.map(|at| at.max(self.dialogue.next_send(now)));
         let steps = self.dialogue.next_wake(now, reading);
-        deadlines.into_iter().filter(|_| reading).chain([ping, works, steps]).flatten().min()
+        deadlines.into_iter().chain([silence]).filter(|_| reading).chain([ping, works, steps]).flatten().min()
     }
 
     /// Returns true once, when the connection has worked.
@@ -338,6 +353,7 @@ impl Link {
     /// While the queue was full nothing was read.
     pub(super) fn was_blocked(&mut self, time: Duration) {
         self.timers.shift(time);
+        self.silence.iter_mut().for_each(|silence| silence.shift(time));
         self.dialogue.shift(time);
     }
 
@@ -512,6 +528,33 @@ mod tests {
             link.take(&Event::Text(b"{\"beat\":1}"), &moment(now)).unwrap();
             link.account(&Metrics::new(1, 1), now + SECOND / 2);
             let due = link.on_time(&moment(now + SECOND), None, true);
+            assert_eq!(cause(due), ends.then_some(Cause::IdleTimeout));
+            assert_eq!(link.next_action(), (!ends).then(|| Action::Text(b"sub a".to_vec())));
+        }
+    }
+
+    #[test]
+    fn a_key_that_falls_silent_while_others_flow_ends_the_link_or_subscribes_anew() {
+        let now = Instant::now();
+        let options = [
+            ("websocket.subscription.topics", "a"),
+            ("websocket.subscription.message", "sub {{topic}}"),
+            ("websocket.idle.record.timeout.ms", "1000"),
+            ("websocket.idle.key", "{{/s}}"),
+        ];
+        for (action, ends) in [("reconnect", true), ("resubscribe", false)] {
+            let mut link = link(&[&options[..], &[("websocket.idle.action", action)]].concat(), now);
+            assert_eq!(link.next_action(), Some(Action::Text(b"sub a".to_vec())));
+            for (message, at) in [(r#"{"s":"A"}"#, now), (r#"{"s":"B"}"#, now), (r#"{"s":"B"}"#, now + SECOND / 2)] {
+                link.take(&Event::Text(message.as_bytes()), &moment(at)).unwrap();
+                link.account(&Metrics::new(1, 1), at);
+            }
+            link.take_batch();
+            link.on_time(&moment(now + SECOND / 2), None, true).unwrap();
+            assert_eq!(link.next_wake(now, None, true), Some(now + SECOND));
+            let due = link.on_time(&moment(now + SECOND), None, true);
+            let words = due.as_ref().err().map(|ending| ending.message.clone()).unwrap_or_default();
+            assert_eq!(words.contains("no record with the key A of websocket.idle.key"), ends, "{words}");
             assert_eq!(cause(due), ends.then_some(Cause::IdleTimeout));
             assert_eq!(link.next_action(), (!ends).then(|| Action::Text(b"sub a".to_vec())));
         }

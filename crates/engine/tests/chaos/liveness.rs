@@ -92,6 +92,37 @@ async fn a_servers_own_pings_do_not_prove_that_the_feed_is_alive() {
     assert!(server.stats().connections[0].pongs_received > 0);
 }
 
+/// One message of A, then messages of B alone.
+fn a_falls_silent(play: Play) -> Play {
+    let b = Step::SendText { text: r#"{"s":"B"}"#.into(), fragments: 1, ping_between: false };
+    play.send_text(r#"{"s":"A"}"#).step(Step::Loop { count: None, steps: vec![b, Step::Wait { ms: 10 }] })
+}
+
+const KEYS: [(&str, &str); 2] = [("websocket.idle.record.timeout.ms", "300"), ("websocket.idle.key", "{{/s}}")];
+
+#[tokio::test]
+async fn a_connection_is_left_when_one_key_falls_silent_while_others_flow() {
+    let again = Play::accept().send_text(r#"{"s":"A"}"#).send_text("the end");
+    let server = Server::start(Script::plays([a_falls_silent(Play::accept()), again])).unwrap();
+    let mut feed = Feed::start(server.url(), &KEYS);
+    feed.until(|feed| feed.texts().iter().any(|text| text == "the end")).await;
+    assert!(feed.reconnects(Cause::IdleTimeout) >= 1);
+    assert!(feed.texts().iter().filter(|text| text.contains('B')).count() > 3, "others flowed");
+}
+
+#[tokio::test]
+async fn a_key_that_falls_silent_may_be_subscribed_to_anew_on_the_same_connection() {
+    let server = Server::start(Script::every(a_falls_silent(Play::accept().expect_text("sub")))).unwrap();
+    let more = [
+        ("websocket.subscription.topics", "A,B"),
+        ("websocket.subscription.message", "sub {{topics}}"),
+        ("websocket.idle.action", "resubscribe"),
+    ];
+    let mut feed = Feed::start(server.url(), &[&KEYS[..], &more[..]].concat());
+    let stats = feed.until_server(&server, |stats| stats.connections.iter().any(|c| c.texts.len() >= 2)).await;
+    assert_eq!((stats.accepted, feed.snapshot().reconnects_total()), (1, 0));
+}
+
 #[tokio::test]
 async fn a_connection_that_is_left_for_its_silence_gets_a_close_frame() {
     let server = Server::start(Script::plays([one().step(Step::Mute { ms: None }), one()])).unwrap();
