@@ -226,10 +226,7 @@ impl Session {
             life: None,
         };
         let request = self.request.rendered(handshake).map_err(failed)?;
-        while let Err(later) = connect_rate::attempt(request.endpoint.host(), &self.config.connect_rate, Instant::now())
-        {
-            sleep_until(later).await;
-        }
+        self.wait_for_rate(&request.endpoint.authority()).await;
         Connection::open(&request, &self.tls, &mut self.addresses).await.map_err(|error| {
             let refused = error.answer.as_ref().is_some_and(|answer| {
                 let body = String::from_utf8_lossy(&answer.body);
@@ -239,6 +236,15 @@ impl Session {
             let failure = failed(error);
             if refused { Failure { outlook: Outlook::Final, ..failure } } else { failure }
         })
+    }
+
+    /// Waits until the rate allows a connection, and says so: meanwhile nothing comes.
+    async fn wait_for_rate(&self, authority: &str) {
+        while let Err(later) = connect_rate::attempt(authority, &self.config.connect_rate, Instant::now()) {
+            let wait_ms = later.saturating_duration_since(Instant::now()).as_millis();
+            info!("event=connect_held_back wait_ms={wait_ms} option=websocket.connect.rate");
+            sleep_until(later).await;
+        }
     }
 
     /// One connection from the opening handshake to its end.

@@ -75,7 +75,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: CONNECT_RATE,
         display_name: "Connect rate",
-        documentation: "How often this process may connect to the feed's host, all tasks together: 300/5m.",
+        documentation: "How often this process may connect to the feed's host and port, all tasks together: 300/5m.",
         check: Some(|text| crate::dialogue::rate::parse(text).map(drop)),
         ..BASE
     },

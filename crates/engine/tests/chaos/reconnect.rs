@@ -204,3 +204,16 @@ async fn without_a_subscription_nothing_is_sent() {
     feed.until_records(1).await;
     assert_eq!(server.stats().connections[0].bytes_received, 0);
 }
+
+#[tokio::test]
+async fn an_attempt_that_waits_for_the_rate_says_so_and_other_ports_do_not_wait_for_it() {
+    let log = LogLines::collect();
+    let server = || Server::start(Script::every(Play::accept().send(Messages::count(1)).close(1001))).unwrap();
+    let rate = ("websocket.connect.rate", "1/1h");
+    let (first, second) = (server(), server());
+    let mut held_back = Feed::start(first.url(), &[rate]);
+    held_back.until_records(1).await;
+    held_back.until(|_| log.all().iter().any(|line| line.contains("connect_held_back"))).await;
+    Feed::start(second.url(), &[rate]).until_records(1).await;
+    assert_eq!(first.stats().accepted, 1);
+}
