@@ -1,35 +1,29 @@
-//! Recorded traffic of real feeds, replayed byte for byte into Kafka. The recordings are no part of the project: without
-//! them there is nothing to do. `CAPTURES` names their folder, whose README says what they are.
+//! Reads the recordings.
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use connect_websocket_e2e::{Consumer, Kafka, Worker, source_config};
-use connect_websocket_testkit::{Deflate, Play, Script, Server, Step};
-
-const WITHIN: Duration = Duration::from_secs(60);
-const BYTE_ARRAY: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
-const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
+use connect_websocket_testkit::Step;
+use serde_json::Value;
 
 #[derive(Debug, Clone, PartialEq)]
-enum Message {
+pub(crate) enum Message {
     Text(String),
     Binary(Vec<u8>),
 }
 
 impl Message {
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Message::Text(text) => text.as_bytes(),
             Message::Binary(bytes) => bytes,
         }
     }
 
-    fn step(&self) -> Step {
+    pub(crate) fn step(&self) -> Step {
         match self {
             Message::Text(text) => Step::SendText { text: text.clone(), fragments: 1, ping_between: false },
             Message::Binary(bytes) => Step::SendBinary { base64: BASE64.encode(bytes) },
@@ -37,7 +31,8 @@ impl Message {
     }
 }
 
-fn folder() -> Option<PathBuf> {
+/// Where the recordings are; says so if they are not there.
+pub(crate) fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("CAPTURES").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures"));
     if folder.is_dir() {
@@ -57,6 +52,15 @@ fn cryptofeed(text: &str) -> Vec<Message> {
         python_bytes(message).map_or_else(|| Message::Text(message.to_owned()), Message::Binary)
     };
     received.map(message).collect()
+}
+
+/// What the client said in a recording of cryptofeed: lines `<url> <- <time>: <JSON>`.
+pub(crate) fn said(folder: &Path, name: &str) -> Vec<Value> {
+    let path = folder.join("cryptofeed").join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{} cannot be read: {e}", path.display()));
+    let sent = text.split('\n').filter(|line| line.starts_with("ws")).filter_map(|line| line.split_once(" <- "));
+    let json = |line: &str| serde_json::from_str(line.split_once(": ")?.1).ok();
+    sent.map(|(_, line)| json(line).unwrap_or_else(|| panic!("no JSON in {line}"))).collect()
 }
 
 /// The bytes of a Python literal `b'…'` or `b"…"`; `None` if it is something else.
@@ -96,7 +100,7 @@ fn length_prefixed(compressed: &[u8]) -> Vec<Message> {
 }
 
 /// Name, messages, and how many the README says there are.
-fn recordings(folder: &Path) -> Vec<(String, Vec<Message>)> {
+pub(crate) fn recordings(folder: &Path) -> Vec<(String, Vec<Message>)> {
     let read = |name: &str| fs::read(folder.join(name)).unwrap_or_else(|e| panic!("{name} cannot be read: {e}"));
     let text = |name: &str| String::from_utf8(read(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut recordings = Vec::new();
@@ -121,38 +125,6 @@ fn recordings(folder: &Path) -> Vec<(String, Vec<Message>)> {
     assert_eq!(frames.len(), 150);
     recordings.push(("frames.bin".to_owned(), frames));
     recordings
-}
-
-#[test]
-fn recorded_feeds_arrive_byte_for_byte_plain_and_compressed() {
-    let Some(folder) = folder() else { return };
-    let kafka = Kafka::shared();
-    let consumer = Consumer::new(&kafka.bootstrap());
-    let worker = Worker::builder(&kafka.bootstrap()).start();
-
-    let mut running = Vec::new();
-    for (name, messages) in recordings(&folder) {
-        let binary = messages.iter().all(|message| matches!(message, Message::Binary(_)));
-        for (way, play) in [("plain", Play::accept()), ("deflate", Play::accept_deflate(Deflate::default()))] {
-            let play = messages.iter().fold(play, |play, message| play.step(message.step()));
-            let feed = Server::start(Script::every(play)).unwrap_or_else(|e| panic!("no feed: {e}"));
-            let topic = format!("{name}-{way}");
-            let converter =
-                [("value.converter", if binary { BYTE_ARRAY } else { STRING }), ("websocket.frame.binary", "bytes")];
-            worker.put_connector(&topic, &source_config(feed.url(), &topic, &converter));
-            running.push((topic, feed, messages.clone()));
-        }
-    }
-    for (topic, feed, messages) in &running {
-        let records = consumer.read_until(topic, messages.len(), WITHIN);
-        for (i, (record, message)) in records.iter().zip(messages).enumerate() {
-            assert!(record.value.as_deref() == Some(message.bytes()), "message {i} of {topic} is another one");
-        }
-        assert_eq!(consumer.count(topic), messages.len() as u64, "{topic}");
-        assert_eq!(feed.stats().connections.len(), 1, "{topic} was interrupted");
-        let agreed = feed.stats().connections[0].extensions.is_some();
-        assert_eq!(agreed, topic.ends_with("deflate"), "{topic}");
-    }
 }
 
 #[test]
