@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the Autobahn|Testsuite's fuzzing server against the client of crates/engine and judges its report.
-# The suite needs Python 2.7, which distributions no longer carry: without one this says so and succeeds.
+# The suite needs Python 2.7, which distributions no longer carry: without one this prints that and succeeds.
 #
 # AUTOBAHN_PROFILE  cargo profile of the client: release (default) or dev
 # AUTOBAHN_CASES    cases to run, a JSON list of patterns; default ["*"]

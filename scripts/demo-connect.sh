@@ -114,7 +114,7 @@ curl -sfS -o /dev/null -X PUT "http://127.0.0.1:$rest/connectors/demo/config" -H
 
 echo
 say "the connector is on http://127.0.0.1:$rest/connectors/demo/status; what comes back from topic demo-trades of 127.0.0.1:$kafka:"
-# It ends by Ctrl-C, as this script then does, or when it is told to.
+# It ends by Ctrl-C, as this script then does, or by a signal.
 limit=()
 [ -z "${DEMO_FOR:-}" ] || limit=(timeout --foreground "$DEMO_FOR")
 "${limit[@]}" "${java[@]}" \

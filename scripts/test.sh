@@ -38,7 +38,7 @@ AUTOBAHN_PROFILE=dev bash scripts/autobahn.sh || failed+=("Autobahn")
 stage "check: formatting, lints, documentation, licences"
 make --no-print-directory check || failed+=("make check")
 
-# The worker as it ships takes too long to build here; that all its licences are found is soon told.
+# The worker as it ships takes too long to build here; whether all its licences are found is soon checked.
 stage "third-party notices of the worker"
 python3 scripts/notices.py worker "$(rustc -vV | sed -n 's/^host: //p')" >target/notices.txt || failed+=("notices")
 

@@ -1,4 +1,4 @@
-//! The least that sending with librdkafka can cost: hands over ready-made messages with its batch call, as fast as it
+//! The least that sending with librdkafka can cost: gives it ready-made messages with its batch call, as fast as it
 //! takes them, with the guarantees of the others (idempotent, acks=all).
 //!
 //! Environment: `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_TOPIC`, `BENCH_SIZE` (bytes of a message), `BENCH_WARM_UP` (messages sent

@@ -13,7 +13,7 @@ const PARTS: [(&str, &[&str]); 5] = [
     ("task thread", &["task-thread"]),
     // The plugin's native thread.
     ("socket thread", &["websocket-"]),
-    // Sends, and tells of each record's delivery.
+    // Sends, and reports each record's delivery.
     ("producer thread", &["kafka-producer-"]),
     ("garbage collector", &["GC Thread", "G1 "]),
     ("compiler", &["C1 Compiler", "C2 Compiler"]),
@@ -39,7 +39,7 @@ impl Jvm {
 
     /// Asks a JVM. This costs it a thread dump, so not while its processor time is measured.
     pub(crate) fn of(pid: u32) -> Outcome<Jvm> {
-        let fail = |e: &dyn std::fmt::Display| format!("jcmd of the JDK tells nothing of process {pid}: {e}");
+        let fail = |e: &dyn std::fmt::Display| format!("jcmd of the JDK prints nothing about process {pid}: {e}");
         let dump =
             Command::new("jcmd").args([&pid.to_string(), "Thread.print", "-e"]).output().map_err(|e| fail(&e))?;
         let text = String::from_utf8_lossy(&dump.stdout);

@@ -31,7 +31,7 @@ struct Options {
     /// One size, no TLS, no compression, few and short runs: about ten minutes.
     #[arg(long)]
     quick: bool,
-    /// Another program to compare, told by its environment what to do (see bench/README.md).
+    /// Another program to compare, configured by its environment (see bench/README.md).
     #[arg(long = "program", value_name = "NAME=PATH", value_parser = named)]
     programs: Vec<(String, PathBuf)>,
     /// Another worker to compare, started as connect-standalone: PATH worker.properties connector.properties.

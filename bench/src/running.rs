@@ -1,4 +1,4 @@
-//! A program at work: what it has spent, how it is told to begin, to start over and to end.
+//! A program at work: what it has spent, how it is made to begin, to start over and to end.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -116,7 +116,7 @@ impl Scenario {
         metrics
     }
 
-    /// Whether lost messages are a fault of the run; where they are the figure itself, they aren't told twice.
+    /// Whether lost messages are a fault of the run; where they are the figure itself, they aren't reported twice.
     pub(crate) fn expects_all(&self) -> bool {
         !matches!(self, Scenario::Ends { .. } | Scenario::Stop { .. } | Scenario::Restart { .. })
     }

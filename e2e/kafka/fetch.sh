@@ -41,7 +41,7 @@ fetch() {
 rm -rf "$home"
 mkdir -p "$home"
 echo "kafka: fetching jars from Maven Central"
-# A registry drops a connection now and then; what has come stays in Maven's cache, so that another try is cheap.
+# A registry drops a connection sometimes; what has come stays in Maven's cache, so that another try is cheap.
 for try in 1 2 3; do
   if fetch; then
     echo "$sum" >"$mark"

@@ -126,7 +126,7 @@ fn assert_all_came<H: Host>(host: &H, feed: &Server, consumer: &Consumer, topic:
     feed.close_all(1001);
     let sent = wait_feed(feed, |stats| stats.accepted > accepted && stats.open == 1).next_n;
     wait_until(&format!("all {sent} messages in topic {topic}"), ALL_WITHIN, || {
-        assert_eq!(host.records_left(topic), 0, "the log tells of records that were left behind");
+        assert_eq!(host.records_left(topic), 0, "the log reports records that were left behind");
         (consumer.count(topic) >= sent).then_some(())
     });
 

@@ -15,7 +15,7 @@ pub trait Host: Sized {
     /// Whether Kafka may hold a message twice after it was away or hung: Connect's producer repeats what was not
     /// acknowledged, by default without idempotence.
     const MAY_REPEAT: bool;
-    /// At most so many lines are logged while Kafka is away for ten seconds; Kafka's Java clients tell every attempt.
+    /// At most so many lines are logged while Kafka is away for ten seconds; Kafka's Java clients log every attempt.
     const LINES_OF_AN_OUTAGE: usize;
 
     /// Starts it with one connector in a file; it may not be RUNNING yet.
@@ -165,7 +165,7 @@ fn gaps_in(log: &str, connector: &str, cause: Option<&str>) -> u64 {
     lines.count() as u64
 }
 
-/// Whether a line was logged for the connector's task; in Connect, the thread that commits offsets says so too.
+/// Whether a line was logged for the connector's task; in Connect, the thread that commits offsets logs it too.
 fn is_of_task(line: &str, connector: &str) -> bool {
     ["]", "|offsets]"].iter().any(|end| line.contains(&format!("[{connector}|task-0{end}")))
 }

@@ -87,7 +87,7 @@ struct Expected {
     headers: BTreeMap<String, String>,
 }
 
-/// Tells a JSON null, which is a body, from an absent member.
+/// Distinguishes a JSON null, which is a body, from an absent member.
 fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(value).map(Some)
 }

@@ -98,7 +98,7 @@ fn another_worker_takes_over_when_one_is_killed() {
     let stats = wait_feed(&feed, |stats| stats.open == 0);
     assert_eq!(stats.accepted, 2, "{:?}", stats.connections);
     assert_one_at_a_time(&stats);
-    // What was stored was in Kafka. Nothing tells what the killed worker had received after that.
+    // What was stored was in Kafka. Nothing shows what the killed worker had received after that.
     let numbers = group.consumer.numbers_now(CONNECTOR, WITHIN);
     numbers.assert_contains_all(0..=before - 1);
     let report = numbers.check(0..=stats.next_n - 1);

@@ -86,7 +86,7 @@ fn stops_while_kafka_is_dead_lose_nothing() {
 
         kafka.start_again();
         worker.start_again();
-        wait_until("the handed over records to be in Kafka", WITHIN, || {
+        wait_until("the records of the hand-over file to be in Kafka", WITHIN, || {
             (logged(&worker, "handover_delivered", "records") == written).then_some(())
         });
         assert_eq!(logged(&worker, "handover_found", "records"), written);
@@ -182,7 +182,7 @@ fn records_that_kafka_refuses_in_a_row_fail_the_task_once_each_and_are_never_han
             let status = worker.rest().get(&format!("/connectors/{CONNECTOR}/status")).json();
             (status["tasks"][0]["state"] == "FAILED").then_some(())
         });
-        wait_until("the records to be handed over", WITHIN, || {
+        wait_until("the records to be in the hand-over file", WITHIN, || {
             (logged(&worker, "handover_written", "records").len() == round).then_some(())
         });
         feed.set_script(Script::every(Play::accept()));

@@ -218,12 +218,12 @@ fn validate_tells_all_errors_at_once_and_exits_with_1() {
     ];
     write(dir.path(), "wrong.json", &config(source_config("", "", &wrong)));
     let output = run(&["validate", "wrong.json"], dir.path());
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
     for (option, _) in wrong {
-        assert!(told.contains(option), "{option} is not in\n{told}");
+        assert!(printed.contains(option), "{option} is not in\n{printed}");
     }
-    assert!(!told.contains("a-secret"), "{told}");
+    assert!(!printed.contains("a-secret"), "{printed}");
 
     write(dir.path(), "good.json", &config(source_config("wss://example.com/feed", "trades", &[])));
     let output = run(&["validate", "good.json"], dir.path());
@@ -235,10 +235,10 @@ fn validate_tells_all_errors_at_once_and_exits_with_1() {
 fn demo_proves_that_nothing_is_lost() {
     let dir = directory();
     let output = run(&["demo", "--for", "6s", "--rate", "500"], dir.path());
-    let told = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{told}{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{printed}{}", text(&output.stderr));
     for words in ["proven: every message", "missing            0", "more than once     0", "http://127.0.0.1:"] {
-        assert!(told.contains(words), "{words:?} is not in\n{told}");
+        assert!(printed.contains(words), "{words:?} is not in\n{printed}");
     }
 }
 
@@ -251,8 +251,8 @@ fn demo_takes_a_feed_and_a_kafka_of_ones_own() {
     let arguments = ["demo", "--for", "5s", "--url", feed.url(), "--subscribe", "subscribe-please"];
     let output =
         run(&[&arguments[..], &["--topic", "demo-own", "--bootstrap-servers", &bootstrap]].concat(), dir.path());
-    let told = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{told}{}", text(&output.stderr));
-    assert!(told.contains("300 messages were read back"), "{told}");
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{printed}{}", text(&output.stderr));
+    assert!(printed.contains("300 messages were read back"), "{printed}");
     Consumer::new(&bootstrap).numbers_now("demo-own", WITHIN).assert_complete(0..=299);
 }

@@ -127,7 +127,7 @@ fn log_everything(worker: &Worker) {
 fn secrets_reach_the_feed_and_nothing_else() {
     let kafka = Kafka::shared();
     let consumer = Consumer::new(&kafka.bootstrap());
-    // A server that repeats what it was told, in every way that it can.
+    // A server that repeats what it received, in every way that it can.
     let repeated = "user-hush1 pass-hush2 query-hush3 token-hush4 header-hush5 subscribe-hush6 file-hush7 env-hush9";
     let reject = Reject {
         status: 503,

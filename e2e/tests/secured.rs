@@ -199,7 +199,7 @@ fn every_compression_comes_through() {
     for compression in ["gzip", "snappy", "lz4", "zstd"] {
         let feed = serve();
         let topic = format!("compressed-{compression}");
-        // The topic keeps what the producer made only if it is told so; a broker that cannot read it refuses it.
+        // The topic keeps what the producer made only if it is configured so; a broker that cannot read it refuses it.
         let options = [("producer.override.compression.type", compression)];
         let _worker = Worker::builder(&kafka().bootstrap())
             .connector("compressed", source_config(feed.url(), &topic, &options))

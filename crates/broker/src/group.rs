@@ -86,7 +86,7 @@ impl Group {
         }
     }
 
-    /// Takes `member` in, or in again, and starts a rebalance. `joined` tells when it is over.
+    /// Takes `member` in, or in again, and starts a rebalance. `joined` resolves when it is over.
     pub(super) fn join(&mut self, now: Instant, id: &str, member: Member) -> Result<(), ResponseError> {
         let others = || self.members.iter().filter(|(other, _)| *other != id).map(|(_, other)| other);
         if others().count() >= MAX_MEMBERS {
@@ -240,7 +240,7 @@ impl Group {
         silent.chain(joining).min().unwrap_or(now + Duration::from_secs(60))
     }
 
-    /// Tells of every change of phase.
+    /// Notified of every change of phase.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -265,7 +265,7 @@ impl Group {
         }
     }
 
-    /// Answers all joins: a new generation, whose leader stays leader if it is still there.
+    /// Completes all joins: a new generation, whose leader stays leader if it is still there.
     fn begin_generation(&mut self, now: Instant) {
         if !self.members.contains_key(&self.leader) {
             self.leader = self.members.keys().next().cloned().unwrap_or_default();

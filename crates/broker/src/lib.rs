@@ -13,7 +13,7 @@
 //!
 //! Every API is offered only in versions before the flexible encoding of KIP-482 (ApiVersions and DescribeCluster aside,
 //! whose request bodies are not needed). That keeps clients on topic names, and lets `shape` check a request's array
-//! lengths before the decoder believes them.
+//! lengths before the decoder allocates for them.
 
 mod group;
 mod log;
@@ -57,7 +57,7 @@ const CLUSTER_ID: &str = "connect-websocket-demo";
 const NODE_ID: BrokerId = BrokerId(1);
 const NO_TRANSACTIONS: &str = "the demo broker has no transactions; use a real Kafka for transactional.id";
 
-/// What is offered: API, lowest and highest version. The lowest version of Produce, Fetch and others is never spoken,
+/// What is offered: API, lowest and highest version. The lowest version of Produce, Fetch and others is never used,
 /// but librdkafka takes it for a sign of what a broker can do (KIP-896).
 const APIS: [(ApiKey, i16, i16); 15] = [
     (ApiKey::Produce, 0, 8),
@@ -121,7 +121,7 @@ impl Broker {
         Ok(Self { addr, accepting: tokio::spawn(accept(listener, node)) })
     }
 
-    /// The bound address, which is also the one that clients are told.
+    /// The bound address, which is also the advertised one.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -161,7 +161,7 @@ async fn accept(listener: TcpListener, node: Arc<Node>) {
     }
 }
 
-/// Answers one client's requests in their order, until it goes away or sends what is no request.
+/// Serves one client's requests in their order, until it goes away or sends what is no request.
 async fn serve(socket: TcpStream, node: Arc<Node>) {
     if let Err(error) = converse(socket, &node).await {
         tracing::debug!("the demo broker closed a connection: {error}");

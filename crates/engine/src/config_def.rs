@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 /// Stands for a secret value, as in Kafka's `Password`.
 pub const HIDDEN: &str = "[hidden]";
 
-/// A configuration as Kafka Connect hands it over: option name to text, in the order in which it was written.
+/// A configuration as Kafka Connect passes it: option name to text, in the order in which it was written.
 pub type Properties = IndexMap<String, String>;
 
 /// Sees the trimmed text of an option and answers why it is refused.

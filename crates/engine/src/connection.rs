@@ -46,8 +46,8 @@ const MAX_PENDING_OUT: usize = 64 << 10;
 const MAX_CONTROL_FRAMES_PER_SECOND: u32 = 10_000;
 /// Lines about text that is not UTF-8 come no more often than this.
 const INVALID_TEXT_LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// How long a goodbye may take to leave.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the last bytes, the Close among them, may take to leave.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Connection {
     /// The next event in what was read; `None` means: [`Connection::exchange`] first. Pings and Closes are answered here.
     ///
     /// # Errors
-    /// The server broke the protocol; the Close that says so is on its way.
+    /// The server broke the protocol; the Close with that code is on its way.
     // Named like an iterator's, but it lends.
     #[expect(clippy::should_implement_trait, reason = "the event borrows from the connection")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
@@ -209,7 +209,7 @@ impl Connection {
         }
     }
 
-    /// Says that text messages were not UTF-8 and were kept or left out: at once, and then now and then.
+    /// Logs that text messages were not UTF-8 and were kept or left out: at once, and then at intervals.
     fn report_invalid_text(&mut self, last_time: bool) {
         if !self.decoder.saw_invalid_text() {
             return;
@@ -230,7 +230,7 @@ impl Connection {
     pub async fn farewell(mut self) -> Discarded {
         self.report_invalid_text(true);
         self.decoder.on_invalid_text(OnInvalidText::Skip);
-        let goodbye = async {
+        let closing = async {
             self.flush().await?;
             self.transport.shutdown().await?;
             // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
@@ -243,7 +243,7 @@ impl Connection {
             Ok::<(), io::Error>(())
         };
         // The peer may be gone already; nothing is left to do for it then.
-        let _ = tokio::time::timeout(FAREWELL, goodbye).await;
+        let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
         let Discarded { messages, bytes } = self.discarded;
         if messages > 0 || bytes > 0 {
             warn!("event=messages_discarded messages={messages} bytes={bytes}");

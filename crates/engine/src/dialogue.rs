@@ -336,7 +336,7 @@ impl Dialogue {
     /// The answer to the request that [`Dialogue::next_action`] gave last.
     ///
     /// # Errors
-    /// The answer means no, or what follows cannot be done.
+    /// The answer is a refusal, or what follows cannot be done.
     pub fn answered(&mut self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Result<(), End> {
         let Some(job) = self.asked.take() else { return Ok(()) };
         let plan = self.plan.clone();
@@ -356,7 +356,7 @@ impl Dialogue {
         End::Failed(format!("the step {name}: {why}"))
     }
 
-    /// A message came. Returns whether it may become records, and the end if it means no or asks for another connection.
+    /// A message came. Returns whether it may become records, and the end if it is a refusal or asks for another connection.
     pub fn message(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> (bool, Option<End>) {
         let plan = self.plan.clone();
         let met = match self.awaited_that(&plan, message, moment) {
@@ -667,7 +667,7 @@ impl Dialogue {
     }
 }
 
-/// Of a message, which may hold a secret, only the length is told.
+/// Of a message, which may hold a secret, only the length is shown.
 fn log_sent(step: &str, bytes: usize) {
     if step == step::SUBSCRIBE {
         info!("event=subscription_sent bytes={bytes}");

@@ -161,7 +161,7 @@ counters! {
     RecordsCommitted "records_committed_total": "records that Kafka has, once it has answered for all before them too";
     RecordsSkipped "records_skipped_total":
         "records that a converter, a transformation or Kafka refused and that were left out: they are lost";
-    RecordsFiltered "records_filtered_total" only Plugin: "records that a transformation left out, as it was told to";
+    RecordsFiltered "records_filtered_total" only Plugin: "records that a transformation left out, as configured";
     RecordsTakenOver "records_taken_over_total": "records that came out of a hand-over file";
     RecordsLeftBehind "records_left_behind_total" only Worker:
         "records received that found a place neither in Kafka nor in a hand-over file when the task ended";

@@ -152,14 +152,14 @@ pub fn delete(connector: &str, directory: Option<&str>) {
     }
 }
 
-/// Counts records that are lost without a file; the next start of this connector in this process tells.
+/// Counts records that are lost without a file; the next start of this connector in this process reports them.
 pub(crate) fn leave_behind(config: &Config, metrics: &Metrics, records: u64, bytes: u64, reason: &str) {
     log_left(records, bytes, reason);
     metrics.count(Counter::RecordsLeftBehind, records);
     carry(config, records);
 }
 
-/// Keeps the count of a loss that no gap has told yet for the next start in this process.
+/// Keeps the count of a loss that no gap has reported yet for the next start in this process.
 pub(crate) fn carry(config: &Config, records: u64) {
     if records > 0 {
         forgotten::remember(&config.task_id(), Loss { records, since: SystemTime::now() });
@@ -341,7 +341,7 @@ impl Takeover {
         let removed = if self.place.is_in_force(&self.file) { self.place.remove() } else { Ok(()) };
         match removed {
             Ok(()) => info!("event=handover_delivered records={}", self.records),
-            // Nothing is emitted twice for it: the stored offset tells the next start that Kafka has the records.
+            // Nothing is emitted twice for it: from the stored offset the next start knows that Kafka has the records.
             Err(why) => warn!("event=handover_not_removed reason=\"{why}\""),
         }
     }

@@ -94,9 +94,11 @@ impl Source {
 
     fn commit(&mut self, Progress { committed, left_out }: Progress) {
         let Some((sequence, at)) = committed else { return };
-        let told = std::mem::replace(&mut self.left_out, left_out);
-        self.task
-            .left_out(left_out.skipped.saturating_sub(told.skipped), left_out.filtered.saturating_sub(told.filtered));
+        let counted = std::mem::replace(&mut self.left_out, left_out);
+        self.task.left_out(
+            left_out.skipped.saturating_sub(counted.skipped),
+            left_out.filtered.saturating_sub(counted.filtered),
+        );
         self.task.commit(sequence, at);
     }
 }

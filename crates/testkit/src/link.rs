@@ -480,7 +480,7 @@ impl Link {
         }
     }
 
-    /// Writes a ping; its pong will confirm what was sent before. An empty payload becomes a number, so that pongs can be told apart.
+    /// Writes a ping; its pong will confirm what was sent before. An empty payload becomes a number, so that pongs can be distinguished.
     pub(crate) async fn ping(&mut self, payload: &str) -> Result<(), Stop> {
         self.pings += 1;
         let number = self.pings.to_string();

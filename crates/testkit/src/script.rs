@@ -188,7 +188,7 @@ pub enum Handshake {
         #[serde(default)]
         every_ms: u64,
     },
-    /// Answers with bytes that are no HTTP, then ends the connection. `{"do": "garbage", "hex": "00ff"}` or `"text": "SSH-2.0-x\r\n"`
+    /// Writes bytes that are no HTTP, then ends the connection. `{"do": "garbage", "hex": "00ff"}` or `"text": "SSH-2.0-x\r\n"`
     Garbage {
         /// The bytes in hexadecimal.
         #[serde(default)]

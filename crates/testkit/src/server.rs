@@ -29,7 +29,7 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 /// All methods may be called from any thread, async or not. Other processes use plain HTTP on the same port:
 /// `GET /_stats` (the JSON of [`Stats`]), `PUT /_script` (a [`Script`] for the next connections), `POST /_signal`
 /// ([`Server::signal`]), `POST /_reset` ([`Server::reset_all`]), `POST /_close/1001` ([`Server::close_all`]).
-/// These do not count as connections and use up no play (save for a handshake with `before_request`, which cannot tell them apart).
+/// These do not count as connections and use up no play (save for a handshake with `before_request`, which cannot distinguish them).
 pub struct Server {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -310,7 +310,7 @@ async fn refused(mut io: Io, incoming: Incoming, handshake: &Handshake, record: 
     }
 }
 
-/// Answers the requests of other processes.
+/// Serves the requests of other processes.
 async fn control(mut io: Io, incoming: Incoming, shared: &Shared) {
     let mut words = incoming.request.line.split(' ');
     let response = match (words.next(), words.next()) {
@@ -346,7 +346,7 @@ async fn control(mut io: Io, incoming: Incoming, shared: &Shared) {
             response(404, "know GET /_stats, PUT /_script, POST /_signal, POST /_reset, POST /_close/1001\n".to_owned())
         }
     };
-    // The asker may have gone; there is nobody to tell.
+    // The client may have gone; an answer would reach nobody.
     let _ = handshake::write_response(&mut io, &response).await;
     let _ = io.shutdown().await;
 }

@@ -106,7 +106,7 @@ impl Desk {
     }
 }
 
-/// Answers one request; a WebSocket is served to its end.
+/// Serves one request; a WebSocket is served to its end.
 pub(crate) async fn serve(mut io: Io, incoming: Incoming, record: &Record, desk: &Desk) -> Ended {
     let is_websocket = incoming.request.header("Upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
     if is_websocket {

@@ -37,9 +37,9 @@ pub struct Simulator {
     pub wrong: &'static [Wrong],
     /// What the n-th record must be.
     pub record: fn(u64) -> Expected,
-    /// Answers a request that asks for no WebSocket.
+    /// Returns the response to a request that asks for no WebSocket.
     pub(crate) http: fn(&HttpRequest, &mut World) -> Answer,
-    /// Answers an opening handshake.
+    /// Returns the response to an opening handshake.
     pub(crate) connect: fn(&HttpRequest, &mut World) -> Result<Accepted, Answer>,
 }
 

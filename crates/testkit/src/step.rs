@@ -212,7 +212,7 @@ impl Default for Close {
 /// Numbered messages: `{"n":17,"pad":"xxxx"}`, where n counts over all connections of the server, from 0.
 ///
 /// Each n is written in full exactly once, unless the socket fails under it (then `sent` and `confirmed` in
-/// [`ConnectionStats`](crate::ConnectionStats) tell what may be missing). A message that was not written in full gives its number back.
+/// [`ConnectionStats`](crate::ConnectionStats) show what may be missing). A message that was not written in full gives its number back.
 ///
 /// ```json
 /// {"do": "send", "count": 100000, "size": 512, "rate": 10000}

@@ -391,8 +391,8 @@ mod tests {
         ];
         let errors = WorkerConfig::parse(&properties(&wrong)).unwrap_err();
         for option in wrong.map(|(option, _)| option) {
-            let told = errors.iter().any(|error| error.message.contains(option));
-            assert!(told, "{option} is not in {errors:?}");
+            let reported = errors.iter().any(|error| error.message.contains(option));
+            assert!(reported, "{option} is not in {errors:?}");
         }
     }
 
@@ -420,8 +420,8 @@ mod tests {
             ("producer.client.id", "${file:/no/such:key}"),
         ] {
             let errors = WorkerConfig::parse(&properties(&[(option, value)])).unwrap_err();
-            let told = |error: &ConfigError| error.option == option && error.message.contains("was not replaced");
-            assert!(errors.iter().any(told), "{errors:?}");
+            let reported = |error: &ConfigError| error.option == option && error.message.contains("was not replaced");
+            assert!(errors.iter().any(reported), "{errors:?}");
         }
     }
 
@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(refused("producer.override.sasl.jaas.config"), 1);
         assert_eq!(refused("admin.override.client.id"), 1);
         assert_eq!(refused("value.converter.basic.auth.user.info"), 1);
-        assert_eq!(refused("kafka.topic"), 0, "the engine tells");
+        assert_eq!(refused("kafka.topic"), 0, "the engine reports it");
         assert_eq!(refused("transforms.replace.replacement"), 0);
     }
 

@@ -107,7 +107,7 @@ pub struct Herder {
     turns: Turns,
     ready: AtomicBool,
     stopping: AtomicBool,
-    /// Told, and not over yet.
+    /// Asked to stop, and not over yet.
     descriptors_short: AtomicBool,
 }
 

@@ -24,9 +24,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks connectors' configurations and tells every error at once.
+    /// Checks connectors' configurations and reports every error at once.
     Validate(validate::Options),
-    /// Lists the feeds that are known; of one, says how it is spoken with and writes a connector file for it.
+    /// Lists the feeds that are known; of one, shows its session in words and writes a connector file for it.
     Feeds {
         /// A feed of the list, or the path of a profile of your own.
         feed: Option<String>,

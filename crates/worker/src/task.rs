@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Batches are kept until Kafka has acknowledged them: what it cannot take before a stop's deadline, or before the task has
-//! failed, goes back to the engine, which hands it over to the next start.
+//! failed, goes back to the engine, which writes it to the hand-over file for the next start.
 //!
 //! The session of the engine runs on the same thread, in the same single-threaded runtime: a batch changes hands without
 //! waking anybody, and a task that is busy or broken disturbs no other.
@@ -65,11 +65,11 @@ const FULL_RETRY: Duration = Duration::from_millis(1);
 const FULL_RETRY_MAX: Duration = Duration::from_millis(64);
 /// Of the time that a stop may take, this part is the closing handshake's; the rest is for Kafka.
 const CLOSING_SHARE: f64 = 0.5;
-/// And this part, up to a bound, is for handing over what Kafka did not take.
+/// And this part, up to a bound, is for writing what Kafka did not take to the hand-over file.
 const HANDOVER_SHARE: f64 = 0.25;
 const HANDOVER_TIME: Duration = Duration::from_secs(2);
-/// A failed task says goodbye for this long.
-const FAILED_FAREWELL: Duration = Duration::from_millis(500);
+/// The closing handshake of a failed task takes this long at most.
+const FAILED_CLOSE_WITHIN: Duration = Duration::from_millis(500);
 /// It waits this long for Kafka to acknowledge what was sent, as Connect does when it closes a producer.
 const FAILED_FLUSH: Duration = Duration::from_secs(30);
 
@@ -299,7 +299,7 @@ struct Line {
     /// What Kafka has refused, perhaps for another record's sake; before it is through nothing new is sent.
     again: Again,
     clock_logged: Option<Instant>,
-    /// Records that Kafka will never have: told and counted, and not handed over.
+    /// Records that Kafka will never have: logged and counted, and not in the hand-over file.
     refused: BTreeSet<i64>,
     full_retry: Duration,
 }
@@ -364,7 +364,7 @@ impl Line {
         let producer = match Producer::new(&within(settings.settings, limit)) {
             Ok(producer) => producer,
             Err(why) => {
-                source.hand_over(Instant::now() + FAILED_FAREWELL).await;
+                source.hand_over(Instant::now() + FAILED_CLOSE_WITHIN).await;
                 return Err(why);
             }
         };
@@ -621,7 +621,7 @@ impl Line {
         self.count_error(sequence, KAFKA_PRODUCE, PRODUCER_CLASS, &refusal(code), record.as_ref())
     }
 
-    /// Says so now and then while Kafka takes no timestamp.
+    /// Warns at intervals while Kafka takes no timestamp.
     fn log_clock(&mut self) {
         let now = Instant::now();
         if self.clock_logged.is_none_or(|at| now.duration_since(at) >= CLOCK_LOG_INTERVAL) {
@@ -674,7 +674,7 @@ impl Line {
         Ok(())
     }
 
-    /// Stop: goodbye to the server, all that was received to Kafka or else to the next start, offsets to the file.
+    /// Stop: the closing handshake, all that was received to Kafka or else to the hand-over file, offsets to their file.
     async fn drain(&mut self, by: Instant) -> Result<(), String> {
         info!("event=task_stopping");
         let left = || by.saturating_duration_since(Instant::now());
@@ -690,7 +690,7 @@ impl Line {
             }
             if !self.send()? {
                 let missing = self.missing_topics();
-                // What has no topic in time is handed over.
+                // What has no topic in time goes to the hand-over file.
                 let in_time = left().saturating_sub(for_handover);
                 tokio::time::timeout(in_time, self.create_topics(missing)).await.unwrap_or(Ok(()))?;
             }
@@ -703,7 +703,7 @@ impl Line {
     }
 
     /// After a failure: what the producer has taken still gets to Kafka, the rest goes to the next start. The session waits
-    /// meanwhile, and then says goodbye.
+    /// meanwhile, and then closes the connection.
     async fn abandon(&mut self) {
         let by = Instant::now() + FAILED_FLUSH;
         while !(self.producer_failed || self.producer.is_idle() && self.again.is_empty()) {
@@ -716,7 +716,7 @@ impl Line {
             let _ = self.settle();
             let _ = self.send_again();
         }
-        self.hand_over(Instant::now() + FAILED_FAREWELL).await;
+        self.hand_over(Instant::now() + FAILED_CLOSE_WITHIN).await;
         self.offsets.flush_last(Duration::from_secs(1)).await;
     }
 

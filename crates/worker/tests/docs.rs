@@ -112,6 +112,16 @@ fn feeds_md_is_generated_from_the_profiles() {
     check("docs/feeds.md", &feeds_md());
 }
 
+#[test]
+fn the_readme_lists_every_feed() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let list = readme.split("## Any feed in three lines").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    for Profile { name, title, .. } in Profile::all() {
+        let first = title.split([' ', ',']).next().unwrap();
+        assert!(list.contains(first), "README.md does not list {name}: {title}");
+    }
+}
+
 fn feeds_md() -> String {
     let mut page = String::from(FEEDS);
     page.push_str("\n| feed | what | facts of |\n|---|---|---|\n");
@@ -392,7 +402,7 @@ leaves it to Connect, whose documentation has it.
 
 The connector's file and the worker's file are Java properties, as for `connect-standalone`; a connector's file may also be JSON. All
 values are text, blanks around them do not count. `connect-websocket validate connector.properties [--worker
-worker.properties]` tells every error of a connector at once; the worker does the same for its own file when it starts.
+worker.properties]` reports every error of a connector at once; the worker does the same for its own file when it starts.
 
 In the connector's options, `${env:NAME}`, `${file:/path:key}` and `${dir:/path:file}` are replaced if the worker's file has a config provider
 of that name (see [below](#beside-the-tables-1)). One that is left in a secret, in a client property or anywhere in the worker's file is

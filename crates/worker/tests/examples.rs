@@ -7,6 +7,8 @@ use std::process::Command;
 use yaml_rust2::{Yaml, YamlLoader};
 
 const WORKER: &str = "worker.properties";
+const SECRETS: [&str; 6] =
+    ["FEED_TOKEN", "HOME_ASSISTANT_TOKEN", "OKX_KEY", "OKX_PASSPHRASE", "OKX_SECRET", "SLACK_APP_TOKEN"];
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
@@ -29,12 +31,13 @@ fn accepted(arguments: &[&Path]) {
         .arg("validate")
         .args(arguments)
         // What the examples' config provider looks for.
-        .env("HOME_ASSISTANT_TOKEN", "a-token")
+        .envs(SECRETS.map(|name| (name, "a-secret")))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {said}");
     assert!(!said.contains("warning"), "{arguments:?}: {said}");
+    assert!(!said.contains("a-secret"), "{arguments:?}: {said}");
 }
 
 #[test]
@@ -44,6 +47,36 @@ fn every_example_is_valid_on_its_own_and_with_the_worker_beside_it() {
     for connector in connectors {
         accepted(&[&connector]);
         accepted(&[&connector, Path::new("--worker"), &examples().join(WORKER)]);
+    }
+}
+
+#[test]
+fn examples_of_known_feeds_leave_the_session_to_the_profile() {
+    let mut profiles = Vec::new();
+    for connector in connectors() {
+        let text = fs::read_to_string(&connector).unwrap();
+        let Some(feed) = text.lines().find_map(|line| line.strip_prefix("websocket.feed=")) else { continue };
+        assert!(!text.contains("websocket.session.") && !text.contains(".message="), "{connector:?}");
+        profiles.push(feed.to_owned());
+    }
+    assert_eq!(profiles.len(), connectors().len() - 1, "all but the feed of its own steps: {profiles:?}");
+}
+
+#[test]
+fn validate_prints_the_session_in_words() {
+    let output = Command::new(env!("CARGO_BIN_EXE_connect-websocket"))
+        .arg("validate")
+        .arg("kucoin.properties")
+        .current_dir(examples())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "1. POST https://api.kucoin.com/api/v1/bullet-public → endpoint, secret.token, interval, ",
+        "2. connect to {{endpoint}}?token={{secret.token}}",
+        "3. wait up to 10 s for /type == 'welcome'; refused if /type == 'error'",
+    ] {
+        assert!(said.contains(&format!("kucoin.properties: {line}")), "{line} is not in\n{said}");
     }
 }
 

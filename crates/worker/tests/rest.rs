@@ -337,8 +337,8 @@ fn a_worker_that_would_not_authenticate_does_not_start() {
         ("authentication.method", "BASIC", "no such option"),
     ] {
         let errors = WorkerConfig::parse(&properties(&folder.folder, &[(option, value)])).unwrap_err();
-        let told = errors.iter().any(|error| error.message.contains(option) && error.message.contains(why));
-        assert!(told && !format!("{errors:?}").contains("hunter2"), "{option}={value}: {errors:?}");
+        let reported = errors.iter().any(|error| error.message.contains(option) && error.message.contains(why));
+        assert!(reported && !format!("{errors:?}").contains("hunter2"), "{option}={value}: {errors:?}");
     }
 }
 

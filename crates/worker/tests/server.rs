@@ -73,7 +73,7 @@ async fn a_client_that_says_nothing_is_cut_and_makes_room() {
     let mut silent = TcpStream::connect(address).await.unwrap();
     served(address, "hello").await;
     let mut nothing = Vec::new();
-    // A farewell or a reset, but an end.
+    // An end of the stream or a reset.
     let _ = timeout(LONG, silent.read_to_end(&mut nothing)).await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Options that tell a living connection from a dead one.
+//! Options that distinguish a live connection from a dead one.
 
 use super::values::Values;
 use crate::config_def::{ConfigKey, Default, Kind, Width};

@@ -179,7 +179,7 @@ pub(super) const FAMILIES: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "websocket.session.<step>.fail",
-        documentation: "A message that meets this condition while the step waits means no: the attempt has failed.",
+        documentation: "A message that meets this condition while the step waits is a refusal: the attempt has failed.",
         ..ROW
     },
     ConfigKey {

@@ -514,7 +514,7 @@ mod tests {
         Close(Close),
     }
 
-    /// Decodes `bytes` handed over in pieces of `piece` bytes.
+    /// Decodes `bytes` given in pieces of `piece` bytes.
     fn decode(decoder: &mut Decoder, bytes: &[u8], piece: usize) -> Result<Vec<Seen>, Violation> {
         let (mut seen, mut buffer) = (Vec::new(), Vec::new());
         for chunk in bytes.chunks(piece) {
@@ -670,7 +670,7 @@ mod tests {
             let rest = [&bytes[at..], &frame(0x81, b"\xff"), &frame(0x81, b"last")].concat();
             let seen = decode(&mut decoder, &rest, usize::MAX).unwrap();
             assert_eq!(seen, [Seen::Text("next".into()), Seen::Text("last".into())]);
-            assert_eq!(decoder.take_invalid_text(), Some((1, NotUtf8 { len: 1, offset: 0 })), "the first was told");
+            assert_eq!(decoder.take_invalid_text(), Some((1, NotUtf8 { len: 1, offset: 0 })), "the first was reported");
         }
     }
 

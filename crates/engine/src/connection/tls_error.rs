@@ -94,15 +94,15 @@ fn of_incompatible(why: &PeerIncompatible) -> &'static str {
 mod tests {
     use super::*;
 
-    fn told(cause: Error) -> OpenError {
+    fn classified(cause: Error) -> OpenError {
         tls_error("feed.example", &io::Error::new(io::ErrorKind::InvalidData, cause))
     }
 
     #[test]
-    fn only_alerts_that_mean_it_speak_of_client_certificates() {
+    fn only_alerts_that_mean_it_name_client_certificates() {
         use AlertDescription::*;
         for alert in [CertificateRequired, BadCertificate, UnknownCA, CertificateExpired, AccessDenied] {
-            let error = told(Error::AlertReceived(alert));
+            let error = classified(Error::AlertReceived(alert));
             assert_eq!(error.kind, OpenErrorKind::Certificate, "{error}");
             assert!(error.message.contains("websocket.ssl.certificate.location"), "{error}");
         }
@@ -111,35 +111,38 @@ mod tests {
             (HandshakeFailure, "no cipher suite"),
             (UnrecognisedName, "no host of the name"),
         ] {
-            let error = told(Error::AlertReceived(alert));
+            let error = classified(Error::AlertReceived(alert));
             assert_eq!(error.kind, OpenErrorKind::Tls, "{error}");
             assert!(error.message.contains(words) && !error.message.contains("ssl.certificate"), "{error}");
         }
     }
 
     #[test]
-    fn an_alert_that_says_nothing_of_us_is_an_outage() {
-        let error = told(Error::AlertReceived(AlertDescription::InternalError));
+    fn an_unspecific_alert_is_an_outage() {
+        let error = classified(Error::AlertReceived(AlertDescription::InternalError));
         assert!(error.kind == OpenErrorKind::Tcp && error.message.contains("InternalError"), "{error}");
     }
 
     #[test]
-    fn versions_ciphers_and_what_is_not_tls_are_told_in_plain_words() {
+    fn versions_ciphers_and_what_is_not_tls_are_named_in_plain_words() {
         let invalid = Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         for (cause, words) in [
             (Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13), "neither TLS 1.2 nor TLS 1.3"),
             (Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon), "no cipher suite"),
             (invalid, "ws://"),
         ] {
-            let error = told(cause);
+            let error = classified(cause);
             assert!(error.kind == OpenErrorKind::Tls && error.message.contains(words), "{error}");
         }
     }
 
     #[test]
     fn an_expired_certificate_is_a_kind_of_its_own() {
-        assert_eq!(told(Error::InvalidCertificate(CertificateError::Expired)).kind, OpenErrorKind::CertificateExpired);
-        let unknown = told(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        assert_eq!(
+            classified(Error::InvalidCertificate(CertificateError::Expired)).kind,
+            OpenErrorKind::CertificateExpired
+        );
+        let unknown = classified(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         assert!(unknown.kind == OpenErrorKind::Certificate && unknown.message.contains("websocket.ssl.ca.location"));
         assert_eq!(tls_error("x", &io::ErrorKind::ConnectionReset.into()).kind, OpenErrorKind::Tcp);
     }

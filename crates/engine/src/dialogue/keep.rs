@@ -12,7 +12,7 @@ use super::{
 use crate::json::{Found, Scanned};
 
 impl Dialogue {
-    /// Whether the answer means no: by the step's conditions, or else by its status.
+    /// Whether the answer is a refusal: by the step's conditions, or else by its status.
     pub(super) fn judge(
         &self,
         step: &Step,

@@ -53,10 +53,8 @@ impl<'a> Step<'a> {
     }
 
     fn in_words(&self) -> String {
-        let mut parts: Vec<String> = [self.connect(), self.request(), self.send()].into_iter().flatten().collect();
-        parts.extend(self.expect());
-        parts.extend(self.get("capture").map(|captures| format!("keep {}", names(captures))));
-        parts.extend(self.then());
+        let parts = [self.connect(), self.request(), self.send(), self.expect(), self.keep(), self.then()];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
         let done = if parts.is_empty() { "no record".to_owned() } else { parts.join(", ") };
         let when = [
             self.get("when").map(|condition| format!("if {condition}")),
@@ -66,13 +64,10 @@ impl<'a> Step<'a> {
         ];
         let when: Vec<String> = when.into_iter().flatten().collect();
         let sentence = if when.is_empty() { done } else { format!("{}: {done}", when.join(", ")) };
-        let refusals: Vec<&str> = [self.get("fail"), self.get("fail.final")].into_iter().flatten().collect();
-        match refusals.as_slice() {
-            [] => sentence,
-            [.., last] if refusals.len() == 1 => format!("{sentence}; {last} means no"),
-            [fail, last] => format!("{sentence}; {fail} means no, {last} for good"),
-            _ => sentence,
-        }
+        let refused = self.get("fail").map_or(String::new(), |condition| format!("; refused if {condition}"));
+        let failed =
+            self.get("fail.final").map_or(String::new(), |condition| format!("; the task fails if {condition}"));
+        format!("{sentence}{refused}{failed}")
     }
 
     fn connect(&self) -> Option<String> {
@@ -84,7 +79,8 @@ impl<'a> Step<'a> {
         let request = self.get("http")?;
         let each = self.of_topics(&["http", "http.body", "http.headers"]);
         let cached = self.get("http.cache").map_or(String::new(), |time| format!(", once for {time}"));
-        Some(format!("{each}{}{cached}", shown(request)))
+        let captured = self.get("capture").map_or(String::new(), |captures| format!(" → {}", names(captures)));
+        Some(format!("{each}{}{captured}{cached}", shown(request)))
     }
 
     fn send(&self) -> Option<String> {
@@ -107,6 +103,12 @@ impl<'a> Step<'a> {
         let limit = time(self.get("timeout.ms").unwrap_or(TIMEOUT_MS));
         let each = if self.get("count") == Some("topics") { " for each topic" } else { "" };
         Some(format!("wait up to {limit}{each} for {condition}"))
+    }
+
+    /// What later steps use of a message; what they use of an HTTP response stands beside its request.
+    fn keep(&self) -> Option<String> {
+        let captures = self.get("capture").filter(|_| self.get("http").is_none())?;
+        Some(format!("keep {}", names(captures)))
     }
 
     fn then(&self) -> Option<String> {
@@ -174,11 +176,11 @@ mod tests {
         assert_eq!(
             words,
             [
-                "POST https://api.kucoin.com/api/v1/bullet-public, wait up to 10 s for status == 200 && /code == '200000', \
-                 keep endpoint, secret.token, interval",
+                "POST https://api.kucoin.com/api/v1/bullet-public → endpoint, secret.token, interval, \
+                 wait up to 10 s for status == 200 && /code == '200000'",
                 "connect to {{endpoint}}?token={{secret.token}}&connectId={{uuid()}}",
-                "wait up to 10 s for /type == 'welcome'; /type == 'error' means no",
-                "for each topic send a message, wait up to 10 s for /type == 'ack'; /type == 'error' means no",
+                "wait up to 10 s for /type == 'welcome'; refused if /type == 'error'",
+                "for each topic send a message, wait up to 10 s for /type == 'ack'; refused if /type == 'error'",
                 "every {{interval}} ms: send a message, wait up to 10 s for /type == 'pong'",
             ]
         );
@@ -190,7 +192,7 @@ mod tests {
         assert_eq!(
             words[1],
             "for each batch of topics send a message, wait up to 10 s for each topic for /event == 'subscribe'; \
-                              /event == 'error' means no"
+                              refused if /event == 'error'"
         );
         assert_eq!(words[3], "whenever /event == 'notice' && /code == '64008': reconnect");
         let words = session(&super::super::Profile::named("htx").unwrap().options);

@@ -1,4 +1,4 @@
-//! How many records were left behind without a file to say so; the next start in this process tells.
+//! How many records were left behind without a file to say so; the next start in this process reports them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

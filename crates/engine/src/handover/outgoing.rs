@@ -98,7 +98,7 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Puts the file in force. `untold` records were lost before, and no gap has told yet.
+    /// Puts the file in force. `untold` records were lost before, and no gap has reported them yet.
     pub(crate) fn finish(mut self, metrics: &Metrics, untold: u64) -> HandedOver {
         let untold = untold + forgotten::take(&self.config.task_id()).map_or(0, |loss| loss.records);
         let told_by_old = self.old.as_ref().map_or(0, |old| old.left_behind);

@@ -11,7 +11,7 @@ use sha1::{Digest as _, Sha1};
 use super::directory::{Directory, SUFFIX, UNFINISHED_SUFFIX, our_user};
 use crate::task_id::TaskId;
 
-/// Longer names are cut, and told apart by a hash.
+/// Longer names are cut, and made distinct by a hash.
 const NAME_MAX: usize = 140;
 const NAME_KEPT: usize = 90;
 

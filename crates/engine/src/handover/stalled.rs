@@ -1,5 +1,5 @@
 //! Hand-over files that get nowhere: the host is given their first record run after run, and brings nothing to Kafka. It
-//! may be that Kafka is away, or that it will never take that record, which Kafka Connect tells no task.
+//! may be that Kafka is away, or that it will never take that record, which Kafka Connect reports to no task.
 //!
 //! So the first records are let others go before them. Once Kafka takes something they come after all, as if they were
 //! received now: a host that fails on one then has had it, and it is in no file any more.

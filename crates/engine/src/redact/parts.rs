@@ -22,7 +22,7 @@ const SECRET_NAMES: [&str; 18] = [
 /// A message with one of these words logs in.
 const LOGIN_WORDS: [&str; 9] =
     ["login", "logon", "log_in", "signin", "auth", "authenticate", "authorize", "identify", "pass"];
-/// Headers that everybody may see; errors speak of them.
+/// Headers that everybody may see; errors name them.
 const PUBLIC_HEADERS: [&str; 6] = ["host", "origin", "user-agent", "accept", "accept-language", "accept-encoding"];
 
 /// Returns the secrets inside of a message that we send.

@@ -1,4 +1,4 @@
-//! How often this process connects to a host and port, all tasks together (`websocket.connect.rate`).
+//! How often this process connects to a host, all tasks together (`websocket.connect.rate`).
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -7,22 +7,21 @@ use tokio::time::Instant;
 
 use crate::dialogue::rate::{Limit, Rate};
 
-/// More hosts with their ports than this are not told apart: the oldest counts are forgotten.
+/// More hosts with their ports than this are not counted separately: the oldest counts are forgotten.
 const MAX_HOSTS: usize = 1000;
 
 static HOSTS: LazyLock<Mutex<HashMap<String, Rate>>> = LazyLock::new(Mutex::default);
 
-/// Counts an attempt, or returns when it may be made. `authority` is the host with its port: another port of a host is
-/// another server, whose connections are none of this one's.
-pub(super) fn attempt(authority: &str, limits: &[Limit], now: Instant) -> Result<(), Instant> {
+/// Counts an attempt, or returns when it may be made.
+pub(super) fn attempt(host: &str, limits: &[Limit], now: Instant) -> Result<(), Instant> {
     if limits.is_empty() {
         return Ok(());
     }
     let mut hosts = HOSTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if hosts.len() >= MAX_HOSTS && !hosts.contains_key(authority) {
+    if hosts.len() >= MAX_HOSTS && !hosts.contains_key(host) {
         hosts.clear();
     }
-    let rate = hosts.entry(authority.to_owned()).or_default();
+    let rate = hosts.entry(host.to_owned()).or_default();
     rate.set_limits(limits);
     match rate.next(now) {
         free if free <= now => {
@@ -41,14 +40,13 @@ mod tests {
     use crate::dialogue::rate;
 
     #[test]
-    fn tasks_of_one_host_and_port_share_its_rate() {
+    fn tasks_of_one_host_share_its_rate() {
         let (now, limits) = (Instant::now(), rate::parse("2/1m").unwrap());
-        let attempt = |authority, at| attempt(authority, &limits, at);
+        let attempt = |host, at| attempt(host, &limits, at);
         assert_eq!((attempt("shared.test", now), attempt("shared.test", now)), (Ok(()), Ok(())));
         let later = now + Duration::from_secs(60);
         assert_eq!(attempt("shared.test", now), Err(later));
         assert_eq!(attempt("other.test", now), Ok(()));
-        assert_eq!(attempt("shared.test:8443", now), Ok(()));
         assert_eq!(attempt("shared.test", later), Ok(()));
     }
 }

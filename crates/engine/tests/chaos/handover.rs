@@ -254,7 +254,7 @@ async fn what_kafka_has_refused_is_in_no_file_any_more() {
     assert_eq!(machine.files(), Vec::<PathBuf>::new());
 }
 
-/// Kafka Connect tells no task which record it has failed on.
+/// Kafka Connect reports to no task which record it has failed on.
 #[tokio::test]
 async fn a_record_that_a_host_fails_on_run_after_run_lets_the_others_pass_and_is_given_once_more() {
     let machine = left_five("poisoned").await;
@@ -289,7 +289,7 @@ async fn the_file_of_a_deleted_connector_is_gone() {
     assert_eq!(machine.files().len(), 1);
     handover::delete("deleted", Some(&dir));
     assert_eq!(machine.files(), Vec::<PathBuf>::new());
-    // Nothing is told of it any more.
+    // It is not reported any more.
     let mut feed = machine.start();
     feed.until_records(5).await;
     assert_eq!(sequences(&feed), [1, 2, 3, 4, 5]);
@@ -449,7 +449,7 @@ async fn without_a_file_the_process_remembers_the_count_for_the_next_start() {
         drop(again);
         let mut third = machine.start_with(more);
         third.until_records(7).await;
-        assert!(third.snapshot().gaps.is_empty(), "it is told once");
+        assert!(third.snapshot().gaps.is_empty(), "it is reported once");
     }
 }
 
@@ -461,7 +461,7 @@ async fn a_directory_that_others_can_write_is_not_used() {
     let logged = LogLines::collect();
     let warnings = || logged.all().iter().filter(|line| line.contains("event=handover_unusable ")).count();
     drop(machine.start());
-    assert_eq!(warnings(), 1, "the start says so, before it costs anything");
+    assert_eq!(warnings(), 1, "the start warns, before anything is lost");
     assert_eq!(machine.leave(&[], 3).await.1, handed_over(0, 3));
     assert_eq!(warnings(), 1, "once");
     assert!(logged.all().iter().any(|line| line.contains("can be written by other users")));

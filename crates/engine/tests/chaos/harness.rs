@@ -34,7 +34,7 @@ pub(crate) struct Feed {
     pub(crate) task: SourceTask,
     pub(crate) records: Vec<Received>,
     pub(crate) error: Option<Error>,
-    /// While it says goodbye the queue holds more.
+    /// During the closing handshake the queue holds more.
     stopping: bool,
 }
 

@@ -1,11 +1,11 @@
-//! Servers that break the protocol or its spirit: each is told so, left, and met again.
+//! Servers that break the protocol: each gets a Close with the reason, and a new connection.
 
 use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Deflate, Messages, Play, Script, Server, Step, Violation};
 
 use crate::harness::{Feed, close_code};
 
-/// The task is told `code` and has the messages before and after.
+/// The server gets a Close with `code`, and the task has the messages before and after.
 async fn refused_with(code: u16, options: &[(&str, &str)], play: Play) {
     let steps = play.steps.clone();
     let server = Server::start(Script::plays([play, Play::accept().send_text("again")])).unwrap();

@@ -99,7 +99,7 @@ impl Running {
         }
     }
 
-    /// Says goodbye.
+    /// Stops with a closing handshake.
     pub(crate) fn stop(&mut self) {
         self.task.stop(Duration::from_secs(5));
         let task = &mut self.task;

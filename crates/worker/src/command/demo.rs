@@ -79,7 +79,7 @@ fn time(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(number.saturating_mul(seconds)))
 }
 
-/// Runs the demo until Ctrl-C or its time is over. The exit code tells whether every message was there, once.
+/// Runs the demo until Ctrl-C or its time is over. The exit code says whether every message was there, once.
 pub fn run(options: &Options, levels: Arc<Levels>) -> ExitCode {
     let result = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -109,7 +109,7 @@ struct Demo {
 
 impl Demo {
     async fn run(options: &Options, levels: Arc<Levels>) -> Result<bool, String> {
-        // The terminal belongs to the records; what goes wrong is still told.
+        // The terminal belongs to the records; what goes wrong is still logged.
         for logger in levels.all().keys() {
             levels.set(logger, "ERROR")?;
         }
@@ -163,7 +163,7 @@ impl Demo {
             connect_websocket_engine::endpoint::Endpoint::parse(&url).map_or(url, |url| url.redacted().to_owned());
         println!(
             "feed       {shown}{}",
-            if feed.is_some() { "  (built in: trades, pings, a Close every 20 s, a reset now and then)" } else { "" }
+            if feed.is_some() { "  (built in: trades, pings, a Close every 20 s, a reset sometimes)" } else { "" }
         );
         println!(
             "kafka      {bootstrap}{}",
@@ -237,7 +237,7 @@ impl Demo {
 
     /// Stops in the order in which the data flows, and proves that nothing is missing.
     async fn finish(self) -> Result<bool, String> {
-        println!("\nstopping: goodbye to the feed, the last records to Kafka …");
+        println!("\nstopping: a Close to the feed, the last records to Kafka …");
         let received_before_stop = self.herder.metrics();
         self.rest.stop(Duration::from_secs(1)).await;
         self.herder.shut_down().await;

@@ -1,7 +1,7 @@
 //! Validation of a connector's configuration: `PUT …/config/validate`, `GET …/config` and every create and change.
 //!
 //! Nothing here shows a secret. For an option whose value came from a config provider, only the reference is shown and
-//! only that it failed is told, as Kafka Connect does since 4.3.2.
+//! only that it failed is shown, as Kafka Connect does since 4.3.2.
 
 use std::collections::BTreeMap;
 
@@ -367,7 +367,7 @@ mod tests {
     fn a_reference_that_was_not_replaced_is_no_password_for_kafka() {
         let option = "producer.override.sasl.jaas.config";
         let validation = validated([(option.to_owned(), "${env:NO_SUCH_VARIABLE}".to_owned())]).unwrap();
-        let told = |error: &str| error.contains(option) && error.contains("was not replaced");
-        assert!(validation.errors().any(told), "{:?}", validation.refusal());
+        let reported = |error: &str| error.contains(option) && error.contains("was not replaced");
+        assert!(validation.errors().any(reported), "{:?}", validation.refusal());
     }
 }

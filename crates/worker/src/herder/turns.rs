@@ -1,4 +1,4 @@
-//! Whose turn it is to change a connector: one change of each at a time, in the order in which they came.
+//! Changes of a connector wait for each other here: one of each at a time, in the order in which they came.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -28,7 +28,7 @@ use crate::properties;
 const JAAS_ENTRY: &str = "KafkaConnect";
 const LOGIN_MODULE: &str = "PropertyFileLoginModule";
 const EXTENSION: &str = "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension";
-/// What a JVM is told its JAAS file by; Kafka's scripts take it from this variable.
+/// The JVM option that names its JAAS file; Kafka's scripts take it from this variable.
 const JAVA_OPTIONS: &str = "KAFKA_OPTS";
 const JAVA_JAAS_FILE: &str = "-Djava.security.auth.login.config=";
 
@@ -129,7 +129,7 @@ impl Users {
                 Ok(right)
             }
             None => {
-                // As slow as for a user that there is: the time does not tell who is one.
+                // As slow as for a user that there is: the time does not show who is one.
                 let any = self.passwords.values().find_map(|password| match password {
                     Password::Hashed(hash) => Some(hash),
                     Password::Plain(_) => None,

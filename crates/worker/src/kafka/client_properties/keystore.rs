@@ -1,6 +1,6 @@
 //! Java keystores and PEM files: what a TLS client needs out of them, as PEM.
 //!
-//! A store is told by its first bytes, as Java's own `JKS` and `PKCS12` types read each other's files (JEP 229). The JKS
+//! The type of a store is recognised by its first bytes, as Java's own `JKS` and `PKCS12` types read each other's files (JEP 229). The JKS
 //! format and its key protection are those of the JDK's `sun.security.provider.JavaKeyStore` and `KeyProtector`.
 
 use openssl::error::ErrorStack;
@@ -54,7 +54,7 @@ pub(super) fn trusted_certificates(bytes: &[u8], password: Option<&str>) -> Resu
         Format::Pkcs12 => {
             let password = password.ok_or("a PKCS12 truststore needs ssl.truststore.password")?;
             let store = open_pkcs12(bytes, password)?;
-            // The certificates of a key's chain are nobody's authorities, and cannot be told from the others here.
+            // The certificates of a key's chain are not authorities, and cannot be distinguished from the others here.
             if store.pkey.is_some() {
                 return Err("it holds a private key: use a truststore that holds only trusted certificates".to_owned());
             }

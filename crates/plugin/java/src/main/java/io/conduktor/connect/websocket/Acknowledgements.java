@@ -4,7 +4,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 
 /**
- * How far Kafka is: every record up to a sequence. Connect tells of each record alone, in the order of its producer's answers;
+ * How far Kafka is: every record up to a sequence. Connect reports each record alone, in the order of its producer's answers;
  * of a topic with several partitions that is not the order in which they were polled.
  */
 final class Acknowledgements {

@@ -7,7 +7,7 @@ import javax.management.ObjectName;
 import org.apache.kafka.common.utils.Sanitizer;
 
 /**
- * Which of the records that never came to Kafka are lost, and which a transformation left out as it was told to. Connect says
+ * Which of the records that never came to Kafka are lost, and which a transformation left out as configured. Connect says
  * the same of both ({@code commitRecord} without metadata), but it counts those that it skips because of an error.
  */
 final class LeftOutRecords {
@@ -32,7 +32,7 @@ final class LeftOutRecords {
         return filtered;
     }
 
-    /** What Connect has skipped; all of them if it does not tell: better an alarm too many. */
+    /** What Connect has skipped; all of them if it does not say which: better an alarm too many. */
     private long skipped(long leftOut) {
         if (!tolerant) {
             return 0;

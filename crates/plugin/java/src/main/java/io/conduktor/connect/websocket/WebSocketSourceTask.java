@@ -93,7 +93,7 @@ public class WebSocketSourceTask extends SourceTask {
     }
 
     /**
-     * Only notes it; the next poll tells how far Kafka is. {@code metadata} is null for a record that was left out. A
+     * Only notes it; the next poll passes on how far Kafka is. {@code metadata} is null for a record that was left out. A
      * transformation does not come here with a record of its own: Connect keeps the one that was polled.
      */
     @Override
