@@ -29,6 +29,7 @@ use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Properties};
 use crate::connection::frame::OnInvalidText;
 use crate::dialogue::Plan;
 use crate::dialogue::rate::{self, Limit};
+use crate::dialogue::step;
 use crate::endpoint::Endpoint;
 use crate::feeds;
 use crate::redact::Redactor;
@@ -183,9 +184,13 @@ impl Config {
     /// Those of [`Config::parse`].
     pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
         let merged = feeds::merge(properties).map_err(|error| vec![error])?;
+        let unused = step::check_used(properties, &merged);
         let (values, mut plan) = match (Values::check(&merged, provided), Plan::compile(&merged)) {
-            (Ok(values), Ok(plan)) => (values, plan),
-            (values, plan) => return Err([values.err(), plan.err()].into_iter().flatten().flatten().collect()),
+            (Ok(values), Ok(plan)) if unused.is_empty() => (values, plan),
+            (values, plan) => {
+                let all = [values.err(), plan.err(), Some(unused)];
+                return Err(all.into_iter().flatten().flatten().collect());
+            }
         };
         let intake = intake::plan(&values, &plan.names, &mut plan.paths)?;
         let url = values.text(URL).unwrap_or_default();

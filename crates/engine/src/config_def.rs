@@ -35,6 +35,8 @@ pub struct ConfigKey {
     pub at_least: Option<i64>,
     /// The largest number that goes.
     pub at_most: Option<i64>,
+    /// Whether its text is a template or a condition.
+    pub has_expressions: bool,
     /// A rule beyond type, choices and bounds.
     pub check: Option<Check>,
     /// How much of a value may be seen, where that is not all of it (a password never is).
@@ -163,6 +165,7 @@ impl ConfigKey {
         recommended: &[],
         at_least: None,
         at_most: None,
+        has_expressions: false,
         check: None,
         mask: None,
     };

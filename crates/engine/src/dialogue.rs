@@ -168,6 +168,8 @@ pub struct Dialogue {
     deadlines: HashMap<usize, Instant>,
     /// Of the steps that come again and again.
     ticks: HashMap<usize, Instant>,
+    /// What `.then` of a step is, made when the message came that began it.
+    next: HashMap<usize, Next>,
     opened: bool,
     moved: Option<String>,
     actions: VecDeque<Action>,
@@ -190,6 +192,15 @@ enum Target {
     Once,
     Topic(usize),
     Batch(Range<usize>),
+}
+
+/// What comes when a step is done.
+struct Next {
+    then: Then,
+    /// Where the next connection goes.
+    url: Option<String>,
+    /// Of the server, or none.
+    words: String,
 }
 
 /// An answer that is awaited.
@@ -229,6 +240,7 @@ impl Dialogue {
             awaited: VecDeque::new(),
             deadlines: HashMap::new(),
             ticks: HashMap::new(),
+            next: HashMap::new(),
             opened: false,
             moved: carried.moved.clone(),
             actions: VecDeque::new(),
@@ -315,22 +327,19 @@ impl Dialogue {
         };
         self.opened = true;
         let answer = HttpAnswer { status: 101, headers, body: "" };
+        self.judge(step, &Target::Once, &answer, moment)?;
         self.capture_answer(step, &Target::Once, &answer, moment)?;
         self.current = None;
         self.deadlines.remove(&step);
         self.proceed(moment, true)
     }
 
-    /// The server refused the handshake. Returns whether that is final.
-    pub fn is_refusal_final(&mut self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> bool {
-        let plan = self.plan.clone();
-        let connect = plan.steps.iter().find(|step| matches!(step.act, Act::Connect));
-        let Some(condition) = connect.and_then(|step| step.fail_final.as_ref()) else { return false };
+    /// The server refused the handshake. Returns what the conditions of the step connect make of it.
+    pub fn refusal(&self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Option<End> {
+        let connect = self.plan.steps.iter().position(|step| matches!(step.act, Act::Connect))?;
         let mut found = Found::default();
-        plan.scanner.scan(answer.body, &mut found);
-        let made = Made::default();
-        let values = self.values(&made, &Target::Once, "", moment);
-        condition.holds(&Seen::answer(answer, &found).values(values))
+        self.plan.scanner.scan(answer.body, &mut found);
+        self.says_no(connect, &Target::Once, answer, &Seen::answer(answer, &found), moment)
     }
 
     /// The answer to the request that [`Dialogue::next_action`] gave last.
@@ -341,12 +350,14 @@ impl Dialogue {
         let Some(job) = self.asked.take() else { return Ok(()) };
         let plan = self.plan.clone();
         let step = &plan.steps[job.step];
-        self.judge(step, &job, answer, moment)?;
+        self.judge(job.step, &job.target, answer, moment)?;
         let captured = self.capture_answer(job.step, &job.target, answer, moment)?;
         if let Act::Http(http) = &step.act {
             self.keep_answer(&job, http, captured, moment)?;
         }
-        self.follow(step, job.step, None, moment)?;
+        let mut found = Found::default();
+        plan.scanner.scan(answer.body, &mut found);
+        self.conclude(job.step, Some(Scanned::new(answer.body, &found)), moment)?;
         self.proceed(moment, true)
     }
 
@@ -368,13 +379,12 @@ impl Dialogue {
             return (true, None);
         }
         let is_record = met.iter().map(|(step, _)| step).chain(&on).all(|&step| !plan.steps[step].drop);
-        (is_record, self.act_upon(&plan, met, on, message, moment).err())
+        (is_record, self.act_upon(met, on, message, moment).err())
     }
 
     /// Keeps what the matching steps capture of a message, and does what they do.
     fn act_upon(
         &mut self,
-        plan: &Plan,
         met: Vec<(usize, Target)>,
         on: Vec<usize>,
         message: Option<Scanned<'_>>,
@@ -386,9 +396,7 @@ impl Dialogue {
         }
         for (step, target) in met {
             self.meet(step, &target);
-            if !matches!(plan.steps[step].trigger, Trigger::On(_)) {
-                self.follow(&plan.steps[step], step, message, moment)?;
-            }
+            self.conclude(step, message, moment)?;
         }
         for step in on {
             self.act_on(step, message, moment)?;
@@ -426,13 +434,11 @@ impl Dialogue {
     fn matching(&self, plan: &Plan, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Vec<usize> {
         let made = Made::default();
         let values = Values { message, ..self.values(&made, &Target::Once, "", moment) };
-        let matches = |step: &Step| match &step.trigger {
-            Trigger::On(condition) => {
-                condition.holds(&values) && step.when.as_ref().is_none_or(|when| when.holds(&values))
-            }
+        let matches = |step: usize| match &plan.steps[step].trigger {
+            Trigger::On(condition) => condition.holds(&values) && !self.targets(step, moment).is_empty(),
             Trigger::InOrder | Trigger::Every { .. } => false,
         };
-        (0..plan.steps.len()).filter(|&at| self.opened && matches(&plan.steps[at])).collect()
+        (0..plan.steps.len()).filter(|&at| self.opened && matches(at)).collect()
     }
 
     fn refused(&self, step: &Step, message: Option<Scanned<'_>>) -> String {
@@ -457,32 +463,54 @@ impl Dialogue {
     /// A message matched the step's `.on`.
     fn act_on(&mut self, step: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
         let plan = self.plan.clone();
-        if let Act::Wait = plan.steps[step].act {
-            return self.follow(&plan.steps[step], step, message, moment);
-        }
-        for target in self.targets(step) {
+        let next = self.next_of(step, message, moment)?;
+        self.next.extend(next.map(|next| (step, next)));
+        for target in self.targets(step, moment) {
             let rendered = match &plan.steps[step].act {
                 Act::Send { text, .. } => Some(self.render(step, text, &target, message, moment)?),
-                _ => None,
+                Act::Http(_) => None,
+                Act::Wait if plan.steps[step].waits() => {
+                    self.await_answer(step, target, moment)?;
+                    continue;
+                }
+                Act::Wait | Act::Connect => continue,
             };
             self.add_job(Job { step, target, rendered, asks: true })?;
         }
-        self.follow(&plan.steps[step], step, message, moment)
+        self.conclude(step, message, moment)
     }
 
-    /// What `.then` says.
-    fn follow(&mut self, step: &Step, at: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
-        match step.then {
-            None => Ok(()),
-            Some(Then::Fail) => Err(End::Final(self.refused(step, message))),
-            Some(Then::Reconnect) => {
-                if let Some(url) = &step.url {
-                    self.carried.moved = Some(self.render(at, url, &Target::Once, message, moment)?);
-                }
-                let words = message.map(|message| self.redactor.foreign(message.text(), MAX_WORDS)).unwrap_or_default();
-                Err(End::Reconnect(format!("the step {} asks for a new connection: {words}", step.name)))
+    /// What `.then` is, made while the message that it is about is at hand.
+    fn next_of(&mut self, step: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<Option<Next>, End> {
+        let plan = self.plan.clone();
+        let Step { then: Some(then), url, .. } = &plan.steps[step] else { return Ok(None) };
+        let url = url.as_ref().map(|url| self.render(step, url, &Target::Once, message, moment)).transpose()?;
+        let words = message.map(|message| self.redactor.foreign(message.text(), MAX_WORDS)).unwrap_or_default();
+        Ok(Some(Next { then: *then, url, words }))
+    }
+
+    /// Does what `.then` says, if nothing of the step is under way any more.
+    fn conclude(&mut self, step: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
+        if !self.is_done(step) {
+            return Ok(());
+        }
+        let next = match self.next.remove(&step) {
+            Some(next) => next,
+            None => match self.next_of(step, message, moment)? {
+                Some(next) => next,
+                None => return Ok(()),
+            },
+        };
+        let name = &self.plan.steps[step].name;
+        let words = next.words;
+        match next.then {
+            Then::Fail => Err(End::Final(format!("the step {name}: the server answered {words}"))),
+            Then::Reconnect => {
+                let end = End::Reconnect(format!("the step {name} asks for a new connection: {words}"));
+                self.carried.moved = next.url.or(self.carried.moved.take());
+                Err(end)
             }
-            Some(Then::Resubscribe) => self.resubscribe(moment),
+            Then::Resubscribe => self.resubscribe(moment),
         }
     }
 
@@ -501,9 +529,10 @@ impl Dialogue {
         self.awaited.retain(|awaited| goes_on(awaited.step));
         self.deadlines.retain(|&step, _| goes_on(step));
         self.ticks.retain(|&step, _| goes_on(step));
+        self.next.retain(|&step, _| goes_on(step));
         if let Some(template) = &plan.unsubscribe {
-            let targets = if template.uses("topic") { self.each_topic() } else { self.each_batch() };
-            for target in targets {
+            let each_topic = template.uses("topic") || !template.uses("topics") && plan.is_for_each_topic(first);
+            for target in if each_topic { self.each_topic() } else { self.each_batch() } {
                 let rendered = Some(self.render(first, template, &target, None, moment)?);
                 self.add_job(Job { step: first, target, rendered, asks: false })?;
             }
@@ -526,7 +555,7 @@ impl Dialogue {
             self.ticks.insert(step, moment.now + interval);
             let busy = self.awaited.iter().any(|awaited| awaited.step == step)
                 || self.jobs.iter().chain(&self.asked).any(|job| job.step == step);
-            if !busy && self.holds_now(step, moment) {
+            if !busy {
                 self.begin_step(step, moment)?;
             }
         }
@@ -551,11 +580,10 @@ impl Dialogue {
                     let first = interval.mul_f64(1.0 - jitter * (1.0 - random_fraction(moment.chance)));
                     self.ticks.insert(step, moment.now + first);
                 }
-                Trigger::InOrder if self.holds_now(step, moment) => {
+                Trigger::InOrder => {
                     self.current = Some(step);
                     self.begin_step(step, moment)?;
                 }
-                Trigger::InOrder => {}
             }
         }
     }
@@ -570,15 +598,17 @@ impl Dialogue {
 
     fn begin_step(&mut self, step: usize, moment: &Moment<'_>) -> Result<(), End> {
         let plan = self.plan.clone();
+        let targets = self.targets(step, moment);
         match &plan.steps[step].act {
+            _ if targets.is_empty() => {}
             Act::Connect => {
                 let handshake = self.handshake(step, moment)?;
                 self.actions.push_back(Action::Connect(handshake));
             }
             Act::Wait if plan.steps[step].waits() => self.await_answer(step, Target::Once, moment)?,
-            Act::Wait => self.follow(&plan.steps[step], step, None, moment)?,
+            Act::Wait => self.conclude(step, None, moment)?,
             Act::Send { .. } | Act::Http(_) => {
-                for target in self.targets(step) {
+                for target in targets {
                     if !self.use_cached(step, &target, moment.now) {
                         self.add_job(Job { step, target, rendered: None, asks: true })?;
                     }
@@ -624,8 +654,10 @@ impl Dialogue {
                 } else {
                     Action::Text(rendered.into_bytes())
                 });
-                if plan.steps[step].expect.is_some() && job.asks {
-                    self.await_answer(step, job.target, moment)?;
+                match &plan.steps[step].expect {
+                    Some(_) if job.asks => self.await_answer(step, job.target, moment)?,
+                    None if job.asks => self.conclude(step, None, moment)?,
+                    _ => {}
                 }
             }
             Act::Http(http) => {

@@ -228,13 +228,16 @@ impl Session {
         let request = self.request.rendered(handshake).map_err(failed)?;
         self.wait_for_rate(&request.endpoint.authority()).await;
         Connection::open(&request, &self.tls, &mut self.addresses).await.map_err(|error| {
-            let refused = error.answer.as_ref().is_some_and(|answer| {
+            let refusal = error.answer.as_ref().and_then(|answer| {
                 let body = String::from_utf8_lossy(&answer.body);
                 let answer = HttpAnswer { status: answer.status, headers: &answer.headers, body: &body };
-                dialogue.is_refusal_final(&answer, &moment())
+                dialogue.refusal(&answer, &moment())
             });
             let failure = failed(error);
-            if refused { Failure { outlook: Outlook::Final, ..failure } } else { failure }
+            match refusal {
+                Some(end) => Failure { outlook: Ending::from(end).outlook, ..failure },
+                None => failure,
+            }
         })
     }
 
@@ -258,6 +261,10 @@ impl Session {
             Err(end) => Err(end.into()),
         };
         if let Err(ending) = &end {
+            if matches!(ending.cause, Cause::StepReconnects | Cause::StepFailed) {
+                // What a step said before it asked for the end.
+                self.act(&mut connection, &mut link, &mut None);
+            }
             // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
             let own = Some(self.config.close_code).filter(|&code| code != 1000);
             connection.send_close(ending.close_code.or(own).unwrap_or(1001), "");

@@ -32,6 +32,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: URL,
+        has_expressions: true,
         importance: Importance::High,
         width: Width::Long,
         display_name: "URL",
@@ -43,6 +44,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: SUBSCRIPTION_MESSAGE,
+        has_expressions: true,
         importance: Importance::Medium,
         width: Width::Long,
         display_name: "Subscription message",
@@ -52,6 +54,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: HEADERS,
+        has_expressions: true,
         width: Width::Long,
         display_name: "Headers",
         documentation: "Headers of the opening handshake: name1:value1,name2:value2; a comma inside a value is written `\\,`. \
@@ -63,6 +66,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: SUBPROTOCOLS,
+        has_expressions: true,
         kind: Kind::List,
         default: Default::Value(""),
         display_name: "Subprotocols",

@@ -100,6 +100,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: RECORD_FILTER,
+        has_expressions: true,
         width: Width::Long,
         display_name: "Filter",
         documentation: "A condition, such as /type == 'trade'; records that do not meet it are dropped and counted.",
@@ -125,6 +126,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: RECORD_KEY,
+        has_expressions: true,
         importance: Importance::Medium,
         width: Width::Long,
         display_name: "Key",
@@ -142,6 +144,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: RECORD_TIMESTAMP,
+        has_expressions: true,
         width: Width::Long,
         display_name: "Timestamp",
         documentation: "The record's timestamp, a template, such as {{/time}}; not given: the time of receipt.",

@@ -58,6 +58,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: IDLE_KEY,
+        has_expressions: true,
         width: Width::Long,
         display_name: "Idle key",
         documentation: "A template over each record, such as {{/symbol}}: websocket.idle.record.timeout.ms then counts for each \

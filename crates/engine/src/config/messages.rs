@@ -18,6 +18,7 @@ const BASE: ConfigKey = ConfigKey { group: "Messages", ..ConfigKey::BASE };
 pub(super) const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: TOPIC,
+        has_expressions: true,
         default: Default::Required,
         importance: Importance::High,
         display_name: "Topic",

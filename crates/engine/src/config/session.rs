@@ -42,6 +42,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: ITEM,
+        has_expressions: true,
         default: Default::Value("\"{{topic}}\""),
         display_name: "Topic in a list",
         documentation: "What one topic is in {{topics}}, a template.",
@@ -59,6 +60,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: UNSUBSCRIBE,
+        has_expressions: true,
         display_name: "Unsubscribe message",
         documentation: "Sent before a subscription is made anew on the same connection, a template.",
         mask: Some(super::hide),
@@ -254,10 +256,14 @@ pub(super) fn parse_codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String
         .collect()
 }
 
+/// What a step may have, behind its name.
+pub(crate) fn of_a_step() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().filter_map(|row| row.name.strip_prefix("websocket.session.<step>."))
+}
+
 /// The sentence for a name of a family that is no option.
 pub(super) fn unknown(name: &str) -> String {
-    let keys: Vec<&str> =
-        FAMILIES.iter().filter_map(|row| row.name.strip_prefix("websocket.session.<step>.")).collect();
+    let keys: Vec<&str> = of_a_step().collect();
     let known = if name.starts_with(STEP) { format!("; a step has {}", keys.join(", ")) } else { String::new() };
     format!("{name} is not an option of this connector{known}")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{OPTIONS, Provided, connection, messages, option, security, session};
-use crate::config_def::{ConfigError, Properties};
+use crate::config_def::{ConfigError, ConfigKey, Kind, Properties};
 use crate::tls;
 
 /// The checked text of each option, to be typed. A text that fails to become its type was refused by the table before, so
@@ -26,9 +26,21 @@ impl<'a> Values<'a> {
                 values.errors.extend(errors);
             }
         }
+        values.check_braces();
         values.check_families();
         values.check_together();
         if values.errors.is_empty() { Ok(values) } else { Err(values.errors) }
+    }
+
+    /// Where no template is rendered its braces would be sent as they are; a password may have them.
+    fn check_braces(&mut self) {
+        let plain = |key: &&ConfigKey| !key.has_expressions && key.kind != Kind::Password;
+        for key in OPTIONS.iter().filter(plain) {
+            if let Some(text) = self.properties.get(key.name).filter(|text| text.contains("{{")) {
+                let error = ConfigError::invalid(key.name, &key.shown(text.trim()), "it takes no template, no {{…}}");
+                self.errors.push(error);
+            }
+        }
     }
 
     /// Options whose name has a part that the user chooses: the rules of their row, and no name that is none.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::step::{Http, Step};
+use super::step::{Act, Http, Step};
 use super::{
     Cached, Condition, Dialogue, End, HttpAnswer, Job, MAX_WORDS, MOST_INTERVAL, Made, Moment, Target, Values,
     VariableId, rate,
@@ -15,35 +15,64 @@ impl Dialogue {
     /// Whether the answer is a refusal: by the step's conditions, or else by its status.
     pub(super) fn judge(
         &self,
-        step: &Step,
-        job: &Job,
+        step: usize,
+        target: &Target,
         answer: &HttpAnswer<'_>,
         moment: &Moment<'_>,
     ) -> Result<(), End> {
         let mut found = Found::default();
         self.plan.scanner.scan(answer.body, &mut found);
-        let made = Made::default();
-        let values = Seen::answer(answer, &found).values(self.values(&made, &job.target, "", moment));
-        let values = Values { kept: true, ..values };
-        let holds =
-            |condition: &Option<Condition>| condition.as_ref().is_some_and(|condition| condition.holds(&values));
-        let words = || {
-            self.learn_captured(job.step, &job.target, moment, &Seen::answer(answer, &found));
-            let body = self.redactor.foreign(answer.body, MAX_WORDS);
-            format!("the step {}: the server answered with status {} {body}", step.name, answer.status)
-        };
-        if holds(&step.fail_final) {
-            return Err(End::Final(words()));
+        let seen = Seen::answer(answer, &found);
+        if let Some(end) = self.says_no(step, target, answer, &seen, moment) {
+            return Err(end);
         }
-        let good = match &step.expect {
+        let made = Made::default();
+        let values = Values { kept: true, ..seen.values(self.values(&made, target, "", moment)) };
+        let Step { expect, act, .. } = &self.plan.steps[step];
+        let good = match expect {
             Some(expect) => expect.holds(&values),
-            None => (200..300).contains(&answer.status),
+            None => matches!(act, Act::Connect) || (200..300).contains(&answer.status),
         };
+        let words = || self.words_of(step, target, answer, &seen, moment);
         match answer.status {
-            _ if good && !holds(&step.fail) => Ok(()),
+            _ if good => Ok(()),
             429 | 500..=599 => Err(End::Outage(words())),
             _ => Err(End::Failed(words())),
         }
+    }
+
+    /// What the step's `.fail.final` and `.fail` make of an answer.
+    pub(super) fn says_no(
+        &self,
+        step: usize,
+        target: &Target,
+        answer: &HttpAnswer<'_>,
+        seen: &Seen<'_>,
+        moment: &Moment<'_>,
+    ) -> Option<End> {
+        let made = Made::default();
+        let values = Values { kept: true, ..seen.values(self.values(&made, target, "", moment)) };
+        let holds =
+            |condition: &Option<Condition>| condition.as_ref().is_some_and(|condition| condition.holds(&values));
+        let words = || self.words_of(step, target, answer, seen, moment);
+        let Step { fail, fail_final, .. } = &self.plan.steps[step];
+        if holds(fail_final) {
+            return Some(End::Final(words()));
+        }
+        holds(fail).then(|| End::Failed(words()))
+    }
+
+    fn words_of(
+        &self,
+        step: usize,
+        target: &Target,
+        answer: &HttpAnswer<'_>,
+        seen: &Seen<'_>,
+        moment: &Moment<'_>,
+    ) -> String {
+        self.learn_captured(step, target, moment, seen);
+        let body = self.redactor.foreign(answer.body, MAX_WORDS);
+        format!("the step {}: the server answered with status {} {body}", self.plan.steps[step].name, answer.status)
     }
 
     pub(super) fn capture_answer(

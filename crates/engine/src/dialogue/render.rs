@@ -11,12 +11,18 @@ use super::{
 use crate::json::Scanned;
 
 impl Dialogue {
-    pub(super) fn targets(&self, step: usize) -> Vec<Target> {
-        match self.plan.steps[step].spread {
+    /// What the step is done for: all for which its `.when` holds.
+    pub(super) fn targets(&self, step: usize, moment: &Moment<'_>) -> Vec<Target> {
+        let mut all = match self.plan.steps[step].spread {
             Spread::Once => vec![Target::Once],
             Spread::Topics => self.each_topic(),
             Spread::Batches => self.each_batch(),
+        };
+        if let Some(when) = &self.plan.steps[step].when {
+            let made = Made::default();
+            all.retain(|target| when.holds(&Values { kept: true, ..self.values(&made, target, "", moment) }));
         }
+        all
     }
 
     pub(super) fn each_topic(&self) -> Vec<Target> {
@@ -136,12 +142,6 @@ impl Dialogue {
             Some(template) => self.number(step, template, moment),
             None => Ok(Step::default_timeout()),
         }
-    }
-
-    pub(super) fn holds_now(&self, step: usize, moment: &Moment<'_>) -> bool {
-        let made = Made::default();
-        let values = self.values(&made, &Target::Once, "", moment);
-        self.plan.steps[step].when.as_ref().is_none_or(|when| when.holds(&values))
     }
 
     pub(super) fn handshake(&mut self, step: usize, moment: &Moment<'_>) -> Result<Handshake, End> {

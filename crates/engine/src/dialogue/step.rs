@@ -17,6 +17,8 @@ use crate::json::Scanner;
 pub const CONNECT: &str = "connect";
 pub(super) const SUBSCRIBE: &str = "subscribe";
 const SUBSCRIPTION_MESSAGE: &str = "websocket.subscription.message";
+/// What the opening handshake may have of a step's keys.
+const KEYS_OF_CONNECT: [&str; 4] = ["expect", "fail", "fail.final", "capture"];
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More steps than this are no session.
 const MAX_STEPS: usize = 100;
@@ -157,6 +159,41 @@ impl Plan {
     pub(super) fn names_topics(&self, step: usize) -> bool {
         self.steps[step].spread != Spread::Once
     }
+
+    pub(super) fn is_for_each_topic(&self, step: usize) -> bool {
+        self.steps[step].spread == Spread::Topics
+    }
+}
+
+/// The value in force; an empty one is none.
+fn value<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
+    let given = properties.get(name).map(|text| text.trim());
+    given.or_else(|| option(name).and_then(|key| key.default_text())).filter(|text| !text.is_empty())
+}
+
+/// The steps in their order. Not given: the handshake, and the subscription if there is one.
+fn names_of_steps(properties: &Properties) -> Vec<String> {
+    if let Some(text) = value(properties, keys::STEPS) {
+        return list::split(text);
+    }
+    let subscribes =
+        [SUBSCRIPTION_MESSAGE, "websocket.session.subscribe.send"].iter().any(|name| value(properties, name).is_some());
+    [CONNECT, SUBSCRIBE].iter().take(1 + usize::from(subscribes)).map(|name| (*name).to_owned()).collect()
+}
+
+/// The user's keys of steps that are not in the session; `merged` has the profile's too, of which some may be unused.
+pub fn check_used(given: &Properties, merged: &Properties) -> Vec<ConfigError> {
+    let steps = names_of_steps(merged);
+    let unused = |(name, text): (&String, &String)| {
+        let step = match name.as_str() {
+            SUBSCRIPTION_MESSAGE => SUBSCRIBE,
+            name => name.strip_prefix(keys::STEP)?.split_once('.')?.0,
+        };
+        let is_used = text.trim().is_empty() || steps.iter().any(|own| own == step);
+        let steps = keys::STEPS;
+        (!is_used).then(|| ConfigError::new(name, format!("{name} has no effect: {step} is not in {steps}")))
+    };
+    given.iter().filter_map(unused).collect()
 }
 
 struct Compiler<'a> {
@@ -167,10 +204,8 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    /// The value in force; an empty one is none.
     fn get(&self, name: &str) -> Option<&'a str> {
-        let given = self.properties.get(name).map(|text| text.trim());
-        given.or_else(|| option(name).and_then(|key| key.default_text())).filter(|text| !text.is_empty())
+        value(self.properties, name)
     }
 
     fn of_step(&self, step: &str, key: &str) -> Option<(String, &'a str)> {
@@ -222,15 +257,9 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// The steps in their order; keys of a step that is not among them are an error.
+    /// The steps in their order.
     fn step_names(&mut self) -> Vec<String> {
-        let mut steps = match self.get(keys::STEPS) {
-            Some(text) => list::split(text),
-            None => vec![CONNECT.to_owned()],
-        };
-        if self.get(keys::STEPS).is_none() && self.sends_subscription() {
-            steps.push(SUBSCRIBE.to_owned());
-        }
+        let steps = names_of_steps(self.properties);
         let mut seen = Vec::new();
         for step in &steps {
             let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -275,10 +304,6 @@ impl<'a> Compiler<'a> {
         if self.get("websocket.idle.action") == Some("resubscribe") && !names_topics {
             self.refuse("websocket.idle.action", "resubscribe wants a step whose message names topics");
         }
-    }
-
-    fn sends_subscription(&self) -> bool {
-        self.get(SUBSCRIPTION_MESSAGE).is_some() || self.of_step(SUBSCRIBE, "send").is_some()
     }
 
     fn secrets(&mut self) -> Vec<(VariableId, Secret)> {
@@ -388,9 +413,7 @@ impl<'a> Compiler<'a> {
         };
         let http = self.of_step(name, "http");
         if name == CONNECT {
-            for (option, _) in [&send, &http].into_iter().flatten() {
-                self.refuse(option, "the step connect is the opening handshake; give this to a step of its own");
-            }
+            self.check_connect();
             return Act::Connect;
         }
         if let (Some((option, _)), Some(_)) = (&send, &http) {
@@ -406,6 +429,18 @@ impl<'a> Compiler<'a> {
         let binary = self.of_step(name, "send.binary").and_then(|(_, text)| parse_boolean(text)).unwrap_or(false);
         let text = send.and_then(|(option, text)| self.template(&option, text, Position::Plain, message));
         text.map_or(Act::Wait, |text| Act::Send { text, binary })
+    }
+
+    fn check_connect(&mut self) {
+        for key in keys::of_a_step().filter(|key| !KEYS_OF_CONNECT.contains(key)) {
+            let Some((option, _)) = self.of_step(CONNECT, key) else { continue };
+            let remedy = match key {
+                "timeout.ms" => "websocket.connection.timeout.ms bounds it",
+                _ => "give this to a step of its own",
+            };
+            let has = KEYS_OF_CONNECT.join(", ");
+            self.refuse(&option, format!("the step connect is the opening handshake and has only {has}; {remedy}"));
+        }
     }
 
     fn http(&mut self, name: &str, option: &str, text: &str, message: Message) -> Option<Http> {

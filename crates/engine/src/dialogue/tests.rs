@@ -665,7 +665,7 @@ fn what_an_answer_holds_is_hidden_although_the_answer_is_no_good() {
         ("login.fail", "/bad exists"),
         ("login.capture", "secret.u=/token"),
     ];
-    let mut session = Session::begin("token,connect", &keys);
+    let mut session = Session::begin("token,connect", &keys[..3]);
     session.request();
     let why = failed(session.answered(200, "{\"token\":\"swordfish1\"}"));
     assert!(!why.contains("swordfish1") && why.contains("***"), "{why}");
@@ -695,4 +695,246 @@ fn resubscribing_wants_something_to_subscribe_and_a_reason() {
     assert!(all.iter().any(|error| error.contains("websocket.session.a.then") && error.contains(".on")), "{all:?}");
     let all = problems("connect", &[("websocket.idle.action", "resubscribe")]);
     assert!(all.iter().any(|error| error.contains("websocket.idle.action")), "{all:?}");
+}
+
+#[test]
+fn when_is_asked_for_each_topic_of_a_step_that_names_topic() {
+    let keys = [
+        TOPICS,
+        ("sub.when", "topic != 'b' && !(id exists)"),
+        ("sub.send", "{{topic}}"),
+        ("sub.expect", "/ack == topic"),
+        ("sub.capture", "id=/id"),
+        ("sub.timeout.ms", "60000"),
+        ("again.on", "/again exists"),
+        ("again.then", "resubscribe"),
+        ("each.on", "/each exists"),
+        ("each.when", "topic == 'c'"),
+        ("each.send", "each {{topic}}"),
+    ];
+    let mut session = Session::open("connect,sub,again,each", &keys);
+    assert_eq!(session.said(), ["a", "c"]);
+    session.hear("{\"ack\":\"a\",\"id\":1}").unwrap();
+    session.hear("{\"again\":1}").unwrap();
+    assert_eq!(session.said(), ["c"], "a has its id");
+    session.hear("{\"each\":1}").unwrap();
+    assert_eq!(session.said(), ["each c"]);
+}
+
+#[test]
+fn a_step_whose_when_holds_for_no_topic_matches_no_message() {
+    let keys = [TOPICS, ("each.on", "/each exists"), ("each.when", "topic == 'd'"), ("each.send", "{{topic}}")];
+    let mut session = Session::open("connect,each", &keys);
+    assert!(session.hear("{\"each\":1}").unwrap());
+}
+
+#[test]
+fn then_follows_what_was_sent_without_an_answer() {
+    let keys = [TOPICS, ("bye.send", "bye {{topic}}"), ("bye.then", "reconnect")];
+    let mut session = Session::begin("connect,bye", &keys);
+    session.next();
+    assert!(matches!(session.opened(), Err(End::Reconnect(_))));
+    assert_eq!(session.said(), ["bye a", "bye b", "bye c"], "all of it is said before");
+    let keys =
+        [("move.on", "/url exists"), ("move.send", "thanks"), ("move.then", "reconnect"), ("move.url", "{{/url}}")];
+    let mut session = Session::open("connect,move", &keys);
+    assert!(matches!(session.hear("{\"url\":\"wss://other.test/\"}"), Err(End::Reconnect(_))));
+    assert_eq!(session.said(), ["thanks"]);
+    assert_eq!(session.dialogue.end(true).moved.as_deref(), Some("wss://other.test/"));
+}
+
+#[test]
+fn then_follows_the_last_answer_and_url_is_of_the_message_that_began_the_step() {
+    let keys = [
+        TOPICS,
+        ("move.on", "/url exists"),
+        ("move.send", "leave {{topic}}"),
+        ("move.expect", "/left == topic"),
+        ("move.then", "reconnect"),
+        ("move.url", "{{/url}}"),
+    ];
+    let mut session = Session::open("connect,move", &keys);
+    session.hear("{\"url\":\"wss://other.test/\"}").unwrap();
+    assert_eq!(session.said().len(), 3);
+    session.hear("{\"left\":\"b\"}").unwrap();
+    session.hear("{\"left\":\"a\"}").unwrap();
+    assert!(matches!(session.hear("{\"left\":\"c\"}"), Err(End::Reconnect(_))));
+    assert_eq!(session.dialogue.end(true).moved.as_deref(), Some("wss://other.test/"));
+}
+
+#[test]
+fn then_follows_the_answer_of_a_request_and_url_may_read_it() {
+    let keys = [("move.http", "GET https://api.test/"), ("move.then", "reconnect"), ("move.url", "{{/url}}")];
+    let mut session = Session::open("connect,move", &keys);
+    session.request();
+    assert!(matches!(session.answered(200, "{\"url\":\"wss://other.test/\"}"), Err(End::Reconnect(_))));
+    assert_eq!(session.dialogue.end(true).moved.as_deref(), Some("wss://other.test/"));
+}
+
+#[test]
+fn an_on_step_that_sends_nothing_may_wait_for_what_comes_next() {
+    let keys = [("pause.on", "/pause exists"), ("pause.expect", "/resume exists"), ("pause.timeout.ms", "3000")];
+    let mut session = Session::open("connect,pause", &keys);
+    session.hear("{\"pause\":1}").unwrap();
+    assert!(session.dialogue.is_ready(), "it holds up nothing");
+    session.after(2 * SECOND).unwrap();
+    assert!(!session.hear("{\"resume\":1}").unwrap());
+    session.after(9 * SECOND).unwrap();
+    session.hear("{\"pause\":1}").unwrap();
+    assert!(failed(session.after(3 * SECOND)).contains("pause"));
+}
+
+#[test]
+fn the_handshakes_answer_is_looked_at_as_that_of_a_request() {
+    for (key, condition) in [("connect.expect", "status == 200"), ("connect.fail", "header('x-hello') == 'you'")] {
+        let mut session = Session::begin("connect", &[(key, condition)]);
+        session.next();
+        assert!(failed(session.opened()).contains("the step connect"), "{key}");
+    }
+    let keys = [("connect.fail", "status == 409"), ("connect.fail.final", "/code == 7")];
+    let session = Session::begin("connect", &keys);
+    let refusal = |status, body| {
+        let answer = HttpAnswer { status, headers: &[], body };
+        session.dialogue.refusal(&answer, &Session::moment(session.now))
+    };
+    assert!(matches!(refusal(409, "taken"), Some(End::Failed(why)) if why.contains("taken")));
+    assert!(matches!(refusal(409, "{\"code\":7}"), Some(End::Final(_))));
+    assert_eq!(refusal(503, ""), None);
+}
+
+#[test]
+fn what_the_handshake_cannot_have_is_refused_with_what_to_do() {
+    for (key, value, remedy) in [
+        ("connect.timeout.ms", "5", "websocket.connection.timeout.ms"),
+        ("connect.when", "resuming", "a step of its own"),
+        ("connect.send", "x", "a step of its own"),
+        ("connect.then", "fail", "a step of its own"),
+        ("connect.every.ms", "1000", "a step of its own"),
+    ] {
+        let all = problems("connect", &[(key, value)]);
+        assert!(all.len() == 1 && all[0].contains(key) && all[0].contains(remedy), "{key}: {all:?}");
+    }
+}
+
+#[test]
+fn the_users_keys_of_a_step_that_is_not_in_the_session_are_an_error_and_a_profiles_are_not() {
+    let all =
+        problems("connect", &[("login.send", "hunter2"), ("websocket.subscription.message", "x"), ("beat.send", "")]);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all.iter().all(|why| why.contains("is not in websocket.session.steps") && !why.contains("hunter2")));
+    let given = [("websocket.feed", "kucoin"), ("websocket.session.steps", "token,connect,welcome,subscribe")];
+    let given = properties(&[&given[..], &[("websocket.subscription.topics", "/market/ticker:BTC-USDT")]].concat());
+    Config::parse(&given).unwrap_or_else(|errors| panic!("beat is the profile's: {errors:?}"));
+}
+
+#[test]
+fn braces_where_no_template_is_rendered_are_an_error() {
+    let all =
+        problems("connect", &[("websocket.subscription.topics", "{{secret.t}}"), ("websocket.send.rate", "{{n()}}")]);
+    assert_eq!(all.iter().filter(|why| why.contains("takes no template")).count(), 2, "{all:?}");
+    config("connect", &[("websocket.secret.t", "{{"), ("websocket.auth.token", "{{")]);
+}
+
+#[test]
+fn captured_variables_live_for_one_connection() {
+    let keys = [
+        ("hello.expect", "/id exists"),
+        ("hello.capture", "id=/id"),
+        ("old.when", "id exists"),
+        ("old.send", "{{id}}"),
+    ];
+    let config = config("connect,old,hello", &keys);
+    let mut carried = Carried::default();
+    for _ in 0..2 {
+        let mut session = Session::begin_with(&config, carried);
+        session.next();
+        session.opened().unwrap();
+        assert!(session.said().is_empty(), "id is of another connection");
+        session.hear("{\"id\":1}").unwrap();
+        carried = session.dialogue.end(true);
+    }
+}
+
+#[test]
+fn what_is_sent_again_is_made_anew() {
+    let keys = [
+        TOPICS,
+        ("websocket.var.id", "{{n()}}"),
+        ("sub.send", "{{id}} [{{topics}}]"),
+        ("again.on", "/again exists"),
+        ("again.then", "resubscribe"),
+    ];
+    let mut session = Session::open("connect,sub,again", &keys);
+    session.hear("{\"again\":1}").unwrap();
+    let said = session.said();
+    assert!(said[0].starts_with("1 ") && said[1].starts_with("2 "), "{said:?}");
+}
+
+#[test]
+fn a_declared_variable_is_made_once_for_a_request_and_once_for_a_handshake() {
+    let keys = [
+        ("websocket.var.id", "{{n()}}"),
+        ("token.http", "POST https://api.test/{{id}}"),
+        ("token.http.headers", "X-Id:{{id}}"),
+        ("token.http.body", "{{id}}"),
+        ("websocket.url", "wss://feed.test/?a={{id}}&b={{id}}"),
+        ("websocket.headers", "X-Id:{{id}}"),
+    ];
+    let mut session = Session::begin("token,connect", &keys);
+    let request = session.request();
+    assert_eq!((request.url.as_str(), request.body.as_deref()), ("https://api.test/1", Some("1")));
+    assert_eq!(request.headers[0].1, "1");
+    session.answered(200, "").unwrap();
+    let Some(Action::Connect(handshake)) = session.next() else { panic!() };
+    assert_eq!(handshake.url.as_deref(), Some("wss://feed.test/?a=2&b=2"));
+    assert_eq!(handshake.headers[0].1, "2");
+}
+
+#[test]
+fn a_capture_that_is_missing_leaves_the_variable_unset() {
+    let keys = [("see.on", "/see exists"), ("see.capture", "id=/id"), ("see.send", "{{id ?? 'none'}}")];
+    let mut session = Session::open("connect,see", &keys);
+    session.hear("{\"see\":1,\"id\":7}").unwrap();
+    session.hear("{\"see\":1}").unwrap();
+    session.hear("{\"see\":1,\"id\":null}").unwrap();
+    assert_eq!(session.said(), ["7", "none", "none"]);
+}
+
+#[test]
+fn the_unsubscription_sees_the_variables_of_its_topic() {
+    let keys = [
+        TOPICS,
+        ("sub.send", "sub {{topic}}"),
+        ("sub.expect", "/symbol == topic"),
+        ("sub.capture", "chan=/chan"),
+        ("websocket.subscription.unsubscribe.message", "unsub {{chan}}"),
+        ("again.on", "/again exists"),
+        ("again.then", "resubscribe"),
+    ];
+    let mut session = Session::open("connect,sub,again", &keys);
+    session.said();
+    for (symbol, chan) in [("b", 2), ("a", 1), ("c", 3)] {
+        session.hear(&format!("{{\"symbol\":\"{symbol}\",\"chan\":{chan}}}")).unwrap();
+    }
+    session.hear("{\"again\":1}").unwrap();
+    assert_eq!(session.said()[..3], ["unsub 1", "unsub 2", "unsub 3"]);
+}
+
+#[test]
+fn an_answer_counts_for_the_oldest_message_that_it_satisfies() {
+    let keys = [
+        TOPICS,
+        ("sub.send", "{{topic}}"),
+        ("sub.expect", "/ack exists"),
+        ("sub.capture", "id=/ack"),
+        ("who.on", "/who exists"),
+        ("who.send", "{{topic_of(id, /who)}}"),
+    ];
+    let mut session = Session::open("connect,sub,who", &keys);
+    session.said();
+    for ack in 1..=3 {
+        session.hear(&format!("{{\"ack\":{ack}}}")).unwrap();
+    }
+    session.hear("{\"who\":2}").unwrap();
+    assert_eq!(session.said(), ["b"]);
 }

@@ -217,3 +217,19 @@ async fn an_attempt_that_waits_for_the_rate_says_so_and_other_ports_do_not_wait_
     Feed::start(second.url(), &[rate]).until_records(1).await;
     assert_eq!(first.stats().accepted, 1);
 }
+
+#[tokio::test]
+async fn what_a_step_says_before_it_asks_for_a_new_connection_goes_out() {
+    let play = Play::accept().send_text(r#"{"bye":1}"#).expect_text("thanks");
+    let server = Server::start(Script::plays([play, Play::accept().send_text("again")])).unwrap();
+    let options = [
+        ("websocket.session.steps", "connect,bye"),
+        ("websocket.session.bye.on", "/bye exists"),
+        ("websocket.session.bye.send", "thanks"),
+        ("websocket.session.bye.then", "reconnect"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_records(1).await;
+    assert_eq!(feed.texts(), ["again"]);
+    assert_eq!(server.stats().connections[0].texts.len(), 1);
+}
