@@ -142,7 +142,7 @@ impl Feed {
         self.server.stats()
     }
 
-    /// Ends the feed and says what it sent in all.
+    /// Ends the feed and returns what it sent in all.
     pub fn stop(self) -> FeedSummary {
         FeedSummary::of(&self.server.stop())
     }

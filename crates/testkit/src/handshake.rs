@@ -39,6 +39,21 @@ pub(crate) async fn read_request(io: &mut Io) -> io::Result<Option<Incoming>> {
     }
 }
 
+/// Reads a request's body up to its Content-Length.
+pub(crate) async fn read_body(io: &mut Io, incoming: &Incoming, max: usize) -> io::Result<Vec<u8>> {
+    let length = incoming.request.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    if length > max {
+        return Err(io::Error::other(format!("the body is longer than {max} bytes")));
+    }
+    let mut body = incoming.rest.clone();
+    while body.len() < length {
+        if io.read_buf(&mut body).await? == 0 {
+            break;
+        }
+    }
+    Ok(body)
+}
+
 fn parse(head: &[u8]) -> io::Result<Request> {
     let mut headers = [httparse::EMPTY_HEADER; 256];
     let mut parsed = httparse::Request::new(&mut headers);

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use crate::batch::Ends;
 use crate::deflate::Inflater;
 use crate::frame::{self, CLOSE, CONTINUATION, ClientFrame, FIN, FrameReader, PING, PONG, TEXT};
-use crate::shared::Record;
+use crate::shared::{Order, Record};
 use crate::stats::CloseFrame;
 
 /// Texts kept for the statistics of one connection, and as many that wait to be looked at; and their length.
@@ -114,13 +114,6 @@ enum Event {
     Wrote(usize),
     Flushed,
     Order(Order),
-}
-
-/// What the test asks of every open connection, beside the script.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Order {
-    Reset,
-    Close(u16),
 }
 
 /// The next order; never comes back once the server is gone, which ends the task anyway.

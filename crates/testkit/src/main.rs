@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// A WebSocket server that plays a script, or sends numbered messages.
 ///
 /// Prints {"url":"ws://127.0.0.1:PORT/"} first; SIGTERM or SIGINT ends it, with the statistics as a last line. Meanwhile
-/// GET /_stats answers them, PUT /_script takes a new script, and POST /_signal,
+/// GET /_stats returns them, PUT /_script takes a new script, and POST /_signal,
 /// POST /_reset and POST /_close/1001 act on open connections.
 #[derive(Parser)]
 #[command(name = "websocket-testkit", version)]
@@ -45,7 +45,7 @@ struct Options {
     /// Sends Close 1001 so often, such as 5s or 500ms.
     #[arg(long, value_parser = duration)]
     close_every: Option<Duration>,
-    /// Resets TCP so often; with --close-every both take turns.
+    /// Resets TCP so often; with --close-every the two alternate.
     #[arg(long, value_parser = duration)]
     reset_every: Option<Duration>,
     /// Negotiates permessage-deflate.
@@ -125,7 +125,7 @@ fn run(options: &Options) -> io::Result<()> {
     first["url"] = json!(server.url());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        // The signals are caught before the first line invites anybody to send one.
+        // The signals are caught before the first line is printed, after which they may come.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         print_line(&first.to_string())?;

@@ -22,7 +22,7 @@ use crate::script::Reject;
 /// How long [`Proxy::refuse`] and [`Proxy::resume`] wait for the port to close or open.
 const PORT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A proxy on 127.0.0.1 with faults at the push of a button, on a runtime of its own; dropping it ends every connection.
+/// A proxy on 127.0.0.1 with faults on demand, on a runtime of its own; dropping it ends every connection.
 ///
 /// In front of Kafka, start it on a known port ([`Proxy::bind`]) and let the broker advertise that.
 pub struct Proxy {

@@ -12,10 +12,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::deflate::{Deflater, Inflater};
 use crate::handshake::{self, Incoming};
 use crate::host::Host;
-use crate::link::{Io, Link, Order, Stop};
+use crate::link::{Io, Link, Stop};
 use crate::play;
 use crate::script::{Accept, Handshake, Play, Reject, Script};
-use crate::shared::{Record, Shared};
+use crate::shared::{Order, Record, Shared};
 use crate::simulation::{self, Desk};
 use crate::simulator::Simulator;
 use crate::stats::{ConnectionStats, Ended, Stats, now_ms};
@@ -356,20 +356,5 @@ fn response(status: u16, body: String) -> Reject {
 }
 
 async fn read_script(io: &mut Io, incoming: &Incoming) -> io::Result<Script> {
-    Ok(serde_json::from_slice(&read_body(io, incoming, MAX_BODY).await?)?)
-}
-
-/// Reads a request's body up to its Content-Length.
-pub(crate) async fn read_body(io: &mut Io, incoming: &Incoming, max: usize) -> io::Result<Vec<u8>> {
-    let length = incoming.request.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    if length > max {
-        return Err(io::Error::other(format!("the body is longer than {max} bytes")));
-    }
-    let mut body = incoming.rest.clone();
-    while body.len() < length {
-        if io.read_buf(&mut body).await? == 0 {
-            break;
-        }
-    }
-    Ok(body)
+    Ok(serde_json::from_slice(&handshake::read_body(io, incoming, MAX_BODY).await?)?)
 }

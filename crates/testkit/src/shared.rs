@@ -7,10 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
 use crate::batch::Batch;
-use crate::link::Order;
 use crate::script::{Play, Script};
 use crate::stats::{ConnectionStats, Ended, Stats, now_ms};
 use crate::trades::Trades;
+
+/// What the test asks of every open connection, beside the script.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Order {
+    Reset,
+    Close(u16),
+}
 
 pub(crate) struct Shared {
     state: Mutex<State>,

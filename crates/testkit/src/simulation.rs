@@ -13,7 +13,7 @@ use crate::handshake::{self, Incoming};
 use crate::link::{Io, Link, Received, Stop};
 use crate::play::{LINGER, Player};
 use crate::script::{Accept, Deflate, Reject};
-use crate::server::{Server, read_body};
+use crate::server::Server;
 use crate::shared::Record;
 use crate::simulator::{Accepted, Action, Answer, HttpRequest, Peer, RECORDS, Simulator, Timers, Turn, World};
 use crate::stats::{Ended, Stats};
@@ -88,7 +88,7 @@ impl Desk {
         world
     }
 
-    /// Gives the peer its turn; returns what it does.
+    /// Calls the peer; returns what it does.
     fn turn(
         &self,
         peer: &mut dyn Peer,
@@ -117,7 +117,7 @@ pub(crate) async fn serve(mut io: Io, incoming: Incoming, record: &Record, desk:
             Err(answer) => refuse(io, answer, record).await,
         };
     }
-    let body = match read_body(&mut io, &incoming, MAX_BODY).await {
+    let body = match handshake::read_body(&mut io, &incoming, MAX_BODY).await {
         Ok(body) => body,
         Err(error) => return Ended::Failed(error.to_string()),
     };

@@ -1,7 +1,7 @@
 //! What a simulator is: one feed as its documentation describes it, as a state machine without sockets or clocks.
 //!
-//! A [`Simulator`] answers HTTP requests and opening handshakes. Each open connection has a [`Peer`], which is told what the client
-//! sent and which of its timers ran out, and says on its [`Turn`] what the server does. What the connections share is the [`World`].
+//! A [`Simulator`] answers HTTP requests and opening handshakes. Each open connection has a [`Peer`], which gets what the client
+//! sent and which of its timers ran out, and decides with its [`Turn`] what the server does. What the connections share is the [`World`].
 //! A simulator is as strict as the feed: what the feed would punish becomes a fault, which the test of the right configuration
 //! looks for. [`Simulation`](crate::Simulation) puts it on a socket; the unit tests rehearse it with a clock of their own.
 
