@@ -18,6 +18,7 @@ mod request;
 mod socket;
 mod tls_error;
 mod transport;
+pub mod violation;
 
 use std::future::poll_fn;
 use std::io;
@@ -31,12 +32,13 @@ use tokio::time::Instant;
 use tracing::warn;
 
 pub use addresses::Addresses;
-use frame::{Decoder, Event, NotUtf8, OnInvalidText, Violation};
+use frame::{Decoder, Event, OnInvalidText};
 use handshake::Agreement;
 pub use http::Answer;
 pub use open_error::{OpenError, OpenErrorKind};
 pub use request::Request;
 use transport::Transport;
+use violation::{NotUtf8, Violation};
 
 /// One read takes up to this much.
 const INPUT_BYTES: usize = 128 << 10;
@@ -57,7 +59,7 @@ pub struct Connection {
     input: Box<[u8]>,
     /// What of `input` was read and not decoded.
     unread: std::ops::Range<usize>,
-    outgoing: Outgoing,
+    unsent: Unsent,
     control_frames: ControlFrames,
     answer: Answer,
     agreement: Agreement,
@@ -69,8 +71,7 @@ pub struct Connection {
     invalid_text_logged: Option<Instant>,
 }
 
-/// What was read and did not count: after a violation that message too, and in any case what came behind that which ended
-/// the connection.
+/// What a violation cost: the message that was one, and what came after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Discarded {
     /// As far as frames could be read.
@@ -110,11 +111,11 @@ impl Connection {
     #[expect(clippy::should_implement_trait, reason = "the event borrows from the connection")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
         // Field by field, since the event borrows the decoder and the input.
-        let outgoing = &mut self.outgoing;
+        let unsent = &mut self.unsent;
         let (taken, event) = match self.decoder.decode(&self.input[self.unread.clone()]) {
             Ok(decoded) => decoded,
             Err(violation) => {
-                outgoing.refuse(&violation);
+                unsent.refuse(&violation);
                 self.readable = violation.resume_at.is_some();
                 self.discarded.messages += u64::from(self.readable);
                 self.unread.start += violation.resume_at.unwrap_or_default();
@@ -124,15 +125,11 @@ impl Connection {
         self.unread.start += taken;
         match &event {
             Some(Event::Ping(payload)) => {
-                self.control_frames.count().inspect_err(|v| outgoing.refuse(v))?;
-                outgoing.pong(payload);
+                self.control_frames.count().inspect_err(|v| unsent.refuse(v))?;
+                unsent.pong(payload);
             }
-            Some(Event::Pong(_)) => self.control_frames.count().inspect_err(|v| outgoing.refuse(v))?,
-            Some(Event::Close(close)) => {
-                outgoing.close(close.answer(), "");
-                // What follows a Close is no message (RFC 6455 §5.5.1).
-                self.unread.start = self.unread.end;
-            }
+            Some(Event::Pong(_)) => self.control_frames.count().inspect_err(|v| unsent.refuse(v))?,
+            Some(Event::Close(close)) => unsent.close(close.answer(), ""),
             _ => {}
         }
         Ok(event)
@@ -150,8 +147,8 @@ impl Connection {
             self.unread = 0..self.unread.len();
         }
         poll_fn(|cx| {
-            let idle = self.outgoing.is_idle();
-            match self.outgoing.poll_send(cx, &mut self.transport) {
+            let idle = self.unsent.is_idle();
+            match self.unsent.poll_send(cx, &mut self.transport) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) if !read && !idle => return Poll::Ready(Ok(0)),
                 _ if !read => return Poll::Pending,
@@ -185,30 +182,30 @@ impl Connection {
     ///
     /// Cancel safe.
     pub async fn flush(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.outgoing.poll_send(cx, &mut self.transport)).await
+        poll_fn(|cx| self.unsent.poll_send(cx, &mut self.transport)).await
     }
 
     /// Since when the peer has not taken what we want to send.
     pub fn unsent_since(&self) -> Option<Instant> {
-        self.outgoing.since
+        self.unsent.since
     }
 
     pub fn send_text(&mut self, payload: &[u8]) {
-        self.outgoing.frame(|out| frame::encode_text(payload, out));
+        self.unsent.frame(|out| frame::encode_text(payload, out));
     }
 
     pub fn send_binary(&mut self, payload: &[u8]) {
-        self.outgoing.frame(|out| frame::encode_binary(payload, out));
+        self.unsent.frame(|out| frame::encode_binary(payload, out));
     }
 
     pub fn send_ping(&mut self, payload: &[u8]) {
-        self.outgoing.frame(|out| frame::encode_ping(payload, out));
+        self.unsent.frame(|out| frame::encode_ping(payload, out));
     }
 
     /// Begins the closing handshake (RFC 6455 §7.1.2), or answers the peer's. Once only; later calls do nothing. What comes
     /// until the peer's Close is still ours, so that one message that is not UTF-8 does not end the reading.
     pub fn send_close(&mut self, code: u16, reason: &str) {
-        self.outgoing.close(Some(code), reason);
+        self.unsent.close(Some(code), reason);
         if self.decoder.refuses_invalid_text() {
             self.decoder.on_invalid_text(OnInvalidText::Skip);
         }
@@ -231,19 +228,19 @@ impl Connection {
         }
     }
 
-    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what was read and did not
-    /// count.
+    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what a violation cost.
     pub async fn farewell(mut self) -> Discarded {
         self.report_invalid_text(true);
         self.decoder.on_invalid_text(OnInvalidText::Skip);
-        // What was read together with that which ended the connection.
-        self.discard();
         let closing = async {
             self.flush().await?;
             self.transport.shutdown().await?;
             // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
-            while self.outgoing.refused && self.exchange(true).await? > 0 {
+            while self.unsent.refused {
                 self.discard();
+                if self.exchange(true).await? == 0 {
+                    break;
+                }
             }
             Ok::<(), io::Error>(())
         };
@@ -283,7 +280,7 @@ impl Connection {
 
 /// Frames on their way out.
 #[derive(Debug, Default)]
-struct Outgoing {
+struct Unsent {
     bytes: Vec<u8>,
     /// Since when `bytes` holds something.
     since: Option<Instant>,
@@ -294,7 +291,7 @@ struct Outgoing {
     refused: bool,
 }
 
-impl Outgoing {
+impl Unsent {
     /// After a Close nothing may follow (RFC 6455 §5.5.1).
     fn frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         if !self.close_sent {

@@ -7,6 +7,7 @@
 //! ```
 
 use super::inflate::Inflate;
+use super::violation::{NotUtf8, Violation};
 
 /// Frames without payload that one message may have: each costs the peer two bytes and us work.
 const MAX_EMPTY_FRAGMENTS: u32 = 1024;
@@ -45,47 +46,6 @@ impl Close {
     /// The code to answer with: the same, unless the reason breaks the protocol.
     pub(super) fn answer(&self) -> Option<u16> {
         if self.valid { self.code } else { Some(1007) }
-    }
-}
-
-/// A text message that is not UTF-8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotUtf8 {
-    /// The message's length, as far as it was there.
-    pub len: usize,
-    /// Where its first bad byte is.
-    pub offset: usize,
-}
-
-/// The peer broke the protocol or a limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// The close code to answer with (RFC 6455 §7.4.1).
-    pub code: u16,
-    pub message: String,
-    /// Where the next frame begins in the input, if only a message's content was wrong.
-    pub(super) resume_at: Option<usize>,
-}
-
-impl Violation {
-    pub(super) fn new(code: u16, message: impl Into<String>) -> Self {
-        Violation { code, message: message.into(), resume_at: None }
-    }
-
-    fn protocol(message: impl Into<String>) -> Self {
-        Violation::new(1002, message)
-    }
-
-    fn too_big(limit: usize) -> Self {
-        Violation::new(1009, format!("a message is larger than websocket.message.max.bytes = {limit}"))
-    }
-
-    fn not_utf8(text: NotUtf8, resume_at: usize) -> Self {
-        let NotUtf8 { len, offset } = text;
-        let message = format!(
-            "a text message is not valid UTF-8: size={len} offset={offset}; websocket.text.invalid=replace keeps such messages"
-        );
-        Violation { resume_at: Some(resume_at), ..Violation::new(1007, message) }
     }
 }
 

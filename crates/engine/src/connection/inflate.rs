@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::frame::Violation;
+use super::violation::Violation;
 
 /// Ends every message's deflate stream (RFC 7692 §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];

@@ -18,7 +18,7 @@ use super::open_error::{OpenError, OpenErrorKind};
 use super::request::Request;
 use super::tls_error::{self, tls_error};
 use super::transport::{Transport, way};
-use super::{Connection, ControlFrames, Discarded, INPUT_BYTES, Outgoing};
+use super::{Connection, ControlFrames, Discarded, INPUT_BYTES, Unsent};
 use crate::endpoint::Endpoint;
 
 /// So much is shown of a text that a server wrote.
@@ -124,7 +124,7 @@ async fn shake_hands(
                     decoder,
                     input,
                     unread: len..filled,
-                    outgoing: Outgoing::default(),
+                    unsent: Unsent::default(),
                     control_frames: ControlFrames::default(),
                     answer,
                     agreement,

@@ -1,4 +1,4 @@
-//! From text to a compiled expression. What does not compile is answered with the column and what was expected there.
+//! From text to a compiled expression. What does not compile is an error with the column and what was expected there.
 //!
 //! ```text
 //! any        = all ( "||" all )*
