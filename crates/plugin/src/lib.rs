@@ -25,7 +25,7 @@ use crate::task::{Polled, Progress};
 /// As Java puts it together, to find out whether both halves are of one build.
 const VERSION: &str = concat!("kafka-connect-websocket ", env!("CARGO_PKG_VERSION"));
 
-/// What `poll` answers for a handle that is closed.
+/// What `poll` returns for a handle that is closed.
 const CLOSED: jint = jint::MIN;
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
@@ -206,7 +206,7 @@ fn bytes<'l>(env: &mut Env<'l>, bytes: &[u8]) -> Result<JByteArray<'l>, Failure>
     Ok(env.byte_array_from_slice(bytes)?)
 }
 
-/// What there is to say of a configuration.
+/// Errors and warnings of a configuration.
 fn describe<'l>(
     env: &mut Env<'l>,
     config: &JByteArray<'_>,

@@ -89,7 +89,7 @@ fn waiting() -> MutexGuard<'static, BTreeMap<i64, Lines>> {
 
 struct ToJava;
 
-/// What a task's span remembers.
+/// The data of a task's span.
 struct TaskOfSpan(i64);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToJava {

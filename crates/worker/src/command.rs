@@ -1,4 +1,4 @@
-//! What the command line can ask for: the worker itself, and three helps around it.
+//! What the command line can ask for: the worker itself, and `validate`, `feeds` and `demo`.
 
 pub mod demo;
 pub mod feeds;

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_websocket_engine::config::{looks_garbled, option};
-use connect_websocket_engine::config_def::{
-    ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind, parse_boolean, parse_list,
-};
+use connect_websocket_engine::config_def::{ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind};
 use indexmap::IndexMap;
 
 use crate::convert::{self, Converter};
@@ -20,8 +18,10 @@ use crate::rest::config::RestConfig;
 
 mod ignored;
 pub mod provider;
+pub(crate) mod values;
 
 use provider::{Providers, Resolved};
+use values::{BASE, Values};
 
 const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
 const KEY_CONVERTER: &str = "key.converter";
@@ -37,9 +37,6 @@ const TOPIC_TRACKING_RESET: &str = "topic.tracking.allow.reset";
 const OVERRIDE_POLICY: &str = "connector.client.config.override.policy";
 const OVERRIDE_ALLOWLIST: &str = "connector.client.config.override.allowlist";
 const PASSWORDS_HIDDEN: &str = "rest.config.passwords.hidden";
-
-/// A row with what most rows share.
-pub(crate) const BASE: ConfigKey = ConfigKey { group: "Worker", ..ConfigKey::BASE };
 
 /// The options of the worker itself. Client properties (`producer.*`, `sasl.*`, `ssl.*`, …) and `config.providers.*`
 /// have readers of their own, the REST server's are in [`crate::rest::config::OPTIONS`].
@@ -196,12 +193,12 @@ impl WorkerConfig {
             None => (properties.clone(), Vec::new()),
         };
         let errors = provider_errors.into_iter().chain(reference_errors).collect();
-        let mut values = Values { properties: &resolved, errors };
+        let mut values = Values::new(&resolved, errors);
         values.check(OPTIONS);
-        values.check_converters();
+        check_converters(&mut values);
         let rest = RestConfig::parse(&mut values);
-        values.check_clients();
-        values.check_guarded();
+        check_clients(&mut values);
+        check_guarded(&mut values);
         let (Some(providers), true) = (providers, values.errors.is_empty()) else {
             return Err(values.errors);
         };
@@ -277,73 +274,36 @@ fn table_row(name: &str) -> Option<&'static ConfigKey> {
     OPTIONS.iter().chain(crate::rest::config::OPTIONS).find(|key| key.name == name)
 }
 
-/// The checked text of each option, to be typed. A text that was refused by the table falls back silently here: the
-/// errors are already counted.
-pub(crate) struct Values<'a> {
-    pub(crate) properties: &'a IndexMap<String, String>,
-    pub(crate) errors: Vec<ConfigError>,
+fn check_converters(values: &mut Values<'_>) {
+    let none = IndexMap::new();
+    for kind in [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header] {
+        let required = kind != convert::Kind::Header;
+        if required && !values.properties.contains_key(kind.option()) {
+            continue;
+        }
+        if let Err(error) = Converter::select(kind, &none, values.properties) {
+            values.errors.push(error);
+        }
+    }
 }
 
-impl Values<'_> {
-    pub(crate) fn check(&mut self, table: &'static [ConfigKey]) {
-        for key in table {
-            if let Err(errors) = key.value(self.properties.get(key.name).map(String::as_str)) {
-                self.errors.extend(errors);
-            }
+/// What the Kafka clients of the worker would refuse. A connector's overrides are its own.
+fn check_clients(values: &mut Values<'_>) {
+    let admin = client_properties::worker_admin_settings(values.properties);
+    let (none, any) = (IndexMap::new(), OverridePolicy::All);
+    let producer = client_properties::producer_settings(values.properties, &none, "", 0, &any);
+    let errors = admin.err().into_iter().chain(producer.err()).flatten();
+    for error in errors {
+        if !values.errors.contains(&error) {
+            values.errors.push(error);
         }
     }
+}
 
-    fn check_converters(&mut self) {
-        let none = IndexMap::new();
-        for kind in [convert::Kind::Key, convert::Kind::Value, convert::Kind::Header] {
-            let required = kind != convert::Kind::Header;
-            if required && !self.properties.contains_key(kind.option()) {
-                continue;
-            }
-            if let Err(error) = Converter::select(kind, &none, self.properties) {
-                self.errors.push(error);
-            }
-        }
-    }
-
-    /// What the Kafka clients of the worker would refuse. A connector's overrides are its own.
-    fn check_clients(&mut self) {
-        let admin = client_properties::worker_admin_settings(self.properties);
-        let (none, any) = (IndexMap::new(), OverridePolicy::All);
-        let producer = client_properties::producer_settings(self.properties, &none, "", 0, &any);
-        let errors = admin.err().into_iter().chain(producer.err()).flatten();
-        for error in errors {
-            if !self.errors.contains(&error) {
-                self.errors.push(error);
-            }
-        }
-    }
-
-    fn check_guarded(&mut self) {
-        let refused = self.properties.keys().filter(|name| table_row(name).is_none() && ignored::is_refused(name));
-        let why = "this worker has no such option, and does not ignore one about who may do what; see docs/config.md";
-        self.errors.extend(refused.map(|name| ConfigError::new(name, format!("Unknown configuration {name}: {why}"))));
-    }
-
-    pub(crate) fn optional(&self, name: &str) -> Option<&str> {
-        table_row(name)?.value(self.properties.get(name).map(String::as_str)).ok().flatten()
-    }
-
-    pub(crate) fn text(&self, name: &str) -> &str {
-        self.optional(name).unwrap_or_default()
-    }
-
-    pub(crate) fn boolean(&self, name: &str) -> bool {
-        parse_boolean(self.text(name)).unwrap_or_default()
-    }
-
-    fn list(&self, name: &str) -> Vec<&str> {
-        parse_list(self.text(name))
-    }
-
-    fn millis(&self, name: &str) -> Duration {
-        Duration::from_millis(self.text(name).parse().unwrap_or_default())
-    }
+fn check_guarded(values: &mut Values<'_>) {
+    let refused = values.properties.keys().filter(|name| table_row(name).is_none() && ignored::is_refused(name));
+    let why = "this worker has no such option, and does not ignore one about who may do what; see docs/config.md";
+    values.errors.extend(refused.map(|name| ConfigError::new(name, format!("Unknown configuration {name}: {why}"))));
 }
 
 fn not_empty(text: &str) -> Result<(), String> {

@@ -360,7 +360,7 @@ mod tests {
         }
     }
 
-    /// The answers of Kafka's converters to the same Map.
+    /// What Kafka's converters write for the same Map.
     #[test]
     fn json_is_written_as_connect_writes_schemaless_data() {
         let value = json_value(r#"{"b":"\"\u0001","a":[1,2.5e10,null,true,123456789012345678901234567],"c":{"":[]}}"#);
@@ -388,7 +388,7 @@ mod tests {
         assert!(Converter::from_config(Kind::Value, SIMPLE_HEADER, &map(&[])).is_err());
     }
 
-    /// The answers of Java 17 to `getBytes`.
+    /// What `getBytes` of Java 17 returns.
     #[test]
     fn encodings_are_those_of_java() {
         for (name, expected) in [

@@ -25,10 +25,10 @@ use crate::connector::framework::{self, VERSION};
 use crate::connector::hidden::{self, Kept};
 use crate::connector::validation::{SentConfig, Validation, validate};
 use crate::descriptors;
-use crate::metrics::ConnectorMetrics;
-use crate::rest::entities::{
-    ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskState,
+use crate::entities::{
+    ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskStateInfo,
 };
+use crate::metrics::ConnectorMetrics;
 use crate::store::OffsetStore;
 use crate::task::{self, Task, TaskSpec};
 
@@ -200,7 +200,7 @@ impl Herder {
         Ok(self.status_of(name, connector))
     }
 
-    pub fn task_status(&self, name: &str, task: u32) -> Result<TaskState, HerderError> {
+    pub fn task_status(&self, name: &str, task: u32) -> Result<TaskStateInfo, HerderError> {
         let missing = || HerderError::NotFound(format!("No status found for task {name}-{task}"));
         let connectors = self.read();
         let connector = connectors.get(name).ok_or_else(missing)?;
@@ -271,7 +271,7 @@ impl Herder {
         };
         let tasks = connector.task.iter().map(|task| {
             let status = task.status();
-            TaskState {
+            TaskStateInfo {
                 id: TaskId::only(name).number,
                 state: if connector.restarting.task { "RESTARTING" } else { status.state.as_str() },
                 worker_id: self.worker_id().to_owned(),
@@ -634,7 +634,7 @@ impl Herder {
         }
     }
 
-    /// Whether one more task may be started: the limit of open files is everybody's.
+    /// Whether one more task may be started: all connectors share the limit of open files.
     fn room_for_another(&self) -> Result<(), String> {
         let tasks = self.read().values().filter(|connector| connector.task.is_some()).count();
         let room = descriptors::room_for_another(tasks);

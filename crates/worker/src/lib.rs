@@ -33,6 +33,7 @@ pub mod config;
 pub mod connector;
 pub mod convert;
 mod descriptors;
+pub mod entities;
 pub mod herder;
 pub mod kafka;
 pub mod logging;

@@ -26,7 +26,7 @@ pub struct ConnectorMetrics {
 const BUILD_INFO: &str = "connect_websocket_build_info";
 /// What Connect's own metrics begin with.
 const CONNECT: &str = "kafka_connect_";
-/// The exporter knows no types where no rule says them, and takes `_total` away.
+/// The exporter knows no types where no rule gives them, and removes `_total`.
 const UNTYPED: &str = "untyped";
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

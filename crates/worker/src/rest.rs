@@ -13,7 +13,6 @@ use crate::logging::Levels;
 mod body;
 pub mod config;
 mod connectors;
-pub mod entities;
 mod error;
 mod guard;
 mod loggers;

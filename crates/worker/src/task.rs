@@ -244,7 +244,7 @@ impl Shared {
     }
 }
 
-/// The life of the task's thread.
+/// What the task's thread runs, from its start to its end.
 fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
     let shared = shared.clone();
     let runtime = Builder::new_current_thread()
@@ -296,7 +296,7 @@ struct Line {
     sending: Option<(Arc<Batch>, usize)>,
     /// Batches that the producer has taken and Kafka has not acknowledged, oldest first. The producer's own bounds are theirs.
     unacknowledged: VecDeque<Arc<Batch>>,
-    /// What Kafka has refused, perhaps for another record's sake; before it is through nothing new is sent.
+    /// What Kafka has refused, perhaps for another record's sake; nothing new is sent before these.
     again: Again,
     clock_logged: Option<Instant>,
     /// Records that Kafka will never have: logged and counted, and not in the hand-over file.

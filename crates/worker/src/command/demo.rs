@@ -206,7 +206,7 @@ impl Demo {
         }
     }
 
-    /// What the last second brought; returns how many records there are now.
+    /// Shows the last second; returns how many records there are now.
     fn show_second(&self, before: u64) -> u64 {
         let seen = self.consumer.seen();
         for line in &seen.samples {
@@ -308,7 +308,7 @@ async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Re
     Err(failure)
 }
 
-/// Says whether what the feed sent is in the topic, once.
+/// Prints whether what the feed sent is in the topic, once.
 fn prove(sent: &FeedSummary, ledger: &ledger::Ledger, ran: f64) -> bool {
     let resets = sent.connections.iter().filter(|connection| connection.ended == Some(Ended::TcpReset)).count();
     println!(

@@ -37,7 +37,7 @@ pub struct Options {
     json: bool,
 }
 
-/// What there is to say of all files.
+/// The report on all files.
 #[derive(Serialize)]
 struct Report {
     valid: bool,
@@ -47,7 +47,7 @@ struct Report {
     files: Vec<Checked>,
 }
 
-/// What there is to say of one.
+/// The result for one file.
 #[derive(Serialize)]
 struct Checked {
     file: String,

@@ -1,4 +1,4 @@
-//! Options of a Kafka Connect worker that have nothing to act on here.
+//! Options of a Kafka Connect worker that have no effect here.
 
 /// Plugin loading, JMX, and what only a distributed worker reads.
 const NAMES: &[&str] = &[

@@ -14,9 +14,9 @@ use crate::config::{WorkerConfig, check_references};
 use crate::connector::framework::{self, OrderedKey};
 use crate::connector::hidden::{Kept, check_marks, shown};
 use crate::convert::{self, Converter};
+use crate::entities::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo};
 use crate::kafka::client_properties;
 use crate::kafka::topic_creation::TopicCreation;
-use crate::rest::entities::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo};
 
 /// A configuration as a client sent it; null is a value that JSON has and Connect refuses.
 pub type SentConfig = IndexMap<String, Option<String>>;
@@ -27,7 +27,7 @@ const ADMIN_OVERRIDE: &str = "admin.override.";
 /// The most options of a connector; what it can have is about a tenth of that.
 const MAX_OPTIONS: usize = 1000;
 
-/// What is to be said of a configuration.
+/// The result of a validation.
 #[derive(Debug)]
 pub struct Validation {
     pub infos: ConfigInfos,
@@ -218,7 +218,7 @@ fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> 
     errors.filter(|error| overrides.iter().any(|prefix| error.option.starts_with(prefix))).collect()
 }
 
-// --- the answer --------------------------------------------------------------------------------------------------------
+// --- the result --------------------------------------------------------------------------------------------------------
 
 struct Errors {
     by_option: BTreeMap<String, Vec<String>>,

@@ -166,7 +166,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// The answer of Jackson 2.21 to the same text.
+    /// What Jackson 2.21 writes for the same text.
     #[test]
     fn escapes_as_jackson_does() {
         let text: String =

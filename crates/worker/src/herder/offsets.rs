@@ -6,7 +6,7 @@ use connect_websocket_engine::offset::{MAX_SEQUENCE, PARTITION_KEY, SEQUENCE};
 use serde_json::Value;
 
 use super::{Herder, HerderError, TargetState, not_found};
-use crate::rest::entities::{ConnectorOffset, ConnectorOffsets};
+use crate::entities::{ConnectorOffset, ConnectorOffsets};
 use crate::store::JsonObject;
 
 /// A source partition and its new offset; no offset resets it.
@@ -27,7 +27,7 @@ impl Herder {
         })
     }
 
-    /// Merges the changes into the stored offsets of a stopped connector; answers with Connect's sentence.
+    /// Merges the changes into the stored offsets of a stopped connector; returns Connect's message.
     pub async fn alter_offsets(
         self: &Arc<Self>,
         name: String,
@@ -51,7 +51,7 @@ impl Herder {
         .await
     }
 
-    /// Forgets all stored offsets of a stopped connector; answers with Connect's sentence.
+    /// Forgets all stored offsets of a stopped connector; returns Connect's message.
     pub async fn reset_offsets(self: &Arc<Self>, name: String) -> Result<String, HerderError> {
         self.change(&name.clone(), move |herder| async move {
             herder.check_stopped(&name)?;

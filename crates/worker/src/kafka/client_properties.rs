@@ -94,17 +94,6 @@ pub fn worker_admin_settings(worker: &IndexMap<String, String>) -> Result<Client
     finish(t)
 }
 
-/// A consumer of the worker: `bootstrap.servers` and the worker's `consumer.*`. Errors as of [`producer_settings`].
-pub fn consumer_settings(
-    worker: &IndexMap<String, String>,
-    client_id: &str,
-) -> Result<ClientSettings, Vec<ConfigError>> {
-    let mut t = start(worker, "consumer.", client_id);
-    layer(&mut t, worker, "consumer.");
-    clients::consumer(&mut t);
-    finish(t)
-}
-
 fn start(worker: &IndexMap<String, String>, prefix: &'static str, client_id: &str) -> Translation {
     let mut t = Translation { prefix, ..Translation::default() };
     let servers = worker.get("bootstrap.servers").map(|servers| ("bootstrap.servers", servers.as_str()));

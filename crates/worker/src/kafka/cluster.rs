@@ -82,9 +82,9 @@ impl ProducerContext for Trouble {
 }
 
 impl Trouble {
-    fn note(&self, reason: &str, refused: bool, says_less: bool) {
+    fn note(&self, reason: &str, refused: bool, is_vague: bool) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !(says_less && last.is_some()) && last.as_ref().is_none_or(|(known, _)| known != reason) {
+        if !(is_vague && last.is_some()) && last.as_ref().is_none_or(|(known, _)| known != reason) {
             warn!(target: "librdkafka", "{reason}");
             *last = Some((reason.to_owned(), refused));
         }
@@ -94,7 +94,7 @@ impl Trouble {
 impl ClientContext for Trouble {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
-        // "All brokers are down" follows every reason and says less.
+        // "All brokers are down" follows every reason and is less specific.
         self.note(
             reason,
             code == Some(RDKafkaErrorCode::Authentication),

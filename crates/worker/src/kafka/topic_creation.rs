@@ -185,7 +185,7 @@ fn patterns(config: &IndexMap<String, String>, option: &str, errors: &mut Vec<Co
 }
 
 /// Compiles a Java regular expression that has to match a whole text. Look-around, back references and possessive
-/// quantifiers do not exist here; the error says so.
+/// quantifiers do not exist here; the error names them.
 pub(crate) fn full_match(pattern: &str) -> Result<Regex, String> {
     // Compiled alone first: `a)(b` would become valid inside the group.
     let compile = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build();

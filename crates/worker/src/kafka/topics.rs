@@ -49,7 +49,7 @@ impl NotCreated {
     }
 }
 
-/// What heals by itself, as in `RetriableException` of Kafka's Java client.
+/// Errors that pass without a change, as in `RetriableException` of Kafka's Java client.
 fn is_passing(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{
         AllBrokersDown, BrokerTransportFailure, CoordinatorLoadInProgress, NotController, OperationTimedOut,

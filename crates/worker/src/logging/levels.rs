@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::rest::entities::LoggerLevel;
+use crate::entities::LoggerLevel;
 
 const ROOT: &str = "root";
 /// A client may set levels under any name; these bound what it can fill memory with.

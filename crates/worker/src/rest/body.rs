@@ -1,4 +1,4 @@
-//! Request bodies: JSON of bounded size, with Connect's coercions and better sentences.
+//! Request bodies: JSON of bounded size, with Connect's coercions and clearer messages.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
 
 use super::tls::Tls;
 use super::users::{self, Users};
-use crate::config::{BASE, Values};
+use crate::config::values::{BASE, Values};
 
 const LISTENERS: &str = "listeners";
 const ADMIN_LISTENERS: &str = "admin.listeners";

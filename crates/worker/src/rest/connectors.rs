@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::body::{self, JsonBody};
-use super::entities::{ConnectorInfo, ConnectorStateInfo, TaskInfo, TaskState};
 use super::error::RestError;
 use super::path::{Parameters, Segments, encode};
 use crate::connector::file::InitialState;
 use crate::connector::validation::SentConfig;
+use crate::entities::{ConnectorInfo, ConnectorStateInfo, TaskInfo, TaskStateInfo};
 use crate::herder::RestartRequest;
 
 type Answer<T> = Result<T, RestError>;
@@ -174,7 +174,7 @@ async fn tasks(State(api): State<Api>, Segments(name): Segments<String>) -> Answ
 async fn task_status(
     State(api): State<Api>,
     Segments((name, task)): Segments<(String, u32)>,
-) -> Answer<Json<TaskState>> {
+) -> Answer<Json<TaskStateInfo>> {
     Ok(Json(api.herder.task_status(&name, task)?))
 }
 

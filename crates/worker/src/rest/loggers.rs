@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::Api;
 use super::body::{self, JsonBody};
-use super::entities::LoggerLevel;
 use super::error::RestError;
 use super::path::{Parameters, Segments};
+use crate::entities::LoggerLevel;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new().route("/admin/loggers", get(list)).route("/admin/loggers/{logger}", get(read).put(change))

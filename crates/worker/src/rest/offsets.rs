@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::Api;
 use super::body::{self, JsonBody};
-use super::entities::{ConnectorOffsets, Message};
 use super::error::RestError;
 use super::path::Segments;
+use crate::entities::{ConnectorOffsets, Message};
 use crate::herder::OffsetChange;
 
 pub(super) fn routes() -> Router<Api> {

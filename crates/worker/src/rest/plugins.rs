@@ -7,11 +7,11 @@ use axum::{Json, Router};
 
 use super::Api;
 use super::body::{self, JsonBody};
-use super::entities::{ConfigInfos, ConfigKeyInfo, PluginInfo};
 use super::error::RestError;
 use super::path::{Parameters, Segments};
 use crate::connector::framework::{self, VERSION};
 use crate::connector::validation;
+use crate::entities::{ConfigInfos, ConfigKeyInfo, PluginInfo};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()

@@ -9,8 +9,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 
 use super::Api;
-use super::entities::{Health, ServerInfo};
 use crate::connector::framework::VERSION;
+use crate::entities::{Health, ServerInfo};
 
 /// How long a health request waits for the herder.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);

@@ -29,7 +29,7 @@ pub(super) struct Surface {
 }
 
 impl Surface {
-    /// As in Connect, pages of other origins have no business with listeners of `/admin` alone.
+    /// As in Connect, pages of other origins may not use listeners of `/admin` alone.
     pub(super) fn new(config: &RestConfig, listener: &Listener, served: Resources) -> Surface {
         let allow_origin = if served == Resources::AdminOnly { &[] } else { config.allow_origin.as_slice() };
         Surface {
@@ -41,7 +41,7 @@ impl Surface {
         }
     }
 
-    /// Who looks after the worker's life has no credentials: `/health` is for everybody.
+    /// Probes have no credentials: `/health` is for everybody.
     async fn check_user(&self, path: &str, headers: &HeaderMap) -> Result<(), RestError> {
         match &self.users {
             Some(users) if path != "/health" => users.check(headers).await,

@@ -20,7 +20,7 @@ use tracing::debug;
 
 use super::config::{EXTENSIONS, JAAS_FILE, USERS_FILE};
 use super::error::RestError;
-use crate::config::Values;
+use crate::config::values::Values;
 use crate::kafka::client_properties::jaas;
 use crate::properties;
 

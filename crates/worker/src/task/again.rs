@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A record whose timestamp is refused whatever it says is sent again after this time: the clock is wrong.
 const CLOCK_RETRY: Duration = Duration::from_secs(1);
 
-/// What Kafka has against a record, or against one in the same batch.
+/// Why Kafka refuses a record, or one in the same batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Against {
     /// `message.timestamp.after.max.ms` or `message.timestamp.before.max.ms`.
@@ -128,7 +128,7 @@ impl Again {
 mod tests {
     use super::*;
 
-    /// Sends everything again until nothing waits; `kafka` says what it has against a run. Which were refused, and the runs.
+    /// Sends everything again until nothing waits; `kafka` returns why it refuses a run. Which were refused, and the runs.
     fn settle(
         first: impl Iterator<Item = i64>,
         kafka: impl Fn(&[i64], Stamp, Instant) -> Option<Against>,

@@ -1,4 +1,4 @@
-//! Properties without security of Java's producer, admin client and consumer (Kafka 4.3, `ProducerConfig` and
+//! Properties without security of Java's producer and admin client (Kafka 4.3, `ProducerConfig` and
 //! `AdminClientConfig`) for librdkafka 2.12. Java's default is set wherever
 //! librdkafka has another one, but for the sizes of batch and buffer.
 
@@ -57,37 +57,6 @@ const COMMON: &[Number] = &[
         setting: "connections.max.idle.ms",
         range: 0..=LARGEST_INT,
         default: Some(540_000),
-    },
-];
-
-const CONSUMER: &[Number] = &[
-    Number {
-        name: "fetch.min.bytes",
-        java: ("INT", 0),
-        setting: "fetch.min.bytes",
-        range: 1..=100_000_000,
-        default: None,
-    },
-    Number {
-        name: "fetch.max.bytes",
-        java: ("INT", 0),
-        setting: "fetch.max.bytes",
-        range: 0..=2_147_483_135,
-        default: None,
-    },
-    Number {
-        name: "fetch.max.wait.ms",
-        java: ("INT", 0),
-        setting: "fetch.wait.max.ms",
-        range: 0..=300_000,
-        default: None,
-    },
-    Number {
-        name: "max.partition.fetch.bytes",
-        java: ("INT", 0),
-        setting: "fetch.message.max.bytes",
-        range: 1..=1_000_000_000,
-        default: None,
     },
 ];
 
@@ -183,27 +152,6 @@ fn buffer(t: &mut Translation, largest: i64) {
     // Beside its bytes each record has some 200 of librdkafka's own, which it does not count.
     let records = if given.is_some() { 0 } else { DEFAULT_BUFFER_RECORDS };
     t.set("queue.buffering.max.messages", records.to_string());
-}
-
-/// The settings that a consumer adds.
-pub(super) fn consumer(t: &mut Translation) {
-    for number in CONSUMER {
-        t.number(number);
-    }
-    if let Some(group) = t.take_text("group.id") {
-        t.set("group.id", group.value);
-    }
-    for (name, words) in [
-        ("auto.offset.reset", &["earliest", "latest"][..]),
-        ("isolation.level", &["read_uncommitted", "read_committed"]),
-        ("check.crcs", BOOLEAN),
-        ("allow.auto.create.topics", BOOLEAN),
-        ("enable.auto.commit", BOOLEAN),
-    ] {
-        if let Some(property) = t.take_word(name, words) {
-            t.set(name, property.value);
-        }
-    }
 }
 
 fn bootstrap_servers(t: &mut Translation) {

@@ -512,27 +512,6 @@ fn the_admin_client_inherits_from_the_worker() {
 }
 
 #[test]
-fn the_consumer_is_accepted_by_the_client() {
-    let settings = consumer_settings(
-        &worker(&[
-            ("consumer.group.id", "g"),
-            ("consumer.fetch.max.wait.ms", "100"),
-            ("consumer.auto.offset.reset", "earliest"),
-            ("consumer.isolation.level", "read_committed"),
-            ("consumer.max.partition.fetch.bytes", "1000"),
-        ]),
-        "id",
-    )
-    .unwrap();
-    let mut config = ClientConfig::new();
-    for (name, value) in &settings.settings {
-        config.set(name, value);
-    }
-    assert!(config.create::<rdkafka::consumer::BaseConsumer>().is_ok());
-    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
-}
-
-#[test]
 fn an_encrypted_pem_key_needs_its_password() {
     let folder = Folder::new("encrypted");
     let identity = keystore::identity(&fixtures::bytes(fixtures::KEY_PKCS12), Some("storepass"), None).unwrap();

@@ -5,11 +5,11 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A task of the native half, by its handle. Every call after {@link #close} is answered as one to a closed task; the native
+ * A task of the native half, by its handle. Every call after {@link #close} returns what a call to a closed task returns; the native
  * half checks that, too.
  */
 final class NativeTask {
-    /** What {@code poll} answers when the handle is closed. */
+    /** What {@code poll} returns when the handle is closed. */
     static final int CLOSED = Integer.MIN_VALUE;
 
     private final long handle;

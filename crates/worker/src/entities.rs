@@ -1,4 +1,4 @@
-//! The JSON shapes of Kafka Connect's REST API.
+//! The JSON shapes of Kafka Connect's REST API: the herder and validation fill them, `rest` sends them.
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -39,7 +39,7 @@ pub struct TaskInfo {
 pub struct ConnectorStateInfo {
     pub name: String,
     pub connector: ConnectorState,
-    pub tasks: Vec<TaskState>,
+    pub tasks: Vec<TaskStateInfo>,
     #[serde(rename = "type")]
     pub kind: &'static str,
 }
@@ -54,7 +54,7 @@ pub struct ConnectorState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TaskState {
+pub struct TaskStateInfo {
     pub id: u32,
     pub state: &'static str,
     pub worker_id: String,
