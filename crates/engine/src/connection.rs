@@ -71,7 +71,8 @@ pub struct Connection {
     invalid_text_logged: Option<Instant>,
 }
 
-/// What a violation cost: the message that was one, and what came after it.
+/// What was read and did not count: after a violation that message too, and in any case what came behind that which ended
+/// the connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Discarded {
     /// As far as frames could be read.
@@ -129,7 +130,11 @@ impl Connection {
                 unsent.pong(payload);
             }
             Some(Event::Pong(_)) => self.control_frames.count().inspect_err(|v| unsent.refuse(v))?,
-            Some(Event::Close(close)) => unsent.close(close.answer(), ""),
+            Some(Event::Close(close)) => {
+                unsent.close(close.answer(), "");
+                // What follows a Close is no message (RFC 6455 §5.5.1).
+                self.unread.start = self.unread.end;
+            }
             _ => {}
         }
         Ok(event)
@@ -228,19 +233,19 @@ impl Connection {
         }
     }
 
-    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what a violation cost.
+    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what was read and did not
+    /// count.
     pub async fn farewell(mut self) -> Discarded {
         self.report_invalid_text(true);
         self.decoder.on_invalid_text(OnInvalidText::Skip);
+        // What was read together with that which ended the connection.
+        self.discard();
         let closing = async {
             self.flush().await?;
             self.transport.shutdown().await?;
             // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
-            while self.unsent.refused {
+            while self.unsent.refused && self.exchange(true).await? > 0 {
                 self.discard();
-                if self.exchange(true).await? == 0 {
-                    break;
-                }
             }
             Ok::<(), io::Error>(())
         };

@@ -535,8 +535,6 @@ fn outlook(error: &OpenError) -> Outlook {
     match error.kind {
         OpenErrorKind::Status(400..=407 | 410)
         | OpenErrorKind::ProxyRefused
-        | OpenErrorKind::CertificateExpired
-        | OpenErrorKind::Certificate
         | OpenErrorKind::Tls
         | OpenErrorKind::NameUnknown
         | OpenErrorKind::Handshake => Outlook::Hopeless,

@@ -40,7 +40,11 @@ impl Settings {
             let Some(file) = file.as_deref() else {
                 continue;
             };
-            let read = if part == Part::Key { private_key(file).map(drop) } else { certificates(file).map(drop) };
+            let read = match part {
+                Part::Ca => trust(file, &mut RootCertStore::empty()).map(drop),
+                Part::Certificate => certificates(file).map(drop),
+                Part::Key => private_key(file).map(drop),
+            };
             if let Err(why) = read {
                 problems.push((part, file, why));
             }
@@ -62,16 +66,12 @@ impl Settings {
         let mut roots = RootCertStore::empty();
         let platform = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(platform.certs);
-        let named = self.ca.as_deref().map(certificates).transpose()?.unwrap_or_default();
-        for certificate in &named {
-            // One that cannot be an authority may still be a server's own.
-            let _ = roots.add(certificate.clone());
-        }
+        let named = self.ca.as_deref().map(|file| trust(file, &mut roots)).transpose()?.unwrap_or_default();
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
         let builder = if roots.is_empty() {
-            // An empty store refuses every server with `UnknownIssuer`, which names the remedy.
+            // Nothing is named either. An empty store refuses every server with `UnknownIssuer`, which names the remedy.
             builder.with_root_certificates(roots)
         } else {
             let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
@@ -90,6 +90,16 @@ impl Settings {
             _ => builder.with_no_client_auth(),
         };
         Ok(Arc::new(config))
+    }
+}
+
+/// Adds the certificates of a file to those that are trusted, and returns them. A bundle may hold some that TLS cannot
+/// use, but not only such.
+fn trust(file: &Path, roots: &mut RootCertStore) -> Result<Vec<CertificateDer<'static>>, String> {
+    let named = certificates(file)?;
+    match roots.add_parsable_certificates(named.iter().cloned()) {
+        (0, _) => Err("the file holds no certificate that TLS can use; give X.509 certificates in PEM".into()),
+        _ => Ok(named),
     }
 }
 

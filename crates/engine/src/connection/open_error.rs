@@ -28,11 +28,7 @@ pub enum OpenErrorKind {
     ProxyStatus(u16),
     /// The SOCKS proxy refused, for want of credentials perhaps.
     ProxyRefused,
-    /// The server's certificate has expired, or is not valid yet.
-    CertificateExpired,
-    /// The certificate, ours or theirs, is not accepted.
-    Certificate,
-    /// No version or cipher of TLS in common, or no TLS at all.
+    /// A certificate, ours or theirs, is not accepted; no version or cipher of TLS in common, or no TLS at all.
     Tls,
     /// The server answered the handshake with this status.
     Status(u16),

@@ -13,67 +13,65 @@ pub(super) fn cause(error: &io::Error) -> Option<&Error> {
 
 /// The error of a TLS connection; `whom` says with whom.
 pub(super) fn tls_error(whom: &str, error: &io::Error) -> OpenError {
-    let (kind, hint) = match cause(error) {
-        Some(Error::InvalidCertificate(why)) => of_certificate(why),
+    let hint = match cause(error) {
+        Some(Error::InvalidCertificate(why)) => Some(of_certificate(why)),
         Some(Error::AlertReceived(alert)) => of_alert(*alert),
-        Some(Error::PeerIncompatible(why)) => (OpenErrorKind::Tls, of_incompatible(why)),
+        Some(Error::PeerIncompatible(why)) => Some(of_incompatible(why)),
         Some(Error::InvalidMessage(_)) => {
-            (OpenErrorKind::Tls, "what came is not TLS; a server without TLS wants ws:// in websocket.url")
+            Some("what came is not TLS; a server without TLS wants ws:// in websocket.url")
         }
-        _ => (OpenErrorKind::Tcp, ""),
+        _ => None,
     };
+    // Without a verdict of TLS it is an outage like that of a socket.
+    let (kind, hint) = hint.map_or((OpenErrorKind::Tcp, ""), |hint| (OpenErrorKind::Tls, hint));
     let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
     OpenError::new(kind, format!("TLS with {whom} failed: {error}{hint}"))
 }
 
-fn of_certificate(why: &CertificateError) -> (OpenErrorKind, &'static str) {
+fn of_certificate(why: &CertificateError) -> &'static str {
     match why {
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => (
-            OpenErrorKind::CertificateExpired,
-            "the server's certificate has expired or is not valid yet: renew it, or set this machine's clock",
-        ),
+        | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate has expired or is not valid yet: renew it, or set this machine's clock"
+        }
         // A bad signature is that of another authority of the same name.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => (OpenErrorKind::Certificate, NOT_TRUSTED),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => NOT_TRUSTED,
         // webpki's words are not public: a server that shows an authority's certificate, as `openssl req -x509` makes it.
-        other if format!("{other:?}").contains("CaUsedAsEndEntity") => (OpenErrorKind::Certificate, NOT_TRUSTED),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-            OpenErrorKind::Certificate,
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => NOT_TRUSTED,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the certificate must name the host of websocket.url in its subjectAltName \
-             (websocket.ssl.endpoint.identification.algorithm)",
-        ),
-        _ => (OpenErrorKind::Certificate, ""),
+             (websocket.ssl.endpoint.identification.algorithm)"
+        }
+        _ => "",
     }
 }
 
 const NOT_TRUSTED: &str =
     "to trust its authority, or a self-signed certificate itself, name it in websocket.ssl.ca.location";
 
-/// The server's alerts (RFC 8446 §6.2).
-fn of_alert(alert: AlertDescription) -> (OpenErrorKind, &'static str) {
+/// The server's alerts (RFC 8446 §6.2). `None`: one that says nothing of certificates, versions or names.
+fn of_alert(alert: AlertDescription) -> Option<&'static str> {
     use AlertDescription::*;
     match alert {
-        CertificateRequired | NoCertificate => (
-            OpenErrorKind::Certificate,
-            "the server wants a client certificate: see websocket.ssl.certificate.location",
-        ),
+        CertificateRequired | NoCertificate => {
+            Some("the server wants a client certificate: see websocket.ssl.certificate.location")
+        }
         BadCertificate
         | UnsupportedCertificate
         | CertificateRevoked
         | CertificateExpired
         | CertificateUnknown
         | UnknownCA
-        | AccessDenied => (
-            OpenErrorKind::Certificate,
+        | AccessDenied => Some(
             "the server does not accept our client certificate, or that there is none: see \
              websocket.ssl.certificate.location",
         ),
-        ProtocolVersion => (OpenErrorKind::Tls, NO_VERSION),
-        HandshakeFailure | InsufficientSecurity => (OpenErrorKind::Tls, NO_CIPHER),
-        UnrecognisedName => (OpenErrorKind::Tls, "the server knows no host of the name in websocket.url"),
-        _ => (OpenErrorKind::Tcp, ""),
+        ProtocolVersion => Some(NO_VERSION),
+        HandshakeFailure | InsufficientSecurity => Some(NO_CIPHER),
+        UnrecognisedName => Some("the server knows no host of the name in websocket.url"),
+        _ => None,
     }
 }
 
@@ -103,7 +101,7 @@ mod tests {
         use AlertDescription::*;
         for alert in [CertificateRequired, BadCertificate, UnknownCA, CertificateExpired, AccessDenied] {
             let error = classified(Error::AlertReceived(alert));
-            assert_eq!(error.kind, OpenErrorKind::Certificate, "{error}");
+            assert_eq!(error.kind, OpenErrorKind::Tls, "{error}");
             assert!(error.message.contains("websocket.ssl.certificate.location"), "{error}");
         }
         for (alert, words) in [
@@ -137,13 +135,15 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_certificate_is_a_kind_of_its_own() {
-        assert_eq!(
-            classified(Error::InvalidCertificate(CertificateError::Expired)).kind,
-            OpenErrorKind::CertificateExpired
-        );
-        let unknown = classified(Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        assert!(unknown.kind == OpenErrorKind::Certificate && unknown.message.contains("websocket.ssl.ca.location"));
+    fn a_certificate_that_does_not_hold_is_named_with_the_remedy_and_a_lost_socket_is_an_outage() {
+        for (why, words) in [
+            (CertificateError::Expired, "renew it"),
+            (CertificateError::UnknownIssuer, "websocket.ssl.ca.location"),
+            (CertificateError::NotValidForName, "websocket.ssl.endpoint.identification.algorithm"),
+        ] {
+            let error = classified(Error::InvalidCertificate(why));
+            assert!(error.kind == OpenErrorKind::Tls && error.message.contains(words), "{error}");
+        }
         assert_eq!(tls_error("x", &io::ErrorKind::ConnectionReset.into()).kind, OpenErrorKind::Tcp);
     }
 }

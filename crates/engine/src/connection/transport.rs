@@ -50,7 +50,7 @@ impl Transport {
             return Ok((Transport::Plain(socket), address));
         }
         let name = ServerName::try_from(endpoint.host().to_owned()).map_err(|_| {
-            OpenError::new(OpenErrorKind::Certificate, format!("{} is not a name that TLS can check", endpoint.host()))
+            OpenError::new(OpenErrorKind::Tls, format!("{} is not a name that TLS can check", endpoint.host()))
         })?;
         match TlsConnector::from(tls.clone()).connect(name, socket).await {
             Ok(stream) => Ok((Transport::Tls(Box::new(stream)), address)),

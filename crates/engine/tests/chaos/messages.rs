@@ -140,6 +140,40 @@ async fn text_that_is_not_utf8_costs_the_connection_and_is_told_with_size_and_pl
 }
 
 #[tokio::test]
+async fn what_came_behind_the_message_that_ended_the_connection_is_counted_as_lost() {
+    let text =
+        |text: &str| format!("81{:02x}{}", text.len(), text.bytes().map(|b| format!("{b:02x}")).collect::<String>());
+    let log = LogLines::collect();
+    // One write, and so one read.
+    let hex = [text("a"), text("bye"), text("b"), text("c")].concat();
+    let play = Play::accept().step(Step::Raw { hex });
+    let server = Server::start(Script::plays([play, Play::accept().send_text("again")])).unwrap();
+    let bye = [
+        ("websocket.session.steps", "connect,bye"),
+        ("websocket.session.bye.on", "text == 'bye'"),
+        ("websocket.session.bye.then", "reconnect"),
+    ];
+    let mut feed = Feed::start(server.url(), &bye);
+    feed.until_records(2).await;
+    assert_eq!(feed.texts(), ["a", "again"]);
+    assert_eq!(log.numbers("messages_discarded", "messages"), [2], "{:?}", log.all());
+    assert_eq!(feed.snapshot().gaps[0].missed, Some(2));
+}
+
+#[tokio::test]
+async fn what_follows_the_servers_close_is_no_message() {
+    let log = LogLines::collect();
+    // "a", a Close with 1000, "b" (RFC 6455 §5.5.1).
+    let play = Play::accept().step(Step::Raw { hex: "810161 880203e8 810162".into() });
+    let server = Server::start(Script::plays([play, Play::accept().send_text("again")])).unwrap();
+    let mut feed = Feed::start(server.url(), &[]);
+    feed.until_records(2).await;
+    assert_eq!(feed.texts(), ["a", "again"]);
+    assert_eq!(log.numbers("messages_discarded", "messages"), [] as [u64; 0]);
+    assert_eq!(feed.snapshot().gaps[0].missed, None);
+}
+
+#[tokio::test]
 async fn text_that_is_not_utf8_is_replaced_if_asked_for_and_keeps_the_connection() {
     let log = LogLines::collect();
     let bad = |hex: &str| Step::Raw { hex: hex.into() };

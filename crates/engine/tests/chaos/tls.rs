@@ -155,6 +155,23 @@ fn a_key_that_cannot_be_used_is_told_at_validation() {
     }
 }
 
+#[test]
+fn an_authority_that_tls_cannot_use_is_told_at_validation() {
+    let files = Files::new();
+    let unfit = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let good = std::fs::read_to_string(files.path("ca.pem")).unwrap();
+    for (name, content, fits) in [("unfit.pem", unfit, false), ("bundle.pem", &format!("{unfit}{good}"), true)] {
+        std::fs::write(files.path(name), content).unwrap();
+        let ca = files.path(name);
+        let options =
+            [("websocket.url", "wss://localhost/"), ("kafka.topic", "t"), ("websocket.ssl.ca.location", ca.as_str())];
+        let properties = options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let errors = connect_websocket_engine::config::Config::parse(&properties).err().unwrap_or_default();
+        assert_eq!(errors.is_empty(), fits, "{name}: {errors:?}");
+        assert!(fits || errors[0].message.contains("no certificate that TLS can use"), "{errors:?}");
+    }
+}
+
 #[tokio::test]
 async fn without_the_extra_authority_the_error_names_the_option() {
     let files = Files::new();
