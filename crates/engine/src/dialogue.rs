@@ -369,16 +369,15 @@ impl Dialogue {
 
     /// A message came. Returns whether it may become records, and the end if it is a refusal or asks for another connection.
     pub fn message(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> (bool, Option<End>) {
-        let plan = self.plan.clone();
-        let met = match self.awaited_that(&plan, message, moment) {
+        let met = match self.awaited_that(message, moment) {
             Ok(met) => met,
             Err(end) => return (false, Some(end)),
         };
-        let on: Vec<usize> = self.matching(&plan, message, moment);
+        let on = self.matching(message, moment);
         if met.is_empty() && on.is_empty() {
             return (true, None);
         }
-        let is_record = met.iter().map(|(step, _)| step).chain(&on).all(|&step| !plan.steps[step].drop);
+        let is_record = met.iter().map(|(step, _)| step).chain(&on).all(|&step| !self.plan.steps[step].drop);
         (is_record, self.act_upon(met, on, message, moment).err())
     }
 
@@ -405,15 +404,10 @@ impl Dialogue {
     }
 
     /// Looks for the answers that are awaited; those that say no come first.
-    fn awaited_that(
-        &self,
-        plan: &Plan,
-        message: Option<Scanned<'_>>,
-        moment: &Moment<'_>,
-    ) -> Result<Vec<(usize, Target)>, End> {
+    fn awaited_that(&self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<Vec<(usize, Target)>, End> {
         let mut met: Vec<(usize, Target)> = Vec::new();
         for awaited in &self.awaited {
-            let step = &plan.steps[awaited.step];
+            let step = &self.plan.steps[awaited.step];
             let made = Made::default();
             let values = Values { message, kept: true, ..self.values(&made, &awaited.target, "", moment) };
             let holds =
@@ -431,14 +425,14 @@ impl Dialogue {
         Ok(met)
     }
 
-    fn matching(&self, plan: &Plan, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Vec<usize> {
+    fn matching(&self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Vec<usize> {
         let made = Made::default();
         let values = Values { message, ..self.values(&made, &Target::Once, "", moment) };
-        let matches = |step: usize| match &plan.steps[step].trigger {
+        let matches = |step: usize| match &self.plan.steps[step].trigger {
             Trigger::On(condition) => condition.holds(&values) && !self.targets(step, moment).is_empty(),
             Trigger::InOrder | Trigger::Every { .. } => false,
         };
-        (0..plan.steps.len()).filter(|&at| self.opened && matches(at)).collect()
+        (0..self.plan.steps.len()).filter(|&at| self.opened && matches(at)).collect()
     }
 
     fn refused(&self, step: &Step, message: Option<Scanned<'_>>) -> String {

@@ -15,6 +15,8 @@ pub mod handover;
 pub mod intake;
 pub mod json;
 pub mod metrics;
+#[cfg(test)]
+mod mutation;
 pub mod offset;
 pub mod panic;
 pub mod properties;

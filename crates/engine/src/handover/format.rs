@@ -269,6 +269,7 @@ fn unreadable(error: io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::Random;
     use crate::record::value::Parser;
     use crate::record::{Batch, Key, Part};
 
@@ -359,13 +360,8 @@ mod tests {
     #[test]
     fn foreign_bytes_with_a_good_checksum_neither_panic_nor_break_a_rule() {
         let (bytes, _) = write(u64::MAX);
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state % below as u64) as usize
-        };
+        let mut random = Random::new();
+        let mut random = |bound| random.below(bound);
         let mut accepted = 0;
         for _ in 0..20_000 {
             let mut mutated = bytes[..bytes.len() - 4].to_vec();

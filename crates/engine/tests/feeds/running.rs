@@ -78,6 +78,17 @@ impl Running {
         })
     }
 
+    /// Runs without a poll until the condition holds.
+    pub(crate) fn without_polls(&mut self, mut holds: impl FnMut() -> bool) {
+        self.runtime.block_on(async {
+            let deadline = Instant::now() + DEADLINE;
+            while !holds() {
+                assert!(Instant::now() < deadline, "not in time");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+
     /// Polls until so many records have come, and returns them.
     pub(crate) fn records(&mut self, count: usize) -> Result<Vec<Expected>, String> {
         let mut records = Vec::new();

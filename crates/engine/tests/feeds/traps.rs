@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use connect_websocket_engine::config_def::Properties;
-use connect_websocket_testkit::{Play, SIMULATORS, Script, Server, Simulator};
+use connect_websocket_testkit::{Messages, Play, SIMULATORS, Script, Server, Simulator};
 
 use crate::Run;
 use crate::running::Running;
@@ -112,6 +112,34 @@ fn trap_09_the_close_code_of_a_shutdown_is_a_choice() {
 }
 
 #[test]
+fn trap_10_a_feed_that_takes_log_ins_and_turns_us_away_sees_few_of_them() {
+    let play = || Play::accept().expect_text("identify").send_text(r#"{"op":"ready"}"#).close(4004);
+    let server = serve(play());
+    let mut running = start(
+        &server,
+        &[
+            ("websocket.session.steps", "connect,identify"),
+            ("websocket.session.identify.send", "identify"),
+            ("websocket.session.identify.expect", "/op == 'ready'"),
+        ],
+    );
+    assert!(running.error().unwrap().contains("4004"));
+    let log_ins = |server: &Server| server.stats().connections.iter().map(|one| one.texts.len()).sum::<usize>();
+    assert_eq!(log_ins(&server), 5, "five in a row are enough");
+    let server = serve(play());
+    let mut running = start(
+        &server,
+        &[
+            ("websocket.session.steps", "connect,identify"),
+            ("websocket.session.identify.send", "identify"),
+            ("websocket.close.fatal.codes", "4004,4010-4014"),
+        ],
+    );
+    assert!(running.error().unwrap().contains("4004"));
+    assert_eq!(log_ins(&server), 1, "with this code one is enough");
+}
+
+#[test]
 fn trap_11_pings_count_against_a_limit_of_messages() {
     // Ten subscriptions and a ping every 100 ms, where five messages a second are allowed.
     let topics: Vec<String> = (0..10).map(|n| format!("s{n}@trade")).collect();
@@ -135,6 +163,18 @@ fn trap_11_pings_count_against_a_limit_of_messages() {
 }
 
 #[test]
+fn trap_12_a_feed_that_cuts_slow_readers_is_read_whatever_becomes_of_its_records() {
+    let count = 40_000;
+    let server = serve(Play::accept().send(Messages::count(count).size(1000)).send_text("the end"));
+    let mut running =
+        start(&server, &[("websocket.message.queue.size", "10"), ("websocket.message.queue.full", "drop.oldest")]);
+    // Far more than all buffers between hold.
+    running.without_polls(|| server.stats().sent() >= count);
+    running.until(|record| record.is_some_and(|record| record.value == b"the end")).unwrap();
+    assert_eq!(server.stats().accepted, 1);
+}
+
+#[test]
 fn trap_13_json_may_stand_in_a_string() {
     let server = serve(Play::accept().send_text(r#"{"event":"update","payload":"{\"id\":\"7\",\"x\":[1]}"}"#));
     let mut running = start(
@@ -152,6 +192,35 @@ fn trap_14_text_may_come_in_binary_frames() {
     let mut running = start(&server, &[("websocket.frame.binary", "text"), ("websocket.record.key", "{{/n}}")]);
     let record = running.records(1).unwrap().remove(0);
     assert_eq!((record.value.as_str(), record.key.as_deref()), (r#"{"n":1}"#, Some("1")));
+}
+
+#[test]
+fn trap_15_what_a_connection_brings_before_it_is_left_is_a_record_and_is_acknowledged_on_it() {
+    let event = |id: u64| format!(r#"{{"envelope":{id}}}"#);
+    let acknowledged = |id: u64| format!(r#"{{"ack":{id}}}"#);
+    // All of it may come in one read, and each event comes on one connection alone.
+    let first = Play::accept()
+        .send_text(event(1))
+        .send_text(event(2))
+        .send_text(r#"{"type":"disconnect"}"#)
+        .expect_text(acknowledged(1))
+        .expect_text(acknowledged(2));
+    let second = Play::accept().send_text(event(3)).expect_text(acknowledged(3)).send_text("acknowledged");
+    let server = Server::start(Script::plays([first, second])).unwrap();
+    let mut running = start(
+        &server,
+        &[
+            ("websocket.session.steps", "connect,ack,move"),
+            ("websocket.session.ack.on", "/envelope exists"),
+            ("websocket.session.ack.send", r#"{"ack":{{/envelope}}}"#),
+            ("websocket.session.ack.drop", "false"),
+            ("websocket.session.move.on", "/type == 'disconnect'"),
+            ("websocket.session.move.then", "reconnect"),
+        ],
+    );
+    assert_eq!(values(&mut running, 4), [event(1), event(2), event(3), "acknowledged".to_owned()]);
+    let texts: Vec<usize> = server.stats().connections.iter().map(|one| one.texts.len()).collect();
+    assert_eq!(texts, [2, 1]);
 }
 
 #[test]
@@ -197,4 +266,18 @@ fn trap_17_data_may_refer_to_what_only_the_acknowledgement_says() {
     );
     let keys: Vec<_> = running.records(4).unwrap().into_iter().map(|record| record.key.unwrap()).collect();
     assert_eq!(keys, ["b", "a", "b", "a"]);
+}
+
+#[test]
+fn trap_18_records_keep_the_order_in_which_they_came_whatever_their_times_say() {
+    let times = [1_785_579_630_000_300_u64, 1_785_579_630_000_100, 1_785_579_631_000_000, 1_785_579_630_999_999];
+    let event = |time: &u64| format!(r#"{{"did":"did:plc:a","time_us":{time}}}"#);
+    let server = serve(times.iter().fold(Play::accept(), |play, time| play.send_text(event(time))));
+    let mut running =
+        start(&server, &[("websocket.record.timestamp", "{{/time_us}}"), ("websocket.record.timestamp.unit", "us")]);
+    let records = running.records(times.len()).unwrap();
+    let (values, stamps): (Vec<_>, Vec<_>) =
+        records.into_iter().map(|record| (record.value, record.timestamp.unwrap_or_default())).unzip();
+    assert_eq!(values, times.iter().map(event).collect::<Vec<_>>());
+    assert_eq!(stamps, times.map(|time| i64::try_from(time / 1000).unwrap()));
 }

@@ -235,6 +235,7 @@ impl Parse<'_> {
 mod tests {
     use super::super::{Token, Tokens, is_value, write_double};
     use super::*;
+    use crate::mutation::Random;
 
     /// The value as JSON again, in the one form that there is for it.
     fn parsed(text: &str) -> Result<String, String> {
@@ -390,13 +391,8 @@ mod tests {
     fn differs_from_serde_json_in_nothing_but_numbers_and_surrogates() {
         let seed = r#"{"a":[1,-2.5,"x\n\u00e9",null,true,false,{"b":{}}],"c":"\"","d":12e-1,"e":[[],[1]]}"#;
         const MUTATIONS: &[u8] = b"{}[]\",:0e-.\\u ";
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state % below as u64) as usize
-        };
+        let mut random = Random::new();
+        let mut random = |bound| random.below(bound);
         let mut valid = 0;
         for _ in 0..50_000 {
             let mut bytes = seed.as_bytes().to_vec();
