@@ -150,6 +150,46 @@ fn validation_tells_every_error_at_once_and_no_secret() {
 }
 
 #[test]
+fn validation_shows_each_key_of_a_family_with_its_errors_and_without_secrets() {
+    let config = json!({
+        "connector.class": "WebSocketSourceConnector",
+        "name": "x",
+        "kafka.topic": "t",
+        "websocket.url": "ws://h/",
+        "websocket.session.steps": "connect,login",
+        "websocket.session.login.send": "{\"key\":\"hush1\",\"time\":{{ts}}}",
+        "websocket.session.login.expect": "/event = 'login'",
+        "websocket.session.login.expct": "hush2",
+        "websocket.session.beat.send": "hush3",
+        "websocket.var.ts": "{{now_s()}}",
+        "websocket.secret.key": "hush4",
+        "websocket.record.header.side": "{{/side}}",
+    });
+    let answer = connect().rest().put_json("/connector-plugins/WebSocketSourceConnector/config/validate", &config);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(!answer.text.contains("hush"), "{}", answer.text);
+    let configs = answer.json()["configs"].clone();
+    for (name, value, error) in [
+        ("websocket.session.login.send", "[hidden]", ""),
+        ("websocket.session.login.expect", "/event = 'login'", "column 8: expected =="),
+        ("websocket.session.login.expct", "[hidden]", "is not an option"),
+        ("websocket.session.beat.send", "[hidden]", "beat is not in websocket.session.steps"),
+        ("websocket.var.ts", "{{now_s()}}", ""),
+        ("websocket.secret.key", "[hidden]", ""),
+        ("websocket.record.header.side", "{{/side}}", ""),
+    ] {
+        let values = configs.as_array().into_iter().flatten().map(|config| &config["value"]);
+        let told: Vec<_> = values.filter(|value| value["name"] == name).collect();
+        assert_eq!(told.len(), 1, "{name}: {}", answer.text);
+        assert_eq!(told[0]["value"], value, "{name}");
+        let errors: Vec<_> = told[0]["errors"].as_array().into_iter().flatten().filter_map(|e| e.as_str()).collect();
+        let right = if error.is_empty() { errors.is_empty() } else { errors.len() == 1 && errors[0].contains(error) };
+        assert!(right, "{name}: {errors:?}");
+    }
+    assert_eq!(answer.json()["error_count"], 3);
+}
+
+#[test]
 fn binary_messages_go_through_the_byte_array_converter_and_are_warned_about_with_strings() {
     let payload = [0, 1, 0xff, 0x80, 10];
     let feed = serve(Play::accept().step(Step::SendBinary { base64: BASE64.encode(payload) }));

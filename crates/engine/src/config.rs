@@ -72,6 +72,12 @@ pub fn option(name: &str) -> Option<&'static ConfigKey> {
     BY_NAME.get(name).copied().or_else(|| family(name))
 }
 
+/// Whether the name begins as those of a family do, whose rest the user chooses.
+pub fn is_of_a_family(name: &str) -> bool {
+    let rows = session::FAMILIES.iter().chain(intake::FAMILIES);
+    rows.filter_map(|row| row.name.split_once('<')).any(|(before, _)| name.starts_with(before))
+}
+
 /// The row of a family that this name belongs to.
 fn family(name: &str) -> Option<&'static ConfigKey> {
     session::FAMILIES.iter().chain(intake::FAMILIES).find(|row| {

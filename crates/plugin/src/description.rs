@@ -1,7 +1,7 @@
 //! What the engine's tables say, in rows of strings for Java: options, errors, figures. Nothing of it is written there again.
 
 use connect_websocket_engine::config::{self, Config, OPTIONS, Secret};
-use connect_websocket_engine::config_def::{ConfigKey, Default, Properties};
+use connect_websocket_engine::config_def::{Default, HIDDEN, Properties};
 use connect_websocket_engine::figures::{self, ATTRIBUTES, Host};
 use connect_websocket_engine::metrics::Snapshot;
 
@@ -45,14 +45,17 @@ pub(crate) fn errors(config: &Properties) -> Vec<u8> {
     strings::encode(errors.iter().flat_map(|error| [Some(error.option.as_str()), Some(error.message.as_str())]))
 }
 
-/// Rows of an option's name and the value that may be shown, for those that must not be shown in full.
-pub(crate) fn masked(config: &Properties) -> Vec<u8> {
-    let shown = |key: &'static ConfigKey| {
-        let value = config.get(key.name)?;
-        key.mask.is_some().then(|| (key.name, key.shown(value)))
+/// Rows of an option's name and the value that may be shown: of those that must not be shown in full, and of all that are not
+/// in [`options`], whose names the user chooses.
+pub(crate) fn shown(config: &Properties) -> Vec<u8> {
+    let shown = |(name, value): (&String, &String)| {
+        let key = config::option(name);
+        let is_listed = key.is_some_and(|key| key.name == name);
+        let told = key.is_some_and(|key| key.mask.is_some()) || !is_listed && config::is_of_a_family(name);
+        told.then(|| (name.clone(), key.map_or_else(|| HIDDEN.to_owned(), |key| key.shown(value))))
     };
-    let rows: Vec<(&str, String)> = OPTIONS.iter().filter_map(shown).collect();
-    strings::encode(rows.iter().flat_map(|(name, value)| [Some(*name), Some(value.as_str())]))
+    let rows: Vec<(String, String)> = config.iter().filter_map(shown).collect();
+    strings::encode(rows.iter().flat_map(|(name, value)| [Some(name.as_str()), Some(value.as_str())]))
 }
 
 /// Sentences about what works, but not as its author will have meant it. Connect shows a plugin only the connector's own
@@ -146,8 +149,14 @@ mod tests {
         let mut config = Properties::new();
         config.insert("websocket.url".into(), "ws://h/?token=hunter2".into());
         config.insert("websocket.headers".into(), "X-Key:hunter2".into());
-        let shown = strings::decode(&masked(&config));
-        assert_eq!(shown.len(), 4);
+        config.insert("websocket.secret.key".into(), "hunter2".into());
+        config.insert("websocket.session.login.send".into(), "hunter2".into());
+        config.insert("websocket.session.login.sned".into(), "hunter2".into());
+        config.insert("websocket.session.login.expect".into(), "/ok exists".into());
+        config.insert("kafka.topic".into(), "t".into());
+        let shown = strings::decode(&shown(&config));
+        assert_eq!(shown.len(), 12);
         assert!(shown.iter().flatten().all(|text| !text.contains("hunter2")), "{shown:?}");
+        assert!(shown.contains(&Some("/ok exists".into())), "{shown:?}");
     }
 }

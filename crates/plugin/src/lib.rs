@@ -53,8 +53,8 @@ pub fn errors<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArra
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
-pub fn masked<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
-    env.with_env(|env| describe(env, &config, description::masked)).resolve::<Throw>()
+pub fn shown<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
+    env.with_env(|env| describe(env, &config, description::shown)).resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]

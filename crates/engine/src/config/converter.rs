@@ -75,7 +75,7 @@ pub(super) fn warning(config: &Properties, class: &str) -> Option<String> {
 }
 
 /// With the profile's values. One that does not exist is reported elsewhere.
-fn in_force(config: &Properties) -> Cow<'_, Properties> {
+pub(super) fn in_force(config: &Properties) -> Cow<'_, Properties> {
     feeds::merge(config).unwrap_or(Cow::Borrowed(config))
 }
 

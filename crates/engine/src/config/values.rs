@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{OPTIONS, Provided, connection, messages, option, security, session};
+use super::{OPTIONS, Provided, connection, is_of_a_family, messages, option, security, session};
 use crate::config_def::{ConfigError, ConfigKey, Kind, Properties};
 use crate::tls;
 
@@ -45,10 +45,9 @@ impl<'a> Values<'a> {
 
     /// Options whose name has a part that the user chooses: the rules of their row, and no name that is none.
     fn check_families(&mut self) {
-        let families = [session::STEP, session::VAR, session::SECRET];
         for (name, text) in self.properties {
             let is_listed = option(name).is_some_and(|key| key.name == name);
-            if is_listed || !families.iter().any(|family| name.starts_with(family)) {
+            if is_listed || !is_of_a_family(name) {
                 continue;
             }
             let Some(key) = option(name) else {

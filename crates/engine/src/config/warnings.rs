@@ -8,6 +8,8 @@ use crate::redact::printable;
 
 /// Returns one sentence for each such thing; none shows a value. `value_converter` is the class in force, if it is known.
 pub fn warnings(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
+    // With the profile's values, which may be the user's own.
+    let config = &*converter::in_force(config);
     let mut warnings: Vec<String> =
         value_converter.and_then(|class| converter::warning(config, class)).into_iter().collect();
     if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {

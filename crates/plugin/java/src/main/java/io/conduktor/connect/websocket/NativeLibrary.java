@@ -127,7 +127,7 @@ final class NativeLibrary {
 
     static native byte[] errors(byte[] config);
 
-    static native byte[] masked(byte[] config);
+    static native byte[] shown(byte[] config);
 
     static native byte[] warnings(byte[] config);
 

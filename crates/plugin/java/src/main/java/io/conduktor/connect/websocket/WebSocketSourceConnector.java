@@ -25,8 +25,6 @@ public class WebSocketSourceConnector extends SourceConnector {
 
     private static final String URL = "websocket.url";
     private static final int STRINGS_OF_AN_OPTION = 10;
-    /** How ConfigDef begins the error of a required option without a value. */
-    private static final String MISSING = "Missing required configuration";
 
     private Map<String, String> config = Map.of();
 
@@ -77,26 +75,29 @@ public class WebSocketSourceConnector extends SourceConnector {
             return validated;
         }
         byte[] encoded = Strings.encode(connectorConfig);
+        // ConfigDef knows no families, such as websocket.session.<step>.send: each key that is given has a value of its own.
+        List<ConfigValue> all = new ArrayList<>(validated.configValues());
+        List<String> shown = Strings.decode(NativeLibrary.shown(encoded));
+        for (int i = 0; i < shown.size(); i += 2) {
+            ConfigValue value = values.computeIfAbsent(shown.get(i), name -> added(name, all));
+            value.value(shown.get(i + 1));
+        }
+        // The native half says all that is wrong: what ConfigDef says, in the same words, but of what a profile gives.
+        all.forEach(value -> value.errorMessages().clear());
         List<String> errors = Strings.decode(NativeLibrary.errors(encoded));
         for (int i = 0; i < errors.size(); i += 2) {
-            ConfigValue value = values.getOrDefault(errors.get(i), values.get(URL));
-            // Of a wrong type ConfigDef has said the same already.
-            if (!value.errorMessages().contains(errors.get(i + 1))) {
-                value.addErrorMessage(errors.get(i + 1));
-            }
-        }
-        // What a profile gives is not missing: ConfigDef knows no profiles, the native half does.
-        for (ConfigValue value : validated.configValues()) {
-            value.errorMessages().removeIf(error -> error.startsWith(MISSING) && !errors.contains(error));
-        }
-        List<String> masked = Strings.decode(NativeLibrary.masked(encoded));
-        for (int i = 0; i < masked.size(); i += 2) {
-            values.get(masked.get(i)).value(masked.get(i + 1));
+            values.getOrDefault(errors.get(i), values.get(URL)).addErrorMessage(errors.get(i + 1));
         }
         for (String warning : Strings.decode(NativeLibrary.warnings(encoded))) {
             log.warn("event=config_warning connector={} message=\"{}\"", connectorConfig.get("name"), warning);
         }
-        return validated;
+        return new Config(all);
+    }
+
+    private static ConfigValue added(String name, List<ConfigValue> all) {
+        ConfigValue value = new ConfigValue(name);
+        all.add(value);
+        return value;
     }
 
     @Override
