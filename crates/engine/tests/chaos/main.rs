@@ -12,6 +12,7 @@ mod messages;
 mod proxy;
 mod queue;
 mod reconnect;
+mod requests;
 mod secrets;
 mod stopping;
 mod tls;
