@@ -8,6 +8,7 @@ mod connect;
 mod consumer;
 pub mod delivery;
 pub mod difference;
+pub mod failures;
 pub mod feeds;
 mod host;
 mod java;
