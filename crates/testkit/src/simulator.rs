@@ -142,6 +142,16 @@ impl HttpRequest {
         self.head.header(name)
     }
 
+    /// The token of `Authorization: Bearer`.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        self.header("Authorization")?.strip_prefix("Bearer ")
+    }
+
+    /// Whether the request is made with this token.
+    pub(crate) fn is_of_bearer(&self, token: &str) -> bool {
+        self.bearer() == Some(token)
+    }
+
     /// Whether this subprotocol is offered.
     pub(crate) fn offers(&self, subprotocol: &str) -> bool {
         self.head.joined("Sec-WebSocket-Protocol").split(',').any(|offer| offer.trim() == subprotocol)

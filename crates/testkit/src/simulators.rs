@@ -19,6 +19,7 @@ mod bybit;
 mod centrifugo;
 mod certstream;
 mod chains;
+mod coinbase;
 mod coinbase_advanced;
 mod coinbase_exchange;
 mod deribit;

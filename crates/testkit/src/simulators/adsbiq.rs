@@ -34,7 +34,7 @@ fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer>
     if request.path() != "/ws" {
         return Err(Answer::json(404, json!({"detail": "Not Found"})));
     }
-    if request.header("Authorization") != Some(&format!("Bearer {KEY}")) {
+    if !request.is_of_bearer(KEY) {
         return Err(Answer::json(401, json!({"detail": "Invalid API key"})));
     }
     if world.open > 0 {

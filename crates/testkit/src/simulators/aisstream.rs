@@ -25,7 +25,11 @@ pub(super) static SIMULATOR: Simulator = Simulator {
             set: &[("websocket.secret.key", "aisstream-key-0000")],
             words: "Api Key Is Not Valid",
         },
-        Wrong { what: "areas that are none", set: &[("websocket.var.boxes", "[]")], words: "Malformed Bounding Boxes" },
+        Wrong {
+            what: "areas that are none",
+            set: &[("websocket.var.boxes", "[]")],
+            words: "Subscription Object Is Malformed",
+        },
     ],
     record,
     http: Simulator::no_http,
@@ -59,9 +63,10 @@ impl AisStream {
     }
 }
 
+/// Said, then the connection ends without a Close (github.com/aisstream/issues/issues/174).
 fn error(words: &str, turn: &mut Turn<'_>) {
     turn.send(json!({"error": words}));
-    turn.close(1000, "");
+    turn.cut(words);
 }
 
 impl Peer for AisStream {
@@ -75,7 +80,7 @@ impl Peer for AisStream {
             return error("Api Key Is Not Valid", turn);
         }
         if message["BoundingBoxes"].as_array().is_none_or(|boxes| boxes.is_empty()) {
-            return error("Malformed Bounding Boxes", turn);
+            return error("Subscription Object Is Malformed", turn);
         }
         if strings(&message["FilterMessageTypes"]) != TYPES {
             turn.fault("other types than those that were asked for");

@@ -55,7 +55,7 @@ pub(super) static SOLANA: Simulator = Simulator {
     wrong: &[Wrong {
         what: "an address that is none",
         set: &[("websocket.subscription.topics", "nothing")],
-        words: "Invalid param: WrongSize",
+        words: "Invalid Request: Invalid mentions provided",
     }],
     record: solana_record,
     http: Simulator::no_http,
@@ -117,7 +117,7 @@ impl Chain {
                 Ok(topic)
             }
             Chain::Solana => {
-                let wrong = json!({"code": -32602, "message": "Invalid param: WrongSize"});
+                let wrong = json!({"code": -32602, "message": "Invalid Request: Invalid mentions provided"});
                 find(ADDRESSES, &params[0]["mentions"][0]).ok_or(wrong)
             }
         }

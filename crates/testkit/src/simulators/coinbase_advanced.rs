@@ -2,14 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::coinbase::{Manners, PRODUCTS};
 use super::{EARLY, HALF, time_iso, time_ms, turns};
-use crate::simulator::limit::Limit;
 use crate::simulator::signature::{es256_jwt, from_hex};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, Wrong, json, seconds, strings,
 };
 
-const PRODUCTS: [&str; 2] = ["BTC-USD", "ETH-USD"];
 const KEY_NAME: &str = "organizations/4a5b/apiKeys/9c1d";
 /// SEC1, as Coinbase gives it out. Made for this test kit.
 const KEY: &str = "\
@@ -101,16 +100,14 @@ fn connect(request: &HttpRequest, channel: &'static Channel) -> Result<Accepted,
     if request.path() != "/" {
         return Err(Answer::text(404, "not found"));
     }
-    Accepted::by(Coinbase { channel, limit: Limit::new(8, seconds(1)), sequence: 0, heartbeats: 0 })
+    Accepted::by(Coinbase { channel, manners: Manners::new(8), sequence: 0 })
 }
 
 struct Coinbase {
     channel: &'static Channel,
-    /// Eight messages a second.
-    limit: Limit,
+    manners: Manners,
     /// Counts every message of the connection.
     sequence: u64,
-    heartbeats: u64,
 }
 
 impl Coinbase {
@@ -119,15 +116,15 @@ impl Coinbase {
             return error("authentication failure", turn);
         }
         let products = strings(&message["product_ids"]);
-        if let Some(unknown) = products.iter().find(|product| !PRODUCTS.contains(product)) {
-            return error(&format!("{unknown} is not a valid product"), turn);
+        if let Some(reason) = Manners::unknown(&products) {
+            return error(&reason, turn);
         }
-        turn.cancel("first message");
+        self.manners.subscribed(turn);
         match message["channel"].as_str() {
             Some("heartbeats") => {
                 self.acknowledge("heartbeats", &["heartbeats"], turn);
                 turn.cancel("silence");
-                turn.after(seconds(1), "heartbeat");
+                self.manners.begin_heartbeats(turn);
             }
             Some(name) if name == self.channel.name && !products.is_empty() => {
                 turn.after_quick(seconds(60), "silence");
@@ -178,12 +175,12 @@ fn error(words: &str, turn: &mut Turn<'_>) {
 
 impl Peer for Coinbase {
     fn opened(&mut self, turn: &mut Turn<'_>) {
-        turn.after(seconds(5), "first message");
+        self.manners.opened(turn);
     }
 
     fn text(&mut self, text: &str, turn: &mut Turn<'_>) {
-        if !self.limit.allows(turn.now) {
-            return turn.refuse(1008, "more than eight messages in a second");
+        if !self.manners.allows_message(turn) {
+            return;
         }
         let message = json(text);
         match message["type"].as_str() {
@@ -194,18 +191,15 @@ impl Peer for Coinbase {
     }
 
     fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {
-        match timer {
-            "first message" => return turn.refuse(1008, "no subscription within five seconds"),
-            "silence" => return turn.refuse(1008, "a channel was silent and heartbeats are not subscribed"),
-            _ => {}
+        if timer == "silence" {
+            return turn.refuse(1008, "a channel was silent and heartbeats are not subscribed");
         }
-        self.heartbeats += 1;
-        let events = json!([{"current_time": time_iso(0), "heartbeat_counter": self.heartbeats}]).to_string();
+        let Some(heartbeat) = self.manners.heartbeat(timer, turn) else { return };
+        let events = json!([{"current_time": time_iso(0), "heartbeat_counter": heartbeat}]).to_string();
         self.say("heartbeats", &events, turn);
-        if self.heartbeats == 2 {
+        if heartbeat == 2 {
             self.send(RECORDS, turn);
         }
-        turn.after(seconds(1), "heartbeat");
     }
 }
 

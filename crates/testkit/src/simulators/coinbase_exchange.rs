@@ -2,13 +2,11 @@
 
 use serde_json::json;
 
+use super::coinbase::{Manners, PRODUCTS};
 use super::{EARLY, HALF, time_iso, time_ms, turns};
-use crate::simulator::limit::Limit;
 use crate::simulator::{
-    Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds, strings,
+    Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, strings,
 };
-
-const PRODUCTS: [&str; 2] = ["BTC-USD", "ETH-USD"];
 
 pub(super) static SIMULATOR: Simulator = Simulator {
     feed: "coinbase-exchange",
@@ -41,30 +39,25 @@ fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
     if request.path() != "/" {
         return Err(Answer::text(404, "not found"));
     }
-    let peer = Coinbase { limit: Limit::new(100, seconds(1)), products: 0, heartbeats: 0 };
+    let peer = Coinbase { manners: Manners::new(100) };
     Ok(Accepted { peer: Box::new(peer), subprotocol: None, deflate: true })
 }
 
 struct Coinbase {
-    /// A hundred messages a second.
-    limit: Limit,
-    products: usize,
-    heartbeats: u64,
+    manners: Manners,
 }
 
 impl Coinbase {
     fn subscribe(&mut self, products: &[&str], channels: &[&str], turn: &mut Turn<'_>) {
-        if let Some(unknown) = products.iter().find(|product| !PRODUCTS.contains(product)) {
-            let reason = format!("{unknown} is not a valid product");
+        if let Some(reason) = Manners::unknown(products) {
             return turn.send(json!({"type": "error", "message": "Failed to subscribe", "reason": reason}));
         }
-        turn.cancel("first message");
-        self.products += products.len();
+        self.manners.subscribed(turn);
         self.send(EARLY, turn);
         let channel = |name: &&str| json!({"name": name, "product_ids": products});
         let channels: Vec<_> = channels.iter().map(channel).collect();
         if channels.iter().any(|channel| channel["name"] == "heartbeat") {
-            turn.after(seconds(1), "heartbeat");
+            self.manners.begin_heartbeats(turn);
         }
         turn.send(json!({"type": "subscriptions", "channels": channels}));
         self.send(HALF, turn);
@@ -79,12 +72,12 @@ impl Coinbase {
 
 impl Peer for Coinbase {
     fn opened(&mut self, turn: &mut Turn<'_>) {
-        turn.after(seconds(5), "first message");
+        self.manners.opened(turn);
     }
 
     fn text(&mut self, text: &str, turn: &mut Turn<'_>) {
-        if !self.limit.allows(turn.now) {
-            return turn.refuse(1008, "more than a hundred messages in a second");
+        if !self.manners.allows_message(turn) {
+            return;
         }
         let message = json(text);
         let (products, channels) = (strings(&message["product_ids"]), strings(&message["channels"]));
@@ -98,19 +91,15 @@ impl Peer for Coinbase {
     }
 
     fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {
-        if timer == "first message" {
-            return turn.refuse(1008, "no subscription within five seconds");
-        }
-        self.heartbeats += 1;
+        let Some(heartbeat) = self.manners.heartbeat(timer, turn) else { return };
         for product in PRODUCTS {
             turn.send(json!({
                 "type": "heartbeat", "sequence": 90, "last_trade_id": 20, "product_id": product, "time": time_iso(0),
             }));
         }
-        if self.heartbeats == 2 {
+        if heartbeat == 2 {
             self.send(RECORDS, turn);
         }
-        turn.after(seconds(1), "heartbeat");
     }
 }
 
@@ -119,6 +108,7 @@ mod tests {
     use super::*;
     use crate::simulator::Action;
     use crate::simulator::rehearsal::Rehearsal;
+    use crate::simulator::seconds;
 
     #[test]
     fn the_last_match_comes_before_the_acknowledgement() {

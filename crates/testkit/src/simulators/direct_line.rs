@@ -35,7 +35,7 @@ fn record(n: u64) -> Expected {
 }
 
 fn http(request: &HttpRequest, world: &mut World) -> Answer {
-    if request.header("Authorization") != Some(&format!("Bearer {SECRET}")) {
+    if !request.is_of_bearer(SECRET) {
         let error = json!({"error": {"code": "BadArgument", "message": "Invalid token or secret"}});
         return Answer::json(403, error);
     }

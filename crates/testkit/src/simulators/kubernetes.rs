@@ -46,7 +46,7 @@ fn record(n: u64) -> Expected {
 }
 
 fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
-    if request.header("Authorization") != Some(&format!("Bearer {TOKEN}")) {
+    if !request.is_of_bearer(TOKEN) {
         return Err(status(401, "Unauthorized", "Unauthorized"));
     }
     if request.path() != PATH {

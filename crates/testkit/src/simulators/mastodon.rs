@@ -25,7 +25,7 @@ pub(super) static SIMULATOR: Simulator = Simulator {
         Wrong {
             what: "a stream that does not exist",
             set: &[("websocket.url", "{ws}/api/v1/streaming?stream=nothing")],
-            words: "Unknown channel requested",
+            words: "Unknown stream type",
         },
     ],
     record,
@@ -46,7 +46,7 @@ fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
     if request.path() != "/api/v1/streaming" {
         return Err(Answer::text(404, "Not found"));
     }
-    if request.header("Authorization") != Some(&format!("Bearer {TOKEN}")) {
+    if !request.is_of_bearer(TOKEN) {
         let message = ("X-Error-Message".to_owned(), "Invalid access token".to_owned());
         return Err(Answer { headers: vec![message], ..Answer::text(401, "") });
     }
@@ -69,7 +69,7 @@ impl Mastodon {
 impl Peer for Mastodon {
     fn opened(&mut self, turn: &mut Turn<'_>) {
         if self.stream != "public" {
-            return turn.send(json!({"error": "Unknown channel requested", "status": 400}));
+            return turn.send(json!({"error": "Unknown stream type", "status": 400}));
         }
         self.send(EARLY, turn);
         // An event without a payload.

@@ -1,4 +1,4 @@
-//! A Nostr relay, after NIP-01 (github.com/nostr-protocol/nips).
+//! A Nostr relay, after NIP-01 and, for what it refuses, NIP-42 (github.com/nostr-protocol/nips).
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ pub(super) static SIMULATOR: Simulator = Simulator {
     wrong: &[Wrong {
         what: "events that are for those who log in",
         set: &[("websocket.var.kinds", "1,4")],
-        words: "auth-required: we do not serve direct messages",
+        words: "auth-required: we can't serve DMs",
     }],
     record,
     http: Simulator::no_http,
@@ -54,7 +54,7 @@ impl Relay {
             return turn.send(json!(["NOTICE", "ERROR: bad req: kinds are numbers"]));
         };
         if kinds.contains(&json!(DIRECT)) {
-            let words = "auth-required: we do not serve direct messages to unauthenticated users";
+            let words = "auth-required: we can't serve DMs to unauthenticated users";
             return turn.send(json!(["CLOSED", subscription, words]));
         }
         let now = turn.world.unix_ms / 1000;

@@ -34,7 +34,7 @@ fn record(n: u64) -> Expected {
 }
 
 fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
-    if request.header("Authorization") != Some(&format!("Bearer {TOKEN}")) {
+    if !request.is_of_bearer(TOKEN) {
         return Err(Answer::text(401, "Authentication required"));
     }
     if request.path() != PATH || request.query("receiverQueueSize").as_deref() != Some("4") {

@@ -51,11 +51,10 @@ fn record(n: u64) -> Expected {
 }
 
 fn http(request: &HttpRequest, world: &mut World) -> Answer {
-    let authorization = request.header("Authorization").unwrap_or_default();
     match (request.method(), request.path()) {
         ("POST", "/restapi/oauth/token") => {
             let basic = format!("Basic {}", base64(format!("{CLIENT_ID}:{CLIENT_SECRET}").as_bytes()));
-            if authorization != basic {
+            if request.header("Authorization") != Some(&basic) {
                 return Answer::json(401, json!({"error": "invalid_client", "error_description": "Invalid client"}));
             }
             let body = String::from_utf8_lossy(&request.body).into_owned();
@@ -66,7 +65,7 @@ fn http(request: &HttpRequest, world: &mut World) -> Answer {
             Answer::json(200, json!({"access_token": world.issue(ACCESS), "token_type": "bearer", "expires_in": 3600}))
         }
         ("POST", "/restapi/oauth/wstoken") => {
-            let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
+            let token = request.bearer().unwrap_or_default();
             if world.issued.get(token).is_none_or(|what| what != ACCESS) {
                 return Answer::json(401, json!({"errorCode": "TokenInvalid", "message": "Access token is not valid"}));
             }

@@ -46,7 +46,7 @@ fn record(n: u64) -> Expected {
 }
 
 fn is_known(request: &HttpRequest) -> bool {
-    request.header("Authorization") == Some(&format!("Bearer {TOKEN}"))
+    request.is_of_bearer(TOKEN)
 }
 
 fn http(request: &HttpRequest, world: &mut World) -> Answer {

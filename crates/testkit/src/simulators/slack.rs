@@ -39,7 +39,7 @@ fn http(request: &HttpRequest, world: &mut World) -> Answer {
     if (request.method(), request.path()) != ("POST", "/api/apps.connections.open") {
         return Answer::json(200, json!({"ok": false, "error": "unknown_method"}));
     }
-    if request.header("Authorization") != Some(&format!("Bearer {TOKEN}")) {
+    if !request.is_of_bearer(TOKEN) {
         return Answer::json(200, json!({"ok": false, "error": "invalid_auth"}));
     }
     let ticket = world.issue(TICKET);

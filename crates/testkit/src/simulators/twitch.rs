@@ -51,7 +51,7 @@ fn http(request: &HttpRequest, world: &mut World) -> Answer {
     if (request.method(), request.path()) != ("POST", "/helix/eventsub/subscriptions") {
         return answer(404, "Not Found", "");
     }
-    if request.header("Authorization") != Some(&format!("Bearer {TOKEN}")) {
+    if !request.is_of_bearer(TOKEN) {
         return answer(401, "Unauthorized", "Invalid OAuth token");
     }
     if request.header("Client-Id") != Some(CLIENT) {
