@@ -29,6 +29,12 @@ pub trait Host: Sized {
     /// Everything logged since the first start.
     fn log(&self) -> String;
 
+    /// What Prometheus would read.
+    ///
+    /// # Panics
+    /// If the host has no such page: Connect without its exporter.
+    fn metrics(&self) -> String;
+
     /// Ends it in good order.
     ///
     /// # Panics
@@ -89,6 +95,10 @@ impl Host for Worker {
         self.log()
     }
 
+    fn metrics(&self) -> String {
+        self.rest().get("/metrics").text
+    }
+
     fn terminate(&mut self) {
         assert_eq!(self.terminate(), 0);
     }
@@ -128,6 +138,10 @@ impl Host for Connect {
 
     fn log(&self) -> String {
         self.log()
+    }
+
+    fn metrics(&self) -> String {
+        Rest::new(&format!("http://{}", self.exporter())).get("/metrics").text
     }
 
     fn terminate(&mut self) {

@@ -218,6 +218,45 @@ fn binary_messages_go_through_the_byte_array_converter_and_are_warned_about_with
 }
 
 #[test]
+fn byte_array_converter_takes_text_if_records_are_bytes() {
+    let binary = Step::SendBinary { base64: BASE64.encode(b"binary") };
+    let feed = serve(Play::accept().send_text("gr\u{fc}n").step(binary));
+    let bytes = [
+        ("value.converter", "org.apache.kafka.connect.converters.ByteArrayConverter"),
+        ("websocket.record.value", "bytes"),
+    ];
+    connect().put_connector("all-bytes", &source_config(feed.url(), "all-bytes", &bytes));
+    let records = Consumer::new(&Kafka::shared().bootstrap()).read_until("all-bytes", 2, WITHIN);
+    assert_eq!([records[0].text(), records[1].text()], ["gr\u{fc}n", "binary"]);
+    connect().wait_state("all-bytes", "RUNNING");
+    assert_eq!(connect().rest().delete("/connectors/all-bytes").status, 204);
+}
+
+#[test]
+fn binary_messages_under_the_string_converter_are_warned_about_once() {
+    let binary = || Step::SendBinary { base64: BASE64.encode(b"binary") };
+    let feed = serve(Play::accept().step(binary()).await_signal().step(binary()).step(binary()).send_text("last"));
+    let config = source_config(
+        feed.url(),
+        "binary-as-string",
+        &[("value.converter", "org.apache.kafka.connect.storage.StringConverter")],
+    );
+    connect().put_connector("binary-as-string", &config);
+    let consumer = Consumer::new(&Kafka::shared().bootstrap());
+    consumer.wait_count("binary-as-string", 1, WITHIN);
+    // Other polls than that of the first.
+    feed.signal();
+    let records = consumer.read_until("binary-as-string", 4, WITHIN);
+    assert!(records[..3].iter().all(|record| record.text().starts_with("[B@")), "{records:?}");
+    assert_eq!(records[3].text(), "last");
+    assert_eq!(connect().rest().delete("/connectors/binary-as-string").status, 204);
+    let log = connect().log();
+    let warnings =
+        log.lines().filter(|line| line.contains("[binary-as-string|task-0") && line.contains("event=binary_message "));
+    assert_eq!(warnings.count(), 1);
+}
+
+#[test]
 fn transformations_predicates_and_topic_creation_are_connects_own() {
     let feed = serve(Play::accept().send_text("kept").send_text("dropped").send_text("kept too"));
     let config = source_config(
@@ -357,47 +396,6 @@ fn log_lines_have_their_mdc_and_follow_admin_loggers() {
         reconnect();
         (opened() > 1).then_some(())
     });
-}
-
-#[test]
-fn secrets_are_in_no_log_offset_or_answer_but_the_stored_configuration() {
-    let feed = serve(Play::accept().send(Messages::count(100)));
-    let connect = Connect::builder(&Kafka::shared().bootstrap()).start();
-    let secret_url = |host: &str| format!("ws://hush-user:hush-pass@{host}/?key=hush-query");
-    let more = [
-        ("websocket.headers", "X-Key:hush-header"),
-        ("websocket.auth.token", "hush-token"),
-        ("websocket.subscription.message", "{\"key\":\"hush-subscription\"}"),
-        ("websocket.reconnect.enabled", "false"),
-    ];
-    connect.put_connector("secret", &source_config(&secret_url(&feed.addr().to_string()), "secret", &more));
-    Consumer::new(&Kafka::shared().bootstrap()).wait_count("secret", 100, WITHIN);
-    // Fails: nobody listens.
-    connect.rest().put_json("/connectors/failing/config", &source_config(&secret_url("127.0.0.1:1"), "secret", &more));
-    wait_until("the task to fail", WITHIN, || {
-        let status = connect.rest().get("/connectors/failing/status").json();
-        (status["tasks"][0]["state"] == "FAILED").then_some(())
-    });
-    // Refused, each value by a rule.
-    let bad = source_config(
-        "hush-scheme://hush-user@h",
-        "secret",
-        &[("websocket.headers", "bad name:hush-header"), ("websocket.auth.token", "hush\ntoken")],
-    );
-    let refused = connect.rest().put_json("/connectors/refused/config", &bad);
-    assert_eq!(refused.status, 400);
-
-    let rest = connect.rest();
-    for (place, text) in [
-        ("the log", connect.log()),
-        ("a refusal", refused.text.clone()),
-        ("the status", rest.get("/connectors/secret/status").text + &rest.get("/connectors/failing/status").text),
-        ("the offsets", rest.get("/connectors/secret/offsets").text),
-    ] {
-        let shown = text.lines().find(|line| line.contains("hush") && !line.contains("hush-scheme"));
-        assert_eq!(shown, None, "in {place}");
-    }
-    assert!(rest.get("/connectors/secret/config").text.contains("hush-token"), "as Connect does");
 }
 
 /// Loads the library of a debug build, which panics when asked to, in the place of the packaged one.

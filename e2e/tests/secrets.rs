@@ -1,32 +1,120 @@
 //! A secret of the configuration appears nowhere but in the request to the feed and in Connect's own exception,
-//! `GET …/config`.
+//! `GET …/config`; in no form, neither whole nor cut, on either host.
 
 use std::fs;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use connect_websocket_e2e::offsets_file::StoredOffset;
-use connect_websocket_e2e::{Consumer, Kafka, Worker, WorkerBuilder, offsets_file, source_config, wait_until};
-use connect_websocket_testkit::{Close, Handshake, Messages, Play, Reject, Script, Server, Stats, Step, Violation};
+use connect_websocket_e2e::prometheus::documented;
+use connect_websocket_e2e::secrets::assert_absent;
+use connect_websocket_e2e::{
+    Connect, Consumer, Host, Kafka, Worker, WorkerBuilder, offsets_file, source_config, wait_until,
+};
+use connect_websocket_testkit::{
+    Close, Handshake, Messages, Play, Reject, Script, Server, Stats, Step, Violation, secret_forms,
+};
 use serde_json::{Value, json};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const CONNECTOR: &str = "feed";
 
-/// What must not be seen: as given, and as it is encoded on the way.
-const SECRETS: [&str; 10] = [
-    "user-hush1",
-    "pass-hush2",
-    "query-hush3",
-    "token-hush4",
-    "header-hush5",
-    "subscribe-hush6",
-    "file-hush7",
-    "hush8%20encoded",
+/// What must not be seen.
+const SECRETS: [&str; 9] = [
+    "hush1-user",
+    "hush2-pass",
+    "hush3-query",
+    "hush4-token",
+    "hush5-header",
+    "hush6-subscribe",
+    "hush7-file",
     "hush8 encoded",
-    "env-hush9",
+    "hush9-env",
 ];
+
+/// A host with the config providers that the configuration uses.
+trait Subject: Host {
+    /// Part of the names of topics.
+    const NAME: &str;
+    /// Where the most talkative log is asked for. What Connect's own classes would tell is not ours.
+    const LOGGERS: &[&str];
+
+    fn subject(bootstrap: &str) -> Self;
+}
+
+const PROVIDERS: [(&str, &str); 3] = [
+    ("config.providers", "file,env"),
+    ("config.providers.file.class", "org.apache.kafka.common.config.provider.FileConfigProvider"),
+    ("config.providers.env.class", "org.apache.kafka.common.config.provider.EnvVarConfigProvider"),
+];
+/// In the host's directory, which is its working directory.
+const FILE: (&str, &[u8]) = ("secrets.properties", b"other=hush7-file\n");
+const ENVIRONMENT: (&str, &str) = ("HUSH", "hush9-env");
+
+fn builder(bootstrap: &str) -> WorkerBuilder {
+    let builder =
+        PROVIDERS.iter().fold(Worker::builder(bootstrap), |builder, (key, value)| builder.property(key, value));
+    builder.file(FILE.0, FILE.1).env(ENVIRONMENT.0, ENVIRONMENT.1)
+}
+
+impl Subject for Worker {
+    const NAME: &str = "worker";
+    const LOGGERS: &[&str] = &["root", "io.conduktor.connect.websocket", "org.apache.kafka.clients"];
+
+    fn subject(bootstrap: &str) -> Worker {
+        builder(bootstrap).start()
+    }
+}
+
+impl Subject for Connect {
+    const NAME: &str = "plugin";
+    const LOGGERS: &[&str] = &["io.conduktor.connect.websocket"];
+
+    fn subject(bootstrap: &str) -> Connect {
+        let builder =
+            PROVIDERS.iter().fold(Connect::builder(bootstrap), |builder, (key, value)| builder.property(key, value));
+        let builder = builder.jmx_exporter(&documented("exporter"));
+        builder.file(FILE.0, FILE.1).env(ENVIRONMENT.0, ENVIRONMENT.1).start()
+    }
+}
+
+/// Each scenario, on both hosts.
+mod worker {
+    use super::*;
+
+    #[test]
+    fn secrets_reach_the_feed_and_nothing_else() {
+        super::secrets_reach_the_feed_and_nothing_else::<Worker>();
+    }
+
+    #[test]
+    fn failed_task_tells_why_and_no_secret() {
+        super::failed_task_tells_why_and_no_secret::<Worker>();
+    }
+
+    #[test]
+    fn refused_configurations_are_answered_without_their_secrets() {
+        super::refused_configurations_are_answered_without_their_secrets::<Worker>();
+    }
+}
+
+mod plugin {
+    use super::*;
+
+    #[test]
+    fn secrets_reach_the_feed_and_nothing_else() {
+        super::secrets_reach_the_feed_and_nothing_else::<Connect>();
+    }
+
+    #[test]
+    fn failed_task_tells_why_and_no_secret() {
+        super::failed_task_tells_why_and_no_secret::<Connect>();
+    }
+
+    #[test]
+    fn refused_configurations_are_answered_without_their_secrets() {
+        super::refused_configurations_are_answered_without_their_secrets::<Connect>();
+    }
+}
 
 fn serve(script: Script) -> Server {
     Server::start(script).unwrap_or_else(|e| panic!("the feed cannot be served: {e}"))
@@ -39,7 +127,7 @@ fn wait_feed(feed: &Server, condition: impl FnMut(&Stats) -> bool) -> Stats {
 /// The feed's URL with user info and query.
 fn secret_url(feed: &Server) -> String {
     let address = feed.addr();
-    format!("ws://user-hush1:pass-hush2@{address}/stream?apikey=query-hush3&list=hush8%20encoded&sig=${{env:HUSH}}")
+    format!("ws://hush1-user:hush2-pass@{address}/stream?apikey=hush3-query&list=hush8%20encoded&sig=${{env:HUSH}}")
 }
 
 fn config(feed: &Server, topic: &str, more: &[(&str, &str)]) -> Value {
@@ -47,9 +135,9 @@ fn config(feed: &Server, topic: &str, more: &[(&str, &str)]) -> Value {
         &secret_url(feed),
         topic,
         &[
-            ("websocket.headers", "X-Api-Key:header-hush5,X-Other:${file:secrets.properties:other}"),
-            ("websocket.auth.token", "token-hush4"),
-            ("websocket.subscription.message", "{\"op\":\"subscribe\",\"key\":\"subscribe-hush6\"}"),
+            ("websocket.headers", "X-Api-Key:hush5-header,X-Other:${file:secrets.properties:other}"),
+            ("websocket.auth.token", "hush4-token"),
+            ("websocket.subscription.message", "{\"op\":\"subscribe\",\"key\":\"hush6-subscribe\"}"),
         ],
     );
     for (key, value) in more {
@@ -58,29 +146,12 @@ fn config(feed: &Server, topic: &str, more: &[(&str, &str)]) -> Value {
     config
 }
 
-fn builder(kafka: &Kafka) -> WorkerBuilder {
-    Worker::builder(&kafka.bootstrap())
-        .property("config.providers", "file,env")
-        .property("config.providers.file.class", "org.apache.kafka.common.config.provider.FileConfigProvider")
-        .property("config.providers.env.class", "org.apache.kafka.common.config.provider.EnvVarConfigProvider")
-        .file("secrets.properties", b"other=file-hush7\n")
-        .env("HUSH", "env-hush9")
-}
-
-fn forms(secret: &str) -> Vec<String> {
-    vec![secret.to_owned(), BASE64.encode(secret).trim_end_matches('=').to_owned()]
-}
-
 fn assert_silent(place: &str, text: &str) {
-    let basic = BASE64.encode("user-hush1:pass-hush2");
-    for secret in SECRETS.iter().flat_map(|secret| forms(secret)).chain([basic]) {
-        let found = text.lines().find(|line| line.contains(&secret));
-        assert!(found.is_none(), "{place} shows {secret}: {}", found.unwrap_or_default());
-    }
+    SECRETS.iter().for_each(|secret| assert_absent(place, text, secret));
 }
 
-/// Every answer of the REST API about the connector, save for the configuration itself.
-fn assert_rest_is_silent(worker: &Worker) {
+/// Every answer of the REST API about the connector, save for the configuration itself; and the metrics.
+fn assert_rest_is_silent(host: &impl Host) {
     let paths = [
         "/".to_owned(),
         "/connectors".to_owned(),
@@ -90,134 +161,138 @@ fn assert_rest_is_silent(worker: &Worker) {
         format!("/connectors/{CONNECTOR}/topics"),
         format!("/connectors/{CONNECTOR}/offsets"),
         format!("/connectors/{CONNECTOR}/unknown"),
-        "/metrics".to_owned(),
+        "/connector-plugins".to_owned(),
+        "/connector-plugins/WebSocketSourceConnector/config".to_owned(),
         "/health".to_owned(),
         "/admin/loggers".to_owned(),
     ];
     for path in paths {
-        assert_silent(&path, &worker.rest().get(&path).text);
+        assert_silent(&path, &host.rest().get(&path).text);
     }
+    assert_silent("the metrics", &host.metrics());
     // A stored reference is shown as it was sent, and not what it stands for.
-    let shown = worker.rest().get(&format!("/connectors/{CONNECTOR}/config")).text;
+    let shown = host.rest().get(&format!("/connectors/{CONNECTOR}/config")).text;
     assert!(shown.contains("${file:secrets.properties:other}") && shown.contains("${env:HUSH}"), "{shown}");
     for place in ["config", "tasks", ""] {
-        let shown = worker.rest().get(format!("/connectors/{CONNECTOR}/{place}").trim_end_matches('/')).text;
-        for resolved in ["file-hush7", "env-hush9"] {
-            assert!(!shown.contains(resolved), "{place} shows {resolved}: {shown}");
+        let shown = host.rest().get(format!("/connectors/{CONNECTOR}/{place}").trim_end_matches('/')).text;
+        for resolved in ["hush7-file", "hush9-env"] {
+            assert_absent(place, &shown, resolved);
         }
     }
 }
 
-fn assert_files_are_silent(worker: &Worker) {
-    assert_silent("the log", &worker.log());
-    if let Ok(bytes) = fs::read(worker.offsets_file()) {
+fn assert_files_are_silent(host: &impl Host) {
+    assert_silent("the log", &host.log());
+    if let Ok(bytes) = fs::read(host.offsets_file()) {
         assert_silent("the offsets file", &String::from_utf8_lossy(&bytes));
     }
 }
 
 /// The most talkative log there is.
-fn log_everything(worker: &Worker) {
-    for logger in ["root", "io.conduktor.connect.websocket", "org.apache.kafka.clients"] {
-        let answer = worker.rest().put_json(&format!("/admin/loggers/{logger}"), &json!({"level": "TRACE"}));
+fn log_everything<S: Subject>(host: &S) {
+    for logger in S::LOGGERS {
+        let answer = host.rest().put_json(&format!("/admin/loggers/{logger}"), &json!({"level": "TRACE"}));
         assert_eq!(answer.status, 200, "{logger}: {}", answer.text);
     }
 }
 
-#[test]
-fn secrets_reach_the_feed_and_nothing_else() {
+/// What a server may make of what it received: all of it, in every form, and cut.
+fn repeated() -> String {
+    let forms = SECRETS.iter().flat_map(|secret| [secret_forms(secret), vec![secret[..8].to_owned()]].concat());
+    forms.collect::<Vec<_>>().join(" ")
+}
+
+fn secrets_reach_the_feed_and_nothing_else<S: Subject>() {
     let kafka = Kafka::shared();
     let consumer = Consumer::new(&kafka.bootstrap());
+    let topic = format!("secrets-{}", S::NAME);
     // A server that repeats what it received, in every way that it can.
-    let repeated = "user-hush1 pass-hush2 query-hush3 token-hush4 header-hush5 subscribe-hush6 file-hush7 env-hush9";
-    let reject = Reject {
-        status: 503,
-        headers: vec![("X-Echo".into(), repeated.into())],
-        body: format!("no: {repeated} hush8%20encoded hush8 encoded"),
-    };
+    let reject =
+        Reject { status: 503, headers: vec![("X-Echo".into(), repeated())], body: format!("no: {}", repeated()) };
     let elsewhere = serve(Script::every(Play::reject(500)));
     let redirect = |location: String| Play::handshake(Handshake::Redirect { status: 307, location });
-    let away = format!("ws://{}/there?apikey=query-hush3", elsewhere.addr());
-    let close = Close { code: Some(4001), reason: repeated.into(), ..Default::default() };
+    let away = format!("ws://{}/there?apikey=hush3-query", elsewhere.addr());
+    // A Close has room for 123 bytes (RFC 6455 §5.5).
+    let close = Close { code: Some(4001), reason: repeated()[..120].to_owned(), ..Default::default() };
     let feed = serve(Script::plays([
         Play::handshake(Handshake::Reject(reject)),
         redirect(away),
-        redirect("/stream2?apikey=query-hush3".to_owned()),
-        Play::accept().expect_text("subscribe-hush6").send(Messages::count(100)).step(Step::Close(close)),
+        redirect("/stream2?apikey=hush3-query".to_owned()),
+        Play::accept().expect_text("hush6-subscribe").send(Messages::count(100)).step(Step::Close(close)),
         Play::accept().step(Step::Violate { rule: Violation::Rsv2 }),
-        Play::handshake(Handshake::Garbage { hex: String::new(), text: format!("{repeated}\r\n\r\n") }),
+        Play::handshake(Handshake::Garbage { hex: String::new(), text: format!("{}\r\n\r\n", repeated()) }),
         Play::accept().reset(),
-        Play::accept().expect_text("subscribe-hush6").send(Messages::forever().rate(500.0)),
+        Play::accept().expect_text("hush6-subscribe").send(Messages::forever().rate(500.0)),
     ]));
-    let mut worker = builder(kafka).start();
-    log_everything(&worker);
-    let answer = worker.rest().put_json(&format!("/connectors/{CONNECTOR}/config"), &config(&feed, "secrets", &[]));
+    let mut host = S::subject(&kafka.bootstrap());
+    log_everything(&host);
+    let answer = host.rest().put_json(&format!("/connectors/{CONNECTOR}/config"), &config(&feed, &topic, &[]));
     assert_eq!(answer.status, 201, "{}", answer.text);
-    consumer.wait_count("secrets", 300, WITHIN);
+    consumer.wait_count(&topic, 300, WITHIN);
 
     let seen = wait_feed(&feed, |stats| stats.connections.len() >= 8);
     let request = seen.connections.last().and_then(|connection| connection.request.clone()).unwrap_or_default();
-    assert_eq!(request.line, "GET /stream?apikey=query-hush3&list=hush8%20encoded&sig=env-hush9 HTTP/1.1");
-    assert_eq!(request.header("X-Api-Key"), Some("header-hush5"));
-    assert_eq!(request.header("X-Other"), Some("file-hush7"));
-    assert_eq!(request.header("Authorization"), Some("Bearer token-hush4"));
+    assert_eq!(request.line, "GET /stream?apikey=hush3-query&list=hush8%20encoded&sig=hush9-env HTTP/1.1");
+    assert_eq!(request.header("X-Api-Key"), Some("hush5-header"));
+    assert_eq!(request.header("X-Other"), Some("hush7-file"));
+    assert_eq!(request.header("Authorization"), Some("Bearer hush4-token"));
     // What was redirected to another origin got none of it, save for what the redirect itself said.
     for request in elsewhere.stats().requests() {
-        assert!(!format!("{request:?}").replace("query-hush3", "").contains("hush"), "{request:?}");
+        assert!(!format!("{request:?}").replace("hush3-query", "").contains("hush"), "{request:?}");
     }
-    assert_rest_is_silent(&worker);
+    assert_rest_is_silent(&host);
 
     for path in ["restart?includeTasks=true", "tasks/0/restart"] {
         let before = feed.stats().accepted;
-        let answer = worker.rest().post(&format!("/connectors/{CONNECTOR}/{path}"));
+        let answer = host.rest().post(&format!("/connectors/{CONNECTOR}/{path}"));
         assert!(matches!(answer.status, 202 | 204), "{}", answer.text);
         assert_silent(path, &answer.text);
         wait_feed(&feed, |stats| stats.accepted > before);
     }
-    worker.wait_state(CONNECTOR, "RUNNING");
-    assert_rest_is_silent(&worker);
-    assert_eq!(worker.terminate(), 0);
-    assert!(offsets_file::sequence(&worker.offsets_file(), CONNECTOR).is_some());
-    assert_files_are_silent(&worker);
+    host.wait_state(CONNECTOR, "RUNNING");
+    assert_rest_is_silent(&host);
+    host.terminate();
+    assert!(offsets_file::sequence(&host.offsets_file(), CONNECTOR).is_some());
+    assert_files_are_silent(&host);
 }
 
-#[test]
-fn failed_task_tells_why_and_no_secret() {
+fn failed_task_tells_why_and_no_secret<S: Subject>() {
     let kafka = Kafka::shared();
-    let repeated = "token-hush4 query-hush3 subscribe-hush6 header-hush5 file-hush7";
-    let reject = Reject { status: 403, headers: Vec::new(), body: repeated.into() };
+    let reject = Reject { status: 403, headers: Vec::new(), body: repeated() };
     let feed = serve(Script::every(Play::handshake(Handshake::Reject(reject))));
-    let quick = [("websocket.reconnect.interval.ms", "0")];
-    let worker = builder(kafka).connector(CONNECTOR, config(&feed, "secrets-failed", &quick)).start();
+    let host = S::subject(&kafka.bootstrap());
+    let topic = format!("secrets-failed-{}", S::NAME);
+    let config = config(&feed, &topic, &[("websocket.reconnect.interval.ms", "0")]);
+    assert_eq!(host.rest().put_json(&format!("/connectors/{CONNECTOR}/config"), &config).status, 201);
 
-    wait_until("the task to be FAILED", WITHIN, || {
-        let status = worker.rest().get(&format!("/connectors/{CONNECTOR}/status")).json();
-        (status["tasks"][0]["state"] == "FAILED").then_some(())
+    let trace = wait_until("the task to be FAILED", WITHIN, || {
+        let status = host.rest().get(&format!("/connectors/{CONNECTOR}/status")).json();
+        (status["tasks"][0]["state"] == "FAILED").then(|| status["tasks"][0]["trace"].to_string())
     });
-    assert!(worker.log_contains("403"));
-    assert_rest_is_silent(&worker);
-    assert_files_are_silent(&worker);
+    assert!(trace.contains("403") && host.log().contains("403"), "{trace}");
+    assert_rest_is_silent(&host);
+    assert_files_are_silent(&host);
 }
 
-#[test]
-fn refused_configurations_are_answered_without_their_secrets() {
+fn refused_configurations_are_answered_without_their_secrets<S: Subject>() {
     let kafka = Kafka::shared();
     let feed = serve(Script::every(Play::accept()));
-    let worker = builder(kafka).start();
-    log_everything(&worker);
+    let host = S::subject(&kafka.bootstrap());
+    log_everything(&host);
     let class = "io.conduktor.connect.websocket.WebSocketSourceConnector";
-    let wrong_url = "ws://user-hush1:pass-hush2@:99999/?apikey=query-hush3";
+    let wrong_url = "ws://hush1-user:hush2-pass@:99999/?apikey=hush3-query";
     for (option, value) in [
         ("websocket.url", wrong_url),
-        ("websocket.auth.token", "token-hush4\u{1}"),
-        ("websocket.headers", "X-Api-Key:header-hush5\u{1}"),
+        ("websocket.auth.token", "hush4-token\u{1}"),
+        ("websocket.headers", "X-Api-Key:hush5-header\u{1}"),
         ("websocket.ping.interval.ms", "${file:secrets.properties:other}"),
     ] {
         let config = config(&feed, "secrets-refused", &[(option, value)]);
-        let answer = worker.rest().put_json(&format!("/connectors/{CONNECTOR}/config"), &config);
+        let answer = host.rest().put_json(&format!("/connectors/{CONNECTOR}/config"), &config);
         assert_eq!(answer.status, 400, "{option}: {}", answer.text);
         assert!(answer.text.contains(option), "{option}: {}", answer.text);
         assert_silent(&format!("the answer about {option}"), &answer.text);
-        let answer = worker.rest().put_json(&format!("/connector-plugins/{class}/config/validate"), &config);
+        let answer = host.rest().put_json(&format!("/connector-plugins/{class}/config/validate"), &config);
         assert_eq!(answer.status, 200, "{option}: {}", answer.text);
         let errors: Vec<String> = answer.json()["configs"]
             .as_array()
@@ -229,18 +304,18 @@ fn refused_configurations_are_answered_without_their_secrets() {
         assert!(!errors.is_empty(), "{option}: {}", answer.text);
         assert_silent(&format!("the errors about {option}"), &errors.join("\n"));
     }
-    assert_files_are_silent(&worker);
+    assert_files_are_silent(&host);
 }
 
 #[test]
 fn restart_takes_the_present_secret_from_the_file() {
     let kafka = Kafka::shared();
     let feed = serve(Script::every(Play::accept()));
-    let worker = builder(kafka).connector(CONNECTOR, config(&feed, "secrets-renewed", &[])).start();
+    let worker = builder(&kafka.bootstrap()).connector(CONNECTOR, config(&feed, "secrets-renewed", &[])).start();
     let other = |stats: &Stats| {
         stats.requests().last().and_then(|request| request.header("X-Other").map(str::to_owned)).unwrap_or_default()
     };
-    wait_feed(&feed, |stats| other(stats) == "file-hush7");
+    wait_feed(&feed, |stats| other(stats) == "hush7-file");
 
     fs::write(worker.dir().join("secrets.properties"), "other=renewed-secret\n")
         .unwrap_or_else(|e| panic!("the secret cannot be changed: {e}"));
@@ -255,7 +330,7 @@ fn stored_offset_under_the_raw_url_is_continued_and_the_raw_entry_is_gone() {
     let kafka = Kafka::shared();
     let consumer = Consumer::new(&kafka.bootstrap());
     let feed = serve(Script::every(Play::accept().send(Messages::count(100))));
-    let raw = format!("ws://user-hush1:pass-hush2@{}/stream?apikey=query-hush3", feed.addr());
+    let raw = format!("ws://hush1-user:hush2-pass@{}/stream?apikey=hush3-query", feed.addr());
     let file = offsets_file::write(&[StoredOffset {
         connector: CONNECTOR.to_owned(),
         partition: json!({"websocket_url": raw}),
