@@ -4,6 +4,7 @@ use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Messages, Play, Proxy, Script, Server, Step};
 
 use crate::harness::{DEADLINE, Feed};
+use crate::log_lines::LogLines;
 
 const QUICK_PINGS: [(&str, &str); 2] = [("websocket.ping.interval.ms", "20"), ("websocket.pong.timeout.ms", "200")];
 
@@ -26,12 +27,16 @@ async fn a_half_open_connection_is_noticed_by_its_missing_pong() {
 }
 
 #[tokio::test]
-async fn withheld_pongs_end_a_connection() {
+async fn withheld_pongs_end_a_connection_and_the_log_names_the_remedy() {
+    let log = LogLines::collect();
     let play = Play::accept().step(Step::WithholdPongs { on: true }).send(Messages::count(1));
     let server = Server::start(Script::plays([play, one()])).unwrap();
     let mut feed = Feed::start(server.url(), &QUICK_PINGS);
     feed.until_records(2).await;
     assert_eq!(feed.reconnects(Cause::PongTimeout), 1);
+    let lines = log.all();
+    let remedy = |line: &String| line.contains("websocket_failure") && line.contains("websocket.ping.interval.ms=0");
+    assert!(lines.iter().any(remedy), "{lines:?}");
 }
 
 #[tokio::test]

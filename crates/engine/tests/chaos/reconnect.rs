@@ -85,6 +85,20 @@ async fn what_has_worked_once_is_an_outage_whatever_the_answer() {
 }
 
 #[tokio::test]
+async fn an_outage_is_told_with_its_begin_its_length_and_its_reason() {
+    let log = LogLines::collect();
+    let server = Server::start(Script::every(Play::reject(503))).unwrap();
+    let mut feed = Feed::start(server.url(), &[]);
+    feed.until_reconnects(Cause::ConnectFailed, 3).await;
+    let now = feed.snapshot();
+    assert!(now.failures >= 3 && now.failing_since_ms.is_some(), "{now:?}");
+    let lines = log.all();
+    let told = |line: &&String| line.contains("event=websocket_failure") && line.contains("attempt=2");
+    let line = lines.iter().find(told).unwrap();
+    assert!(line.contains("failing_s=") && line.contains("status 503"), "{line}");
+}
+
+#[tokio::test]
 async fn attempts_without_end_are_without_end_also_for_refusals() {
     let plays = [404; 9].map(Play::reject).into_iter().chain([Play::accept().send(Messages::count(1))]);
     let server = Server::start(Script::plays(plays)).unwrap();

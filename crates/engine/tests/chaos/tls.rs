@@ -1,5 +1,7 @@
 //! `wss://` with certificates good and bad.
 
+use connect_websocket_engine::gap::Cause;
+use connect_websocket_engine::offset::StoredOffset;
 use connect_websocket_testkit::{Handshake, Messages, Play, Script, Server, TestPki, TlsProfile};
 use tempfile::TempDir;
 
@@ -61,6 +63,18 @@ async fn certificates_that_do_not_hold_fail_the_task_after_five_attempts() {
         assert_eq!(server.stats().accepted, 5);
         assert!(feed.records.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_on_a_feed_that_was_read_before_is_waited_out() {
+    let files = Files::new();
+    let server = files.server(one(), TlsProfile::Expired);
+    let ca = files.path("ca.pem");
+    let options = [("websocket.ssl.ca.location", ca.as_str())];
+    let mut feed = Feed::resume(server.url(), &options, Some(StoredOffset::default()));
+    // More than what never worked gets.
+    feed.until_reconnects(Cause::ConnectFailed, 7).await;
+    assert!(feed.error.is_none());
 }
 
 #[tokio::test]
