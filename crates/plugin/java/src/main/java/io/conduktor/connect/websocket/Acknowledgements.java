@@ -60,6 +60,15 @@ final class Acknowledgements {
         }
     }
 
+    /** How many records were polled and are neither in Kafka, as far as it is known, nor left out. */
+    synchronized long unanswered() {
+        long records = 0;
+        for (Batch batch : open) {
+            records += batch.unanswered;
+        }
+        return records;
+    }
+
     synchronized Progress progress() {
         return progress;
     }

@@ -124,9 +124,19 @@ public class WebSocketSourceTask extends SourceTask {
                 mbeans.unregister();
             }
             task.close();
+            tellUnanswered();
             log.info("event=task_stopped records_handed_over={} records_left={}", kept[0], kept[1]);
         }
         mdc.keySet().forEach(MDC::remove);
+    }
+
+    /** What Connect has taken is no longer ours, but when it fails a task it drops what it has not given to its producer. */
+    private void tellUnanswered() {
+        long records = acknowledgements.unanswered();
+        if (records > 0) {
+            log.warn("event=records_unanswered records={} message=\"Kafka Connect has taken these records and has not said that Kafka has them;"
+                    + " if a record has failed the task they are lost, but for those that its producer still delivers\"", records);
+        }
     }
 
     private void putMdc(String key, String value) {
