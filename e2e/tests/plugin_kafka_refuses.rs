@@ -78,7 +78,7 @@ fn records_that_kafka_refuses_in_a_row_fail_the_task_and_never_come_back() {
     for (name, more) in [
         // The broker refuses them.
         ("plugin-poisoned", vec![own]),
-        // Connect's producer does, and Connect drops what was polled with the first.
+        // Connect's producer does, and Connect drops what it polled together with the first.
         ("plugin-too-large", vec![own, ("producer.override.max.request.size", "4000")]),
         // Each is polled alone.
         ("plugin-one-by-one", vec![own, ("websocket.message.queue.size", "1")]),
@@ -92,12 +92,9 @@ fn records_that_kafka_refuses_in_a_row_fail_the_task_and_never_come_back() {
         let unanswered: u64 = logged(&connect, name, "records_unanswered", "records").iter().sum();
         let report = consumer.numbers_now(name, WITHIN).check(0..=feed.stats().next_n - 1);
         let told = format!("{name}: {report}; {failures} failures, {unanswered} told");
-        eprintln!("{told}");
         assert_eq!((report.duplicated, report.out_of_order, report.unexpected), (0, 0, 0), "{told}");
+        // What Connect drops of its own accord is told too.
         assert!(unanswered >= report.missing + REFUSED, "{told}");
-        if name != "plugin-too-large" {
-            assert_eq!(report.missing, 0, "{told}");
-        }
         assert_eq!(connect.rest().delete(&format!("/connectors/{name}")).status, 204);
     }
     let files: Vec<_> = fs::read_dir(connect.dir().join("handover")).into_iter().flatten().collect();
