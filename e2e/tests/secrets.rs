@@ -37,6 +37,8 @@ trait Subject: Host {
     const NAME: &str;
     /// Where the most talkative log is asked for. What Connect's own classes would tell is not ours.
     const LOGGERS: &[&str];
+    /// Whether it knows what came from a config provider. Connect replaces references before a plugin sees them.
+    const KNOWS_REFERENCES: bool;
 
     fn subject(bootstrap: &str) -> Self;
 }
@@ -59,6 +61,7 @@ fn builder(bootstrap: &str) -> WorkerBuilder {
 impl Subject for Worker {
     const NAME: &str = "worker";
     const LOGGERS: &[&str] = &["root", "io.conduktor.connect.websocket", "org.apache.kafka.clients"];
+    const KNOWS_REFERENCES: bool = true;
 
     fn subject(bootstrap: &str) -> Worker {
         builder(bootstrap).start()
@@ -68,6 +71,7 @@ impl Subject for Worker {
 impl Subject for Connect {
     const NAME: &str = "plugin";
     const LOGGERS: &[&str] = &["io.conduktor.connect.websocket"];
+    const KNOWS_REFERENCES: bool = false;
 
     fn subject(bootstrap: &str) -> Connect {
         let builder =
@@ -287,6 +291,9 @@ fn refused_configurations_are_answered_without_their_secrets<S: Subject>() {
         ("websocket.headers", "X-Api-Key:hush5-header\u{1}"),
         ("websocket.ping.interval.ms", "${file:secrets.properties:other}"),
     ] {
+        if value.starts_with("${") && !S::KNOWS_REFERENCES {
+            continue;
+        }
         let config = config(&feed, "secrets-refused", &[(option, value)]);
         let answer = host.rest().put_json(&format!("/connectors/{CONNECTOR}/config"), &config);
         assert_eq!(answer.status, 400, "{option}: {}", answer.text);
