@@ -12,6 +12,7 @@ use connect_websocket_engine::config::Config;
 use connect_websocket_engine::dialogue::expression::{Condition, Message, Paths, Scope, Values};
 use connect_websocket_engine::dialogue::variables::{Made, Names, Variables};
 use connect_websocket_engine::dialogue::{Action, Carried, Dialogue, End, HttpAnswer, Moment};
+use connect_websocket_engine::intake::memory::Memory;
 use connect_websocket_engine::intake::split::Split;
 use connect_websocket_engine::intake::{Frame, Ground, Intake, Origin, Part, Plan, Settings, Steps};
 use connect_websocket_engine::json::{Found, Scanned};
@@ -75,7 +76,8 @@ fn feed(what: &str, settings: Settings, conditions: &[&str], message: &str, reco
     let mut scope = Scope { names: &names, given: &[], message: Message::Whole, answer: false, paths: &mut paths };
     let compile = |text: &&str| Condition::compile(text, &mut scope).unwrap_or_else(|problem| panic!("{problem}"));
     let conditions: Vec<Condition> = conditions.iter().map(compile).collect();
-    let mut intake = Intake::new(Arc::new(plan), &paths, !conditions.is_empty()).unwrap_or_else(|why| panic!("{why}"));
+    let mut intake = Intake::new(Arc::new(plan), &paths, !conditions.is_empty(), Memory::default())
+        .unwrap_or_else(|why| panic!("{why}"));
     let ground = Ground { names: &names, now: SystemTime::now(), chance: &|_| {} };
     let mut steps = Conditions { conditions, names: &names, variables, made, count };
     let origin = Origin::default();
@@ -121,9 +123,10 @@ fn million(options: &[(&str, &str)], messages: &[String], count: usize) -> Durat
     let properties = given.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let config = Config::parse(&properties).unwrap_or_else(|errors| panic!("{errors:?}"));
     let moment = Moment { now: tokio::time::Instant::now(), at: SystemTime::now(), chance: &|bytes| bytes.fill(7) };
-    let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), Carried::default());
+    let mut dialogue =
+        Dialogue::begin(config.plan.clone(), config.redactor.clone(), Carried::default(), &Memory::default());
     open(&mut dialogue, &moment);
-    let mut intake = Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens())
+    let mut intake = Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens(), Memory::default())
         .unwrap_or_else(|why| panic!("{why}"));
     let ground = Ground { names: &config.plan.names, now: moment.at, chance: moment.chance };
     let mut batch = Batch::default();

@@ -12,6 +12,7 @@ mod messages;
 mod provided;
 mod reconnect;
 mod restart;
+pub(crate) mod resume;
 mod security;
 pub(crate) mod session;
 mod values;
@@ -45,6 +46,7 @@ pub use provided::{NOT_REPLACED, PROVIDED, Provided};
 pub use reconnect::{Attempts, Reconnect};
 pub(crate) use restart::directory as handover_directory;
 pub use restart::{HANDOVER_DIR, Handover};
+pub use resume::{Ledger, LostAction, Resume};
 pub use warnings::{garbled_warning, looks_garbled, warnings};
 
 use messages::MESSAGE_MAX_BYTES;
@@ -61,6 +63,7 @@ pub static OPTIONS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
         restart::OPTIONS,
         security::OPTIONS,
         session::OPTIONS,
+        resume::OPTIONS,
     ]
     .concat()
 });
@@ -129,6 +132,9 @@ pub struct Config {
     pub receive_linger: Duration,
     /// How messages become records.
     pub intake: Arc<crate::intake::Plan>,
+    pub resume: Resume,
+    /// Where gaps are told, beside log and metrics.
+    pub ledger: Option<Ledger>,
     /// `None` is off.
     pub handover: Option<Handover>,
     pub tls: tls::Settings,
@@ -174,6 +180,16 @@ impl Config {
     /// Returns the topic of all records; `None` if each record names its own.
     pub fn fixed_topic(&self) -> Option<&str> {
         Some(self.topic.as_str()).filter(|_| !self.intake.names_topics())
+    }
+
+    /// Returns the keys that have source partitions of their own.
+    pub fn partition_keys(&self) -> &[String] {
+        self.intake.memory().map_or(&[], |memory| memory.cursor.partition_keys())
+    }
+
+    /// Returns whether a start goes on from the stored cursor: what was received and is not in Kafka comes again.
+    pub fn resumes(&self) -> bool {
+        self.intake.memory().is_some_and(crate::intake::memory::Plan::resumes_over_restarts)
     }
 
     /// Checks and types a configuration.
@@ -243,6 +259,8 @@ impl Config {
             on_invalid_text: messages::on_invalid_text(&values),
             receive_linger: values.millis(messages::RECEIVE_LINGER_MS),
             intake: Arc::new(intake),
+            resume: resume::resume(&values),
+            ledger: resume::ledger(&values),
             handover: restart::handover(&values),
             tls: security::tls(&values),
             proxy: connection::proxy(&values),

@@ -15,6 +15,7 @@ mod keep;
 pub mod list;
 pub mod rate;
 mod render;
+pub mod resume;
 pub mod signature;
 pub mod step;
 pub mod template;
@@ -40,6 +41,7 @@ pub use step::Plan;
 pub use template::{Position, Template};
 pub use variables::{Made, Names, VariableId, Variables};
 
+use crate::intake::memory::Memory;
 use crate::json::{Found, Scanned};
 use crate::redact::Redactor;
 use keep::Seen;
@@ -132,6 +134,8 @@ pub enum End {
     Final(String),
     /// A step asks for a new connection.
     Reconnect(String),
+    /// The feed cannot go on from where we were; the next connection begins anew.
+    Lost(String),
 }
 
 /// What outlives a connection: cached answers, and where a step sent us.
@@ -141,6 +145,22 @@ pub struct Carried {
     cache: HashMap<(usize, Target), Cached>,
     moved: Option<String>,
     connections: u64,
+    /// Captured variables that live on.
+    resume: HashMap<VariableId, String>,
+}
+
+impl Carried {
+    /// Goes on with variables that were stored.
+    pub fn stored(plan: &Plan, variables: &[(String, String)]) -> Carried {
+        let known = variables.iter().filter_map(|(name, value)| Some((plan.names.id(name)?, value.clone())));
+        let resume = known.filter(|(id, _)| plan.resume.variables.contains(id)).collect();
+        Carried { resume, ..Carried::default() }
+    }
+
+    /// Forgets what a new connection would go on from.
+    pub fn forget_position(&mut self) {
+        self.resume.clear();
+    }
 }
 
 struct Cached {
@@ -172,6 +192,12 @@ pub struct Dialogue {
     next: HashMap<usize, Next>,
     opened: bool,
     moved: Option<String>,
+    /// This connection goes on from where the last one was.
+    resuming: bool,
+    /// The position became void.
+    void: bool,
+    /// The feed could not go on, and the connection is kept.
+    lost: bool,
     actions: VecDeque<Action>,
     carried: Carried,
 }
@@ -212,22 +238,19 @@ struct Awaited {
 }
 
 impl Dialogue {
-    /// Begins a connection's dialogue. `carried` is what [`Dialogue::end`] of the last one returned.
-    pub fn begin(plan: Arc<Plan>, redactor: Arc<Redactor>, mut carried: Carried) -> Dialogue {
+    /// Begins a connection's dialogue. `carried` is what [`Dialogue::end`] of the last one returned, `memory` what its
+    /// intake left.
+    pub fn begin(plan: Arc<Plan>, redactor: Arc<Redactor>, mut carried: Carried, memory: &Memory) -> Dialogue {
         let mut variables = Variables::default();
         for (id, secret) in &plan.secrets {
             variables.set(*id, secret.reveal());
         }
         carried.connections += 1;
-        let given = [
-            ("connection", carried.connections.to_string()),
-            ("moved", carried.moved.is_some().to_string()),
-            ("resuming", false.to_string()),
-        ];
+        let given = [("connection", carried.connections.to_string()), ("moved", carried.moved.is_some().to_string())];
         for (name, value) in given {
             plan.names.id(name).into_iter().for_each(|id| variables.set(id, &value));
         }
-        Dialogue {
+        let mut dialogue = Dialogue {
             rate: Rate::new(plan.send_rate.clone()),
             plan,
             redactor,
@@ -243,9 +266,14 @@ impl Dialogue {
             next: HashMap::new(),
             opened: false,
             moved: carried.moved.clone(),
+            resuming: false,
+            void: false,
+            lost: false,
             actions: VecDeque::new(),
             carried,
-        }
+        };
+        dialogue.go_on_from(memory);
+        dialogue
     }
 
     /// The connection is over, or was not made. What it used is forgotten unless it worked.
@@ -334,8 +362,12 @@ impl Dialogue {
         self.proceed(moment, true)
     }
 
-    /// The server refused the handshake. Returns what the conditions of the step connect make of it.
-    pub fn refusal(&self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Option<End> {
+    /// The server refused the handshake. Returns what the conditions of the step connect make of it, and whether the feed
+    /// says by it that it cannot go on from where we were.
+    pub fn refusal(&mut self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Option<End> {
+        if let Err(lost) = self.check_answer_lost(&Target::Once, answer, moment) {
+            return Some(lost);
+        }
         let connect = self.plan.steps.iter().position(|step| matches!(step.act, Act::Connect))?;
         let mut found = Found::default();
         self.plan.scanner.scan(answer.body, &mut found);
@@ -350,6 +382,7 @@ impl Dialogue {
         let Some(job) = self.asked.take() else { return Ok(()) };
         let plan = self.plan.clone();
         let step = &plan.steps[job.step];
+        self.check_answer_lost(&job.target, answer, moment)?;
         self.judge(job.step, &job.target, answer, moment)?;
         let captured = self.capture_answer(job.step, &job.target, answer, moment)?;
         if let Act::Http(http) = &step.act {
@@ -369,6 +402,11 @@ impl Dialogue {
 
     /// A message came. Returns whether it may become records, and the end if it is a refusal or asks for another connection.
     pub fn message(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> (bool, Option<End>) {
+        if self.resuming
+            && let Err(end) = self.check_message_lost(message, moment)
+        {
+            return (false, Some(end));
+        }
         let met = match self.awaited_that(message, moment) {
             Ok(met) => met,
             Err(end) => return (false, Some(end)),
@@ -440,6 +478,16 @@ impl Dialogue {
         format!("the step {}: the server answered {words}", step.name)
     }
 
+    /// Whether a message says that the feed cannot go on from where we were.
+    fn check_message_lost(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
+        let is_lost = {
+            let made = Made::default();
+            self.says_lost(&Values { message, ..self.values(&made, &Target::Once, "", moment) })
+        };
+        let words = message.filter(|_| is_lost).map(|message| self.redactor.foreign(message.text(), MAX_WORDS));
+        self.check_lost(is_lost, &words.unwrap_or_default())
+    }
+
     /// One awaited answer came.
     fn meet(&mut self, step: usize, target: &Target) {
         let Some(at) = self.awaited.iter().position(|awaited| awaited.step == step && awaited.target == *target) else {
@@ -505,6 +553,11 @@ impl Dialogue {
                 Err(end)
             }
             Then::Resubscribe => self.resubscribe(moment),
+            Then::Fresh => {
+                let end = End::Lost(format!("the step {name} begins anew: {words}"));
+                self.forget_position();
+                Err(end)
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use ring::digest;
+
 /// Why a connection ended or could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
@@ -24,10 +26,22 @@ pub enum Cause {
     StepFailed,
     /// A step of the session asked for a new connection.
     StepReconnects,
+    /// The feed's numbering has a hole.
+    Sequence,
+    /// The feed's numbering went back.
+    Reset,
+    /// The feed could not go on from where we were.
+    ResumeLost,
+    /// The feed went on from a later place than it was asked to.
+    Clamped,
+    /// The queue was full, and messages were dropped.
+    Dropped,
+    /// Records that were refused, and left out.
+    Skipped,
 }
 
 impl Cause {
-    pub const ALL: [Cause; 10] = [
+    pub const ALL: [Cause; 16] = [
         Cause::ServerClose,
         Cause::EndOfStream,
         Cause::ConnectionError,
@@ -38,6 +52,12 @@ impl Cause {
         Cause::Restart,
         Cause::StepFailed,
         Cause::StepReconnects,
+        Cause::Sequence,
+        Cause::Reset,
+        Cause::ResumeLost,
+        Cause::Clamped,
+        Cause::Dropped,
+        Cause::Skipped,
     ];
 
     /// The value of the `cause` label.
@@ -53,12 +73,19 @@ impl Cause {
             Cause::Restart => "restart",
             Cause::StepFailed => "step_failed",
             Cause::StepReconnects => "step_reconnects",
+            Cause::Sequence => "sequence",
+            Cause::Reset => "reset",
+            Cause::ResumeLost => "resume_lost",
+            Cause::Clamped => "clamped",
+            Cause::Dropped => "dropped",
+            Cause::Skipped => "skipped",
         }
     }
 
-    /// A restart is no reconnect.
+    /// Neither a restart nor what is found in the messages is a reconnect.
     pub fn begins_a_reconnect(self) -> bool {
-        self != Cause::Restart
+        use Cause::{Clamped, Dropped, Reset, Restart, ResumeLost, Skipped};
+        !matches!(self, Reset | Restart | ResumeLost | Clamped | Dropped | Skipped)
     }
 
     /// An attempt that fails goes on with the gap that is there; before the first connection there is none.
@@ -76,15 +103,42 @@ impl fmt::Display for Cause {
 /// A time in which the feed may have sent what was not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
+    /// Unique; a gap that is told again after a crash has the same.
+    pub id: String,
     /// When the last byte before it was received; for a restart when offsets were last written. `None` if unknown.
     pub began: Option<SystemTime>,
     pub ended: SystemTime,
     pub cause: Cause,
     /// How many messages are missing, where that is known: for a restart, those that were received before and lost.
     pub missed: Option<u64>,
+    /// Which messages, where the feed numbers them.
+    pub range: Option<Range>,
+}
+
+/// Messages that are missing, by the feed's own numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// Of the numbering; empty if there is but one.
+    pub key: String,
+    pub from: String,
+    pub to: String,
 }
 
 impl Gap {
+    /// An id that is the same for the same words.
+    pub(crate) fn id_of(words: &[&str]) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for word in words {
+            context.update(&(word.len() as u64).to_be_bytes());
+            context.update(word.as_bytes());
+        }
+        context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(crate) fn random_id() -> String {
+        uuid::Uuid::new_v4().simple().to_string()
+    }
+
     pub fn duration(&self) -> Option<Duration> {
         self.began.and_then(|began| self.ended.duration_since(began).ok())
     }
@@ -93,6 +147,13 @@ impl Gap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_words_give_the_same_id() {
+        assert_eq!(Gap::id_of(&["a", "bc"]), Gap::id_of(&["a", "bc"]));
+        assert_ne!(Gap::id_of(&["a", "bc"]), Gap::id_of(&["ab", "c"]));
+        assert_eq!((Gap::id_of(&[]).len(), Gap::random_id().len()), (32, 32));
+    }
 
     #[test]
     fn causes_index_their_own_counter() {

@@ -57,6 +57,8 @@ pub(crate) struct Found {
     pub(crate) session: Option<SessionStart>,
     pub(crate) written_at: Option<SystemTime>,
     pub(crate) lost: Option<Lost>,
+    /// Where in the feed the file's last records stand.
+    pub(crate) position: Option<StoredOffset>,
 }
 
 /// A session id, and the sequence of the first record that was given out under it.
@@ -104,6 +106,7 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
                     lost.push(Lost { records: Some(takeover.left_behind), since: Some(takeover.written_at) });
                 }
                 found.session = Some(takeover.session.clone());
+                found.position = takeover.position.take();
                 found.written_at = Some(takeover.written_at);
                 if records == 0 {
                     takeover.delivered();
@@ -215,6 +218,8 @@ pub(crate) struct Takeover {
     bytes: u64,
     left_behind: u64,
     written_at: SystemTime,
+    /// Where in the feed its last records stand.
+    position: Option<StoredOffset>,
 }
 
 impl Takeover {
@@ -224,12 +229,16 @@ impl Takeover {
         let after = stored.map_or(0, |stored| stored.sequence);
         let mut reader = read_from_start(&file)?;
         let (mut stored_record, mut pending, mut bytes, mut first_sequence) = (StoredRecord::new(), 0, 0, None);
+        let mut position = stored.cloned();
         while reader.next(&mut stored_record)? {
             let record = stored_record.record();
             if record.sequence > after {
                 pending += 1;
                 bytes += record.value.len() as u64;
                 first_sequence.get_or_insert(record.sequence);
+                if config.resumes() {
+                    position = StoredOffset::add_record(position, &record);
+                }
             }
         }
         let header = reader.header();
@@ -266,6 +275,7 @@ impl Takeover {
             bytes,
             left_behind,
             written_at,
+            position,
             reader: read_from_start(&file)?,
             file,
         }))
@@ -343,6 +353,13 @@ impl Takeover {
             Ok(()) => info!("event=handover_delivered records={}", self.records),
             // Nothing is emitted twice for it: from the stored offset the next start knows that Kafka has the records.
             Err(why) => warn!("event=handover_not_removed reason=\"{why}\""),
+        }
+    }
+
+    /// The feed will send all of it again.
+    pub(crate) fn superseded(self) {
+        if let Err(why) = self.place.remove() {
+            warn!("event=handover_not_removed reason=\"{why}\"");
         }
     }
 

@@ -1,16 +1,21 @@
 //! From frame to records. No I/O here: bytes, the time and chance come in.
 //!
 //! ```text
-//! frame ─▶ decode ─▶ split ─▶ each part: steps look at it ─▶ pick ─▶ decode ─▶ filter ─▶ fields ─▶ value ─▶ Batch
+//! frame ─▶ decode ─▶ split ─▶ each part: steps look at it ─▶ pick ─▶ decode ─▶ memory (dedupe, cursor, sequence)
+//!       ─▶ filter ─▶ fields ─▶ value ─▶ Batch
 //! ```
 //!
 //! Each stage is absent unless an option asks for it; a feed without any takes one branch. From the split on, a message is
 //! one part of it.
 
+pub mod cursor;
 pub mod decode;
+pub mod dedupe;
 pub mod fields;
+pub mod memory;
 pub mod pick;
 pub mod seen;
+pub mod sequence;
 pub mod split;
 pub mod value;
 
@@ -33,6 +38,7 @@ use crate::record::{Batch, Part as RecordPart, ValueKind, epoch_ms};
 
 use decode::{Codec, DecodeError, Decoder};
 use fields::{Fields, Refused, Rendered, Topic, Unit};
+use memory::{Findings, Memory};
 use pick::Pick;
 use seen::Seen;
 use split::{Split, Splitter};
@@ -65,6 +71,7 @@ pub struct Settings {
     pub missing: fields::Missing,
     pub value: ValueForm,
     pub provenance: bool,
+    pub memory: memory::Settings,
 }
 
 impl Default for Settings {
@@ -91,6 +98,7 @@ impl Default for Settings {
             missing: fields::Missing::default(),
             value: ValueForm::default(),
             provenance: false,
+            memory: memory::Settings::default(),
         }
     }
 }
@@ -103,6 +111,8 @@ pub struct Plan {
     filter: Option<Condition>,
     fields: Fields,
     idle_key: Option<Template>,
+    /// `None` remembers nothing.
+    memory: Option<memory::Plan>,
     /// Whether a record is something else than its message.
     apart: bool,
     /// Whether no option of the intake is used.
@@ -118,6 +128,11 @@ impl Plan {
     /// Whether records have keys whose silence is noticed.
     pub fn sees_keys(&self) -> bool {
         self.idle_key.is_some()
+    }
+
+    /// What is remembered from message to message, if anything.
+    pub fn memory(&self) -> Option<&memory::Plan> {
+        self.memory.as_ref()
     }
 
     /// Compiles the options. The pointers go to `paths`, together with those of the steps.
@@ -141,7 +156,10 @@ impl Plan {
             problems.push(("websocket.record.filter".to_owned(), problem));
             None
         });
-        let (fields, idle_key) = compile_fields(&settings, &mut scope, &mut problems);
+        let fields = compile_fields(&settings, &mut scope, &mut problems);
+        let idle_key = settings.idle_key.as_ref();
+        let idle_key = idle_key.and_then(|text| field("websocket.idle.key", text, &mut scope, &mut problems));
+        let memory = memory::Plan::compile(&settings.memory, &mut scope, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -149,32 +167,26 @@ impl Plan {
             fields.topic.is_some() || fields.key.is_some() || fields.timestamp.is_some() || !fields.headers.is_empty();
         let changes_value = settings.value != ValueForm::AsReceived || settings.provenance;
         let unpacks = !settings.decode.is_empty() || settings.split.is_some() || apart;
-        let plain = !unpacks && filter.is_none() && !has_fields && !changes_value && idle_key.is_none();
-        Ok(Plan { settings, pick, filter, fields, idle_key, apart, plain })
+        let watches = idle_key.is_some() || memory.is_some();
+        let plain = !unpacks && filter.is_none() && !has_fields && !changes_value && !watches;
+        Ok(Plan { settings, pick, filter, fields, idle_key, memory, apart, plain })
     }
 }
 
-/// The templates over a record: its fields, and the key whose silence is noticed.
-fn compile_fields(
-    settings: &Settings,
-    scope: &mut Scope<'_>,
-    problems: &mut Vec<(String, Problem)>,
-) -> (Fields, Option<Template>) {
-    let compile = |text: &str, scope: &mut Scope<'_>| {
-        let template = Template::compile(text, Position::Field, scope)?;
+/// Compiles the template of an option over a record; a problem goes to the others.
+fn field(name: &str, text: &str, scope: &mut Scope<'_>, problems: &mut Vec<(String, Problem)>) -> Option<Template> {
+    let compiled = Template::compile(text, Position::Field, scope).and_then(|template| {
         let secret = template.used().find(|name| is_secret(name)).cloned();
         match secret {
             Some(name) => Err(Problem::new(1, format!("{name} is secret, and a record may show it to anybody"))),
             None => Ok(template),
         }
-    };
-    let mut template = |name: &str, text: &str| match compile(text, scope) {
-        Ok(template) => Some(template),
-        Err(problem) => {
-            problems.push((name.to_owned(), problem));
-            None
-        }
-    };
+    });
+    compiled.map_err(|problem| problems.push((name.to_owned(), problem))).ok()
+}
+
+fn compile_fields(settings: &Settings, scope: &mut Scope<'_>, problems: &mut Vec<(String, Problem)>) -> Fields {
+    let mut template = |name: &str, text: &str| field(name, text, scope, problems);
     let topic = template("kafka.topic", &settings.topic).filter(|topic| topic.constant().is_none());
     let key = settings.key.as_ref().and_then(|text| template("websocket.record.key", text));
     let timestamp = settings.timestamp.as_ref().and_then(|text| template("websocket.record.timestamp", text));
@@ -182,8 +194,7 @@ fn compile_fields(
         Some((name.clone(), template(&format!("websocket.record.header.{name}"), text)?))
     };
     let headers = settings.headers.iter().filter_map(header).collect();
-    let idle_key = settings.idle_key.as_ref().and_then(|text| template("websocket.idle.key", text));
-    let fields = Fields {
+    Fields {
         topic: topic.map(|template| Topic {
             template,
             allowed: settings.topics_allowed.clone(),
@@ -194,8 +205,7 @@ fn compile_fields(
         timestamp: timestamp.map(|template| (template, settings.timestamp_unit)),
         headers,
         missing: settings.missing,
-    };
-    (fields, idle_key)
+    }
 }
 
 /// A message as it came in a frame.
@@ -219,6 +229,11 @@ pub struct Part<'a> {
 pub trait Steps {
     /// Returns whether the message may become records.
     fn look(&mut self, part: &Part<'_>) -> bool;
+
+    /// Returns true once after the steps have made the position in the feed void.
+    fn begins_anew(&mut self) -> bool {
+        false
+    }
 
     /// The variables, and the last number that `n()` gave, once the steps have looked.
     fn variables(&self) -> (&Variables, &Cell<u64>);
@@ -283,11 +298,12 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// `paths` are those of the plan and of the steps; `looked_at`: whether steps look at messages.
+    /// `paths` are those of the plan and of the steps; `looked_at`: whether steps look at messages; `memory`: what the last
+    /// connection left.
     ///
     /// # Errors
     /// A sentence about what cannot be built.
-    pub fn new(plan: Arc<Plan>, paths: &Paths, looked_at: bool) -> Result<Intake, String> {
+    pub fn new(plan: Arc<Plan>, paths: &Paths, looked_at: bool, memory: Memory) -> Result<Intake, String> {
         let settings = &plan.settings;
         let decoder = |chain: &[Codec]| {
             let wanted = !chain.is_empty();
@@ -312,6 +328,8 @@ impl Intake {
                     seen: Seen::default(),
                     number: 0,
                     counts: Counts::default(),
+                    memory,
+                    findings: Findings::default(),
                 },
                 plan,
             },
@@ -326,6 +344,20 @@ impl Intake {
     /// The keys of `websocket.idle.key` that records had since these were cleared.
     pub fn seen(&mut self) -> &mut Seen {
         &mut self.records.maker.seen
+    }
+
+    /// Returns what was found since the last call.
+    pub fn findings(&mut self) -> Findings {
+        std::mem::take(&mut self.records.maker.findings)
+    }
+
+    pub fn memory(&mut self) -> &mut Memory {
+        &mut self.records.maker.memory
+    }
+
+    /// The connection is over: what the next one goes on with.
+    pub fn into_memory(self) -> Memory {
+        self.records.maker.memory
     }
 
     /// Makes records of a message and adds them to the batch. Each part of it is shown to the steps first, which
@@ -346,6 +378,7 @@ impl Intake {
             push(frame, binary_becomes, epoch_ms(ground.now), batch, &mut self.records.maker.counts);
             return Ok(());
         }
+        self.records.maker.memory.begin_message();
         let (bytes, binary) = unpack(&mut self.decoder, frame, self.records.plan.settings.message_max_bytes)?;
         if binary && binary_becomes == BinaryMessages::Skip {
             self.records.maker.counts.skipped += 1;
@@ -360,10 +393,12 @@ impl Intake {
         };
         let text = std::str::from_utf8(bytes).ok();
         let Some(splitter) = &mut self.splitter else {
-            return self.records.part(Input { bytes, text, binary, index: None }, ground, origin, batch, steps);
+            let input = Input { bytes, text, binary, index: None, last: true };
+            return self.records.part(input, ground, origin, batch, steps);
         };
-        for (index, range) in splitter.split(bytes, text).iter().enumerate() {
-            let input = Input::part(bytes, text, binary, range, index);
+        let parts = splitter.split(bytes, text);
+        for (index, range) in parts.iter().enumerate() {
+            let input = Input { last: index + 1 == parts.len(), ..Input::part(bytes, text, binary, range, index) };
             self.records.part(input, ground, origin, batch, steps)?;
         }
         Ok(())
@@ -418,6 +453,8 @@ struct Input<'a> {
     text: Option<&'a str>,
     binary: bool,
     index: Option<usize>,
+    /// Nothing of its frame comes behind it.
+    last: bool,
 }
 
 impl<'a> Input<'a> {
@@ -428,7 +465,7 @@ impl<'a> Input<'a> {
             Some(text) => text.get(range.clone()),
             None => std::str::from_utf8(bytes).ok(),
         };
-        Input { bytes, text, binary, index: Some(index) }
+        Input { bytes, text, binary, index: Some(index), last: false }
     }
 }
 
@@ -457,8 +494,9 @@ impl Records {
             self.message.scan(input.text.unwrap_or_default(), &mut self.found);
         }
         let scanned = input.text.map(|text| Scanned::new(text, &self.found));
-        if !steps.look(&Part { scanned, index: input.index }) {
-            return Ok(());
+        let may_be_records = steps.look(&Part { scanned, index: input.index });
+        if steps.begins_anew() {
+            self.maker.memory.forget_position();
         }
         self.made.clear();
         let (variables, count) = steps.variables();
@@ -467,6 +505,10 @@ impl Records {
             index: input.index,
             ..Values::new(ground.names, variables, &self.made, ground.now, ground.chance, count)
         };
+        if !may_be_records {
+            self.maker.no_record(&self.plan, input, values);
+            return Ok(());
+        }
         let Some(pick) = &self.plan.pick else {
             return self.maker.record(&self.plan, input, values, origin, batch, &mut self.decoder);
         };
@@ -478,6 +520,7 @@ impl Records {
                 }
                 pick::Missing::Skip => {
                     self.maker.counts.without_record += 1;
+                    self.maker.no_record(&self.plan, input, values);
                     Ok(())
                 }
                 pick::Missing::Fail => Err(Refusal::Fatal(
@@ -487,10 +530,12 @@ impl Records {
                 )),
             };
         };
-        for (place, raw) in picked.enumerate() {
+        let mut picked = picked.enumerate().peekable();
+        while let Some((place, raw)) = picked.next() {
             let content = raw.content();
             let index = if plural { Some(place) } else { input.index };
-            let input = Input { bytes: content.as_bytes(), text: Some(&content), binary: input.binary, index };
+            let last = input.last && picked.peek().is_none();
+            let input = Input { bytes: content.as_bytes(), text: Some(&content), binary: input.binary, index, last };
             let values = Values { index, ..values };
             self.maker.record(&self.plan, input, values, origin, batch, &mut self.decoder)?;
         }
@@ -509,9 +554,21 @@ struct Maker {
     /// Of the last record of this connection.
     number: u64,
     counts: Counts,
+    memory: Memory,
+    findings: Findings,
 }
 
 impl Maker {
+    /// A message without records may have a cursor and a number.
+    fn no_record(&mut self, plan: &Plan, input: Input<'_>, values: Values<'_>) {
+        let Some(memory) = &plan.memory else { return };
+        if self.reads_record {
+            self.record.scan(input.text.unwrap_or_default(), &mut self.found);
+        }
+        let record = input.text.filter(|_| plan.apart).map(|text| Scanned::new(text, &self.found));
+        self.memory.look_beside(memory, &Values { record, ..values }, &mut self.findings);
+    }
+
     fn record(
         &mut self,
         plan: &Plan,
@@ -537,6 +594,11 @@ impl Maker {
         }
         let record = input.text.filter(|_| plan.apart).map(|text| Scanned::new(text, &self.found));
         let values = Values { record, ..values };
+        if let Some(memory) = &plan.memory
+            && !self.memory.look(memory, &values, &mut self.findings)
+        {
+            return Ok(());
+        }
         if plan.filter.as_ref().is_some_and(|filter| !filter.holds(&values)) {
             self.counts.filtered += 1;
             return Ok(());
@@ -553,9 +615,17 @@ impl Maker {
             let written = self.seen.add(|text| fields::present(&"websocket.idle.key", key.write(&values, text)));
             written.map_err(Refusal::Fatal)?;
         }
+        if let Some(memory) = &plan.memory
+            && self.memory.is_stored(memory, &mut self.findings)
+        {
+            return Ok(());
+        }
         self.number += 1;
         let mut writer = batch.add(epoch_ms(values.now));
         self.rendered.write(&plan.fields, &mut writer);
+        if let Some(memory) = &plan.memory {
+            self.memory.write(memory, values.variables, input.last, &mut writer);
+        }
         if settings.provenance {
             for (name, value) in provenance(values.now, origin, self.number) {
                 writer.part(RecordPart::Header { name, value: &value });
@@ -626,7 +696,7 @@ mod tests {
         fn with(settings: Settings, names: Names, looked_at: bool) -> Rig {
             let mut paths = Paths::default();
             let plan = Plan::compile(settings, &names, &mut paths).unwrap();
-            let intake = Intake::new(Arc::new(plan), &paths, looked_at).unwrap();
+            let intake = Intake::new(Arc::new(plan), &paths, looked_at, Memory::default()).unwrap();
             Rig { names, variables: Variables::default(), intake, batch: Batch::default() }
         }
 

@@ -14,6 +14,7 @@ pub mod gap;
 pub mod handover;
 pub mod intake;
 pub mod json;
+mod ledger;
 pub mod metrics;
 #[cfg(test)]
 mod mutation;

@@ -252,6 +252,8 @@ mod tests {
         let began = SystemTime::UNIX_EPOCH;
         for _ in 0..GAPS_KEPT + 5 {
             let gap = Gap {
+                id: Gap::random_id(),
+                range: None,
                 began: Some(began),
                 ended: began + Duration::from_millis(10),
                 cause: Cause::ServerClose,

@@ -51,6 +51,17 @@ impl<'a> Record<'a> {
         let parts = self.parts.iter();
         parts.filter_map(|part| if let Part::Header { name, value } = part { Some((name, value)) } else { None })
     }
+
+    /// Returns what its source offset has beside session, sequence and time: names and values.
+    pub fn offset_entries(&self) -> impl Iterator<Item = (&'a str, OffsetValue<'a>)> + use<'a> {
+        let parts = self.parts.iter();
+        parts.filter_map(|part| if let Part::OffsetEntry { name, value } = part { Some((name, value)) } else { None })
+    }
+
+    /// Returns the key of its source partition; `None` is the feed's one partition.
+    pub fn partition_key(&self) -> Option<&'a str> {
+        self.parts.iter().find_map(|part| if let Part::Partition(key) = part { Some(key) } else { None })
+    }
 }
 
 /// What a record may have beside its value.
@@ -66,6 +77,20 @@ pub enum Part<'a> {
         name: &'a str,
         value: &'a str,
     },
+    /// What the source offset has beside session, sequence and time; a name comes once.
+    OffsetEntry {
+        name: &'a str,
+        value: OffsetValue<'a>,
+    },
+    /// The key of the source partition, where each key of the feed has a cursor of its own.
+    Partition(&'a str),
+}
+
+/// A value in the source offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetValue<'a> {
+    Text(&'a str),
+    Number(i64),
 }
 
 /// A record's key and its schema, which is required.
@@ -120,6 +145,11 @@ impl Batch {
         value_len + size_of::<Entry>()
     }
 
+    /// The record of this sequence.
+    pub fn of_sequence(&self, sequence: i64) -> Option<Record<'_>> {
+        self.get(usize::try_from(sequence.checked_sub(self.first_sequence)?).ok()?)
+    }
+
     pub fn get(&self, index: usize) -> Option<Record<'_>> {
         let position = self.dropped + index;
         let entry = self.entries.get(position)?;
@@ -131,6 +161,10 @@ impl Batch {
 
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    pub fn first_sequence(&self) -> i64 {
+        self.first_sequence
     }
 
     /// The sequence of the last record; of the one before the batch if it is empty.

@@ -24,16 +24,17 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, LostAction, Resume};
 use crate::connection::http_request::{self, HttpResponse};
 use crate::connection::{Addresses, Connection, OpenError, OpenErrorKind, Request};
 use crate::dialogue::{self, Carried, Dialogue, Handshake, HttpAnswer, Moment};
 use crate::error::Error;
 use crate::gap::{Cause, Gap};
+use crate::intake::memory::{Memory, Plan};
 use crate::metrics::Metrics;
 use crate::panic;
 use crate::queue::Queue;
-use link::{Action, Ending, Link, dialogue_answered};
+use link::{Action, Ending, Link, MAX_KEY_CHARS, dialogue_answered};
 use pace::{Linger, Pace};
 use retry::{Failure, Outlook, Retry};
 use waiting::Waiting;
@@ -55,6 +56,8 @@ pub(crate) struct Session {
     retry: Retry,
     /// What one connection's steps leave to the next.
     carried: Carried,
+    /// What its intake leaves.
+    memory: Memory,
     /// The gap that is open while there is no connection.
     down: Option<Down>,
     opened_before: bool,
@@ -68,6 +71,17 @@ pub(crate) struct Down {
     pub(crate) cause: Cause,
     /// Messages that are known to be missing.
     pub(crate) missed: Option<u64>,
+    /// Of the gap that it makes, if it may be told twice.
+    pub(crate) id: Option<String>,
+}
+
+impl Down {
+    /// The position in the feed was lost for it, which is more than a lost connection.
+    fn lost_if(&mut self, cause: Cause) {
+        if cause == Cause::ResumeLost {
+            self.cause = cause;
+        }
+    }
 }
 
 /// A request of a step that is under way.
@@ -89,7 +103,7 @@ impl Drop for EndOnDrop {
 }
 
 impl Session {
-    /// `worked_before`: an offset is stored. `down`: the gap that the restart makes.
+    /// `worked_before`: an offset is stored. `down`: the gap that the restart makes. `carried`, `memory`: what is stored.
     pub(crate) fn new(
         config: Arc<Config>,
         tls: Arc<ClientConfig>,
@@ -98,6 +112,7 @@ impl Session {
         stop: watch::Receiver<Option<Instant>>,
         worked_before: bool,
         down: Option<Down>,
+        (carried, memory): (Carried, Memory),
     ) -> Session {
         Session {
             request: Request::new(&config),
@@ -108,7 +123,8 @@ impl Session {
             metrics,
             stop,
             retry: Retry::new(worked_before),
-            carried: Carried::default(),
+            carried,
+            memory,
             down,
             opened_before: false,
             dropped_logged: 0,
@@ -168,8 +184,12 @@ impl Session {
 
     /// One connection: the steps before the opening handshake, that, and its life.
     async fn connect_and_read(&mut self) -> End {
+        if let Err(failure) = self.check_age() {
+            return End::Failed(failure);
+        }
         let Config { plan, redactor, .. } = &*self.config;
-        let mut dialogue = Dialogue::begin(plan.clone(), redactor.clone(), std::mem::take(&mut self.carried));
+        let carried = std::mem::take(&mut self.carried);
+        let mut dialogue = Dialogue::begin(plan.clone(), redactor.clone(), carried, &self.memory);
         let mut stop = self.stop.clone();
         let opened = tokio::select! {
             () = stopping(&mut stop) => return End::Stopped,
@@ -177,17 +197,43 @@ impl Session {
         };
         match opened {
             Ok(connection) => {
-                self.opened(&connection);
                 let end = self.live_on(connection, dialogue).await;
                 self.metrics.disconnected();
                 end
             }
             Err(failure) => {
+                self.void_if(dialogue.is_void());
                 self.carried = dialogue.end(false);
                 let (began, cause) = (Some(SystemTime::now()), failure.cause);
-                self.down.get_or_insert(Down { began, cause, missed: None });
+                self.down.get_or_insert(Down { began, cause, missed: None, id: None }).lost_if(cause);
                 End::Failed(failure)
             }
+        }
+    }
+
+    /// A cursor that is too old is as good as lost.
+    fn check_age(&mut self) -> Result<(), Failure> {
+        let Resume { max_age: Some(max_age), lost_action } = self.config.resume else { return Ok(()) };
+        let resumes = self.config.intake.memory().is_some_and(Plan::resumes);
+        let Some(at) = self.memory.at.filter(|at| resumes && at.elapsed().is_ok_and(|age| age > max_age)) else {
+            return Ok(());
+        };
+        let message =
+            format!("the stored position is older than websocket.resume.max.age.ms = {}", max_age.as_millis());
+        warn!("event=position_lost reason=\"{message}\"");
+        self.down.get_or_insert(Down { began: Some(at), cause: Cause::ResumeLost, missed: None, id: None });
+        self.down.iter_mut().for_each(|down| down.lost_if(Cause::ResumeLost));
+        self.carried.forget_position();
+        self.void_if(true);
+        let failure =
+            Failure { cause: Cause::ResumeLost, message, retry_after: None, outlook: Outlook::Final, life: None };
+        if lost_action == LostAction::Fail { Err(failure) } else { Ok(()) }
+    }
+
+    /// The position in the feed is gone.
+    fn void_if(&mut self, is_void: bool) {
+        if is_void {
+            self.memory.forget_position();
         }
     }
 
@@ -234,8 +280,11 @@ impl Session {
                 dialogue.refusal(&answer, &moment())
             });
             let failure = failed(error);
-            match refusal {
-                Some(end) => Failure { outlook: Ending::from(end).outlook, ..failure },
+            match refusal.map(Ending::from) {
+                Some(Ending { cause: Cause::ResumeLost, outlook, message, .. }) => {
+                    Failure { cause: Cause::ResumeLost, outlook, message, ..failure }
+                }
+                Some(Ending { outlook, .. }) => Failure { outlook, ..failure },
                 None => failure,
             }
         })
@@ -253,9 +302,12 @@ impl Session {
     /// One connection from the opening handshake to its end.
     async fn live_on(&mut self, mut connection: Connection, mut dialogue: Dialogue) -> End {
         let began = dialogue.opened(&connection.answer().headers, &moment());
+        self.void_if(dialogue.is_void());
         let at_configured_origin = connection.at_configured_origin();
-        let mut link =
-            Link::new(self.config.clone(), dialogue, at_configured_origin, Instant::now(), SystemTime::now());
+        let memory = std::mem::take(&mut self.memory);
+        let (now, at) = (Instant::now(), SystemTime::now());
+        let mut link = Link::new(self.config.clone(), dialogue, memory, at_configured_origin, now, at);
+        self.opened(&connection, &mut link, at);
         let end = match began {
             Ok(()) => self.read(&mut connection, &mut link).await,
             Err(end) => Err(end.into()),
@@ -276,12 +328,15 @@ impl Session {
             Err(ending) if !link.is_stopping() => {
                 let failure = link.failure(ending, Instant::now());
                 let missed = (discarded.messages > 0).then_some(discarded.messages);
-                self.down = Some(Down { began: Some(link.last_bytes()), cause: failure.cause, missed });
+                let down = Down { began: Some(link.last_bytes()), cause: failure.cause, missed, id: None };
+                // What was asked to go on and did not get that far has not ended the gap before it.
+                let down = self.down.take().filter(|_| !link.has_delivered()).unwrap_or(down);
+                self.down.insert(down).lost_if(failure.cause);
                 End::Failed(failure)
             }
             _ => End::Stopped,
         };
-        self.carried = link.end();
+        (self.carried, self.memory) = link.end();
         end
     }
 
@@ -316,6 +371,8 @@ impl Session {
             if link.has_worked(now) {
                 self.retry.has_worked();
                 self.metrics.failing(0, None);
+                // It went on from where the last one was.
+                self.down = None;
             }
             self.act(connection, link, &mut asked);
             let mut wake = link.next_wake(now, connection.unsent_since(), reading).unwrap_or(now + LOOK_AROUND);
@@ -380,6 +437,7 @@ impl Session {
             let (taken, more) = self.decode(connection, link, waiting);
             bytes += taken;
             link.account(&self.metrics, Instant::now());
+            self.tell_findings(link);
             if link.batch().is_empty() && !more {
                 return Ok(bytes);
             }
@@ -428,8 +486,7 @@ impl Session {
     }
 
     /// A connection is there: the gap before it is over.
-    fn opened(&mut self, connection: &Connection) {
-        let now = SystemTime::now();
+    fn opened(&mut self, connection: &Connection, link: &mut Link, now: SystemTime) {
         self.metrics.connected(now);
         info!(
             "event=websocket_opened address={} compression={} subprotocol={}",
@@ -439,17 +496,39 @@ impl Session {
                 .subprotocol()
                 .map_or_else(|| "none".to_owned(), |chosen| self.config.redactor.foreign(chosen, 100)),
         );
-        // Before the first connection of a feed that was never read there was nothing to miss.
-        if let Some(down) = self.down.take()
-            && (self.opened_before || down.cause == Cause::Restart)
-        {
-            let gap = Gap { began: down.began, ended: now, cause: down.cause, missed: down.missed };
-            let duration = gap.duration().map_or_else(|| "unknown".to_owned(), |d| d.as_millis().to_string());
-            let missed = gap.missed.map_or_else(String::new, |missed| format!(" missed={missed}"));
-            info!("event=gap cause={} duration_ms={duration}{missed}", gap.cause);
-            self.metrics.gap(gap);
+        let opened_before = std::mem::replace(&mut self.opened_before, true);
+        if link.is_resuming() {
+            info!("event=resuming");
+            return;
         }
-        self.opened_before = true;
+        // Before the first connection of a feed that was never read there was nothing to miss.
+        if let Some(Down { began, cause, missed, id }) = self.down.take()
+            && (opened_before || matches!(cause, Cause::Restart | Cause::ResumeLost))
+        {
+            let id = id.unwrap_or_else(Gap::random_id);
+            self.tell(Gap { id, began, ended: now, cause, missed, range: None }, link);
+        }
+    }
+
+    /// Tells what the messages have shown.
+    fn tell_findings(&self, link: &mut Link) {
+        let began = self.down.as_ref().and_then(|down| down.began);
+        for gap in link.gaps(began) {
+            self.tell(gap, link);
+        }
+    }
+
+    /// Tells a gap: to the log, the metrics and the ledger.
+    fn tell(&self, gap: Gap, link: &mut Link) {
+        let duration = gap.duration().map_or_else(|| "unknown".to_owned(), |d| d.as_millis().to_string());
+        let missed = gap.missed.map_or_else(String::new, |missed| format!(" missed={missed}"));
+        let range = gap.range.as_ref().map_or_else(String::new, |range| {
+            let key = self.config.redactor.foreign(&range.key, MAX_KEY_CHARS);
+            format!(" key=\"{key}\" from={} to={}", range.from, range.to)
+        });
+        info!("event=gap cause={} duration_ms={duration}{missed}{range}", gap.cause);
+        link.note(&gap);
+        self.metrics.gap(gap);
     }
 
     /// Logs what the queue suffers, now and then.

@@ -11,12 +11,14 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, info, info_span};
 
 use crate::config::Config;
+use crate::dialogue::Carried;
 use crate::error::Error;
 use crate::figures::Counter;
 use crate::gap::{Cause, Gap};
 use crate::handover::{self, Found, HandedOver, Outgoing, SessionStart, Takeover};
+use crate::intake::memory::Memory;
 use crate::metrics::Metrics;
-use crate::offset::{SourceOffset, StoredOffset};
+use crate::offset::StoredOffset;
 use crate::queue::{Popped, Queue};
 use crate::record::{Batch, Record, epoch_ms};
 use crate::session::{Down, Session};
@@ -74,7 +76,7 @@ impl SourceTask {
         let (stop, stopped) = watch::channel(None);
         let stored_sequence = stored.as_ref().map_or(0, |stored| stored.sequence);
         let resumed = stored_sequence.saturating_add(1);
-        let Found { takeover, aside, session, written_at, lost } = {
+        let Found { takeover, aside, session, written_at, lost, position } = {
             let _in_span = info_span!("handover", connector_name = %config.name).entered();
             handover::find(&config, stored.as_ref())
         };
@@ -82,17 +84,20 @@ impl SourceTask {
             .unwrap_or_else(|| SessionStart { id: uuid::Uuid::new_v4().to_string().into(), first_sequence: resumed });
         let session_id = session_start.id.clone();
         let next_sequence = takeover.as_ref().map_or(resumed, |file| file.last_sequence().saturating_add(1));
-        // The host knows best when it was last there; else it was when the file was written.
+        // The host knows best when it was last there; else it was when the file was written, or the last record came.
         let began = stored.as_ref().and_then(|stored| stored.written_at).or(written_at);
+        let began = began.or(stored.as_ref().and_then(StoredOffset::at));
         let began = began.or(lost.as_ref().and_then(|lost| lost.since));
         let missed = lost.as_ref().and_then(|lost| lost.records);
-        let down = (stored.is_some() || takeover.is_some() || lost.is_some()).then_some(Down {
+        let down = (stored.is_some() || takeover.is_some() || lost.is_some()).then(|| Down {
             began,
             cause: Cause::Restart,
             missed,
+            id: Some(restart_id(&config, stored.as_ref())),
         });
+        let kept = kept(&config, position.or(stored.clone()));
         let session =
-            Session::new(config.clone(), tls, queue.clone(), metrics.clone(), stopped, stored.is_some(), down);
+            Session::new(config.clone(), tls, queue.clone(), metrics.clone(), stopped, stored.is_some(), down, kept);
         let span = info_span!(
             "session",
             connector_name = %config.name,
@@ -219,6 +224,9 @@ impl SourceTask {
         let deadline = Instant::from_std(deadline);
         self.stop.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
         let (config, session_start) = (self.config.clone(), self.session_start.clone());
+        if self.committed > 0 && config.resumes() {
+            return self.leave_to_the_feed(returned, deadline).await;
+        }
         if let Some(file) = self.takeover.as_ref().filter(|_| self.taken_over > 0) {
             handover::note_progress(&config, file, self.committed);
         }
@@ -227,21 +235,49 @@ impl SourceTask {
         let mut outgoing = Outgoing::new(&config, &session_start, self.committed, self.takeover.take(), refused);
         returned.for_each(|record| outgoing.add(&record));
         aside.iter().flat_map(Batch::iter).for_each(|record| outgoing.add(&record));
-        loop {
-            match self.queue.pop() {
-                Popped::Batch(batch) => self.number(batch).iter().for_each(|record| outgoing.add(&record)),
-                Popped::End(_) => break,
-                Popped::Empty => {
-                    if timeout_at(deadline + LAST_STEPS, self.queue.filled()).await.is_err() {
-                        self.session.abort();
-                        break;
-                    }
-                }
-            }
+        while let Some(batch) = self.last_batch(deadline).await {
+            self.number(batch).iter().for_each(|record| outgoing.add(&record));
         }
         self.drained = true;
         let untold = self.untold();
         outgoing.finish(&self.metrics, untold)
+    }
+
+    /// Lets go of all that is not in Kafka: the next start goes on from the stored position, and the feed sends it again.
+    async fn leave_to_the_feed<'a>(
+        &mut self,
+        returned: impl Iterator<Item = Record<'a>>,
+        deadline: Instant,
+    ) -> HandedOver {
+        let mut left = returned.count();
+        if let Some(file) = self.takeover.take() {
+            file.superseded();
+        }
+        left += self.aside.take().map_or(0, |batch| batch.len());
+        while let Some(batch) = self.last_batch(deadline).await {
+            left += batch.len();
+        }
+        self.drained = true;
+        if left > 0 {
+            info!("event=records_left_to_the_feed records={left}");
+        }
+        HandedOver::default()
+    }
+
+    /// The next batch of a session that ends; nothing once it is over, or `deadline`.
+    async fn last_batch(&mut self, deadline: Instant) -> Option<Batch> {
+        loop {
+            match self.queue.pop() {
+                Popped::Batch(batch) => return Some(batch),
+                Popped::End(_) => return None,
+                Popped::Empty => {
+                    if timeout_at(deadline + LAST_STEPS, self.queue.filled()).await.is_err() {
+                        self.session.abort();
+                        return None;
+                    }
+                }
+            }
+        }
     }
 
     /// Whether the session is over and everything it received was polled.
@@ -249,8 +285,9 @@ impl SourceTask {
         self.drained
     }
 
-    pub fn offset(&self, sequence: i64) -> SourceOffset {
-        SourceOffset { session_id: self.session_start.id.clone(), sequence }
+    /// Part of every source offset.
+    pub fn session_id(&self) -> &Arc<str> {
+        &self.session_start.id
     }
 
     /// The first sequence that [`SourceTask::poll`] gives after the start. They grow by one, but for the records that a
@@ -281,7 +318,8 @@ impl SourceTask {
                 // It was whole when the task started: the disk has failed since.
                 let lost = self.takeover.take()?.broken(why, self.taken_over);
                 let (ended, cause) = (SystemTime::now(), Cause::Restart);
-                self.metrics.gap(Gap { began: lost.since, ended, cause, missed: lost.records });
+                let (id, began, missed) = (Gap::random_id(), lost.since, lost.records);
+                self.metrics.gap(Gap { id, began, ended, cause, missed, range: None });
                 None
             }
         }
@@ -323,6 +361,19 @@ impl SourceTask {
         }
         batch
     }
+}
+
+/// What a new connection goes on from.
+fn kept(config: &Config, stored: Option<StoredOffset>) -> (Carried, Memory) {
+    let Some(StoredOffset { position, keyed, .. }) = stored else { return Default::default() };
+    (Carried::stored(&config.plan, &position.variables), Memory::stored(position, keyed))
+}
+
+/// A restart that is told twice, since the first one's record did not get its offset stored, has one id.
+fn restart_id(config: &Config, stored: Option<&StoredOffset>) -> String {
+    let session = stored.and_then(|stored| stored.session_id.as_deref()).unwrap_or_default();
+    let sequence = stored.map_or(0, |stored| stored.sequence).to_string();
+    Gap::id_of(&[&config.name, &config.partition, Cause::Restart.as_str(), session, &sequence])
 }
 
 impl Drop for SourceTask {

@@ -1,11 +1,11 @@
 //! What the engine's tables say, in rows of strings for Java: options, errors, figures. Nothing of it is written there again.
 
-use connect_websocket_engine::config::{self, Config, OPTIONS, Secret};
+use connect_websocket_engine::config::{self, Config, OPTIONS};
 use connect_websocket_engine::config_def::{Default, HIDDEN, Properties};
 use connect_websocket_engine::figures::{self, ATTRIBUTES, Host};
 use connect_websocket_engine::metrics::Snapshot;
 
-use crate::strings;
+use crate::{offsets, strings};
 
 /// Connect's, of which a connector may have one of its own.
 const VALUE_CONVERTER: &str = "value.converter";
@@ -76,8 +76,7 @@ pub(crate) fn partitions(config: &Properties) -> Vec<u8> {
     let Ok(config) = Config::parse(config) else {
         return Vec::new();
     };
-    let former = config.former_partitions.iter().map(Secret::reveal);
-    strings::encode([config.partition.as_str()].into_iter().chain(former).map(Some))
+    strings::encode(offsets::partitions(&config).iter().map(|partition| Some(partition.as_str())))
 }
 
 /// The types of the two MBeans: all figures, and the existing connector's.

@@ -7,13 +7,13 @@ mod batch;
 mod description;
 mod failure;
 mod log;
+mod offsets;
 mod strings;
 mod task;
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::handover::HandedOver;
-use connect_websocket_engine::offset::StoredOffset;
 use jni::errors::Error as JniError;
 use jni::objects::{JByteArray, JByteBuffer, JClass, JDoubleArray, JLongArray};
 use jni::sys::{jint, jlong};
@@ -82,22 +82,12 @@ pub fn set_log_level<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, level: jin
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
-pub fn start<'l>(
-    mut env: EnvUnowned<'l>,
-    _class: JClass<'l>,
-    config: JByteArray<'l>,
-    stored_session: JByteArray<'l>,
-    stored_sequence: jlong,
-) -> jlong {
+pub fn start<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>, stored: JByteArray<'l>) -> jlong {
     env.with_env(|env| {
         let properties = properties(env, &config)?;
         let config = Config::parse(&properties).map_err(Failure::config)?;
-        let session = strings::decode(&env.convert_byte_array(&stored_session)?).into_iter().next().flatten();
-        let stored = (stored_sequence >= 0).then(|| StoredOffset {
-            sequence: stored_sequence,
-            session_id: session.map(Into::into),
-            written_at: None,
-        });
+        let rows = strings::decode(&env.convert_byte_array(&stored)?);
+        let stored = offsets::stored(&config, &rows);
         Ok(task::start(config, stored, description::warning_of_bytes(&properties))?)
     })
     .resolve::<Throw>()

@@ -38,8 +38,8 @@ pub(crate) struct Task {
     handle: i64,
     source: Mutex<Source>,
     metrics: Arc<Metrics>,
-    /// What Java shows and stores: the URL without secrets, the session's id, the topic.
-    pub(crate) identity: [String; 3],
+    /// What Java shows and stores: the URL without secrets, the session's id, the topic, the source partition.
+    pub(crate) identity: [String; 4],
     runtime: Handle,
     /// Dropped, it ends the runtime.
     _running: oneshot::Sender<()>,
@@ -174,8 +174,9 @@ impl Task {
             .unwrap_or_else(|error| Err(error.to_string()))
             .map_err(|error| Error::retriable(format!("no runtime can be started for the task: {error}")))?;
         let (url, topic) = (config.endpoint.redacted().to_owned(), config.topic.clone());
+        let partition = config.partition.clone();
         let task = span.in_scope(|| SourceTask::start(config, stored, &runtime))?;
-        let identity = [url, task.offset(0).session_id.to_string(), topic];
+        let identity = [url, task.session_id().to_string(), topic, partition];
         Ok(Task {
             handle,
             metrics: task.metrics(),

@@ -351,7 +351,8 @@ impl Line {
         }
         let stored = offsets::stored(&offsets, connector, &source_config);
         let topic = source_config.topic.clone();
-        let (partition, url) = (source_config.partition.clone(), source_config.endpoint.redacted().to_owned());
+        let partition = (source_config.partition.clone(), !source_config.partition_keys().is_empty());
+        let url = source_config.endpoint.redacted().to_owned();
         let mut source =
             SourceTask::start(source_config, stored, &Handle::current()).map_err(|error| error.to_string())?;
         let _ = shared.engine.set((source.metrics(), url));
@@ -371,7 +372,7 @@ impl Line {
         let offsets = TaskOffsets::new(
             offsets,
             connector.clone(),
-            &partition,
+            partition,
             &source,
             worker.offset_flush_interval,
             shared.counters.clone(),
@@ -572,8 +573,11 @@ impl Line {
         if self.submitted.committable() > self.offsets.committable() {
             self.source.left_out(self.submitted.take_skipped(), 0);
             self.source.commit(self.submitted.committable(), SystemTime::now());
-            self.offsets.set_committable(self.submitted.committable());
             let committable = self.submitted.committable();
+            let sending = self.sending.iter().map(|(batch, _)| batch);
+            let given = self.unacknowledged.iter().chain(sending).map(AsRef::as_ref);
+            let committed = given.take_while(|batch: &&Batch| batch.first_sequence() <= committable);
+            self.offsets.commit(committable, committed);
             self.destinations.settled(committable);
             while self.unacknowledged.front().is_some_and(|batch| batch.last_sequence() <= committable) {
                 self.unacknowledged.pop_front();

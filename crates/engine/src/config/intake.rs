@@ -5,7 +5,7 @@ use std::path::Path;
 use regex::Regex;
 
 use super::values::Values;
-use super::{MESSAGE_MAX_BYTES, TOPIC, liveness, messages, option};
+use super::{MESSAGE_MAX_BYTES, TOPIC, liveness, messages, option, resume};
 use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
 use crate::dialogue::{Names, Paths, list};
 use crate::file;
@@ -247,6 +247,7 @@ fn settings(values: &Values<'_>) -> Settings {
         },
         value: values.text(RECORD_VALUE).and_then(ValueForm::find).unwrap_or_default(),
         provenance: values.text(RECORD_PROVENANCE).and_then(parse_boolean).unwrap_or_default(),
+        memory: resume::memory(values),
     }
 }
 

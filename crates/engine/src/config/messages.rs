@@ -155,7 +155,7 @@ pub(super) fn on_invalid_text(values: &Values<'_>) -> OnInvalidText {
 }
 
 /// Kafka's rule for topic names (`org.apache.kafka.common.internals.Topic`).
-fn check_topic(text: &str) -> Result<(), String> {
+pub(super) fn check_topic(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("String must be non-empty".into());
     }

@@ -9,6 +9,10 @@ pub(crate) const TOPICS: &str = "websocket.subscription.topics";
 pub(crate) const ITEM: &str = "websocket.subscription.item";
 pub(crate) const BATCH_SIZE: &str = "websocket.subscription.batch.size";
 pub(crate) const UNSUBSCRIBE: &str = "websocket.subscription.unsubscribe.message";
+pub(crate) use super::resume::{
+    CURSOR, CURSOR_INITIAL, CURSOR_KEY, CURSOR_REWIND, RESUME_LOST, RESUME_LOST_ACTION, RESUME_VARIABLES, lost_action,
+};
+
 pub(crate) const SEND_RATE: &str = "websocket.send.rate";
 pub(super) const CONNECT_RATE: &str = "websocket.connect.rate";
 pub(super) const CLOSE_CODE: &str = "websocket.close.code";
@@ -196,8 +200,9 @@ pub(super) const FAMILIES: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "websocket.session.<step>.then",
-        choices: &["reconnect", "resubscribe", "fail"],
-        documentation: "What comes then: reconnect, resubscribe on the same connection, or fail the task.",
+        choices: &["reconnect", "resubscribe", "fresh", "fail"],
+        documentation: "What comes then: reconnect, resubscribe on the same connection, forget the cursor and reconnect \
+                        (fresh), or fail the task.",
         ..ROW
     },
     ConfigKey {

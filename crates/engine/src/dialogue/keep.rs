@@ -71,8 +71,32 @@ impl Dialogue {
         moment: &Moment<'_>,
     ) -> String {
         self.learn_captured(step, target, moment, seen);
-        let body = self.redactor.foreign(answer.body, MAX_WORDS);
-        format!("the step {}: the server answered with status {} {body}", self.plan.steps[step].name, answer.status)
+        format!("the step {}: {}", self.plan.steps[step].name, self.shown(answer))
+    }
+
+    /// What an answer says, for people.
+    fn shown(&self, answer: &HttpAnswer<'_>) -> String {
+        format!("the server answered with status {} {}", answer.status, self.redactor.foreign(answer.body, MAX_WORDS))
+    }
+
+    /// Whether an answer says that the feed cannot go on from where we were.
+    ///
+    /// # Errors
+    /// The connection ends for it.
+    pub(super) fn check_answer_lost(
+        &mut self,
+        target: &Target,
+        answer: &HttpAnswer<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<(), End> {
+        let mut found = Found::default();
+        self.plan.scanner.scan(answer.body, &mut found);
+        let is_lost = {
+            let made = Made::default();
+            self.says_lost(&Seen::answer(answer, &found).values(self.values(&made, target, "", moment)))
+        };
+        let words = self.shown(answer);
+        self.check_lost(is_lost, &words)
     }
 
     pub(super) fn capture_answer(
@@ -122,7 +146,10 @@ impl Dialogue {
         for (id, value) in captured {
             match (value, &topic) {
                 (Some(value), Some(topic)) => self.variables.set_of(topic, id, &value),
-                (Some(value), None) => self.variables.set(id, &value),
+                (Some(value), None) => {
+                    self.keep_on(id, &value);
+                    self.variables.set(id, &value);
+                }
                 (None, None) => self.variables.unset(id),
                 (None, Some(_)) => {}
             }

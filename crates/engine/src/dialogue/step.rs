@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::expression::{Condition, Expression, Message, Paths, Problem, Scope};
 use super::list;
 use super::rate::{self, Limit};
+use super::resume;
 use super::template::{Position, Template};
 use super::variables::{Names, VariableId, is_secret};
 use crate::config::session as keys;
@@ -22,7 +23,7 @@ const KEYS_OF_CONNECT: [&str; 4] = ["expect", "fail", "fail.final", "capture"];
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More steps than this are no session.
 const MAX_STEPS: usize = 100;
-const GIVEN: &[&str] = &["topic", "topics", "resuming", "moved", "connection"];
+const GIVEN: &[&str] = &["topic", "topics", "resuming", "moved", "connection", "cursor"];
 
 /// A session: what to say, in which order, and what to wait for.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub struct Plan {
     pub(super) send_rate: Vec<Limit>,
     /// Some configured address is `wss://` or `https://`, so none that is rendered may be without TLS.
     pub(super) wants_tls: bool,
+    pub(super) resume: resume::Plan,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,8 @@ pub(super) struct Capture {
 pub(super) enum Then {
     Reconnect,
     Resubscribe,
+    /// Forget where we were, and reconnect.
+    Fresh,
     Fail,
 }
 
@@ -144,7 +148,7 @@ impl Plan {
             let waits = step.expect.is_some() || step.fail.is_some() || step.fail_final.is_some();
             matches!(step.trigger, Trigger::On(_)) || waits && !matches!(step.act, Act::Http(_) | Act::Connect)
         };
-        self.steps.iter().any(listens)
+        self.resume.lost.is_some() || self.steps.iter().any(listens)
     }
 
     /// Whether the address of the connection is known only when it is made.
@@ -238,6 +242,7 @@ impl<'a> Compiler<'a> {
             .and_then(|text| self.template(keys::UNSUBSCRIBE, text, Position::Plain, Message::None));
         let headers = self.templated_headers("websocket.headers");
         let subprotocols = self.templated_list("websocket.subprotocols");
+        let resume = self.resume(&steps);
         let scanner = self.paths.message.build().map_err(|why| ConfigError::new(keys::STEPS, why))?;
         Ok(Plan {
             names: std::mem::take(&mut self.names),
@@ -253,6 +258,7 @@ impl<'a> Compiler<'a> {
             unsubscribe,
             secrets,
             wants_tls: self.wants_tls(),
+            resume,
             send_rate: self.get(keys::SEND_RATE).and_then(|text| rate::parse(text).ok()).unwrap_or_default(),
         })
     }
@@ -303,6 +309,24 @@ impl<'a> Compiler<'a> {
         }
         if self.get("websocket.idle.action") == Some("resubscribe") && !names_topics {
             self.refuse("websocket.idle.action", "resubscribe wants a step whose message names topics");
+        }
+    }
+
+    fn resume(&mut self, steps: &[Step]) -> resume::Plan {
+        let variables = list::split(self.get(keys::RESUME_VARIABLES).unwrap_or_default());
+        let lost = self.get(keys::RESUME_LOST).and_then(|text| {
+            self.compiled(keys::RESUME_LOST, Message::Whole, true, |scope| Condition::compile(text, scope))
+        });
+        let connect = steps.iter().position(|step| matches!(step.act, Act::Connect)).unwrap_or_default();
+        resume::Plan {
+            has_cursor: self.get(keys::CURSOR).is_some(),
+            keyed: self.get(keys::CURSOR_KEY).is_some(),
+            initial: self.get(keys::CURSOR_INITIAL).map(str::to_owned),
+            rewind: self.get(keys::CURSOR_REWIND).and_then(|text| text.parse().ok()).unwrap_or_default(),
+            variables: variables.iter().filter_map(|name| self.names.id(name)).collect(),
+            lost,
+            lost_action: keys::lost_action(self.get(keys::RESUME_LOST_ACTION)),
+            says_cursor: steps[connect.min(steps.len())..].iter().any(|step| step.act.uses("cursor")),
         }
     }
 
@@ -500,9 +524,10 @@ impl<'a> Compiler<'a> {
         match text {
             "reconnect" => Some(Then::Reconnect),
             "resubscribe" => Some(Then::Resubscribe),
+            "fresh" => Some(Then::Fresh),
             "fail" => Some(Then::Fail),
             _ => {
-                self.refuse(option, "String must be one of: reconnect, resubscribe, fail");
+                self.refuse(option, "String must be one of: reconnect, resubscribe, fresh, fail");
                 None
             }
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Config;
 use crate::config_def::Properties;
+use crate::intake::memory::Memory;
 use crate::json::Scanner;
 
 /// A session that is played without a connection.
@@ -54,7 +55,7 @@ impl Session {
     }
 
     fn begin_with(config: &Config, carried: Carried) -> Session {
-        let dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), carried);
+        let dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), carried, &Memory::default());
         let mut session = Session {
             dialogue,
             scanner: config.plan.listens().then(|| config.plan.scanner.clone()),
@@ -410,7 +411,12 @@ fn a_cached_answer_is_renewed_a_tenth_before_its_end() {
         session.next();
         session.opened().unwrap();
         let now = session.now + Duration::from_secs(after);
-        let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), session.dialogue.end(true));
+        let mut dialogue = Dialogue::begin(
+            config.plan.clone(),
+            config.redactor.clone(),
+            session.dialogue.end(true),
+            &Memory::default(),
+        );
         dialogue.proceed(&Session::moment(now), true).unwrap();
         assert_eq!(matches!(dialogue.next_action(), Some(Action::Connect(_))), cached, "{after}");
     }
@@ -792,8 +798,8 @@ fn the_handshakes_answer_is_looked_at_as_that_of_a_request() {
         assert!(failed(session.opened()).contains("the step connect"), "{key}");
     }
     let keys = [("connect.fail", "status == 409"), ("connect.fail.final", "/code == 7")];
-    let session = Session::begin("connect", &keys);
-    let refusal = |status, body| {
+    let mut session = Session::begin("connect", &keys);
+    let mut refusal = |status, body| {
         let answer = HttpAnswer { status, headers: &[], body };
         session.dialogue.refusal(&answer, &Session::moment(session.now))
     };

@@ -7,15 +7,17 @@
 //!         (of JSON in the form of `record/value.rs`)
 //! part    1 topic: text · 2 key, schema STRING: text · 3 key, schema BYTES: u32 length and bytes
 //!         4 timestamp, in ms: i64 · 5 header, schema STRING: name and value, text each
+//!         6 entry of the source offset: name and text · 7 the same: name and i64
+//!         8 key of the source partition: text
 //! text    u32 length and UTF-8
 //! ```
 //!
-//! Numbers are big endian. There is at most one topic, one key and one timestamp. A batch keeps parts and value in this
+//! Numbers are big endian. There is at most one topic, key, timestamp and partition. A batch keeps parts and value in this
 //! form, so that they are copied from there in one piece. `Wire.java` reads it, too.
 
 use std::io::{self, Write};
 
-use super::{Key, Part, Record, ValueKind};
+use super::{Key, OffsetValue, Part, Record, ValueKind};
 
 pub(crate) const HEAD_BYTES: usize = 1 + 8 + 8;
 const LENGTH_BYTES: usize = 4;
@@ -30,6 +32,9 @@ const TEXT_KEY: u8 = 2;
 const BYTES_KEY: u8 = 3;
 const TIMESTAMP: u8 = 4;
 const HEADER: u8 = 5;
+const TEXT_ENTRY: u8 = 6;
+const NUMBER_ENTRY: u8 = 7;
+const PARTITION: u8 = 8;
 
 /// Returns the bytes that a record takes.
 pub fn size(record: &Record<'_>) -> usize {
@@ -100,13 +105,14 @@ impl<'a> Parts<'a> {
     /// # Errors
     /// Which rule of the form they break.
     pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
-        let (mut rest, mut topic, mut key, mut timestamp) = (bytes, false, false, false);
+        let (mut rest, mut topic, mut key, mut timestamp, mut partition) = (bytes, false, false, false, false);
         while !rest.is_empty() {
             let second = match take_part(&mut rest).ok_or("a part of a record is broken")? {
                 Part::Topic(_) => std::mem::replace(&mut topic, true),
                 Part::Key(_) => std::mem::replace(&mut key, true),
                 Part::Timestamp(_) => std::mem::replace(&mut timestamp, true),
-                Part::Header { .. } => false,
+                Part::Partition(_) => std::mem::replace(&mut partition, true),
+                Part::Header { .. } | Part::OffsetEntry { .. } => false,
             };
             if second {
                 return Err("a record has a part twice".into());
@@ -168,6 +174,20 @@ pub(super) fn put_part(out: &mut Vec<u8>, part: Part<'_>) {
             put_bytes(out, name.as_bytes());
             put_bytes(out, value.as_bytes());
         }
+        Part::OffsetEntry { name, value: OffsetValue::Text(text) } => {
+            out.push(TEXT_ENTRY);
+            put_bytes(out, name.as_bytes());
+            put_bytes(out, text.as_bytes());
+        }
+        Part::OffsetEntry { name, value: OffsetValue::Number(number) } => {
+            out.push(NUMBER_ENTRY);
+            put_bytes(out, name.as_bytes());
+            out.extend(number.to_be_bytes());
+        }
+        Part::Partition(key) => {
+            out.push(PARTITION);
+            put_bytes(out, key.as_bytes());
+        }
     }
 }
 
@@ -186,6 +206,12 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Option<Part<'a>> {
         BYTES_KEY => Part::Key(Key::Bytes(take_bytes(bytes)?)),
         TIMESTAMP => Part::Timestamp(i64::from_be_bytes(take_array(bytes)?)),
         HEADER => Part::Header { name: take_text(bytes)?, value: take_text(bytes)? },
+        TEXT_ENTRY => Part::OffsetEntry { name: take_text(bytes)?, value: OffsetValue::Text(take_text(bytes)?) },
+        NUMBER_ENTRY => Part::OffsetEntry {
+            name: take_text(bytes)?,
+            value: OffsetValue::Number(i64::from_be_bytes(take_array(bytes)?)),
+        },
+        PARTITION => Part::Partition(take_text(bytes)?),
         _ => return None,
     })
 }
@@ -211,12 +237,15 @@ fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    const PARTS: [Part<'static>; 5] = [
+    const PARTS: [Part<'static>; 8] = [
         Part::Header { name: "a", value: "" },
         Part::Topic("trades.\u{20ac}"),
         Part::Timestamp(-1),
         Part::Key(Key::Bytes(&[0, 255])),
         Part::Header { name: "", value: "b" },
+        Part::OffsetEntry { name: "cursor", value: OffsetValue::Text("c") },
+        Part::OffsetEntry { name: "part", value: OffsetValue::Number(-3) },
+        Part::Partition("k"),
     ];
 
     fn bytes_of(parts: &[Part<'_>]) -> Vec<u8> {
@@ -258,10 +287,10 @@ mod tests {
             });
             assert_eq!(Parts::check(&bytes[..end]).is_ok(), whole.into_iter().any(|part_end| part_end == end), "{end}");
         }
-        for twice in [Part::Topic("t"), Part::Key(Key::Text("k")), Part::Timestamp(1)] {
+        for twice in [Part::Topic("t"), Part::Key(Key::Text("k")), Part::Timestamp(1), Part::Partition("k")] {
             assert!(Parts::check(&bytes_of(&[twice, twice])).is_err(), "{twice:?}");
         }
-        for broken in [&[0][..], &[6], &[TOPIC, 0, 0, 0, 1, 0xff], &[HEADER, 0xff, 0xff, 0xff, 0xff]] {
+        for broken in [&[0][..], &[9], &[TOPIC, 0, 0, 0, 1, 0xff], &[HEADER, 0xff, 0xff, 0xff, 0xff]] {
             assert!(Parts::check(broken).is_err(), "{broken:?}");
         }
     }

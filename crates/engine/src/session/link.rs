@@ -19,15 +19,18 @@ use crate::connection::frame::{Close, Event};
 use crate::connection::http_request::HttpResponse;
 use crate::dialogue::{self, Carried, Dialogue, End, HttpAnswer, HttpRequest, Moment, Variables};
 use crate::figures::Counter;
-use crate::gap::Cause;
+use crate::gap::{Cause, Gap, Range};
+use crate::intake::memory::{Findings, Memory};
+use crate::intake::sequence::{self, Hole};
 use crate::intake::{Counts, Frame, Ground, Intake, Origin, Part, Refusal, Steps};
+use crate::ledger;
 use crate::metrics::Metrics;
 use crate::record::{Batch, epoch_ms};
 
 /// A peer that takes nothing for this long is dead; the existing connector's write timeout.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So much of a key is shown.
-const MAX_KEY_CHARS: usize = 100;
+pub(super) const MAX_KEY_CHARS: usize = 100;
 /// A Close has room for so much (RFC 6455 §5.5).
 const MAX_CLOSE_REASON_CHARS: usize = 123;
 
@@ -65,6 +68,7 @@ impl From<End> for Ending {
             End::Failed(message) => Ending { outlook: Outlook::Hopeless, ..Ending::new(Cause::StepFailed, message) },
             End::Final(message) => Ending { outlook: Outlook::Final, ..Ending::new(Cause::StepFailed, message) },
             End::Outage(message) => Ending::new(Cause::StepFailed, message),
+            End::Lost(message) => Ending { outlook: Outlook::Planned, ..Ending::new(Cause::ResumeLost, message) },
             End::Reconnect(message) => {
                 Ending { outlook: Outlook::Planned, ..Ending::new(Cause::StepReconnects, message) }
             }
@@ -91,6 +95,8 @@ pub(super) struct Link {
     timers: Timers,
     /// With `websocket.idle.key`.
     silence: Option<Silence>,
+    /// What was found in the messages and is not told yet.
+    findings: Findings,
     /// The session knows that this connection has worked.
     worked: bool,
     /// Set once we have said goodbye.
@@ -108,21 +114,25 @@ struct Received {
 }
 
 impl Link {
-    /// The dialogue has been told of the open connection. `at_configured_origin`: no redirect led to another origin, which
+    /// The dialogue has been told of the open connection; `memory` is what the last one's intake left. `at_configured_origin`: no redirect led to another origin, which
     /// must learn no secret.
     pub(super) fn new(
         config: Arc<Config>,
         dialogue: Dialogue,
+        mut memory: Memory,
         at_configured_origin: bool,
         now: Instant,
         at: SystemTime,
     ) -> Link {
+        if let Some(plan) = config.intake.memory() {
+            memory.connected(plan, dialogue.is_resuming());
+        }
         let timers = Timers::new(&config, now);
         let silence = config.idle_record_timeout.filter(|_| config.intake.sees_keys());
         let received =
             Received { last_bytes: at, any_message: false, messages: 0, bytes: 0, counts: Counts::default() };
         Link {
-            intake: Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens()),
+            intake: Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens(), memory),
             name: epoch_ms(at).to_string(),
             withholds: !at_configured_origin,
             withheld: false,
@@ -134,14 +144,102 @@ impl Link {
             received,
             timers,
             silence: silence.map(|timeout| Silence::new(timeout, now)),
+            findings: Findings::default(),
             worked: false,
             stop_by: None,
         }
     }
 
     /// The connection is over: what the next one goes on with.
-    pub(super) fn end(self) -> Carried {
-        self.dialogue.end(self.worked)
+    pub(super) fn end(mut self) -> (Carried, Memory) {
+        let is_void = self.dialogue.is_void();
+        let mut memory = self.intake.map(Intake::into_memory).unwrap_or_default();
+        memory.at = Some(self.received.last_bytes);
+        if is_void {
+            memory.forget_position();
+        }
+        (self.dialogue.end(self.worked), memory)
+    }
+
+    /// Whether this connection goes on from where the last one was, as far as the feed has said.
+    pub(super) fn is_resuming(&self) -> bool {
+        self.dialogue.is_resuming()
+    }
+
+    /// Returns the gaps that the messages have shown since the last call. `began`: since when nothing was received before
+    /// this connection.
+    pub(super) fn gaps(&mut self, began: Option<SystemTime>) -> Vec<Gap> {
+        let ended = self.received.last_bytes;
+        let mut gaps = Vec::new();
+        let mut unknown = |cause| {
+            gaps.push(Gap { id: Gap::random_id(), began, ended, cause, missed: None, range: None });
+        };
+        if std::mem::take(&mut self.findings.clamped) {
+            unknown(Cause::Clamped);
+        }
+        if std::mem::take(&mut self.findings.lost) {
+            unknown(Cause::ResumeLost);
+        }
+        let holes = std::mem::take(&mut self.findings.holes);
+        gaps.extend(holes.into_iter().map(|hole| self.gap_of(hole)));
+        gaps
+    }
+
+    fn gap_of(&self, hole: Hole) -> Gap {
+        let Hole { cause, key, from, to, missing } = hole;
+        let (from, to) = (from.to_string(), to.to_string());
+        // Numbers of one connection say nothing to another.
+        let anew = self.sequence().is_some_and(|sequence| sequence.per_connection);
+        let numbering = if anew { self.name.as_str() } else { "" };
+        let id = Gap::id_of(&[&self.config.name, &self.config.partition, cause.as_str(), numbering, &key, &from, &to]);
+        let at = self.received.last_bytes;
+        let range = Some(Range { key: key.into(), from, to });
+        Gap { id, began: Some(at), ended: at, cause, missed: missing, range }
+    }
+
+    fn sequence(&self) -> Option<&sequence::Plan> {
+        self.config.intake.memory()?.sequence.as_ref()
+    }
+
+    /// Adds a gap to the ledger, if there is one.
+    pub(super) fn note(&mut self, gap: &Gap) {
+        let Link { config, intake, dialogue, name, batch, .. } = self;
+        let Some(ledger) = &config.ledger else { return };
+        ledger::add(ledger, gap, name, &config.task_id(), batch, |record| {
+            if let (Ok(intake), Some(plan)) = (intake, config.intake.memory()) {
+                intake.memory().write_beside(plan, dialogue.variables(), record);
+            }
+        });
+    }
+
+    /// Does what is configured when messages are missing.
+    fn act_on_holes(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
+        let Some(hole) = self.findings.holes.first().filter(|hole| hole.cause == Cause::Sequence) else {
+            return Ok(());
+        };
+        let words = format!("messages are missing: {} to {} of {}", hole.from, hole.to, self.shown_key(&hole.key));
+        match self.sequence().map(|sequence| sequence.action) {
+            None | Some(sequence::Action::Count) => Ok(()),
+            Some(sequence::Action::Fail) => {
+                Err(Ending { outlook: Outlook::Final, ..Ending::new(Cause::Sequence, words) })
+            }
+            Some(sequence::Action::Reconnect) => {
+                Err(Ending { outlook: Outlook::Planned, ..Ending::new(Cause::Sequence, words) })
+            }
+            Some(sequence::Action::Resubscribe) => self.resubscribe(moment),
+        }
+    }
+
+    fn shown_key(&self, key: &str) -> String {
+        if key.is_empty() { "the feed".to_owned() } else { self.config.redactor.foreign(key, MAX_KEY_CHARS) }
+    }
+
+    /// Subscribes anew: topics with a cursor go on from it.
+    fn resubscribe(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
+        if let Ok(intake) = &mut self.intake {
+            self.dialogue.came_to(intake.memory());
+        }
+        Ok(self.dialogue.resubscribe(moment)?)
     }
 
     /// What to do next; `None` until something happens.
@@ -225,8 +323,22 @@ impl Link {
             intake.seen().keys().for_each(|key| silence.saw(key, moment.now));
         }
         intake.seen().clear();
+        if self.config.intake.memory().is_some() {
+            self.findings.add(intake.findings());
+            if self.dialogue.was_lost() {
+                self.findings.lost = true;
+                intake.memory().not_resumed();
+            }
+            self.dialogue.came_to(intake.memory());
+        }
         taken?;
-        end.filter(|_| !self.is_stopping()).map_or(Ok(bytes), |end| Err(end.into()))
+        if let Some(end) = end.filter(|_| !self.is_stopping()) {
+            return Err(end.into());
+        }
+        if !self.findings.holes.is_empty() {
+            self.act_on_holes(moment)?;
+        }
+        Ok(bytes)
     }
 
     /// Adds what was received to the metrics: before it is in the queue, so that no record is polled that was not received.
@@ -240,6 +352,7 @@ impl Link {
             metrics.count(Counter::MessagesWithoutRecord, without_record);
             metrics.count(Counter::MessagesFiltered, filtered);
             metrics.count(Counter::MessagesIncomplete, incomplete);
+            metrics.count(Counter::MessagesDuplicate, std::mem::take(&mut self.findings.duplicates));
             (received.messages, received.bytes) = (0, 0);
             self.timers.idle = self.config.idle_timeout.map(|timeout| now + timeout);
             if !self.batch.is_empty() {
@@ -326,7 +439,7 @@ impl Link {
                 info!("event=resubscribing reason=\"{message}\"");
                 self.timers.idle_record = Some(moment.now + timeout);
                 self.silence.iter_mut().for_each(|silence| silence.begin_anew(moment.now));
-                Ok(self.dialogue.resubscribe(moment)?)
+                self.resubscribe(moment)
             }
         }
     }
@@ -376,6 +489,11 @@ impl Link {
     /// Whether the stop's deadline is over.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.stop_by.is_some_and(|by| now >= by)
+    }
+
+    /// Whether any message came.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.received.any_message
     }
 
     pub(super) fn last_bytes(&self) -> SystemTime {
@@ -429,6 +547,10 @@ impl Steps for Listener<'_> {
         is_record
     }
 
+    fn begins_anew(&mut self) -> bool {
+        self.dialogue.is_void()
+    }
+
     fn variables(&self) -> (&Variables, &Cell<u64>) {
         (self.dialogue.variables(), self.dialogue.count())
     }
@@ -471,11 +593,12 @@ mod tests {
         let base = [("websocket.url", "ws://host/"), ("kafka.topic", "t")];
         let properties: Properties = base.iter().chain(options).map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let config = Arc::new(crate::config::Config::parse(&properties).unwrap());
-        let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), Carried::default());
+        let memory = Memory::default();
+        let mut dialogue = Dialogue::begin(config.plan.clone(), config.redactor.clone(), Carried::default(), &memory);
         dialogue.proceed(&moment(now), true).unwrap();
         dialogue.next_action();
         dialogue.opened(&[], &moment(now)).unwrap();
-        Link::new(config, dialogue, true, now, SystemTime::UNIX_EPOCH)
+        Link::new(config, dialogue, memory, true, now, SystemTime::UNIX_EPOCH)
     }
 
     fn moment(now: Instant) -> Moment<'static> {

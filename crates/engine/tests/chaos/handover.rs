@@ -64,8 +64,8 @@ impl Machine {
 
     /// Kafka, and the host's offset storage, have what was polled up to this sequence.
     fn store(&mut self, feed: &Feed, sequence: i64) {
-        let session_id = Some(feed.task.offset(sequence).session_id);
-        self.stored = Some(StoredOffset { sequence, session_id, written_at: None });
+        let session_id = Some(feed.task.session_id().clone());
+        self.stored = Some(StoredOffset { sequence, session_id, ..StoredOffset::default() });
     }
 
     /// A task receives so many and stops before anything is polled.
@@ -89,12 +89,7 @@ fn handed_over(records: u64, left_behind: u64) -> HandedOver {
 }
 
 fn keep(records: &mut Vec<Received>, batch: &Batch) {
-    records.extend(batch.iter().map(|record| Received {
-        kind: record.kind,
-        value: record.value.to_vec(),
-        timestamp_ms: record.timestamp_ms(),
-        sequence: record.sequence,
-    }));
+    records.extend(batch.iter().map(Received::from));
 }
 
 fn sequences(feed: &Feed) -> Vec<i64> {
@@ -298,8 +293,8 @@ async fn the_file_of_a_deleted_connector_is_gone() {
 
 #[tokio::test]
 async fn a_file_that_does_not_continue_the_stored_offset_is_counted_and_removed() {
-    let foreign = Some(StoredOffset { sequence: 3, session_id: Some(Arc::from("other")), written_at: None });
-    for stored in [foreign, Some(StoredOffset { sequence: 7, session_id: None, written_at: None })] {
+    let foreign = Some(StoredOffset { sequence: 3, session_id: Some(Arc::from("other")), ..StoredOffset::default() });
+    for stored in [foreign, Some(StoredOffset { sequence: 7, session_id: None, ..StoredOffset::default() })] {
         let mut machine = left_five("foreign-offset").await;
         machine.stored = stored;
         assert_refused(&machine, "does not continue the stored offset", Some(5)).await;
@@ -355,7 +350,8 @@ async fn a_file_that_breaks_while_it_is_read_gives_what_it_can_and_the_rest_is_c
 async fn records_that_a_host_was_given_and_never_stored_do_not_hide_the_rest() {
     let play = Play::accept().send(Messages::count(3)).await_signal().send(Messages::count(2));
     let mut machine = Machine::new("unstored", play);
-    machine.stored = Some(StoredOffset { sequence: 10, session_id: Some(Arc::from("earlier")), written_at: None });
+    machine.stored =
+        Some(StoredOffset { sequence: 10, session_id: Some(Arc::from("earlier")), ..StoredOffset::default() });
     let mut feed = machine.start();
     feed.without_polls(|now| now.queue_records == 3).await;
     assert_eq!(feed.task.poll(DEADLINE).await.unwrap().unwrap().len(), 3);

@@ -9,7 +9,7 @@ use connect_websocket_engine::error::Error;
 use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::metrics::Snapshot;
 use connect_websocket_engine::offset::StoredOffset;
-use connect_websocket_engine::record::ValueKind;
+use connect_websocket_engine::record::{Key, OffsetValue, Record, ValueKind};
 use connect_websocket_engine::task::SourceTask;
 use connect_websocket_testkit::{Server, Stats};
 use tokio::runtime::Handle;
@@ -27,6 +27,47 @@ pub(crate) struct Received {
     pub(crate) value: Vec<u8>,
     pub(crate) timestamp_ms: i64,
     pub(crate) sequence: i64,
+    pub(crate) topic: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) partition_key: Option<String>,
+    /// What its offset has beside session, sequence and time.
+    pub(crate) offset: Vec<(String, String)>,
+}
+
+impl From<Record<'_>> for Received {
+    fn from(record: Record<'_>) -> Received {
+        let text = |value| match value {
+            OffsetValue::Text(text) => text.to_owned(),
+            OffsetValue::Number(number) => number.to_string(),
+        };
+        let key = record.key().map(|key| match key {
+            Key::Text(text) => text.to_owned(),
+            Key::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        });
+        Received {
+            kind: record.kind,
+            value: record.value.to_vec(),
+            timestamp_ms: record.timestamp_ms(),
+            sequence: record.sequence,
+            topic: record.topic().map(str::to_owned),
+            key,
+            partition_key: record.partition_key().map(str::to_owned),
+            offset: record.offset_entries().map(|(name, value)| (name.to_owned(), text(value))).collect(),
+        }
+    }
+}
+
+impl Received {
+    /// The offset as a host stores it and gives it back.
+    pub(crate) fn stored<'a>(&'a self, before: Option<StoredOffset>) -> Option<StoredOffset> {
+        let value = |(name, text): &'a (String, String)| match text.parse() {
+            Ok(number) if name == "part" => (name.as_str(), OffsetValue::Number(number)),
+            _ => (name.as_str(), OffsetValue::Text(text)),
+        };
+        let own = [("sequence", OffsetValue::Number(self.sequence)), ("at", OffsetValue::Number(self.timestamp_ms))];
+        let entries = own.into_iter().chain(self.offset.iter().map(value));
+        StoredOffset::add(before, self.partition_key.as_deref(), entries)
+    }
 }
 
 /// A running task, the records that came out of it, and its error.
@@ -77,12 +118,7 @@ impl Feed {
     pub(crate) async fn poll(&mut self) {
         match self.task.poll(Duration::from_millis(10)).await {
             Ok(Some(batch)) => {
-                self.records.extend(batch.iter().map(|record| Received {
-                    kind: record.kind,
-                    value: record.value.to_vec(),
-                    timestamp_ms: record.timestamp_ms(),
-                    sequence: record.sequence,
-                }));
+                self.records.extend(batch.iter().map(Received::from));
                 self.task.commit(batch.last_sequence(), std::time::SystemTime::now());
             }
             Ok(None) => {}

@@ -13,6 +13,7 @@ mod proxy;
 mod queue;
 mod reconnect;
 mod requests;
+mod resume;
 mod secrets;
 mod stopping;
 mod tls;

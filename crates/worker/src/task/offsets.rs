@@ -1,12 +1,15 @@
-//! A task's offset in the worker's store: read at the start, written as records are acknowledged.
+//! A task's offsets in the worker's store: read at the start, written as records are acknowledged.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use connect_websocket_engine::config::Config;
-use connect_websocket_engine::offset::{PARTITION_KEY, SEQUENCE, SESSION_ID, SourceOffset, StoredOffset};
+use connect_websocket_engine::offset::{self, AT, PARTITION_KEY, SEQUENCE, SESSION_ID, StoredOffset};
+use connect_websocket_engine::record::{Batch, OffsetValue, Record};
 use connect_websocket_engine::redact::printable;
 use connect_websocket_engine::task::SourceTask;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
@@ -17,9 +20,14 @@ use crate::store::{JsonObject, OffsetStore};
 pub(super) struct TaskOffsets {
     store: Arc<OffsetStore>,
     connector: String,
-    partition: JsonObject,
-    session: SourceOffset,
+    /// The source partition of records without a key.
+    partition: String,
+    /// Whether keys have partitions of their own.
+    keyed: bool,
+    session_id: Arc<str>,
     committable: i64,
+    /// The offsets that are not in the store yet, by the key of their partition.
+    ahead: BTreeMap<Option<String>, JsonObject>,
     interval: Duration,
     due: Instant,
     flushing: Option<JoinHandle<()>>,
@@ -29,25 +37,34 @@ pub(super) struct TaskOffsets {
 /// The stored offset to continue from. One that was stored under a URL with secrets is moved to the partition without them.
 pub(super) fn stored(store: &OffsetStore, connector: &str, config: &Config) -> Option<StoredOffset> {
     let ours = partition(&config.partition);
-    let read = |partition: &JsonObject| {
-        let offset = store.get(connector, partition)?;
-        let session_id = offset.get(SESSION_ID).and_then(|id| id.as_str()).map(Arc::from);
-        Some(StoredOffset { sequence: offset.get(SEQUENCE)?.as_i64()?, session_id, written_at: store.written_at() })
-    };
-    let mut found = read(&ours);
+    let sequence = |offset: &JsonObject| offset.get(SEQUENCE).and_then(Value::as_i64);
+    let mut found = store.get(connector, &ours);
     for former in config.former_partitions.iter().map(|url| partition(url.reveal())) {
-        let Some(offset) = store.get(connector, &former) else {
+        let Some(moved) = store.get(connector, &former) else {
             continue;
         };
-        let moved = read(&former);
-        if moved.as_ref().map(|moved| moved.sequence) > found.as_ref().map(|found| found.sequence) {
-            found = moved;
-            store.set(connector, &ours, Some(&offset));
+        if sequence(&moved) > found.as_ref().and_then(sequence) {
+            store.set(connector, &ours, Some(&moved));
+            found = Some(moved);
         }
         store.remove(connector, &former);
         info!("event=offset_moved reason=\"its source partition held a secret\"");
     }
-    found
+    let mut stored = found.and_then(|offset| StoredOffset::add(None, None, entries(&offset)));
+    for key in config.partition_keys() {
+        let partition = partition(&offset::partition(&config.partition, Some(key)));
+        if let Some(offset) = store.get(connector, &partition) {
+            stored = StoredOffset::add(stored, Some(key), entries(&offset));
+        }
+    }
+    stored.map(|stored| StoredOffset { written_at: store.written_at(), ..stored })
+}
+
+fn entries(offset: &JsonObject) -> impl Iterator<Item = (&str, OffsetValue<'_>)> {
+    offset.iter().filter_map(|(name, value)| {
+        let text = value.as_str().map(OffsetValue::Text);
+        Some((name.as_str(), text.or(value.as_i64().map(OffsetValue::Number))?))
+    })
 }
 
 /// The source partition: a URL, or `feed:<name>`.
@@ -59,7 +76,7 @@ impl TaskOffsets {
     pub(super) fn new(
         store: Arc<OffsetStore>,
         connector: String,
-        url: &str,
+        (partition, keyed): (String, bool),
         source: &SourceTask,
         interval: Duration,
         counters: Arc<Counters>,
@@ -67,9 +84,11 @@ impl TaskOffsets {
         TaskOffsets {
             store,
             connector,
-            partition: partition(url),
-            session: source.offset(0),
+            partition,
+            keyed,
+            session_id: source.session_id().clone(),
             committable: 0,
+            ahead: BTreeMap::new(),
             interval,
             due: Instant::now() + interval,
             flushing: None,
@@ -81,8 +100,33 @@ impl TaskOffsets {
         self.committable
     }
 
-    pub(super) fn set_committable(&mut self, sequence: i64) {
-        self.committable = sequence;
+    /// Kafka has every record up to this one; `batches` hold those since the last call.
+    pub(super) fn commit<'a>(&mut self, sequence: i64, batches: impl Iterator<Item = &'a Batch>) {
+        let before = std::mem::replace(&mut self.committable, sequence);
+        for batch in batches {
+            let last = sequence.min(batch.last_sequence());
+            // Of one partition only the last record counts.
+            let first = if self.keyed { batch.first_sequence().max(before + 1) } else { last };
+            let records = (first..=last).filter_map(|sequence| batch.of_sequence(sequence));
+            records.for_each(|record| self.note(&record));
+        }
+    }
+
+    fn note(&mut self, record: &Record<'_>) {
+        let own = [
+            (SESSION_ID.to_owned(), Value::from(&*self.session_id)),
+            (SEQUENCE.to_owned(), record.sequence.into()),
+            (AT.to_owned(), record.received_ms.into()),
+        ];
+        let entries = record.offset_entries().map(|(name, value)| {
+            let value = match value {
+                OffsetValue::Text(text) => Value::from(text),
+                OffsetValue::Number(number) => Value::from(number),
+            };
+            (name.to_owned(), value)
+        });
+        let offset = own.into_iter().chain(entries).collect();
+        self.ahead.insert(record.partition_key().map(str::to_owned), offset);
     }
 
     /// Writes every `offset.flush.interval.ms`, beside the records and never before them.
@@ -120,9 +164,10 @@ impl TaskOffsets {
         }
     }
 
-    fn set(&self) {
-        if self.committable > 0 {
-            self.store.set(&self.connector, &self.partition, Some(&self.offset()));
+    fn set(&mut self) {
+        for (key, offset) in std::mem::take(&mut self.ahead) {
+            let partition = partition(&offset::partition(&self.partition, key.as_deref()));
+            self.store.set(&self.connector, &partition, Some(&offset));
         }
     }
 
@@ -138,12 +183,5 @@ impl TaskOffsets {
                 span.in_scope(|| error!("event=offset_commit_failed reason=\"{}\"", printable(&why.to_string())));
             }
         }));
-    }
-
-    fn offset(&self) -> JsonObject {
-        JsonObject::from_iter([
-            (SESSION_ID.to_owned(), (&*self.session.session_id).into()),
-            (SEQUENCE.to_owned(), self.committable.into()),
-        ])
     }
 }

@@ -18,12 +18,12 @@ final class NativeTask {
         this.handle = handle;
     }
 
-    /** {@code storedSequence} is -1 if no offset is stored. */
-    static NativeTask start(Map<String, String> config, String storedSession, long storedSequence) {
-        return new NativeTask(start(Strings.encode(config), Strings.encode(storedSession), storedSequence));
+    /** {@code stored} are the offsets that Connect has, each entry as its partition, its name, and a text or a number. */
+    static NativeTask start(Map<String, String> config, List<String> stored) {
+        return new NativeTask(start(Strings.encode(config), Strings.encode(stored)));
     }
 
-    /** The URL without secrets, the session's id, the topic. */
+    /** The URL without secrets, the session's id, the topic, the source partition. */
     List<String> identity() {
         return Strings.decode(identity(handle));
     }
@@ -62,7 +62,7 @@ final class NativeTask {
         close(handle);
     }
 
-    private static native long start(byte[] config, byte[] storedSession, long storedSequence);
+    private static native long start(byte[] config, byte[] stored);
 
     private static native byte[] identity(long handle);
 

@@ -3,7 +3,6 @@ package io.conduktor.connect.websocket;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import org.apache.kafka.connect.source.SourceRecord;
 
 /** The direct buffer that the native half fills, and the records made from it. Its layout stands in {@code batch.rs}. */
@@ -33,7 +32,7 @@ final class RecordBatch {
     }
 
     List<SourceRecord> read(
-            int count, String topic, Map<String, String> partition, String sessionId, Acknowledgements acknowledgements) {
+            int count, String topic, Partitions partitions, String sessionId, Acknowledgements acknowledgements) {
         List<SourceRecord> records = new ArrayList<>(count);
         // Behind the kind of the first record.
         long first = buffer.getLong(FIRST_RECORD + Byte.BYTES);
@@ -43,15 +42,15 @@ final class RecordBatch {
         Long received = null;
         for (int i = 0; i < count; i++) {
             int kind = buffer.get() & 0xff;
-            SourceOffset offset = new SourceOffset(sessionId, buffer.getLong(), batch);
+            long sequence = buffer.getLong();
             long millis = buffer.getLong();
             if (received == null || received != millis) {
                 received = millis;
             }
             Wire.Parts parts = wire.parts(kind);
             records.add(new SourceRecord(
-                    partition,
-                    offset,
+                    partitions.of(parts.partition),
+                    new SourceOffset(sessionId, sequence, received, parts.offset(), batch),
                     parts.topic == null ? topic : parts.topic,
                     null,
                     parts.keySchema,

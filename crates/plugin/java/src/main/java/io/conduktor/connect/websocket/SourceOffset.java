@@ -1,24 +1,31 @@
 package io.conduktor.connect.websocket;
 
 import java.util.AbstractMap;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 
 /**
- * The source offset of one record, {@code {"session_id": …, "sequence": …}}, as small as it can be: there is one for each
- * record, and Connect stores one at intervals.
+ * The source offset of one record, {@code {"session_id": …, "sequence": …, "at": …}} and what the feed resumes with, as small
+ * as it can be: there is one for each record, and Connect stores one now and then.
  */
 final class SourceOffset extends AbstractMap<String, Object> {
     static final String SESSION_ID = "session_id";
     static final String SEQUENCE = "sequence";
+    static final String AT = "at";
 
     private final String sessionId;
     private final long sequence;
+    private final Long receivedMillis;
+    /** Names and values in turn; null is none. */
+    private final Object[] entries;
     private final Acknowledgements.Batch batch;
 
-    SourceOffset(String sessionId, long sequence, Acknowledgements.Batch batch) {
+    SourceOffset(String sessionId, long sequence, Long receivedMillis, Object[] entries, Acknowledgements.Batch batch) {
         this.sessionId = sessionId;
         this.sequence = sequence;
+        this.receivedMillis = receivedMillis;
+        this.entries = entries;
         this.batch = batch;
     }
 
@@ -29,6 +36,28 @@ final class SourceOffset extends AbstractMap<String, Object> {
 
     @Override
     public Set<Map.Entry<String, Object>> entrySet() {
-        return Map.<String, Object>of(SESSION_ID, sessionId, SEQUENCE, sequence).entrySet();
+        Map<String, Object> map = new LinkedHashMap<>();
+        map.put(SESSION_ID, sessionId);
+        map.put(SEQUENCE, sequence);
+        map.put(AT, receivedMillis);
+        for (int i = 0; entries != null && i < entries.length; i += 2) {
+            map.put((String) entries[i], entries[i + 1]);
+        }
+        return map.entrySet();
+    }
+
+    /** Every record has its own sequence: with exactly-once support Connect looks records up in a map. */
+    @Override
+    public boolean equals(Object other) {
+        if (other instanceof SourceOffset) {
+            SourceOffset offset = (SourceOffset) other;
+            return sequence == offset.sequence && sessionId.equals(offset.sessionId);
+        }
+        return super.equals(other);
+    }
+
+    @Override
+    public int hashCode() {
+        return Long.hashCode(sequence);
     }
 }

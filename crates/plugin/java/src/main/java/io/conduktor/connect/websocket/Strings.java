@@ -12,7 +12,7 @@ import java.util.Map;
 final class Strings {
     private Strings() {}
 
-    static byte[] encode(String... texts) {
+    static byte[] encode(List<String> texts) {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         for (String text : texts) {
             put(bytes, text);

@@ -1,5 +1,6 @@
 package io.conduktor.connect.websocket;
 
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,8 +17,6 @@ import org.slf4j.MDC;
  * {@link #commitRecord} comes from the producer's thread, also after {@code stop}.
  */
 public class WebSocketSourceTask extends SourceTask {
-    static final String WEBSOCKET_URL = "websocket_url";
-
     private static final Logger log = LoggerFactory.getLogger(WebSocketSourceTask.class);
 
     private final RecordBatch batch = new RecordBatch();
@@ -28,7 +27,7 @@ public class WebSocketSourceTask extends SourceTask {
     private NativeTask task;
     private TaskMBeans mbeans;
     private LeftOutRecords leftOut;
-    private Map<String, String> partition;
+    private Partitions partitions;
     private String sessionId;
     private String topic;
     private int logLevel = -1;
@@ -45,16 +44,11 @@ public class WebSocketSourceTask extends SourceTask {
         String connector = config.getOrDefault("name", "");
         putMdc("connector_name", connector);
         followLogLevel();
-        Map<String, Object> stored = storedOffset(config);
-        Object sequence = stored.get(SourceOffset.SEQUENCE);
-        task = NativeTask.start(
-                config,
-                stored.get(SourceOffset.SESSION_ID) instanceof String ? (String) stored.get(SourceOffset.SESSION_ID) : null,
-                sequence instanceof Number ? ((Number) sequence).longValue() : -1);
+        task = NativeTask.start(config, storedOffsets(config));
         List<String> identity = task.identity();
-        partition = Map.of(WEBSOCKET_URL, identity.get(0));
         sessionId = identity.get(1);
         topic = identity.get(2);
+        partitions = new Partitions(identity.get(3));
         putMdc("websocket_url", identity.get(0));
         putMdc("kafka_topic", topic);
         putMdc("session_id", sessionId);
@@ -77,7 +71,7 @@ public class WebSocketSourceTask extends SourceTask {
         if (batch.logLinesWait()) {
             writeLogLines();
         }
-        return count > 0 ? batch.read(count, topic, partition, sessionId, acknowledgements) : null;
+        return count > 0 ? batch.read(count, topic, partitions, sessionId, acknowledgements) : null;
     }
 
     /** One call into the native half for a batch; one more for a batch that is larger than the buffer. */
@@ -150,8 +144,8 @@ public class WebSocketSourceTask extends SourceTask {
      * @throws ConnectException if a task could not continue from it
      */
     static void checkOffset(Map<String, ?> partition, Map<String, ?> offset) {
-        if (partition == null || partition.size() != 1 || !(partition.get(WEBSOCKET_URL) instanceof String)) {
-            throw new ConnectException("A source partition of this connector is {\"" + WEBSOCKET_URL + "\": \"<url>\"}; got the keys "
+        if (partition == null || partition.size() != 1 || !(partition.get(Partitions.WEBSOCKET_URL) instanceof String)) {
+            throw new ConnectException("A source partition of this connector is {\"" + Partitions.WEBSOCKET_URL + "\": \"<url>\"}; got the keys "
                     + (partition == null ? null : partition.keySet()) + ".");
         }
         Object sequence = offset == null ? 0L : offset.get(SourceOffset.SEQUENCE);
@@ -162,21 +156,28 @@ public class WebSocketSourceTask extends SourceTask {
         }
     }
 
-    /** The stored offset that is further: under the URL without secrets, or as the existing connector stored it. */
-    private Map<String, Object> storedOffset(Map<String, String> config) {
-        Map<String, Object> furthest = Map.of();
-        for (String url : Strings.decode(NativeLibrary.partitions(Strings.encode(config)))) {
-            Map<String, Object> stored = context.offsetStorageReader().offset(Map.of(WEBSOCKET_URL, url));
-            if (stored != null && sequence(stored) > sequence(furthest)) {
-                furthest = stored;
-            }
+    /**
+     * What Connect has of the partitions that this feed's offsets may be under. Rows of four: partition, name, and a text or
+     * else a number.
+     */
+    private List<String> storedOffsets(Map<String, String> config) {
+        List<Map<String, String>> asked = new ArrayList<>();
+        for (String partition : Strings.decode(NativeLibrary.partitions(Strings.encode(config)))) {
+            asked.add(Map.of(Partitions.WEBSOCKET_URL, partition));
         }
-        return furthest;
-    }
-
-    private static long sequence(Map<String, Object> offset) {
-        Object sequence = offset.get(SourceOffset.SEQUENCE);
-        return sequence instanceof Number ? ((Number) sequence).longValue() : -1;
+        List<String> rows = new ArrayList<>();
+        context.offsetStorageReader().offsets(asked).forEach((partition, offset) -> {
+            if (offset != null) {
+                offset.forEach((name, value) -> {
+                    boolean number = value instanceof Long || value instanceof Integer;
+                    rows.add(partition.get(Partitions.WEBSOCKET_URL));
+                    rows.add(name);
+                    rows.add(value instanceof String ? (String) value : null);
+                    rows.add(number ? value.toString() : null);
+                });
+            }
+        });
+        return rows;
     }
 
     private void writeLogLines() {

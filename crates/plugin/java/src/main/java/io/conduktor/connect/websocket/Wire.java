@@ -32,6 +32,21 @@ final class Wire {
         Object key;
         Long timestamp;
         ConnectHeaders headers;
+        String partition;
+        private List<Object> offset;
+
+        /** What the source offset has beside its own: names and values in turn; null is nothing. */
+        Object[] offset() {
+            return offset == null ? null : offset.toArray();
+        }
+
+        private void offset(String name, Object value) {
+            if (offset == null) {
+                offset = new ArrayList<>(4);
+            }
+            offset.add(name);
+            offset.add(value);
+        }
     }
 
     /** The parts of a record of this kind. */
@@ -64,6 +79,15 @@ final class Wire {
                         parts.headers = new ConnectHeaders();
                     }
                     parts.headers.add(text(), text(), Schema.STRING_SCHEMA);
+                    break;
+                case 6:
+                    parts.offset(text(), text());
+                    break;
+                case 7:
+                    parts.offset(text(), buffer.getLong());
+                    break;
+                case 8:
+                    parts.partition = text();
                     break;
                 default:
                     throw new IllegalStateException("the native half wrote a part of the unknown kind " + part);

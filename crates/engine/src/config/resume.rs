@@ -1,0 +1,339 @@
+//! Options of what a new connection goes on from, and of what is missing: cursor, doubles, numbers, and the ledger of gaps.
+
+use std::time::Duration;
+
+use super::values::Values;
+use super::{option, session};
+use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
+use crate::dialogue::list;
+use crate::intake::{cursor, memory, sequence};
+use crate::offset::{AT, PART, SEQUENCE as OFFSET_SEQUENCE, SESSION_ID};
+use crate::record::ValueKind;
+
+pub(crate) const CURSOR: &str = "websocket.cursor";
+pub(crate) const CURSOR_KEY: &str = "websocket.cursor.key";
+pub(crate) const CURSOR_INITIAL: &str = "websocket.cursor.initial";
+pub(crate) const CURSOR_REWIND: &str = "websocket.cursor.rewind";
+const CURSOR_INCLUSIVE: &str = "websocket.cursor.inclusive";
+pub(crate) const RESUME_VARIABLES: &str = "websocket.resume.variables";
+const RESUME_MAX_AGE_MS: &str = "websocket.resume.max.age.ms";
+pub(crate) const RESUME_LOST: &str = "websocket.resume.lost";
+pub(crate) const RESUME_LOST_ACTION: &str = "websocket.resume.lost.action";
+const DEDUP_KEY: &str = "websocket.dedup.key";
+const DEDUP_WINDOW: &str = "websocket.dedup.window";
+const SEQUENCE: &str = "websocket.sequence";
+const SEQUENCE_KEY: &str = "websocket.sequence.key";
+const SEQUENCE_FIRST: &str = "websocket.sequence.first";
+const SEQUENCE_PREVIOUS: &str = "websocket.sequence.previous";
+const SEQUENCE_HOLES: &str = "websocket.sequence.holes";
+const SEQUENCE_SCOPE: &str = "websocket.sequence.scope";
+const SEQUENCE_ACTION: &str = "websocket.sequence.action";
+const GAPS_TOPIC: &str = "websocket.gaps.topic";
+const GAPS_VALUE: &str = "websocket.gaps.value";
+
+const BASE: ConfigKey = ConfigKey { group: "Resume and gaps", width: Width::Long, ..ConfigKey::BASE };
+
+pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: CURSOR,
+        has_expressions: true,
+        importance: Importance::Medium,
+        display_name: "Cursor",
+        documentation: "Where in the feed a record stands, a template over it: {{/time_us}}. It is stored with the record's \
+                        offset; a new connection goes on from there, where the URL or a step says {{cursor}}.",
+        ..BASE
+    },
+    ConfigKey {
+        name: CURSOR_KEY,
+        has_expressions: true,
+        display_name: "Key of the cursor",
+        documentation: "Where each topic has a cursor of its own, a template that says which: {{/push/channel}}. It is one of \
+                        websocket.subscription.topics.",
+        ..BASE
+    },
+    ConfigKey {
+        name: CURSOR_INITIAL,
+        display_name: "First cursor",
+        documentation: "The cursor before the first record.",
+        ..BASE
+    },
+    ConfigKey {
+        name: CURSOR_REWIND,
+        kind: Kind::Long,
+        default: Default::Value("0"),
+        width: Width::Short,
+        display_name: "Rewind",
+        documentation: "How far to go back from the cursor, which is an integer then; what comes again is dropped by \
+                        websocket.dedup.key.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
+        name: CURSOR_INCLUSIVE,
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        width: Width::Short,
+        display_name: "Inclusive",
+        documentation: "The feed sends the record of the cursor again. It is dropped; if another one comes first, the feed has \
+                        gone on from a later place, which is a gap.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RESUME_VARIABLES,
+        display_name: "Variables to resume with",
+        documentation: "Captured variables that live on over connections and are stored with the cursor, separated by commas. \
+                        Secret ones are kept in memory alone. One that is captured with another value makes the cursor void.",
+        check: Some(|text| check_variables(text)),
+        ..BASE
+    },
+    ConfigKey {
+        name: RESUME_MAX_AGE_MS,
+        kind: Kind::Long,
+        default: Default::Value("0"),
+        width: Width::Short,
+        display_name: "Age of the cursor (ms)",
+        documentation: "A cursor that is older is lost; 0 is never.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
+        name: RESUME_LOST,
+        has_expressions: true,
+        display_name: "Cursor is lost",
+        documentation: "The condition on a message, an HTTP answer or a refused handshake by which the feed says that it cannot \
+                        go on from the cursor; looked at only while resuming.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RESUME_LOST_ACTION,
+        default: Default::Value("fresh"),
+        width: Width::Short,
+        display_name: "When the cursor is lost",
+        documentation: "continue on this connection, forget the cursor and connect anew (fresh), or fail the task. It is a gap \
+                        in any case.",
+        choices: &LOST_ACTIONS,
+        ..BASE
+    },
+    ConfigKey {
+        name: DEDUP_KEY,
+        has_expressions: true,
+        display_name: "Key of doubles",
+        documentation: "What tells a record from all others, a template: {{/id}}. A record whose key was seen is dropped and \
+                        counted.",
+        ..BASE
+    },
+    ConfigKey {
+        name: DEDUP_WINDOW,
+        kind: Kind::Int,
+        default: Default::Value("8192"),
+        width: Width::Short,
+        display_name: "Window of doubles",
+        documentation: "How many keys are remembered, in memory.",
+        at_least: Some(1),
+        at_most: Some(10_000_000),
+        ..BASE
+    },
+    ConfigKey {
+        name: SEQUENCE,
+        has_expressions: true,
+        importance: Importance::Medium,
+        display_name: "Number",
+        documentation: "The number that the feed gives its messages, a template: {{/data/u}}. What is missing between two of \
+                        them is a gap.",
+        ..BASE
+    },
+    ConfigKey {
+        name: SEQUENCE_KEY,
+        has_expressions: true,
+        display_name: "Key of the numbers",
+        documentation: "Where each symbol or channel has numbers of its own, a template that says which: {{/data/s}}.",
+        ..BASE
+    },
+    ConfigKey {
+        name: SEQUENCE_FIRST,
+        has_expressions: true,
+        display_name: "First number",
+        documentation: "The first number of a message that has a range of them, a template: {{/data/U}}.",
+        ..BASE
+    },
+    ConfigKey {
+        name: SEQUENCE_PREVIOUS,
+        has_expressions: true,
+        display_name: "Number before",
+        documentation: "Where numbers are a chain and not contiguous, the number of the message before, a template: \
+                        {{/data/pu}}. Without it the numbering begins anew.",
+        ..BASE
+    },
+    ConfigKey {
+        name: SEQUENCE_HOLES,
+        default: Default::Value("gap"),
+        width: Width::Short,
+        display_name: "Holes",
+        documentation: "legal: numbers may be left out, and only one that goes back is told.",
+        choices: &["gap", "legal"],
+        ..BASE
+    },
+    ConfigKey {
+        name: SEQUENCE_SCOPE,
+        default: Default::Value("feed"),
+        width: Width::Short,
+        display_name: "Numbering of",
+        documentation: "feed: the numbers go on over connections. connection: they begin anew with each.",
+        choices: &["feed", "connection"],
+        ..BASE
+    },
+    ConfigKey {
+        name: SEQUENCE_ACTION,
+        default: Default::Value("count"),
+        width: Width::Short,
+        display_name: "When messages are missing",
+        documentation: "What is done beside telling the gap: count, resubscribe, reconnect, or fail the task.",
+        choices: &sequence::Action::NAMES,
+        ..BASE
+    },
+    ConfigKey {
+        name: GAPS_TOPIC,
+        importance: Importance::Medium,
+        display_name: "Ledger of gaps",
+        documentation: "A Kafka topic that gets a record for each gap: when, why, which messages and how many. Not given: gaps \
+                        are in the log and in the metrics alone.",
+        check: Some(check_topic),
+        ..BASE
+    },
+    ConfigKey {
+        name: GAPS_VALUE,
+        default: Default::Value("string"),
+        width: Width::Short,
+        display_name: "Values of the ledger",
+        documentation: "What a record of the ledger is for the converter: JSON text as a string or as bytes, or json \
+                        (schemaless data).",
+        choices: &GAPS_VALUES,
+        ..BASE
+    },
+];
+
+const LOST_ACTIONS: [&str; 3] = ["continue", "fresh", "fail"];
+const GAPS_VALUES: [&str; 3] = ["string", "bytes", "json"];
+
+/// What is done when the feed cannot go on from the cursor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LostAction {
+    Continue,
+    #[default]
+    Fresh,
+    Fail,
+}
+
+/// What a resume may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Resume {
+    pub max_age: Option<Duration>,
+    pub lost_action: LostAction,
+}
+
+/// Where gaps are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    pub topic: String,
+    pub value: ValueKind,
+}
+
+pub(super) fn resume(values: &Values<'_>) -> Resume {
+    Resume {
+        max_age: values.millis_or_off(RESUME_MAX_AGE_MS),
+        lost_action: lost_action(values.text(RESUME_LOST_ACTION)),
+    }
+}
+
+pub(crate) fn lost_action(text: Option<&str>) -> LostAction {
+    match text {
+        Some("continue") => LostAction::Continue,
+        Some("fail") => LostAction::Fail,
+        _ => LostAction::Fresh,
+    }
+}
+
+pub(super) fn ledger(values: &Values<'_>) -> Option<Ledger> {
+    let value = match values.text(GAPS_VALUE) {
+        Some("bytes") => ValueKind::Bytes,
+        Some("json") => ValueKind::Json,
+        _ => ValueKind::Text,
+    };
+    Some(Ledger { topic: values.non_empty(GAPS_TOPIC)?.to_owned(), value })
+}
+
+pub(super) fn memory(values: &Values<'_>) -> memory::Settings {
+    let text = |name| values.non_empty(name).map(str::to_owned);
+    let list = |name| values.non_empty(name).map(list::split).unwrap_or_default();
+    memory::Settings {
+        cursor: cursor::Settings {
+            cursor: text(CURSOR),
+            key: text(CURSOR_KEY),
+            keys: list(session::TOPICS),
+            rewind: u64::try_from(values.number(CURSOR_REWIND)).unwrap_or_default(),
+            inclusive: values.text(CURSOR_INCLUSIVE).and_then(parse_boolean).unwrap_or_default(),
+            variables: list(RESUME_VARIABLES),
+        },
+        dedupe_key: text(DEDUP_KEY),
+        dedupe_window: values.size(DEDUP_WINDOW),
+        sequence: text(SEQUENCE).map(|number| sequence::Settings {
+            number,
+            key: text(SEQUENCE_KEY),
+            first: text(SEQUENCE_FIRST),
+            previous: text(SEQUENCE_PREVIOUS),
+            holes_are_legal: values.text(SEQUENCE_HOLES) == Some("legal"),
+            per_connection: values.text(SEQUENCE_SCOPE) == Some("connection"),
+            action: values.text(SEQUENCE_ACTION).and_then(sequence::Action::find).unwrap_or_default(),
+        }),
+    }
+}
+
+/// Options that want another one.
+pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
+    let wants = [
+        (CURSOR, &[CURSOR_KEY, CURSOR_INITIAL, CURSOR_REWIND, CURSOR_INCLUSIVE][..]),
+        (DEDUP_KEY, &[DEDUP_WINDOW]),
+        (SEQUENCE, &[SEQUENCE_KEY, SEQUENCE_FIRST, SEQUENCE_PREVIOUS, SEQUENCE_HOLES, SEQUENCE_SCOPE, SEQUENCE_ACTION]),
+        (GAPS_TOPIC, &[GAPS_VALUE]),
+    ];
+    let is_set = |name: &str| values.given(name).is_some_and(|text| !text.is_empty());
+    let mut errors = Vec::new();
+    let mut refuse = |name: &str, why: &str| {
+        errors.extend(option(name).map(|key| key.refuse(values.given(name).unwrap_or_default(), why)));
+    };
+    for (wanted, names) in wants {
+        for name in names.iter().filter(|name| is_set(name) && values.non_empty(wanted).is_none()) {
+            refuse(name, &format!("{wanted} must be given too"));
+        }
+    }
+    if is_set(SEQUENCE_FIRST) && is_set(SEQUENCE_PREVIOUS) {
+        refuse(SEQUENCE_FIRST, &format!("{SEQUENCE_PREVIOUS} excludes it"));
+    }
+    if is_set(RESUME_LOST) && values.non_empty(CURSOR).or(values.non_empty(RESUME_VARIABLES)).is_none() {
+        refuse(RESUME_LOST, &format!("{CURSOR} or {RESUME_VARIABLES} must be given too"));
+    }
+    if values.number(CURSOR_REWIND) > 0 && values.text(CURSOR_INCLUSIVE) == Some("true") {
+        refuse(
+            CURSOR_REWIND,
+            &format!("{CURSOR_INCLUSIVE} excludes it: further back than the cursor, other records come first"),
+        );
+    }
+    errors
+}
+
+fn check_topic(text: &str) -> Result<(), String> {
+    match text {
+        "" => Ok(()),
+        text if text.contains("{{") => Err("the ledger is one topic, and no template".into()),
+        text => super::messages::check_topic(text),
+    }
+}
+
+/// Names of the offset itself are no names of what is stored beside it.
+fn check_variables(text: &str) -> Result<(), String> {
+    let taken = [SESSION_ID, OFFSET_SEQUENCE, AT, PART];
+    match list::split(text).into_iter().find(|name| taken.contains(&name.as_str())) {
+        Some(name) => Err(format!("the offset has an entry {name} of its own; capture it under another name")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,147 @@
+//! What a new connection goes on from: the cursor, and captured variables that live on.
+
+use super::expression::{Condition, Values};
+use super::variables::VariableId;
+use super::{Dialogue, End};
+use crate::config::LostAction;
+use crate::intake::memory::Memory;
+
+/// What of a session's options concerns resuming.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// A cursor is configured.
+    pub(super) has_cursor: bool,
+    /// Each topic has its own.
+    pub(super) keyed: bool,
+    pub(super) initial: Option<String>,
+    /// How far to go back.
+    pub(super) rewind: u64,
+    /// Captured variables that live on.
+    pub(super) variables: Vec<VariableId>,
+    pub(super) lost: Option<Condition>,
+    pub(super) lost_action: LostAction,
+    /// A step of an open connection says where it stands.
+    pub(super) says_cursor: bool,
+}
+
+impl Plan {
+    fn is_used(&self) -> bool {
+        self.has_cursor || !self.variables.is_empty()
+    }
+
+    /// What a new connection says for the newest cursor.
+    fn rewound(&self, cursor: &str) -> String {
+        match cursor.parse::<i128>() {
+            Ok(number) if self.rewind > 0 => number.saturating_sub(i128::from(self.rewind)).max(0).to_string(),
+            _ => cursor.to_owned(),
+        }
+    }
+}
+
+impl Dialogue {
+    /// Gives the variables what the last connection left. Where all of it is known, this one resumes.
+    pub(super) fn go_on_from(&mut self, memory: &Memory) {
+        let plan = self.plan.clone();
+        let own = &plan.resume;
+        for (id, value) in &self.carried.resume {
+            self.variables.set(*id, value);
+        }
+        let variables_known = own.variables.iter().all(|id| self.variables.get(None, *id).is_some());
+        let resumes = own.is_used() && variables_known;
+        let known = |cursor: Option<&str>| resumes && (!own.has_cursor || cursor.is_some());
+        let (cursor_id, resuming_id) = (plan.names.id("cursor"), plan.names.id("resuming"));
+        let said = |cursor: Option<&str>| match cursor {
+            Some(cursor) if resumes => Some(own.rewound(cursor)),
+            _ => own.initial.clone(),
+        };
+        if own.keyed {
+            for topic in &plan.topics {
+                let cursor = memory.cursor(Some(topic));
+                self.resuming |= known(cursor);
+                resuming_id.iter().for_each(|id| self.variables.set_of(topic, *id, &known(cursor).to_string()));
+                if let (Some(id), Some(cursor)) = (cursor_id, said(cursor)) {
+                    self.variables.set_of(topic, id, &cursor);
+                }
+            }
+        } else {
+            self.resuming = known(memory.cursor(None));
+            if let (Some(id), Some(cursor)) = (cursor_id, said(memory.cursor(None))) {
+                self.variables.set(id, &cursor);
+            }
+        }
+        resuming_id.iter().for_each(|id| self.variables.set(*id, &self.resuming.to_string()));
+    }
+
+    /// The feed has come further.
+    pub(crate) fn came_to(&mut self, memory: &Memory) {
+        let plan = self.plan.clone();
+        let Some(id) = plan.names.id("cursor").filter(|_| plan.resume.says_cursor) else { return };
+        if plan.resume.keyed {
+            for topic in &plan.topics {
+                memory.cursor(Some(topic)).iter().for_each(|cursor| self.variables.set_of(topic, id, cursor));
+            }
+        } else if let Some(cursor) = memory.cursor(None)
+            && self.variables.get(None, id) != Some(cursor)
+        {
+            self.variables.set(id, cursor);
+        }
+    }
+
+    /// Whether this connection goes on from where the last one was.
+    pub(crate) fn is_resuming(&self) -> bool {
+        self.resuming
+    }
+
+    /// Returns true once after the position in the feed became void.
+    pub(crate) fn is_void(&mut self) -> bool {
+        std::mem::take(&mut self.void)
+    }
+
+    /// Returns true once after the feed said that it cannot go on, and the connection is kept.
+    pub(crate) fn was_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// A variable was captured: one that lives on is kept, and with another value the cursor is void.
+    pub(super) fn keep_on(&mut self, id: VariableId, value: &str) {
+        if self.plan.resume.variables.contains(&id)
+            && self.carried.resume.insert(id, value.to_owned()).as_deref() != Some(value)
+        {
+            self.void = true;
+        }
+    }
+
+    /// Forgets what a new connection would go on from.
+    pub(super) fn forget_position(&mut self) {
+        self.carried.resume.clear();
+        (self.void, self.resuming) = (true, false);
+    }
+
+    /// Looks whether the feed says that it cannot go on. `words` shows what it said.
+    ///
+    /// # Errors
+    /// The connection ends for it.
+    pub(super) fn check_lost(&mut self, is_lost: bool, words: &str) -> Result<(), End> {
+        if !is_lost {
+            return Ok(());
+        }
+        self.resuming = false;
+        let said = format!("the feed cannot go on from the stored position: {words}");
+        match self.plan.resume.lost_action {
+            LostAction::Continue => {
+                self.lost = true;
+                Ok(())
+            }
+            LostAction::Fail => Err(End::Final(said)),
+            LostAction::Fresh => {
+                self.forget_position();
+                Err(End::Lost(said))
+            }
+        }
+    }
+
+    /// Whether a message or an answer says so.
+    pub(super) fn says_lost(&self, values: &Values<'_>) -> bool {
+        self.resuming && self.plan.resume.lost.as_ref().is_some_and(|lost| lost.holds(values))
+    }
+}

@@ -1,0 +1,241 @@
+//! Where in the feed a record stands, so that a new connection can go on from there.
+//!
+//! A cursor counts only when the whole of its message is stored: all records of a message but the last have the cursor of
+//! the message before it, and say how many records of the message are stored with them.
+
+use std::collections::HashMap;
+
+use crate::dialogue::expression::Values;
+use crate::dialogue::template::Template;
+use crate::dialogue::variables::VariableId;
+use crate::offset::{CURSOR, PART, Position};
+use crate::record::{OffsetValue, Part, RecordWriter};
+
+/// The options of the cursor, not compiled.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub cursor: Option<String>,
+    /// Where each key has a cursor of its own.
+    pub key: Option<String>,
+    /// The keys that there are.
+    pub keys: Vec<String>,
+    /// How far to go back.
+    pub rewind: u64,
+    /// The server sends the stored record again.
+    pub inclusive: bool,
+    /// Captured variables that live on.
+    pub variables: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub cursor: Option<Template>,
+    pub key: Option<Template>,
+    pub keys: Vec<String>,
+    pub rewind: u64,
+    pub inclusive: bool,
+    /// Those that live on; secret ones are not stored.
+    pub variables: Vec<(VariableId, String)>,
+}
+
+impl Plan {
+    /// The keys that each have a source partition.
+    pub fn partition_keys(&self) -> &[String] {
+        if self.key.is_some() { &self.keys } else { &[] }
+    }
+}
+
+/// Where the feed stands, or each of its keys.
+#[derive(Debug, Default)]
+pub struct Cursors {
+    places: Places,
+    /// Counts messages.
+    message: u64,
+    text: String,
+    /// Of the record that was looked at last.
+    key: String,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    only: Place,
+    keyed: HashMap<String, Place>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    newest: Option<String>,
+    /// The newest of the messages before the one under way.
+    before: Option<String>,
+    message: u64,
+    /// Records of the message under way that are in the batch.
+    records: u64,
+    awaited: Awaited,
+    /// Records behind the cursor that are stored, and come again.
+    stored: u64,
+}
+
+/// Where a server sends the record of the cursor again, and then what follows.
+#[derive(Debug, Default)]
+enum Awaited {
+    #[default]
+    Nothing,
+    NotYet(String),
+    /// It may be more than one.
+    Came(String),
+}
+
+/// What a record is on a connection that goes on from a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    New,
+    /// It is stored.
+    Again,
+    /// It is new, and the record that the server had to send again did not come.
+    Clamped,
+}
+
+impl Cursors {
+    /// Goes on from what is stored.
+    pub fn stored(position: Position, keyed: HashMap<String, Position>) -> Cursors {
+        let place = |position: Position| Place {
+            stored: if position.cursor.is_some() { position.part } else { 0 },
+            newest: position.cursor,
+            ..Place::default()
+        };
+        let keyed = keyed.into_iter().map(|(key, position)| (key, place(position))).collect();
+        Cursors { places: Places { only: place(position), keyed }, ..Cursors::default() }
+    }
+
+    /// A new connection is there. `resuming`: it goes on from the newest cursor.
+    pub fn connected(&mut self, plan: &Plan, resuming: bool) {
+        // Further back than the cursor, more than its record comes again.
+        let comes_again = resuming && plan.inclusive && plan.rewind == 0;
+        for place in self.places.all() {
+            if !resuming {
+                place.stored = 0;
+            }
+            place.awaited = match &place.newest {
+                Some(newest) if comes_again => Awaited::NotYet(newest.clone()),
+                _ => Awaited::Nothing,
+            };
+        }
+    }
+
+    /// The position is gone.
+    pub fn forget(&mut self) {
+        self.places = Places::default();
+    }
+
+    /// Nothing comes again: the server has not gone on from the cursor.
+    pub fn await_nothing(&mut self) {
+        for place in self.places.all() {
+            (place.awaited, place.stored) = (Awaited::Nothing, 0);
+        }
+    }
+
+    /// The newest cursor of the feed, or of a key.
+    pub fn newest(&self, key: Option<&str>) -> Option<&str> {
+        let place = key.map_or(Some(&self.places.only), |key| self.places.keyed.get(key))?;
+        place.newest.as_deref()
+    }
+
+    /// The next message begins.
+    pub fn begin_message(&mut self) {
+        self.message += 1;
+    }
+
+    /// Reads the cursor of a record, or of a message without records.
+    pub fn look(&mut self, plan: &Plan, values: &Values<'_>, is_record: bool) -> Standing {
+        self.key.clear();
+        if let Some(key) = &plan.key {
+            if key.write(values, &mut self.key).is_err() {
+                self.key.clear();
+            }
+            // A key that is no topic has nothing to go on from.
+            if !self.places.keyed.contains_key(&self.key) && plan.keys.contains(&self.key) {
+                self.places.keyed.insert(self.key.clone(), Place::default());
+            }
+        }
+        let Some(place) = self.places.of(plan, &self.key) else { return Standing::New };
+        place.enter(self.message);
+        self.text.clear();
+        if !plan.cursor.as_ref().is_some_and(|cursor| cursor.write(values, &mut self.text).is_ok()) {
+            return Standing::New;
+        }
+        let standing = if is_record { place.awaited.meet(&self.text) } else { Standing::New };
+        match &mut place.newest {
+            Some(newest) => newest.clone_from(&self.text),
+            none => *none = Some(self.text.clone()),
+        }
+        standing
+    }
+
+    /// Whether a new record that no filter has dropped is one of those behind the cursor that are stored.
+    pub fn is_stored(&mut self, plan: &Plan) -> bool {
+        let Some(place) = self.places.of(plan, &self.key).filter(|place| place.stored > 0) else { return false };
+        place.stored -= 1;
+        place.records += 1;
+        true
+    }
+
+    /// Writes the offset entries of the record that was looked at. `last`: it is the last of its message.
+    pub fn write(&mut self, plan: &Plan, last: bool, record: &mut RecordWriter<'_>) {
+        let Some(place) = self.places.of(plan, &self.key) else { return };
+        place.records += 1;
+        if let Some(cursor) = if last { &place.newest } else { &place.before } {
+            record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });
+        }
+        if !last {
+            let records = i64::try_from(place.records).unwrap_or(i64::MAX);
+            record.part(Part::OffsetEntry { name: PART, value: OffsetValue::Number(records) });
+        }
+        if plan.key.is_some() {
+            record.part(Part::Partition(&self.key));
+        }
+    }
+
+    /// Writes the offset entries of a record that is none of the feed's.
+    pub fn write_beside(&self, record: &mut RecordWriter<'_>) {
+        if let Some(cursor) = &self.places.only.newest {
+            record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });
+        }
+    }
+}
+
+impl Places {
+    /// The place of a key; nothing for a key that has no cursor.
+    fn of(&mut self, plan: &Plan, key: &str) -> Option<&mut Place> {
+        if plan.key.is_some() { self.keyed.get_mut(key) } else { Some(&mut self.only) }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Place> {
+        self.keyed.values_mut().chain([&mut self.only])
+    }
+}
+
+impl Place {
+    /// A record of this message comes.
+    fn enter(&mut self, message: u64) {
+        if self.message != message {
+            (self.message, self.records) = (message, 0);
+            self.before.clone_from(&self.newest);
+        }
+    }
+}
+
+impl Awaited {
+    fn meet(&mut self, cursor: &str) -> Standing {
+        let (same, not_yet) = match self {
+            Awaited::Nothing => return Standing::New,
+            Awaited::NotYet(awaited) => (awaited == cursor, true),
+            Awaited::Came(awaited) => (awaited == cursor, false),
+        };
+        *self = if same { Awaited::Came(cursor.to_owned()) } else { Awaited::Nothing };
+        match (same, not_yet) {
+            (true, _) => Standing::Again,
+            (false, true) => Standing::Clamped,
+            (false, false) => Standing::New,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What was seen before, by `websocket.dedup.key`: the last so many keys.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+/// The keys of the last records. Of each only a hash of 128 bits is kept, so that a key of any length takes the same room;
+/// the hash is seeded by chance, so that nobody can make two keys meet.
+#[derive(Debug)]
+pub struct Seen {
+    window: usize,
+    known: HashSet<u128>,
+    order: VecDeque<u128>,
+    seeds: [RandomState; 2],
+}
+
+impl Seen {
+    pub fn new(window: usize) -> Seen {
+        Seen { window, known: HashSet::new(), order: VecDeque::new(), seeds: [RandomState::new(), RandomState::new()] }
+    }
+
+    /// Notes a key. Returns whether it is new.
+    pub fn is_new(&mut self, key: &str) -> bool {
+        let [high, low] = self.seeds.each_ref().map(|seed| u128::from(seed.hash_one(key)));
+        let hash = high << 64 | low;
+        if !self.known.insert(hash) {
+            return false;
+        }
+        self.order.push_back(hash);
+        if self.order.len() > self.window
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_double_as_long_as_the_window_reaches_back() {
+        let mut seen = Seen::new(2);
+        let news = ["a", "b", "a", "c", "b", "a"].map(|key| seen.is_new(key));
+        assert_eq!(news, [true, true, false, true, false, true]);
+        assert_eq!((seen.known.len(), seen.order.len()), (2, 2));
+    }
+}

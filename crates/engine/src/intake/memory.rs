@@ -1,0 +1,216 @@
+//! What the intake remembers from message to message and from connection to connection: what it has seen, where in the
+//! feed it stands, and which number came last.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use super::cursor::{self, Cursors, Standing};
+use super::dedupe::Seen;
+use super::field;
+use super::sequence::{self, Hole, Sequences};
+use crate::dialogue::expression::{Problem, Scope, Values};
+use crate::dialogue::template::Template;
+use crate::dialogue::variables::{Variables, is_secret};
+use crate::offset::Position;
+use crate::record::{OffsetValue, Part, RecordWriter};
+
+/// The options, not compiled.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub cursor: cursor::Settings,
+    pub dedupe_key: Option<String>,
+    pub dedupe_window: usize,
+    pub sequence: Option<sequence::Settings>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub cursor: cursor::Plan,
+    pub dedupe: Option<(Template, usize)>,
+    pub sequence: Option<sequence::Plan>,
+}
+
+impl Plan {
+    /// Compiles the options; nothing if none is given.
+    pub(super) fn compile(
+        settings: &Settings,
+        scope: &mut Scope<'_>,
+        problems: &mut Vec<(String, Problem)>,
+    ) -> Option<Plan> {
+        let mut template = |name: &str, text: &Option<String>| field(name, text.as_deref()?, scope, problems);
+        let own = &settings.cursor;
+        let cursor = cursor::Plan {
+            cursor: template("websocket.cursor", &own.cursor),
+            key: template("websocket.cursor.key", &own.key),
+            keys: own.keys.clone(),
+            rewind: own.rewind,
+            inclusive: own.inclusive,
+            variables: Vec::new(),
+        };
+        let dedupe = template("websocket.dedup.key", &settings.dedupe_key).map(|key| (key, settings.dedupe_window));
+        let sequence = settings.sequence.as_ref().and_then(|own| {
+            let first = template("websocket.sequence.first", &own.first);
+            Some(sequence::Plan {
+                number: template("websocket.sequence", &Some(own.number.clone()))?,
+                key: template("websocket.sequence.key", &own.key),
+                link: match template("websocket.sequence.previous", &own.previous) {
+                    Some(previous) => sequence::Link::Previous(previous),
+                    None => sequence::Link::First(first),
+                },
+                holes_are_legal: own.holes_are_legal,
+                per_connection: own.per_connection,
+                action: own.action,
+            })
+        });
+        let variables = own.variables.iter().filter_map(|name| match scope.names.id(name) {
+            Some(id) => Some((id, name.clone())),
+            None => {
+                let why = format!("{name} is no variable that a step captures");
+                problems.push(("websocket.resume.variables".to_owned(), Problem::new(1, why)));
+                None
+            }
+        });
+        let variables = variables.collect::<Vec<_>>();
+        let remembers = cursor.cursor.is_some() || !variables.is_empty() || dedupe.is_some() || sequence.is_some();
+        remembers.then_some(Plan { cursor: cursor::Plan { variables, ..cursor }, dedupe, sequence })
+    }
+
+    /// Whether a start goes on from a stored cursor: what it needs may be stored.
+    pub fn resumes_over_restarts(&self) -> bool {
+        let own = &self.cursor;
+        own.cursor.is_some() && !own.variables.iter().any(|(_, name)| is_secret(name))
+    }
+
+    /// Whether a feed goes on from a cursor or a captured variable.
+    pub fn resumes(&self) -> bool {
+        self.cursor.cursor.is_some() || !self.cursor.variables.is_empty()
+    }
+}
+
+/// What outlives a connection.
+#[derive(Debug, Default)]
+pub struct Memory {
+    cursors: Cursors,
+    seen: Option<Seen>,
+    sequences: Sequences,
+    /// When the last message came, if one did.
+    pub(crate) at: Option<SystemTime>,
+    text: String,
+}
+
+/// What was found in the messages of late.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Records that were dropped because they had come before.
+    pub duplicates: u64,
+    pub holes: Vec<Hole>,
+    /// The server went on from a later place than it was asked to.
+    pub clamped: bool,
+    /// The feed said that it cannot go on from where it was asked to, and the connection is kept.
+    pub lost: bool,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, more: Findings) {
+        self.duplicates += more.duplicates;
+        self.holes.extend(more.holes);
+        self.clamped |= more.clamped;
+        self.lost |= more.lost;
+    }
+}
+
+impl Memory {
+    /// Goes on from what is stored.
+    pub fn stored(position: Position, keyed: HashMap<String, Position>) -> Memory {
+        let at = keyed.values().map(|position| position.at).chain([position.at]).max().flatten();
+        Memory { cursors: Cursors::stored(position, keyed), at, ..Memory::default() }
+    }
+
+    /// A new connection is there. `resuming`: it goes on from the newest cursor.
+    pub(crate) fn connected(&mut self, plan: &Plan, resuming: bool) {
+        self.cursors.connected(&plan.cursor, resuming);
+        if let Some(sequence) = &plan.sequence {
+            self.sequences.connected(sequence);
+        }
+    }
+
+    /// The position in the feed is gone, and with it the numbering.
+    pub(crate) fn forget_position(&mut self) {
+        self.cursors.forget();
+        self.sequences.forget();
+    }
+
+    /// The server has not gone on from the cursor, but the connection is good.
+    pub(crate) fn not_resumed(&mut self) {
+        self.cursors.await_nothing();
+    }
+
+    /// The newest cursor of the feed, or of a key.
+    pub(crate) fn cursor(&self, key: Option<&str>) -> Option<&str> {
+        self.cursors.newest(key)
+    }
+
+    pub(super) fn begin_message(&mut self) {
+        self.cursors.begin_message();
+    }
+
+    /// Looks at a record. Returns whether it is new.
+    pub(super) fn look(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) -> bool {
+        if let Some((key, window)) = &plan.dedupe {
+            self.text.clear();
+            let seen = self.seen.get_or_insert_with(|| Seen::new(*window));
+            if key.write(values, &mut self.text).is_ok() && !seen.is_new(&self.text) {
+                findings.duplicates += 1;
+                return false;
+            }
+        }
+        self.note(plan, values, true, findings)
+    }
+
+    /// Looks at a message without records: many a feed's numbers count heartbeats.
+    pub(super) fn look_beside(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) {
+        self.note(plan, values, false, findings);
+    }
+
+    fn note(&mut self, plan: &Plan, values: &Values<'_>, is_record: bool, findings: &mut Findings) -> bool {
+        let standing = self.cursors.look(&plan.cursor, values, is_record);
+        if standing == Standing::Again {
+            findings.duplicates += 1;
+            return false;
+        }
+        findings.clamped |= standing == Standing::Clamped;
+        if let Some(sequence) = &plan.sequence {
+            findings.holes.extend(self.sequences.look(sequence, values));
+        }
+        true
+    }
+
+    /// Whether a record that no filter has dropped is stored already, behind the cursor.
+    pub(super) fn is_stored(&mut self, plan: &Plan, findings: &mut Findings) -> bool {
+        let stored = self.cursors.is_stored(&plan.cursor);
+        findings.duplicates += u64::from(stored);
+        stored
+    }
+
+    /// Writes the offset entries of the record that was looked at. `last`: it is the last of its message.
+    pub(super) fn write(&mut self, plan: &Plan, variables: &Variables, last: bool, record: &mut RecordWriter<'_>) {
+        if plan.cursor.cursor.is_some() {
+            self.cursors.write(&plan.cursor, last, record);
+        }
+        write_variables(plan, variables, record);
+    }
+
+    /// Writes the offset entries of a record that is none of the feed's.
+    pub(crate) fn write_beside(&self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
+        self.cursors.write_beside(record);
+        write_variables(plan, variables, record);
+    }
+}
+
+fn write_variables(plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
+    for (id, name) in plan.cursor.variables.iter().filter(|(_, name)| !is_secret(name)) {
+        if let Some(value) = variables.get(None, *id) {
+            record.part(Part::OffsetEntry { name, value: OffsetValue::Text(value) });
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The ledger: a record for each gap in a Kafka topic of its own (`websocket.gaps.topic`).
+//!
+//! It goes the way of all records, so it is in Kafka at least once, and its key is the gap's id.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use crate::config::Ledger;
+use crate::gap::Gap;
+use crate::record::value::Parser;
+use crate::record::{Batch, Key, Part, RecordWriter, ValueKind, epoch_ms};
+use crate::task_id::TaskId;
+
+/// Adds the record of a gap. `beside` adds what every record has beside topic, key and value.
+pub(crate) fn add(
+    ledger: &Ledger,
+    gap: &Gap,
+    connection: &str,
+    task: &TaskId,
+    batch: &mut Batch,
+    beside: impl FnOnce(&mut RecordWriter<'_>),
+) {
+    let text = text(gap, connection, task);
+    let mut record = batch.add(epoch_ms(SystemTime::now()));
+    record.part(Part::Topic(&ledger.topic));
+    record.part(Part::Key(Key::Text(&gap.id)));
+    beside(&mut record);
+    match ledger.value {
+        // What is made here is JSON, so there is nothing that could be wrong with it.
+        ValueKind::Json => drop(record.value_with(ValueKind::Json, |out| Parser::default().parse(&text, out))),
+        kind => record.value(kind, text.as_bytes()),
+    }
+}
+
+/// The gap as JSON text: times in milliseconds since the epoch, numbers of the feed as text.
+fn text(gap: &Gap, connection: &str, task: &TaskId) -> String {
+    let range = gap.range.as_ref();
+    json!({
+        "id": gap.id,
+        "begin": gap.began.map(epoch_ms),
+        "end": epoch_ms(gap.ended),
+        "cause": gap.cause.as_str(),
+        "key": range.map(|range| &range.key).filter(|key| !key.is_empty()),
+        "from": range.map(|range| &range.from),
+        "to": range.map(|range| &range.to),
+        "missing": gap.missed,
+        "repaired": false,
+        "connection": connection,
+        "task": task.number,
+    })
+    .to_string()
+}

@@ -1,0 +1,252 @@
+//! Going on from a cursor: what a feed is asked for, what comes again, and what is lost.
+
+use connect_websocket_engine::figures::Counter;
+use connect_websocket_engine::gap::Cause;
+use connect_websocket_engine::offset::StoredOffset;
+use connect_websocket_testkit::{Play, Script, Server};
+
+use crate::harness::{Feed, Received};
+
+const CURSOR: (&str, &str) = ("websocket.cursor", "{{/n}}");
+const INCLUSIVE: (&str, &str) = ("websocket.cursor.inclusive", "true");
+
+fn message(n: u64) -> String {
+    format!(r#"{{"n":{n}}}"#)
+}
+
+/// Sends these numbers, each in a message of its own.
+fn sends(numbers: impl IntoIterator<Item = u64>) -> Play {
+    numbers.into_iter().fold(Play::accept(), |play, n| play.send_text(message(n)))
+}
+
+/// The address of a feed that is asked for what comes behind a cursor.
+fn url(server: &Server) -> String {
+    format!("{}?cursor={{{{cursor}}}}", server.url())
+}
+
+fn causes(feed: &Feed) -> Vec<Cause> {
+    feed.snapshot().gaps.iter().map(|gap| gap.cause).collect()
+}
+
+fn requests(server: &Server) -> Vec<String> {
+    let target = |line: &str| line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let requests = server.stats().connections;
+    requests.iter().filter_map(|connection| Some(target(&connection.request.as_ref()?.line))).collect()
+}
+
+/// What is stored once Kafka has these records.
+fn stored(records: &[Received]) -> Option<StoredOffset> {
+    records.iter().fold(None, |before, record| record.stored(before))
+}
+
+#[tokio::test]
+async fn a_new_connection_goes_on_from_the_newest_cursor_and_is_no_gap() {
+    let server = Server::start(Script::plays([sends(0..3).reset(), sends(3..5).close_tcp(), sends(5..6)])).unwrap();
+    let mut feed = Feed::start(&url(&server), &[CURSOR]);
+    feed.until_records(6).await;
+    feed.assert_complete(6);
+    assert_eq!(requests(&server), ["/", "/?cursor=2", "/?cursor=4"]);
+    assert_eq!(causes(&feed), []);
+}
+
+#[tokio::test]
+async fn a_start_goes_on_from_the_stored_cursor() {
+    let server = Server::start(Script::plays([sends(0..9), sends(4..9)])).unwrap();
+    let mut feed = Feed::start(&url(&server), &[CURSOR]);
+    feed.until_records(9).await;
+    // Kafka has four of them.
+    let stored = stored(&feed.records[..4]);
+    drop(feed);
+    let mut feed = Feed::resume(&url(&server), &[CURSOR], stored);
+    feed.until_records(5).await;
+    assert_eq!((feed.numbers(), feed.records[0].sequence), (vec![4, 5, 6, 7, 8], 5));
+    assert_eq!(requests(&server)[1], "/?cursor=3");
+    assert_eq!(causes(&feed), []);
+}
+
+#[tokio::test]
+async fn the_record_of_an_inclusive_cursor_is_dropped() {
+    let server = Server::start(Script::plays([sends(0..3).reset(), sends(2..5)])).unwrap();
+    let mut feed = Feed::start(&url(&server), &[CURSOR, INCLUSIVE]);
+    feed.until_records(5).await;
+    feed.assert_complete(5);
+    assert_eq!((feed.snapshot()[Counter::MessagesDuplicate], causes(&feed)), (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_feed_that_silently_goes_on_from_a_later_place_is_a_gap() {
+    let server = Server::start(Script::plays([sends(0..3).reset(), sends(5..7)])).unwrap();
+    let mut feed = Feed::start(&url(&server), &[CURSOR, INCLUSIVE]);
+    feed.until_records(5).await;
+    assert_eq!((feed.numbers(), causes(&feed)), (vec![0, 1, 2, 5, 6], vec![Cause::Clamped]));
+}
+
+#[tokio::test]
+async fn a_cursor_counts_only_when_its_whole_message_is_stored() {
+    let batches =
+        |from: u64| Play::accept().send_text(format!("[{},{},{}]", message(from), message(from), message(from)));
+    let split = ("websocket.frame.split", "json.array");
+    let server = Server::start(Script::plays([batches(7), batches(7)])).unwrap();
+    let initial = ("websocket.cursor.initial", "6");
+    let before = Received { offset: vec![("cursor".into(), "6".into())], sequence: 1, ..received() };
+    let mut feed = Feed::resume(&url(&server), &[CURSOR, split, initial], before.stored(None));
+    feed.until_records(3).await;
+    let entries: Vec<Vec<(&str, &str)>> =
+        feed.records.iter().map(|record| record.offset.iter().map(|(n, v)| (&**n, &**v)).collect()).collect();
+    assert_eq!(
+        entries,
+        [vec![("cursor", "6"), ("part", "1")], vec![("cursor", "6"), ("part", "2")], vec![("cursor", "7")]]
+    );
+    // Kafka has two of the three.
+    let stored = stored(&feed.records[..2]);
+    drop(feed);
+    let mut feed = Feed::resume(&url(&server), &[CURSOR, split, initial], stored);
+    feed.until_records(1).await;
+    assert_eq!((feed.records[0].sequence, feed.snapshot()[Counter::MessagesDuplicate]), (4, 2));
+    assert_eq!(requests(&server), ["/?cursor=6", "/?cursor=6"]);
+}
+
+fn received() -> Received {
+    Received {
+        kind: connect_websocket_engine::record::ValueKind::Text,
+        value: Vec::new(),
+        timestamp_ms: 0,
+        sequence: 0,
+        topic: None,
+        key: None,
+        partition_key: None,
+        offset: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_filtered_record_moves_the_cursor_with_the_next_one() {
+    let server = Server::start(Script::plays([sends(0..4).reset(), sends(4..6)])).unwrap();
+    let filter = ("websocket.record.filter", "/n == 0 || /n > 3");
+    let mut feed = Feed::start(&url(&server), &[CURSOR, filter]);
+    feed.until_records(3).await;
+    assert_eq!((feed.numbers(), &requests(&server)[1][..]), (vec![0, 4, 5], "/?cursor=3"));
+}
+
+#[tokio::test]
+async fn each_topic_goes_on_from_a_cursor_of_its_own() {
+    let of = |topic: &str, n: u64| format!(r#"{{"t":"{topic}","n":{n}}}"#);
+    let first = Play::accept().send_text(of("a", 1)).send_text(of("b", 7)).send_text(of("a", 2)).reset();
+    let second = || {
+        let subscribed = Play::accept().expect_text("a from 2").expect_text("b from 7");
+        subscribed.send_text(of("a", 3)).send_text(of("b", 8))
+    };
+    let server = Server::start(Script::plays([first, second(), second()])).unwrap();
+    let options = [
+        CURSOR,
+        ("websocket.cursor.key", "{{/t}}"),
+        ("websocket.subscription.topics", "a,b"),
+        ("websocket.subscription.message", "{{topic}} from {{cursor ?? null}}"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_records(5).await;
+    assert_eq!(feed.numbers(), [1, 7, 2, 3, 8]);
+    let keys: Vec<_> = feed.records.iter().map(|record| record.partition_key.as_deref().unwrap_or_default()).collect();
+    assert_eq!(keys, ["a", "b", "a", "a", "b"]);
+    let stored = stored(&feed.records[..3]);
+    drop(feed);
+    let mut feed = Feed::resume(server.url(), &options, stored);
+    feed.until_records(2).await;
+    assert_eq!(feed.numbers(), [3, 8]);
+}
+
+#[tokio::test]
+async fn what_was_seen_is_dropped_over_connections_too() {
+    let server = Server::start(Script::plays([sends(0..4).reset(), sends(2..6)])).unwrap();
+    let rewind = ("websocket.cursor.rewind", "2");
+    let mut feed = Feed::start(&url(&server), &[CURSOR, rewind, ("websocket.dedup.key", "{{/n}}")]);
+    feed.until_records(6).await;
+    feed.assert_complete(6);
+    assert_eq!((feed.snapshot()[Counter::MessagesDuplicate], &requests(&server)[1][..]), (2, "/?cursor=1"));
+}
+
+#[tokio::test]
+async fn a_lost_cursor_is_a_gap_and_the_next_connection_begins_anew() {
+    let server = Server::start(Script::plays([sends(0..2).reset(), Play::reject(410), sends(9..11)])).unwrap();
+    let mut feed = Feed::start(&url(&server), &[CURSOR, ("websocket.resume.lost", "status == 410")]);
+    feed.until_records(4).await;
+    assert_eq!(requests(&server), ["/", "/?cursor=1", "/"]);
+    assert_eq!(causes(&feed), [Cause::ResumeLost]);
+}
+
+#[tokio::test]
+async fn a_lost_cursor_may_leave_the_connection_as_it_is_or_fail_the_task() {
+    for (action, lives) in [("continue", true), ("fail", false)] {
+        let late = Play::accept().send_text(r#"{"error":"gone"}"#).send_text(message(9));
+        let server = Server::start(Script::plays([sends(0..2).reset(), late])).unwrap();
+        let lost = [("websocket.resume.lost", "/error == 'gone'"), ("websocket.resume.lost.action", action)];
+        let mut feed = Feed::start(&url(&server), &[&[CURSOR, INCLUSIVE][..], &lost].concat());
+        if lives {
+            feed.until_records(4).await;
+            assert_eq!(causes(&feed), [Cause::ResumeLost]);
+        } else {
+            let why = feed.until_failed().await;
+            assert!(why.contains("cannot go on from the stored position") && why.contains("gone"), "{why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_captured_variable_that_lives_on_is_sent_again_and_another_value_voids_the_cursor() {
+    let hello = |sid: &str| Play::accept().send_text(format!(r#"{{"hello":"{sid}"}}"#));
+    let plays = [
+        hello("s1").send_text(message(4)).reset(),
+        // It goes on: no hello.
+        sends(5..6).reset(),
+        // The session is gone: another hello, and numbers begin anew.
+        hello("s2").send_text(message(1)).reset(),
+        sends(2..3),
+    ];
+    let server = Server::start(Script::plays(plays)).unwrap();
+    let options = [
+        CURSOR,
+        ("websocket.session.steps", "connect,hello"),
+        ("websocket.session.hello.on", "/hello exists"),
+        ("websocket.session.hello.capture", "sid=/hello"),
+        ("websocket.resume.variables", "sid"),
+    ];
+    let url = format!("{}?sid={{{{sid}}}}&n={{{{cursor}}}}", server.url());
+    let mut feed = Feed::start(&url, &options);
+    feed.until_records(4).await;
+    assert_eq!(requests(&server), ["/", "/?sid=s1&n=4", "/?sid=s1&n=5", "/?sid=s2&n=1"]);
+    assert_eq!(feed.records[3].offset, [("cursor".to_owned(), "2".to_owned()), ("sid".to_owned(), "s2".to_owned())]);
+}
+
+#[tokio::test]
+async fn holes_in_the_numbers_are_in_the_ledger_by_key_and_number() {
+    let of = |s: &str, n: u64| format!(r#"{{"s":"{s}","n":{n}}}"#);
+    let play = [("x", 1), ("y", 5), ("x", 4), ("y", 6), ("y", 6), ("y", 2)];
+    let play = play.iter().fold(Play::accept(), |play, (s, n)| play.send_text(of(s, *n)));
+    let server = Server::start(Script::every(play)).unwrap();
+    let options =
+        [("websocket.sequence", "{{/n}}"), ("websocket.sequence.key", "{{/s}}"), ("websocket.gaps.topic", "gaps")];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_records(8).await;
+    let ledger: Vec<&Received> = feed.records.iter().filter(|record| record.topic.as_deref() == Some("gaps")).collect();
+    let gaps: Vec<serde_json::Value> =
+        ledger.iter().map(|record| serde_json::from_slice(&record.value).unwrap()).collect();
+    assert_eq!((&gaps[0]["cause"], &gaps[0]["key"]), (&"sequence".into(), &"x".into()));
+    assert_eq!((&gaps[0]["from"], &gaps[0]["to"], &gaps[0]["missing"]), (&"2".into(), &"3".into(), &2.into()));
+    assert_eq!((&gaps[1]["cause"], &gaps[1]["from"], &gaps[1]["to"]), (&"reset".into(), &"6".into(), &"2".into()));
+    assert_eq!(ledger[0].key.as_deref(), gaps[0]["id"].as_str());
+    assert_eq!(feed.snapshot()[Counter::MessagesMissed], 2);
+}
+
+#[tokio::test]
+async fn a_hole_in_the_numbers_makes_a_new_connection_or_fails_the_task_where_that_is_wanted() {
+    let sequence = ("websocket.sequence", "{{/n}}");
+    let action = |action| ("websocket.sequence.action", action);
+    let server = Server::start(Script::plays([sends([1, 4]), sends([5])])).unwrap();
+    let mut feed = Feed::start(server.url(), &[sequence, action("reconnect")]);
+    feed.until_records(3).await;
+    assert_eq!((feed.numbers(), server.stats().accepted), (vec![1, 4, 5], 2));
+    let server = Server::start(Script::every(sends([1, 4]))).unwrap();
+    let mut feed = Feed::start(server.url(), &[sequence, action("fail")]);
+    let why = feed.until_failed().await;
+    assert!(why.contains("messages are missing: 2 to 3"), "{why}");
+}
