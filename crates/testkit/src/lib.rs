@@ -73,6 +73,7 @@
 
 mod batch;
 mod deflate;
+mod desk;
 mod feed;
 mod frame;
 mod handshake;

@@ -10,13 +10,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::deflate::{Deflater, Inflater};
+use crate::desk::{self, Desk};
 use crate::handshake::{self, Incoming};
 use crate::host::Host;
 use crate::link::{Io, Link, Stop};
 use crate::play;
 use crate::script::{Accept, Handshake, Play, Reject, Script};
 use crate::shared::{Order, Record, Shared};
-use crate::simulation::{self, Desk};
 use crate::simulator::Simulator;
 use crate::stats::{ConnectionStats, Ended, Stats, now_ms};
 use crate::tls::{TestPki, TlsProfile};
@@ -245,7 +245,7 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
     }
     let record = Record::new(&seat.shared, ConnectionStats { request: Some(incoming.request.clone()), ..opened });
     if let Some(desk) = &seat.desk {
-        let ended = simulation::serve(io, incoming, &record, desk).await;
+        let ended = desk::serve(io, incoming, &record, desk).await;
         return record.end(ended);
     }
     let play = seat.shared.take_play();
