@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_is_told_at_once_with_option_value_and_remedy() {
+    fn every_error_is_reported_at_once_with_option_value_and_remedy() {
         let all = errors(&[
             (URL, "http://host"),
             (TOPIC, "a b"),

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_told_from_other_dollars() {
+    fn references_are_distinguished_from_other_dollars() {
         assert_eq!(unresolved("Bearer ${env:TOKEN}"), Some("${env:TOKEN}"));
         assert_eq!(unresolved("${a}${file:/x/y.properties:k}"), Some("${file:/x/y.properties:k}"));
         for text in ["$", "${", "${}", "${x}", "${:x}", "${a b:c}", "{\"a\":\"${\"}", "${env:TOKEN"] {

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_told_apart_and_not_remembered_without_end() {
+    fn hosts_are_distinguished_and_not_remembered_without_end() {
         let mut addresses = Addresses::default();
         addresses.trying("feed", address(1));
         assert_eq!(addresses.in_turn("other", vec![address(1), address(2)])[0], address(1));

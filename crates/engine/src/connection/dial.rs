@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resolver_that_cannot_say_is_told_from_one_that_says_no() {
+    fn a_resolver_that_cannot_answer_is_distinguished_from_one_that_denies() {
         for (text, kind) in [
             ("failed to lookup address information: Name or service not known", OpenErrorKind::NameUnknown),
             ("failed to lookup address information: Name does not resolve", OpenErrorKind::NameUnknown),

@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_answer_is_told_apart() {
+    fn each_wrong_answer_has_an_error_of_its_own() {
         assert!(invalid("SSH-2.0-OpenSSH_9.2\r\n\r\n").contains("not HTTP"));
         assert!(invalid(&answer("").replace(ACCEPT, "AAAA")).contains("Sec-WebSocket-Accept"));
         assert!(invalid(&answer("").replace("Upgrade: WebSocket\r\n", "")).contains("upgrade"));

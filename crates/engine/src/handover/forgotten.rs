@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_add_up_and_are_told_once() {
+    fn losses_add_up_and_are_reported_once() {
         remember(&TaskId::only("adding"), loss(2, 50));
         remember(&TaskId::only("adding"), loss(3, 40));
         assert_eq!(take(&TaskId::only("adding")), Some(loss(5, 40)));

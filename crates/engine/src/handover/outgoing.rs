@@ -98,18 +98,18 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Puts the file in force. `untold` records were lost before, and no gap has reported them yet.
-    pub(crate) fn finish(mut self, metrics: &Metrics, untold: u64) -> HandedOver {
-        let untold = untold + forgotten::take(&self.config.task_id()).map_or(0, |loss| loss.records);
-        let told_by_old = self.old.as_ref().map_or(0, |old| old.left_behind);
+    /// Puts the file in force. `unreported` records were lost before, and no gap has reported them yet.
+    pub(crate) fn finish(mut self, metrics: &Metrics, unreported: u64) -> HandedOver {
+        let unreported = unreported + forgotten::take(&self.config.task_id()).map_or(0, |loss| loss.records);
+        let reported_by_old = self.old.as_ref().map_or(0, |old| old.left_behind);
         let refused_of_old =
             self.old.as_ref().is_some_and(|old| self.refused.iter().any(|&one| one <= old.last_sequence()));
-        if self.left.records + untold != told_by_old || refused_of_old {
+        if self.left.records + unreported != reported_by_old || refused_of_old {
             self.begin_or_give_up();
         }
         let mut in_force = false;
         if let Some(OpenFile { place, writer }) = self.file.take() {
-            let left_behind = self.left.and(self.cut).records + untold;
+            let left_behind = self.left.and(self.cut).records + unreported;
             let finished = writer
                 .finish(left_behind, epoch_ms(SystemTime::now()))
                 .and_then(|out| out.into_inner().map_err(|error| error.into_error()))
@@ -125,7 +125,7 @@ impl<'a> Outgoing<'a> {
         let handed_over = if in_force { self.copied.and(self.written) } else { self.stays_in_old() };
         let left = self.left.and(self.cut);
         if !in_force {
-            carry(self.config, (left.records + untold).saturating_sub(told_by_old));
+            carry(self.config, (left.records + unreported).saturating_sub(reported_by_old));
         }
         if handed_over.records > 0 {
             info!("event=handover_written records={} bytes={}", handed_over.records, handed_over.bytes);
