@@ -4,3 +4,8 @@ pub mod file;
 pub mod framework;
 pub mod hidden;
 pub mod validation;
+
+use indexmap::IndexMap;
+
+/// A configuration as a client sent it; null is a value that JSON has and Connect refuses.
+pub type SentConfig = IndexMap<String, Option<String>>;

@@ -20,10 +20,11 @@ use tracing::{error, info, info_span, warn};
 
 use crate::config::WorkerConfig;
 use crate::config::provider::Resolved;
+use crate::connector::SentConfig;
 use crate::connector::file::InitialState;
 use crate::connector::framework::{self, VERSION};
 use crate::connector::hidden::{self, Kept};
-use crate::connector::validation::{SentConfig, Validation, validate};
+use crate::connector::validation::{Validation, validate};
 use crate::descriptors;
 use crate::entities::{
     ConfigInfos, ConnectorInfo, ConnectorState, ConnectorStateInfo, ConnectorTaskId, TaskInfo, TaskStateInfo,

@@ -8,7 +8,7 @@ use connect_websocket_engine::config_def::{ConfigError, HIDDEN};
 use indexmap::IndexMap;
 
 use crate::config::shown_client_property;
-use crate::connector::validation::SentConfig;
+use crate::connector::SentConfig;
 
 /// A configuration as it is stored: as it was sent, references to config providers unresolved.
 type Stored = IndexMap<String, String>;

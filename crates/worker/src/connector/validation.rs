@@ -1,7 +1,7 @@
 //! Validation of a connector's configuration: `PUT …/config/validate`, `GET …/config` and every create and change.
 //!
-//! Nothing here shows a secret. For an option whose value came from a config provider, only the reference is shown and
-//! only that it failed is shown, as Kafka Connect does since 4.3.2.
+//! Nothing here shows a secret. For an option whose value came from a config provider, only the reference is shown, and
+//! of a failure only that there was one, as Kafka Connect does since 4.3.2.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,13 @@ use connect_websocket_engine::redact::Redactor;
 use indexmap::IndexMap;
 
 use crate::config::{WorkerConfig, check_references};
+use crate::connector::SentConfig;
 use crate::connector::framework::{self, OrderedKey};
 use crate::connector::hidden::{Kept, check_marks, shown};
 use crate::convert::{self, Converter};
 use crate::entities::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo};
 use crate::kafka::client_properties;
 use crate::kafka::topic_creation::TopicCreation;
-
-/// A configuration as a client sent it; null is a value that JSON has and Connect refuses.
-pub type SentConfig = IndexMap<String, Option<String>>;
 
 const PRODUCER_OVERRIDE: &str = "producer.override.";
 const ADMIN_OVERRIDE: &str = "admin.override.";

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::RestError;
-use crate::connector::validation::SentConfig;
+use crate::connector::SentConfig;
 
 /// The largest request body, in bytes.
 const MAX_BYTES: usize = 1 << 20;

@@ -11,8 +11,8 @@ use super::Api;
 use super::body::{self, JsonBody};
 use super::error::RestError;
 use super::path::{Parameters, Segments, encode};
+use crate::connector::SentConfig;
 use crate::connector::file::InitialState;
-use crate::connector::validation::SentConfig;
 use crate::entities::{ConnectorInfo, ConnectorStateInfo, TaskInfo, TaskStateInfo};
 use crate::herder::RestartRequest;
 
