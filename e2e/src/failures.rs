@@ -1,4 +1,4 @@
-//! Every kind of failure of a session that has credentials: a feed that refuses, and says again what it was told. [`Failure::all`] has
+//! Every kind of failure of a session that has credentials: a feed that refuses, and repeats what it received. [`Failure::all`] has
 //! them; a test plays them on a host and looks for the secrets in what it shows.
 
 use std::time::Duration;

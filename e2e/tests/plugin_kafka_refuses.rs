@@ -93,7 +93,7 @@ fn records_that_kafka_refuses_in_a_row_fail_the_task_and_never_come_back() {
         let report = consumer.numbers_now(name, WITHIN).check(0..=feed.stats().next_n - 1);
         let told = format!("{name}: {report}; {failures} failures, {unanswered} told");
         assert_eq!((report.duplicated, report.out_of_order, report.unexpected), (0, 0, 0), "{told}");
-        // What Connect drops of its own accord is told too.
+        // What Connect drops of its own accord is reported too.
         assert!(unanswered >= report.missing + REFUSED, "{told}");
         assert_eq!(connect.rest().delete(&format!("/connectors/{name}")).status, 204);
     }

@@ -133,7 +133,7 @@ pub struct Config {
     /// How messages become records.
     pub intake: Arc<crate::intake::Plan>,
     pub resume: Resume,
-    /// Where gaps are told, beside log and metrics.
+    /// Where gaps are reported, beside log and metrics.
     pub ledger: Option<Ledger>,
     /// `None` is off.
     pub handover: Option<Handover>,

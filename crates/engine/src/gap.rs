@@ -103,7 +103,7 @@ impl fmt::Display for Cause {
 /// A time in which the feed may have sent what was not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// Unique; a gap that is told again after a crash has the same.
+    /// Unique; a gap that is reported again after a crash has the same.
     pub id: String,
     /// When the last byte before it was received; for a restart when offsets were last written. `None` if unknown.
     pub began: Option<SystemTime>,

@@ -118,7 +118,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: DEDUP_KEY,
         has_expressions: true,
         display_name: "Key of doubles",
-        documentation: "What tells a record from all others, a template: {{/id}}. A record whose key was seen is dropped and \
+        documentation: "What identifies a record, a template: {{/id}}. A record whose key was seen is dropped and \
                         counted.",
         ..BASE
     },
@@ -169,7 +169,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("gap"),
         width: Width::Short,
         display_name: "Holes",
-        documentation: "legal: numbers may be left out, and only one that goes back is told.",
+        documentation: "legal: numbers may be left out, and only one that goes back is reported.",
         choices: &["gap", "legal"],
         ..BASE
     },
@@ -231,7 +231,7 @@ pub struct Resume {
     pub lost_action: LostAction,
 }
 
-/// Where gaps are told.
+/// Where gaps are reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
     pub topic: String,

@@ -35,7 +35,7 @@ pub struct Settings {
     pub key: Option<String>,
     pub first: Option<String>,
     pub previous: Option<String>,
-    /// Only going back is told.
+    /// Only going back is reported.
     pub holes_are_legal: bool,
     /// It begins anew with each connection.
     pub per_connection: bool,

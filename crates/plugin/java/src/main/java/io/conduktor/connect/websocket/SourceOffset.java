@@ -7,7 +7,7 @@ import java.util.Set;
 
 /**
  * The source offset of one record, {@code {"session_id": …, "sequence": …, "at": …}} and what the feed resumes with, as small
- * as it can be: there is one for each record, and Connect stores one now and then.
+ * as it can be: there is one for each record, and Connect stores one at intervals.
  */
 final class SourceOffset extends AbstractMap<String, Object> {
     static final String SESSION_ID = "session_id";
