@@ -154,3 +154,14 @@ async fn a_proxy_that_is_away_is_waited_for() {
         feed.until_records(3).await;
     }
 }
+
+#[tokio::test]
+async fn a_proxy_that_answers_502_is_waited_for_also_at_the_very_first_start() {
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = Proxy::http(None).unwrap();
+    let mut feed = Feed::start(&format!("ws://{away}/"), &[("websocket.proxy.url", &proxy.url())]);
+    // More than an answer gets that will hardly change.
+    feed.until_reconnects(connect_websocket_engine::gap::Cause::ConnectFailed, 7).await;
+    let _server = Server::bind(away, Script::every(Play::accept().send(Messages::count(3)))).unwrap();
+    feed.until_records(3).await;
+}
