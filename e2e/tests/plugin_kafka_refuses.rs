@@ -35,8 +35,10 @@ fn logged(connect: &Connect, connector: &str, event: &str, name: &str) -> Vec<u6
     lines.filter_map(|line| line.split_once(&name)?.1.split([' ', '"']).next()?.parse().ok()).collect()
 }
 
-/// Restarts the task whenever it has failed, until it goes on. Returns how often it failed.
-fn restart_until_it_goes_on(connect: &Connect, consumer: &Consumer, feed: &Server, name: &str) -> u64 {
+/// Restarts the task whenever it has failed for this reason, until it goes on; before the first restart `mend` is called.
+/// Returns how often it failed.
+fn restart_until_it_goes_on(connect: &Connect, feed: &Server, name: &str, reason: &str, mend: impl Fn()) -> u64 {
+    let consumer = Consumer::new(&Kafka::shared().bootstrap());
     // It has to fail first.
     let mut sent_before = u64::MAX;
     for failures in 0..=REFUSED {
@@ -46,7 +48,7 @@ fn restart_until_it_goes_on(connect: &Connect, consumer: &Consumer, feed: &Serve
             let task = connect.rest().get(&format!("/connectors/{name}/status")).json()["tasks"][0].clone();
             if task["state"] == "FAILED" {
                 let trace = task["trace"].to_string();
-                assert!(trace.contains("RecordTooLargeException"), "{trace}");
+                assert!(trace.contains(reason), "{trace}");
                 return Some(true);
             }
             let sent = feed.stats().next_n;
@@ -57,6 +59,7 @@ fn restart_until_it_goes_on(connect: &Connect, consumer: &Consumer, feed: &Serve
             return failures;
         }
         sent_before = feed.stats().next_n;
+        mend();
         assert_eq!(connect.rest().post(&format!("/connectors/{name}/tasks/0/restart")).status, 204);
         let started = format!("event=task_started topic={name} ");
         wait_until("the restart", WITHIN, || {
@@ -66,11 +69,20 @@ fn restart_until_it_goes_on(connect: &Connect, consumer: &Consumer, feed: &Serve
     panic!("{name}: a refused record came back");
 }
 
+/// What is missing in the topic is reported, of which Kafka has refused so many; nothing came twice or out of order.
+fn assert_all_is_reported(connect: &Connect, feed: &Server, name: &str, failures: u64, refused: u64) {
+    let unanswered: u64 = logged(connect, name, "records_unanswered", "records").iter().sum();
+    let numbers = Consumer::new(&Kafka::shared().bootstrap()).numbers_now(name, WITHIN);
+    let report = numbers.check(0..=feed.stats().next_n - 1);
+    let what = format!("{name}: {report}; {failures} failures, {unanswered} reported");
+    assert_eq!((report.duplicated, report.out_of_order, report.unexpected), (0, 0, 0), "{what}");
+    assert!(unanswered >= report.missing + refused, "{what}");
+}
+
 #[test]
 fn records_that_kafka_refuses_in_a_row_fail_the_task_and_never_come_back() {
     let kafka = Kafka::shared();
     let connect = Connect::builder(&kafka.bootstrap()).start();
-    let consumer = Consumer::new(&kafka.bootstrap());
     kafka.create_topic_with("plugin-poisoned", 1, &[("max.message.bytes", "4000")]);
     kafka.create_topic("plugin-too-large", 1);
     kafka.create_topic_with("plugin-one-by-one", 1, &[("max.message.bytes", "4000")]);
@@ -87,16 +99,31 @@ fn records_that_kafka_refuses_in_a_row_fail_the_task_and_never_come_back() {
         let config = source_config(feed.url(), name, &more);
         assert_eq!(connect.rest().put_json(&format!("/connectors/{name}/config"), &config).status, 201);
 
-        let failures = restart_until_it_goes_on(&connect, &consumer, &feed, name);
+        let failures = restart_until_it_goes_on(&connect, &feed, name, "RecordTooLargeException", || ());
 
-        let unanswered: u64 = logged(&connect, name, "records_unanswered", "records").iter().sum();
-        let report = consumer.numbers_now(name, WITHIN).check(0..=feed.stats().next_n - 1);
-        let told = format!("{name}: {report}; {failures} failures, {unanswered} told");
-        assert_eq!((report.duplicated, report.out_of_order, report.unexpected), (0, 0, 0), "{told}");
-        // What Connect drops of its own accord is reported too.
-        assert!(unanswered >= report.missing + REFUSED, "{told}");
+        assert_all_is_reported(&connect, &feed, name, failures, REFUSED);
         assert_eq!(connect.rest().delete(&format!("/connectors/{name}")).status, 204);
     }
     let files: Vec<_> = fs::read_dir(connect.dir().join("handover")).into_iter().flatten().collect();
     assert!(files.is_empty(), "{files:?}");
+}
+
+/// As when the machine's clock was wrong for a while: Kafka takes no timestamp, and then it does.
+#[test]
+fn refused_timestamps_fail_the_task_which_goes_on_once_they_are_right() {
+    const NAME: &str = "plugin-clock";
+    let kafka = Kafka::shared();
+    kafka.create_topic_with(NAME, 1, &[("message.timestamp.before.max.ms", "0")]);
+    let connect = Connect::builder(&kafka.bootstrap()).start();
+    let play = one_more(Play::accept().send(Messages::count(100)));
+    let feed = Server::start(Script::every(play)).unwrap_or_else(|e| panic!("the feed cannot be served: {e}"));
+    let config = source_config(feed.url(), NAME, &[("websocket.handover.dir", "handover")]);
+    assert_eq!(connect.rest().put_json(&format!("/connectors/{NAME}/config"), &config).status, 201);
+
+    let failures = restart_until_it_goes_on(&connect, &feed, NAME, "InvalidRecordException", || {
+        kafka.set_topic_setting(NAME, "message.timestamp.before.max.ms", "9223372036854775807");
+    });
+
+    assert_eq!(failures, 1);
+    assert_all_is_reported(&connect, &feed, NAME, failures, 0);
 }
