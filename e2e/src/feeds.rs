@@ -87,6 +87,10 @@ impl Run {
     /// # Panics
     /// If they do not come, or are not what the profile promises, or the feed had to complain.
     pub fn delivers(&self, consumer: &Consumer) {
+        let faults = || self.simulation.faults();
+        if let Err(late) = self.simulation.wait_until_over(WITHIN) {
+            panic!("{} has not sent every record; complaints {:?}; {late}", self.name, faults());
+        }
         let topic_of = |expected: &Expected| expected.topic.clone().unwrap_or_else(|| self.name.clone());
         let expected: Vec<Expected> = (0..RECORDS).map(self.simulator.record).collect();
         let mut topics: Vec<String> = expected.iter().map(topic_of).collect();
@@ -99,7 +103,7 @@ impl Run {
                 assert_eq!(as_expected(record, expected), *expected, "record {at} of {topic}");
             }
         }
-        assert_eq!(self.simulation.faults(), [""; 0], "what {} had to complain of", self.name);
+        assert_eq!(faults(), [""; 0], "what {} had to complain of", self.name);
     }
 
     /// Waits until a wrong configuration has failed.

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::desk::Desk;
-use crate::server::Server;
+use crate::server::{Server, TimedOut};
 use crate::simulator::{RECORDS, Simulator};
 use crate::stats::Stats;
 
@@ -47,6 +48,11 @@ impl Simulation {
     /// Whether every record was sent.
     pub fn is_over(&self) -> bool {
         self.sent() == RECORDS
+    }
+
+    /// Blocks until every record was sent.
+    pub fn wait_until_over(&self, limit: Duration) -> Result<Stats, TimedOut> {
+        self.server.wait_until(|_| self.is_over(), limit)
     }
 
     /// What the server has seen and done.

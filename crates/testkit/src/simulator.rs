@@ -291,6 +291,11 @@ impl World {
         self.issued.remove(token).is_some()
     }
 
+    /// The same with a token that stands in the query.
+    pub(crate) fn redeem_from(&mut self, request: &HttpRequest, parameter: &str, what_for: &str) -> bool {
+        request.query(parameter).is_some_and(|token| self.redeem(&token, what_for))
+    }
+
     /// How many records were sent so far.
     pub(crate) fn sent(&self) -> u64 {
         self.next

@@ -53,8 +53,7 @@ fn http(request: &HttpRequest, world: &mut World) -> Answer {
 }
 
 fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer> {
-    let ticket = request.query("t").unwrap_or_default();
-    if !request.path().ends_with("/stream") || !world.redeem(&ticket, STREAM) {
+    if !request.path().ends_with("/stream") || !world.redeem_from(request, "t", STREAM) {
         return Err(Answer::text(403, "the stream URL has been used or is not known"));
     }
     Accepted::by(DirectLine)

@@ -78,8 +78,7 @@ fn http(request: &HttpRequest, world: &mut World) -> Answer {
 }
 
 fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer> {
-    let ticket = request.query("access_token").unwrap_or_default();
-    if request.path() != "/ws" || !world.redeem(&ticket, TICKET) {
+    if request.path() != "/ws" || !world.redeem_from(request, "access_token", TICKET) {
         return Err(Answer::text(401, "the token has been used or is not known"));
     }
     Accepted::by(RingCentral { subscribed: false })

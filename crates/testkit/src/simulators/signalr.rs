@@ -70,8 +70,7 @@ fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer>
     if !is_known(request) {
         return Err(Answer::text(401, "Unauthorized"));
     }
-    let id = request.query("id").unwrap_or_default();
-    if request.path() != "/chat" || !world.redeem(&id, CONNECTION) {
+    if request.path() != "/chat" || !world.redeem_from(request, "id", CONNECTION) {
         return Err(Answer::text(404, "No Connection with that ID"));
     }
     Accepted::by(SignalR { shaken: false, topics: 0, buffer: String::new() })

@@ -47,8 +47,7 @@ fn http(request: &HttpRequest, world: &mut World) -> Answer {
 }
 
 fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer> {
-    let ticket = request.query("ticket").unwrap_or_default();
-    if request.path() != "/link/" || !world.redeem(&ticket, TICKET) {
+    if request.path() != "/link/" || !world.redeem_from(request, "ticket", TICKET) {
         return Err(Answer::text(403, "the ticket has been used or is not known"));
     }
     Accepted::by(Slack { waiting: Vec::new(), acknowledged: 0 })
