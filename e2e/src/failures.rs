@@ -171,7 +171,7 @@ impl Failure {
         let stats = self.feed.stats();
         let texts: Vec<&String> = stats.connections.iter().flat_map(|connection| &connection.texts).collect();
         let has_all = |text: &&String| text.contains(KEY) && text.contains(SIGNATURE);
-        assert_eq!(texts.iter().any(|text| has_all(text)), self.logs_in, "{}: {texts:?}", self.name);
+        assert_eq!(texts.iter().any(has_all), self.logs_in, "{}: {texts:?}", self.name);
         let asked = stats.requests().any(|request| request.line.contains(&percent_encoded(TOKEN)));
         assert_eq!(asked, self.name != "refused-token", "{}", self.name);
     }
