@@ -2,8 +2,6 @@
 //!
 //! It goes the way of all records, so it is in Kafka at least once, and its key is the gap's id.
 
-use std::time::SystemTime;
-
 use serde_json::json;
 
 use crate::config::Ledger;
@@ -22,7 +20,7 @@ pub(crate) fn add(
     beside: impl FnOnce(&mut RecordWriter<'_>),
 ) {
     let text = text(gap, connection, task);
-    let mut record = batch.add(epoch_ms(SystemTime::now()));
+    let mut record = batch.add(epoch_ms(gap.ended));
     record.part(Part::Topic(&ledger.topic));
     record.part(Part::Key(Key::Text(&gap.id)));
     beside(&mut record);

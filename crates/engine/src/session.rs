@@ -1,7 +1,7 @@
 //! The endless life of one endpoint over many connections: connect, subscribe, read, keep alive, back off, again.
 //!
 //! A reconnect is the first connect again: only backoff, counters and the open gap survive. What a connection does stands in
-//! [`link`], whether and when there is a next one in [`retry`]; here are the sockets, the clock and the one loop.
+//! [`link`], whether and when there is a next one in [`retry`], sockets and clock in [`world`]; here is the one loop.
 
 mod backoff;
 mod connect_rate;
@@ -11,23 +11,23 @@ mod retry;
 mod silence;
 mod timers;
 mod waiting;
+pub(crate) mod world;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use rustls::ClientConfig;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::config::{Config, LostAction, Resume};
-use crate::connection::http_request::{self, HttpResponse};
-use crate::connection::{Addresses, Connection, OpenError, OpenErrorKind, Request};
-use crate::dialogue::{self, Carried, Dialogue, Handshake, HttpAnswer, Moment};
+use crate::connection::http_request::HttpResponse;
+use crate::connection::{OpenError, OpenErrorKind};
+use crate::dialogue::{self, Carried, Dialogue, Handshake, HttpAnswer};
 use crate::error::Error;
 use crate::gap::{Cause, Gap};
 use crate::intake::memory::{Memory, Plan};
@@ -38,17 +38,16 @@ use link::{Action, Ending, Link, MAX_KEY_CHARS, dialogue_answered};
 use pace::{Linger, Pace};
 use retry::{Failure, Outlook, Retry};
 use waiting::Waiting;
+use world::{Asked, Wire, World};
 
 /// Lines about the queue come no more often than this.
 const QUEUE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// Without anything due the loop looks around this often.
 const LOOK_AROUND: Duration = Duration::from_secs(3600);
 
-pub(crate) struct Session {
+pub(crate) struct Session<W> {
+    world: W,
     config: Arc<Config>,
-    request: Request,
-    addresses: Addresses,
-    tls: Arc<ClientConfig>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     /// When to be gone, once stopping was asked for.
@@ -84,9 +83,6 @@ impl Down {
     }
 }
 
-/// A request of a step that is under way.
-type Asked = Pin<Box<dyn Future<Output = Result<HttpResponse, OpenError>> + Send>>;
-
 /// How a connection, or an attempt at one, ended.
 enum End {
     Stopped,
@@ -102,23 +98,21 @@ impl Drop for EndOnDrop {
     }
 }
 
-impl Session {
+impl<W: World> Session<W> {
     /// `worked_before`: an offset is stored. `down`: the gap that the restart makes. `carried`, `memory`: what is stored.
     pub(crate) fn new(
+        world: W,
         config: Arc<Config>,
-        tls: Arc<ClientConfig>,
         queue: Arc<Queue>,
         metrics: Arc<Metrics>,
         stop: watch::Receiver<Option<Instant>>,
         worked_before: bool,
         down: Option<Down>,
         (carried, memory): (Carried, Memory),
-    ) -> Session {
+    ) -> Session<W> {
         Session {
-            request: Request::new(&config),
-            addresses: Addresses::default(),
+            world,
             config,
-            tls,
             queue,
             metrics,
             stop,
@@ -150,10 +144,11 @@ impl Session {
             };
             let delay = self.delay_after(&failure)?;
             self.metrics.reconnect(failure.cause);
-            let until = Instant::now() + delay;
+            let until = self.world.now() + delay;
             tokio::select! {
+                biased;
                 () = stopping(&mut self.stop) => return Ok(()),
-                () = sleep_until(until) => {}
+                () = self.world.sleep_until(until) => {}
             }
             debug!("event=reconnect_executing attempt={}", self.retry.failures());
         }
@@ -164,12 +159,14 @@ impl Session {
     /// # Errors
     /// The failure itself, if there is to be no next attempt.
     fn delay_after(&mut self, failure: &Failure) -> Result<Duration, Error> {
-        let delay = self.retry.after(failure, &self.config.reconnect, SystemTime::now(), rand::random());
+        let delay = self.retry.after(failure, &self.config.reconnect, self.world.at(), self.world.luck());
         let Failure { cause, message, .. } = failure;
         let attempt = self.retry.failures();
         self.metrics.failing(attempt, self.retry.failing_since());
         if delay.is_err() || self.retry.is_worth_a_line() {
-            let since = self.retry.failing_since().and_then(|since| since.elapsed().ok()).unwrap_or_default().as_secs();
+            let since =
+                self.retry.failing_since().map(|since| self.world.at().duration_since(since).unwrap_or_default());
+            let since = since.unwrap_or_default().as_secs();
             warn!("event=websocket_failure cause={cause} attempt={attempt} failing_s={since} message=\"{message}\"");
         }
         let delay = delay?;
@@ -192,6 +189,7 @@ impl Session {
         let mut dialogue = Dialogue::begin(plan.clone(), redactor.clone(), carried, &self.memory);
         let mut stop = self.stop.clone();
         let opened = tokio::select! {
+            biased;
             () = stopping(&mut stop) => return End::Stopped,
             opened = self.open(&mut dialogue) => opened,
         };
@@ -204,7 +202,7 @@ impl Session {
             Err(failure) => {
                 self.void_if(dialogue.is_void());
                 self.carried = dialogue.end(false);
-                let (began, cause) = (Some(SystemTime::now()), failure.cause);
+                let (began, cause) = (Some(self.world.at()), failure.cause);
                 self.down.get_or_insert(Down { began, cause, missed: None, id: None }).lost_if(cause);
                 End::Failed(failure)
             }
@@ -215,7 +213,8 @@ impl Session {
     fn check_age(&mut self) -> Result<(), Failure> {
         let Resume { max_age: Some(max_age), lost_action } = self.config.resume else { return Ok(()) };
         let resumes = self.config.intake.memory().is_some_and(Plan::resumes);
-        let Some(at) = self.memory.at.filter(|at| resumes && at.elapsed().is_ok_and(|age| age > max_age)) else {
+        let is_older = |at: &SystemTime| self.world.at().duration_since(*at).is_ok_and(|age| age > max_age);
+        let Some(at) = self.memory.at.filter(|at| resumes && is_older(at)) else {
             return Ok(());
         };
         let message =
@@ -238,7 +237,7 @@ impl Session {
     }
 
     /// The steps up to the opening handshake.
-    async fn open(&mut self, dialogue: &mut Dialogue) -> Result<Connection, Failure> {
+    async fn open(&mut self, dialogue: &mut Dialogue) -> Result<W::Wire, Failure> {
         let failed = |ending: Ending| Failure {
             cause: ending.cause,
             message: ending.message,
@@ -247,23 +246,24 @@ impl Session {
             life: None,
         };
         loop {
-            dialogue.proceed(&moment(), true).map_err(|end| failed(end.into()))?;
+            dialogue.proceed(&self.world.moment(), true).map_err(|end| failed(end.into()))?;
             match dialogue.next_action() {
                 Some(dialogue::Action::Connect(handshake)) => return self.shake_hands(handshake, dialogue).await,
                 Some(dialogue::Action::Http(request)) => {
-                    let answer = http_request::request(&request, &self.request, &self.tls).await;
-                    dialogue_answered(dialogue, answer, &moment()).map_err(failed)?;
+                    let answer = self.world.ask(request).await;
+                    dialogue_answered(dialogue, answer, &self.world.moment()).map_err(failed)?;
                 }
                 Some(dialogue::Action::Text(_) | dialogue::Action::Binary(_)) => {}
                 None => {
-                    let now = Instant::now();
-                    sleep_until(dialogue.next_wake(now, true).unwrap_or(now + LOOK_AROUND)).await;
+                    let now = self.world.now();
+                    let wake = dialogue.next_wake(now, true).unwrap_or(now + LOOK_AROUND);
+                    self.world.sleep_until(wake).await;
                 }
             }
         }
     }
 
-    async fn shake_hands(&mut self, handshake: Handshake, dialogue: &mut Dialogue) -> Result<Connection, Failure> {
+    async fn shake_hands(&mut self, handshake: Handshake, dialogue: &mut Dialogue) -> Result<W::Wire, Failure> {
         let failed = |error: OpenError| Failure {
             cause: Cause::ConnectFailed,
             outlook: outlook(&error),
@@ -271,13 +271,12 @@ impl Session {
             retry_after: error.retry_after,
             life: None,
         };
-        let request = self.request.rendered(handshake).map_err(failed)?;
-        self.wait_for_rate(&request.endpoint.authority()).await;
-        Connection::open(&request, &self.tls, &mut self.addresses).await.map_err(|error| {
+        let opened = self.world.open(handshake).await;
+        opened.map_err(|error| {
             let refusal = error.answer.as_ref().and_then(|answer| {
                 let body = String::from_utf8_lossy(&answer.body);
                 let answer = HttpAnswer { status: answer.status, headers: &answer.headers, body: &body };
-                dialogue.refusal(&answer, &moment())
+                dialogue.refusal(&answer, &self.world.moment())
             });
             let failure = failed(error);
             match refusal.map(Ending::from) {
@@ -290,24 +289,15 @@ impl Session {
         })
     }
 
-    /// Waits until the rate allows a connection, and says so: meanwhile nothing comes.
-    async fn wait_for_rate(&self, authority: &str) {
-        while let Err(later) = connect_rate::attempt(authority, &self.config.connect_rate, Instant::now()) {
-            let wait_ms = later.saturating_duration_since(Instant::now()).as_millis();
-            info!("event=connect_held_back wait_ms={wait_ms} option=websocket.connect.rate");
-            sleep_until(later).await;
-        }
-    }
-
     /// One connection from the opening handshake to its end.
-    async fn live_on(&mut self, mut connection: Connection, mut dialogue: Dialogue) -> End {
-        let began = dialogue.opened(&connection.answer().headers, &moment());
+    async fn live_on(&mut self, mut connection: W::Wire, mut dialogue: Dialogue) -> End {
+        let began = dialogue.opened(connection.headers(), &self.world.moment());
         self.void_if(dialogue.is_void());
         let at_configured_origin = connection.at_configured_origin();
         let memory = std::mem::take(&mut self.memory);
-        let (now, at) = (Instant::now(), SystemTime::now());
+        let (now, at) = (self.world.now(), self.world.at());
         let mut link = Link::new(self.config.clone(), dialogue, memory, at_configured_origin, now, at);
-        self.opened(&connection, &mut link, at);
+        self.opened(&mut link, at);
         let end = match began {
             Ok(()) => self.read(&mut connection, &mut link).await,
             Err(end) => Err(end.into()),
@@ -319,14 +309,14 @@ impl Session {
             }
             // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
             let own = Some(self.config.close_code).filter(|&code| code != 1000);
-            connection.send_close(ending.close_code.or(own).unwrap_or(1001), "");
+            connection.send_close(ending.close_code.or(own).unwrap_or(1001));
         }
-        let lived = link.lived(Instant::now());
+        let lived = link.lived(self.world.now());
         let discarded = connection.farewell().await;
         info!("event=websocket_closed lived_ms={}", lived.as_millis());
         let end = match end {
             Err(ending) if !link.is_stopping() => {
-                let failure = link.failure(ending, Instant::now());
+                let failure = link.failure(ending, self.world.now());
                 let missed = (discarded.messages > 0).then_some(discarded.messages);
                 let down = Down { began: Some(link.last_bytes()), cause: failure.cause, missed, id: None };
                 // What was asked to go on and did not get that far has not ended the gap before it.
@@ -347,10 +337,10 @@ impl Session {
     ///
     /// # Errors
     /// Why the connection ends.
-    async fn read(&mut self, connection: &mut Connection, link: &mut Link) -> Result<(), Ending> {
+    async fn read(&mut self, connection: &mut W::Wire, link: &mut Link) -> Result<(), Ending> {
         let mut stop = self.stop.clone();
         let mut waiting = Waiting::default();
-        let mut pace = Pace::new(self.config.receive_linger, Instant::now());
+        let mut pace = Pace::new(self.config.receive_linger, self.world.now());
         let (mut has_read, mut can_send) = (true, true);
         let mut asked = None;
         loop {
@@ -360,14 +350,14 @@ impl Session {
                 self.queue.widen();
             }
             let bytes = self.take_in(connection, link, &mut waiting)?;
-            let now = Instant::now();
+            let now = self.world.now();
             if link.is_overdue(now) {
                 waiting.leave_behind(&self.config, &self.metrics);
                 return Ok(());
             }
             let mut reading = !waiting.is_blocked();
             self.report_queue(!reading);
-            link.on_time(&moment(), connection.unsent_since(), reading)?;
+            link.on_time(&self.world.moment(), connection.unsent_since(), reading)?;
             if link.has_worked(now) {
                 self.retry.has_worked();
                 self.metrics.failing(0, None);
@@ -386,7 +376,7 @@ impl Session {
             match pace.linger(now) {
                 _ if !reading || link.is_stopping() => {}
                 Linger::No => {}
-                Linger::Sleep(until) => sleep_on_this_thread(connection, until).await?,
+                Linger::Sleep(until) => sleep_on_this_thread(&self.world, connection, until).await?,
                 Linger::Wait(until) => {
                     connection.rest();
                     (reading, wake) = (false, wake.min(until));
@@ -400,7 +390,7 @@ impl Session {
                         return Err(Ending::new(Cause::EndOfStream, message));
                     }
                     Ok(_) if reading => {
-                        link.read_at(SystemTime::now());
+                        link.read_at(self.world.at());
                         has_read = true;
                     }
                     Err(error) if reading => return Err(lost(&error)),
@@ -409,11 +399,11 @@ impl Session {
                 },
                 answer = answer_of(&mut asked), if asked.is_some() => {
                     asked = None;
-                    link.answered(answer, &moment())?;
+                    link.answered(answer, &self.world.moment())?;
                 }
                 () = self.queue.emptied(), if waiting.is_blocked() => {}
                 _ = stop.changed() => {}
-                () = sleep_until(wake) => {}
+                () = self.world.sleep_until(wake) => {}
             }
         }
     }
@@ -422,10 +412,10 @@ impl Session {
     ///
     /// # Errors
     /// Why the connection ends; it comes out when all that was received before it is in the queue.
-    fn take_in(&self, connection: &mut Connection, link: &mut Link, waiting: &mut Waiting) -> Result<usize, Ending> {
+    fn take_in(&self, connection: &mut W::Wire, link: &mut Link, waiting: &mut Waiting) -> Result<usize, Ending> {
         let mut bytes = 0;
         loop {
-            if let Some(blocked) = waiting.give_to(&self.queue) {
+            if let Some(blocked) = waiting.give_to(&self.queue, self.world.now()) {
                 link.was_blocked(blocked);
             }
             if waiting.is_blocked() {
@@ -436,7 +426,7 @@ impl Session {
             }
             let (taken, more) = self.decode(connection, link, waiting);
             bytes += taken;
-            link.account(&self.metrics, Instant::now());
+            link.account(&self.metrics, self.world.now());
             self.tell_findings(link);
             if link.batch().is_empty() && !more {
                 return Ok(bytes);
@@ -447,9 +437,9 @@ impl Session {
 
     /// Decodes what was read, as much as makes a batch. Returns how many bytes of messages it was, and whether there may be more
     /// to do.
-    fn decode(&self, connection: &mut Connection, link: &mut Link, waiting: &mut Waiting) -> (usize, bool) {
+    fn decode(&self, connection: &mut W::Wire, link: &mut Link, waiting: &mut Waiting) -> (usize, bool) {
         let (max_records, max_bytes) = self.queue.batch_limits();
-        let moment = moment();
+        let moment = self.world.moment();
         let mut bytes = 0;
         while link.batch().len() < max_records && link.batch().bytes() < max_bytes {
             let ending = match connection.next() {
@@ -470,32 +460,21 @@ impl Session {
     }
 
     /// Does what the link says. A request of a step goes on beside everything else.
-    fn act(&self, connection: &mut Connection, link: &mut Link, asked: &mut Option<Asked>) {
+    fn act(&self, connection: &mut W::Wire, link: &mut Link, asked: &mut Option<Asked>) {
         while let Some(action) = link.next_action() {
             match action {
                 Action::Text(text) => connection.send_text(&text),
                 Action::Binary(data) => connection.send_binary(&data),
-                Action::Http(request) => {
-                    let (like, tls) = (self.request.clone(), self.tls.clone());
-                    *asked = Some(Box::pin(async move { http_request::request(&request, &like, &tls).await }));
-                }
-                Action::Ping => connection.send_ping(b""),
-                Action::Close(code) => connection.send_close(code, ""),
+                Action::Http(request) => *asked = Some(self.world.ask(request)),
+                Action::Ping => connection.send_ping(),
+                Action::Close(code) => connection.send_close(code),
             }
         }
     }
 
     /// A connection is there: the gap before it is over.
-    fn opened(&mut self, connection: &Connection, link: &mut Link, now: SystemTime) {
+    fn opened(&mut self, link: &mut Link, now: SystemTime) {
         self.metrics.connected(now);
-        info!(
-            "event=websocket_opened address={} compression={} subprotocol={}",
-            connection.address(),
-            if connection.compressed() { "permessage-deflate" } else { "none" },
-            connection
-                .subprotocol()
-                .map_or_else(|| "none".to_owned(), |chosen| self.config.redactor.foreign(chosen, 100)),
-        );
         let opened_before = std::mem::replace(&mut self.opened_before, true);
         if link.is_resuming() {
             info!("event=resuming");
@@ -537,7 +516,7 @@ impl Session {
         if !blocked && dropped == self.dropped_logged {
             return;
         }
-        let now = Instant::now();
+        let now = self.world.now();
         if self.queue_logged.is_some_and(|at| now.duration_since(at) < QUEUE_LOG_INTERVAL) {
             return;
         }
@@ -586,13 +565,17 @@ async fn stopping(stop: &mut watch::Receiver<Option<Instant>>) {
 }
 
 /// The linger, on this very thread; only a hang-up ends it sooner. Our own frames do not wait for it.
-async fn sleep_on_this_thread(connection: &mut Connection, until: Instant) -> Result<(), Ending> {
+async fn sleep_on_this_thread<W: World>(world: &W, connection: &mut W::Wire, until: Instant) -> Result<(), Ending> {
     if connection.unsent_since().is_some() {
-        tokio::time::timeout_at(until, connection.flush()).await.unwrap_or(Ok(())).map_err(|error| lost(&error))?;
+        tokio::select! {
+            biased;
+            flushed = connection.flush() => flushed.map_err(|error| lost(&error))?,
+            () = world.sleep_until(until) => {}
+        }
     }
     connection.rest();
     let_others_run().await;
-    connection.sleep(until.saturating_duration_since(Instant::now()));
+    connection.sleep(until.saturating_duration_since(world.now()));
     Ok(())
 }
 
@@ -602,11 +585,6 @@ async fn answer_of(asked: &mut Option<Asked>) -> Result<HttpResponse, OpenError>
         Some(asked) => asked.await,
         None => std::future::pending().await,
     }
-}
-
-/// Now, with real chance.
-fn moment() -> Moment<'static> {
-    Moment { now: Instant::now(), at: SystemTime::now(), chance: &|bytes| rand::fill(bytes) }
 }
 
 /// Whether an answer will hardly change.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as StdInstant, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, info, info_span};
 
@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::offset::StoredOffset;
 use crate::queue::{Popped, Queue};
 use crate::record::{Batch, Record, epoch_ms};
+use crate::session::world::{Sockets, World};
 use crate::session::{Down, Session};
 
 /// A line of figures in the log comes this often while records flow.
@@ -34,7 +35,8 @@ pub struct SourceTask {
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     stop: watch::Sender<Option<Instant>>,
-    session: JoinHandle<()>,
+    /// `None` if another one than the host's runtime runs it.
+    session: Option<AbortHandle>,
     session_start: SessionStart,
     /// What the last task left, until Kafka has it all.
     takeover: Option<Takeover>,
@@ -71,18 +73,45 @@ impl SourceTask {
     pub fn start(config: Config, stored: Option<StoredOffset>, runtime: &Handle) -> Result<SourceTask, Error> {
         let config = Arc::new(config);
         let tls = config.tls.client_config().map_err(Error::fatal)?;
+        let found = {
+            let _in_span = info_span!("handover", connector_name = %config.name).entered();
+            handover::find(&config, stored.as_ref())
+        };
+        let sockets = Sockets::new(&config, tls);
+        let (mut task, session) = SourceTask::new(sockets, config, stored, found);
+        let config = &task.config;
+        let (session_id, sequence) = (task.session_id(), task.next_sequence);
+        let span = info_span!(
+            "session",
+            connector_name = %config.name,
+            websocket_url = %config.endpoint,
+            kafka_topic = %config.topic,
+            session_id = %session_id,
+        );
+        {
+            let _in_span = span.enter();
+            info!("event=task_starting url={} topic={}", config.endpoint, config.topic);
+            info!("event=session_initialized session_id={session_id} sequence={sequence}");
+        }
+        task.session = Some(runtime.spawn(session.run().instrument(span)).abort_handle());
+        Ok(task)
+    }
+
+    /// The task and its session, which nobody runs yet.
+    pub(crate) fn new<W: World>(
+        world: W,
+        config: Arc<Config>,
+        stored: Option<StoredOffset>,
+        found: Found,
+    ) -> (SourceTask, Session<W>) {
+        let Found { takeover, aside, session, written_at, lost, position } = found;
         let metrics = Arc::new(Metrics::new(config.queue.records, config.queue.bytes));
         let queue = Arc::new(Queue::new(config.queue, metrics.clone()));
         let (stop, stopped) = watch::channel(None);
         let stored_sequence = stored.as_ref().map_or(0, |stored| stored.sequence);
         let resumed = stored_sequence.saturating_add(1);
-        let Found { takeover, aside, session, written_at, lost, position } = {
-            let _in_span = info_span!("handover", connector_name = %config.name).entered();
-            handover::find(&config, stored.as_ref())
-        };
         let session_start = session
             .unwrap_or_else(|| SessionStart { id: uuid::Uuid::new_v4().to_string().into(), first_sequence: resumed });
-        let session_id = session_start.id.clone();
         let next_sequence = takeover.as_ref().map_or(resumed, |file| file.last_sequence().saturating_add(1));
         // The host knows best when it was last there; else it was when the file was written, or the last record came.
         let began = stored.as_ref().and_then(|stored| stored.written_at).or(written_at);
@@ -95,27 +124,16 @@ impl SourceTask {
             missed,
             id: Some(restart_id(&config, stored.as_ref())),
         });
-        let kept = kept(&config, position.or(stored.clone()));
+        let worked_before = stored.is_some();
+        let kept = kept(&config, position.or(stored));
         let session =
-            Session::new(config.clone(), tls, queue.clone(), metrics.clone(), stopped, stored.is_some(), down, kept);
-        let span = info_span!(
-            "session",
-            connector_name = %config.name,
-            websocket_url = %config.endpoint,
-            kafka_topic = %config.topic,
-            session_id = %session_id,
-        );
-        {
-            let _in_span = span.enter();
-            info!("event=task_starting url={} topic={}", config.endpoint, config.topic);
-            info!("event=session_initialized session_id={session_id} sequence={next_sequence}");
-        }
-        Ok(SourceTask {
+            Session::new(world, config.clone(), queue.clone(), metrics.clone(), stopped, worked_before, down, kept);
+        let task = SourceTask {
             config,
             queue,
             metrics,
             stop,
-            session: runtime.spawn(session.run().instrument(span)),
+            session: None,
             session_start,
             takeover,
             aside,
@@ -128,7 +146,8 @@ impl SourceTask {
             uncommitted: VecDeque::new(),
             drained: false,
             metrics_logged: Instant::now(),
-        })
+        };
+        (task, session)
     }
 
     /// The next records, those that the last task handed over first, or `None` if none came within `max_wait`. Cancel safe.
@@ -136,30 +155,37 @@ impl SourceTask {
     /// # Errors
     /// Why the session cannot go on; it comes out after all that was received.
     pub async fn poll(&mut self, max_wait: Duration) -> Result<Option<Batch>, Error> {
-        if let Some(batch) = self.take_over() {
-            return Ok(Some(batch));
-        }
-        if let Some(batch) = self.aside.take_if(|_| self.committed > self.stored) {
-            self.metrics.count(Counter::RecordsTakenOver, batch.len() as u64);
-            let batch = self.number(batch);
-            return Ok(Some(self.give_out(batch)));
-        }
         let deadline = Instant::now() + max_wait;
         loop {
-            match self.queue.pop() {
-                Popped::Batch(batch) => {
-                    let batch = self.number(batch);
-                    return Ok(Some(self.give_out(batch)));
-                }
-                Popped::End(result) => {
-                    self.drained = true;
-                    return result.map(|()| None);
-                }
-                Popped::Empty => {}
+            if let Some(polled) = self.poll_now() {
+                return polled;
             }
             if timeout_at(deadline, self.queue.filled()).await.is_err() {
                 return Ok(None);
             }
+        }
+    }
+
+    /// The same without waiting; `None` while there is neither a batch nor the end.
+    pub(crate) fn poll_now(&mut self) -> Option<Result<Option<Batch>, Error>> {
+        if let Some(batch) = self.take_over() {
+            return Some(Ok(Some(batch)));
+        }
+        if let Some(batch) = self.aside.take_if(|_| self.committed > self.stored) {
+            self.metrics.count(Counter::RecordsTakenOver, batch.len() as u64);
+            let batch = self.number(batch);
+            return Some(Ok(Some(self.give_out(batch))));
+        }
+        match self.queue.pop() {
+            Popped::Batch(batch) => {
+                let batch = self.number(batch);
+                Some(Ok(Some(self.give_out(batch))))
+            }
+            Popped::End(result) => {
+                self.drained = true;
+                Some(result.map(|()| None))
+            }
+            Popped::Empty => None,
         }
     }
 
@@ -200,9 +226,14 @@ impl SourceTask {
     /// Begins to stop: says goodbye to the server and goes on receiving until it answers, for `grace` at most. Go on
     /// polling until [`SourceTask::is_drained`], or let [`SourceTask::hand_over`] keep the rest for the next start.
     pub fn stop(&mut self, grace: Duration) {
+        self.stop_by(Instant::now() + grace);
+    }
+
+    /// The same, with the moment at which the grace ends.
+    pub(crate) fn stop_by(&mut self, deadline: Instant) {
         self.stop.send_if_modified(|by| {
             let first = by.is_none();
-            by.get_or_insert(Instant::now() + grace);
+            by.get_or_insert(deadline);
             first
         });
     }
@@ -272,7 +303,7 @@ impl SourceTask {
                 Popped::End(_) => return None,
                 Popped::Empty => {
                     if timeout_at(deadline + LAST_STEPS, self.queue.filled()).await.is_err() {
-                        self.session.abort();
+                        self.session.iter().for_each(AbortHandle::abort);
                         return None;
                     }
                 }
@@ -378,7 +409,7 @@ fn restart_id(config: &Config, stored: Option<&StoredOffset>) -> String {
 
 impl Drop for SourceTask {
     fn drop(&mut self) {
-        self.session.abort();
+        self.session.iter().for_each(AbortHandle::abort);
         let untold = self.untold();
         handover::carry(&self.config, untold);
     }

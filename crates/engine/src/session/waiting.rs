@@ -37,15 +37,15 @@ impl Waiting {
     }
 
     /// Gives what there is to the queue, as far as it has room. Returns how long nothing was read, once all is in.
-    pub(super) fn give_to(&mut self, queue: &Queue) -> Option<Duration> {
+    pub(super) fn give_to(&mut self, queue: &Queue, now: Instant) -> Option<Duration> {
         while let Some(batch) = self.batches.pop_front() {
             if let Err(batch) = queue.push(batch) {
                 self.batches.push_front(batch);
-                self.since.get_or_insert_with(Instant::now);
+                self.since.get_or_insert(now);
                 return None;
             }
         }
-        self.since.take().map(|since| since.elapsed())
+        self.since.take().map(|since| now.saturating_duration_since(since))
     }
 
     pub(super) fn is_blocked(&self) -> bool {

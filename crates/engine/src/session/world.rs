@@ -1,0 +1,192 @@
+//! What a session has around it: the network, the clock and chance. In production these are sockets and the machine's own;
+//! a simulation brings others, and runs the same session.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::ClientConfig;
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
+
+use super::connect_rate;
+use crate::config::Config;
+use crate::connection::frame::Event;
+use crate::connection::http_request::{self, HttpResponse};
+use crate::connection::violation::Violation;
+use crate::connection::{Addresses, Connection, Discarded, OpenError, Request};
+use crate::dialogue::rate::Limit;
+use crate::dialogue::{Handshake, HttpRequest, Moment};
+use crate::redact::Redactor;
+
+/// A request of a step that is under way.
+pub(crate) type Asked = Pin<Box<dyn Future<Output = Result<HttpResponse, OpenError>> + Send>>;
+
+pub(crate) trait World {
+    type Wire: Wire;
+
+    fn now(&self) -> Instant;
+
+    /// The time of day.
+    fn at(&self) -> SystemTime;
+
+    /// Now, with chance.
+    fn moment(&self) -> Moment<'_>;
+
+    /// From 0 to 1.
+    fn luck(&self) -> f64;
+
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
+
+    /// Opens a connection: everything up to the end of the opening handshake.
+    fn open(&mut self, handshake: Handshake) -> impl Future<Output = Result<Self::Wire, OpenError>> + Send;
+
+    /// Makes a request of a step.
+    fn ask(&self, request: HttpRequest) -> Asked;
+}
+
+/// An open connection; [`Connection`] has the words.
+pub(crate) trait Wire {
+    /// Of the server's answer to the opening handshake.
+    fn headers(&self) -> &[(String, String)];
+    fn at_configured_origin(&self) -> bool;
+    fn next(&mut self) -> Result<Option<Event<'_>>, Violation>;
+    fn exchange(&mut self, read: bool) -> impl Future<Output = io::Result<usize>> + Send;
+    fn flush(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+    fn unsent_since(&self) -> Option<Instant>;
+    fn send_text(&mut self, text: &[u8]);
+    fn send_binary(&mut self, data: &[u8]);
+    fn send_ping(&mut self);
+    fn send_close(&mut self, code: u16);
+    fn rest(&mut self);
+    fn sleep(&mut self, time: Duration);
+    fn farewell(self) -> impl Future<Output = Discarded> + Send;
+}
+
+/// The network of this machine, its clock, and real chance.
+pub(crate) struct Sockets {
+    request: Request,
+    addresses: Addresses,
+    tls: Arc<ClientConfig>,
+    connect_rate: Vec<Limit>,
+    redactor: Arc<Redactor>,
+}
+
+impl Sockets {
+    pub(crate) fn new(config: &Config, tls: Arc<ClientConfig>) -> Sockets {
+        Sockets {
+            request: Request::new(config),
+            addresses: Addresses::default(),
+            tls,
+            connect_rate: config.connect_rate.clone(),
+            redactor: config.redactor.clone(),
+        }
+    }
+
+    /// Waits until the rate allows a connection, and says so: meanwhile nothing comes.
+    async fn wait_for_rate(&self, authority: &str) {
+        while let Err(later) = connect_rate::attempt(authority, &self.connect_rate, Instant::now()) {
+            let wait_ms = later.saturating_duration_since(Instant::now()).as_millis();
+            info!("event=connect_held_back wait_ms={wait_ms} option=websocket.connect.rate");
+            sleep_until(later).await;
+        }
+    }
+}
+
+impl World for Sockets {
+    type Wire = Connection;
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn at(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn moment(&self) -> Moment<'_> {
+        Moment { now: Instant::now(), at: SystemTime::now(), chance: &|bytes| rand::fill(bytes) }
+    }
+
+    fn luck(&self) -> f64 {
+        rand::random()
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        sleep_until(at).await;
+    }
+
+    async fn open(&mut self, handshake: Handshake) -> Result<Connection, OpenError> {
+        let request = self.request.rendered(handshake)?;
+        self.wait_for_rate(&request.endpoint.authority()).await;
+        let connection = Connection::open(&request, &self.tls, &mut self.addresses).await?;
+        info!(
+            "event=websocket_opened address={} compression={} subprotocol={}",
+            connection.address(),
+            if connection.compressed() { "permessage-deflate" } else { "none" },
+            connection.subprotocol().map_or_else(|| "none".to_owned(), |chosen| self.redactor.foreign(chosen, 100)),
+        );
+        Ok(connection)
+    }
+
+    fn ask(&self, request: HttpRequest) -> Asked {
+        let (like, tls) = (self.request.clone(), self.tls.clone());
+        Box::pin(async move { http_request::request(&request, &like, &tls).await })
+    }
+}
+
+impl Wire for Connection {
+    fn headers(&self) -> &[(String, String)] {
+        &self.answer().headers
+    }
+
+    fn at_configured_origin(&self) -> bool {
+        self.at_configured_origin()
+    }
+
+    fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
+        self.next()
+    }
+
+    async fn exchange(&mut self, read: bool) -> io::Result<usize> {
+        self.exchange(read).await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.flush().await
+    }
+
+    fn unsent_since(&self) -> Option<Instant> {
+        self.unsent_since()
+    }
+
+    fn send_text(&mut self, text: &[u8]) {
+        self.send_text(text);
+    }
+
+    fn send_binary(&mut self, data: &[u8]) {
+        self.send_binary(data);
+    }
+
+    fn send_ping(&mut self) {
+        self.send_ping(b"");
+    }
+
+    fn send_close(&mut self, code: u16) {
+        self.send_close(code, "");
+    }
+
+    fn rest(&mut self) {
+        self.rest();
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        self.sleep(time);
+    }
+
+    async fn farewell(self) -> Discarded {
+        self.farewell().await
+    }
+}
