@@ -189,7 +189,7 @@ fn made(n: usize) -> String {
     match n {
         0 => r#"{"id":"1","type":"welcome"}"#.to_owned(),
         1 => r#"{"id":"1","type":"ack"}"#.to_owned(),
-        _ if n % 3 == 0 => TRADE.replace("1545913818099", &time.to_string()),
+        _ if n.is_multiple_of(3) => TRADE.replace("1545913818099", &time.to_string()),
         _ => format!(
             r#"{{"data":{{"sequenceStart":{n},"symbol":"BTC-USDT","changes":{{"asks":[["54023.7","0","{n}"]],"bids":[]}},"sequenceEnd":{n},"time":{time}}},"subject":"trade.l2update","topic":"/market/level2:BTC-USDT","type":"message"}}"#
         ),

@@ -6,6 +6,7 @@
 //! a session: Plan (its steps) ─▶ Dialogue, one for each connection: messages, answers and time in, actions out
 //! ```
 
+mod acknowledge;
 pub mod decimal;
 pub mod expression;
 #[cfg(test)]
@@ -25,7 +26,7 @@ pub mod variables;
 mod tests;
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use variables::{Made, Names, VariableId, Variables};
 use crate::intake::memory::Memory;
 use crate::json::{Found, Scanned};
 use crate::redact::Redactor;
+use acknowledge::Owed;
 use keep::Seen;
 use rate::Rate;
 use step::{Act, Step, Then, Trigger};
@@ -198,6 +200,8 @@ pub struct Dialogue {
     void: bool,
     /// The feed could not go on, and the connection is kept.
     lost: bool,
+    /// What is to be sent once Kafka has a message, by its number.
+    owed: BTreeMap<i64, Vec<Owed>>,
     actions: VecDeque<Action>,
     carried: Carried,
 }
@@ -269,6 +273,7 @@ impl Dialogue {
             resuming: false,
             void: false,
             lost: false,
+            owed: BTreeMap::new(),
             actions: VecDeque::new(),
             carried,
         };
@@ -468,7 +473,7 @@ impl Dialogue {
         let values = Values { message, ..self.values(&made, &Target::Once, "", moment) };
         let matches = |step: usize| match &self.plan.steps[step].trigger {
             Trigger::On(condition) => condition.holds(&values) && !self.targets(step, moment).is_empty(),
-            Trigger::InOrder | Trigger::Every { .. } => false,
+            Trigger::InOrder | Trigger::Every { .. } | Trigger::OnCommit { .. } => false,
         };
         (0..self.plan.steps.len()).filter(|&at| self.opened && matches(at)).collect()
     }
@@ -571,7 +576,8 @@ impl Dialogue {
         if self.at <= first {
             return Ok(());
         }
-        let goes_on = |step: usize| step < first || matches!(plan.steps[step].trigger, Trigger::On(_));
+        let reacts = |trigger: &Trigger| matches!(trigger, Trigger::On(_) | Trigger::OnCommit { .. });
+        let goes_on = |step: usize| step < first || reacts(&plan.steps[step].trigger);
         self.jobs.retain(|job| goes_on(job.step));
         self.awaited.retain(|awaited| goes_on(awaited.step));
         self.deadlines.retain(|&step, _| goes_on(step));
@@ -621,7 +627,7 @@ impl Dialogue {
             let Some(next) = plan.steps.get(step) else { return Ok(()) };
             self.at += 1;
             match &next.trigger {
-                Trigger::On(_) => {}
+                Trigger::On(_) | Trigger::OnCommit { .. } => {}
                 Trigger::Every { jitter, .. } => {
                     let interval = self.interval(step, moment)?;
                     let first = interval.mul_f64(1.0 - jitter * (1.0 - random_fraction(moment.chance)));
@@ -738,7 +744,7 @@ impl Dialogue {
         }
         match self.plan.steps[step].trigger {
             // What the server makes us say again must not put the deadline off.
-            Trigger::On(_) => drop(self.deadlines.entry(step).or_insert(deadline)),
+            Trigger::On(_) | Trigger::OnCommit { .. } => drop(self.deadlines.entry(step).or_insert(deadline)),
             Trigger::InOrder | Trigger::Every { .. } => drop(self.deadlines.insert(step, deadline)),
         }
         self.awaited.push_back(Awaited { step, target, left });

@@ -235,6 +235,14 @@ pub trait Steps {
         false
     }
 
+    /// The number of the message, if the feed wants to hear when Kafka has its records.
+    fn message(&self) -> Option<i64> {
+        None
+    }
+
+    /// The message has become so many records.
+    fn became(&mut self, _records: u64) {}
+
     /// The variables, and the last number that `n()` gave, once the steps have looked.
     fn variables(&self) -> (&Variables, &Cell<u64>);
 }
@@ -327,6 +335,7 @@ impl Intake {
                     json: Json::default(),
                     seen: Seen::default(),
                     number: 0,
+                    message: None,
                     counts: Counts::default(),
                     memory,
                     findings: Findings::default(),
@@ -498,6 +507,24 @@ impl Records {
         if steps.begins_anew() {
             self.maker.memory.forget_position();
         }
+        self.maker.message = steps.message();
+        let before = self.maker.number;
+        let made = self.make(input, may_be_records, ground, origin, batch, steps);
+        steps.became(self.maker.number - before);
+        made
+    }
+
+    /// Makes records of a message that the steps have looked at.
+    fn make(
+        &mut self,
+        input: Input<'_>,
+        may_be_records: bool,
+        ground: &Ground<'_>,
+        origin: &Origin<'_>,
+        batch: &mut Batch,
+        steps: &dyn Steps,
+    ) -> Result<(), Refusal> {
+        let scanned = input.text.map(|text| Scanned::new(text, &self.found));
         self.made.clear();
         let (variables, count) = steps.variables();
         let values = Values {
@@ -553,6 +580,8 @@ struct Maker {
     seen: Seen,
     /// Of the last record of this connection.
     number: u64,
+    /// Of the message under way, if the feed wants to hear when Kafka has it.
+    message: Option<i64>,
     counts: Counts,
     memory: Memory,
     findings: Findings,
@@ -625,6 +654,9 @@ impl Maker {
         self.rendered.write(&plan.fields, &mut writer);
         if let Some(memory) = &plan.memory {
             self.memory.write(memory, values.variables, input.last, &mut writer);
+        }
+        if let Some(message) = self.message {
+            writer.part(RecordPart::Message(message));
         }
         if settings.provenance {
             for (name, value) in provenance(values.now, origin, self.number) {

@@ -1,6 +1,7 @@
 #![doc = include_str!("flow.md")]
 
 pub mod calendar;
+pub mod commits;
 pub mod config;
 pub mod config_def;
 pub mod connection;

@@ -58,6 +58,11 @@ impl<'a> Record<'a> {
         parts.filter_map(|part| if let Part::OffsetEntry { name, value } = part { Some((name, value)) } else { None })
     }
 
+    /// Returns the number of its message, of a feed that wants to hear what Kafka has.
+    pub fn message(&self) -> Option<i64> {
+        self.parts.iter().find_map(|part| if let Part::Message(id) = part { Some(id) } else { None })
+    }
+
     /// Returns the key of its source partition; `None` is the feed's one partition.
     pub fn partition_key(&self) -> Option<&'a str> {
         self.parts.iter().find_map(|part| if let Part::Partition(key) = part { Some(key) } else { None })
@@ -82,6 +87,8 @@ pub enum Part<'a> {
         name: &'a str,
         value: OffsetValue<'a>,
     },
+    /// The number of the message that the record is of, for a feed that wants to hear what Kafka has.
+    Message(i64),
     /// The key of the source partition, where each key of the feed has a cursor of its own.
     Partition(&'a str),
 }

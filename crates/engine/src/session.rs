@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::commits::Commits;
 use crate::config::{Config, LostAction, Resume};
 use crate::connection::http_request::HttpResponse;
 use crate::connection::{OpenError, OpenErrorKind};
@@ -57,11 +58,23 @@ pub(crate) struct Session<W> {
     carried: Carried,
     /// What its intake leaves.
     memory: Memory,
+    commits: Arc<Commits>,
     /// The gap that is open while there is no connection.
     down: Option<Down>,
     opened_before: bool,
     dropped_logged: u64,
     queue_logged: Option<Instant>,
+}
+
+/// What was before this session, in another one.
+pub(crate) struct Past {
+    /// An offset is stored, so the feed was read.
+    pub(crate) worked: bool,
+    /// The gap that the restart makes.
+    pub(crate) down: Option<Down>,
+    /// What its steps and its intake leave.
+    pub(crate) carried: Carried,
+    pub(crate) memory: Memory,
 }
 
 /// Since when, and why, nothing can be received.
@@ -99,16 +112,14 @@ impl Drop for EndOnDrop {
 }
 
 impl<W: World> Session<W> {
-    /// `worked_before`: an offset is stored. `down`: the gap that the restart makes. `carried`, `memory`: what is stored.
     pub(crate) fn new(
         world: W,
         config: Arc<Config>,
         queue: Arc<Queue>,
         metrics: Arc<Metrics>,
         stop: watch::Receiver<Option<Instant>>,
-        worked_before: bool,
-        down: Option<Down>,
-        (carried, memory): (Carried, Memory),
+        commits: Arc<Commits>,
+        Past { worked, down, carried, memory }: Past,
     ) -> Session<W> {
         Session {
             world,
@@ -116,9 +127,10 @@ impl<W: World> Session<W> {
             queue,
             metrics,
             stop,
-            retry: Retry::new(worked_before),
+            retry: Retry::new(worked),
             carried,
             memory,
+            commits,
             down,
             opened_before: false,
             dropped_logged: 0,
@@ -296,7 +308,8 @@ impl<W: World> Session<W> {
         let at_configured_origin = connection.at_configured_origin();
         let memory = std::mem::take(&mut self.memory);
         let (now, at) = (self.world.now(), self.world.at());
-        let mut link = Link::new(self.config.clone(), dialogue, memory, at_configured_origin, now, at);
+        let (config, commits) = (self.config.clone(), self.commits.clone());
+        let mut link = Link::new(config, dialogue, memory, commits, at_configured_origin, now, at);
         self.opened(&mut link, at);
         let end = match began {
             Ok(()) => self.read(&mut connection, &mut link).await,
@@ -339,13 +352,14 @@ impl<W: World> Session<W> {
     /// Why the connection ends.
     async fn read(&mut self, connection: &mut W::Wire, link: &mut Link) -> Result<(), Ending> {
         let mut stop = self.stop.clone();
+        let (commits, acknowledges) = (self.commits.clone(), self.config.plan.acknowledges());
         let mut waiting = Waiting::default();
         let mut pace = Pace::new(self.config.receive_linger, self.world.now());
         let (mut has_read, mut can_send) = (true, true);
         let mut asked = None;
         loop {
             if let Some(by) = *stop.borrow_and_update()
-                && link.stop(by)
+                && link.stop(by, self.world.now())
             {
                 self.queue.widen();
             }
@@ -357,6 +371,7 @@ impl<W: World> Session<W> {
             }
             let mut reading = !waiting.is_blocked();
             self.report_queue(!reading);
+            link.committed(&self.world.moment())?;
             link.on_time(&self.world.moment(), connection.unsent_since(), reading)?;
             if link.has_worked(now) {
                 self.retry.has_worked();
@@ -402,6 +417,7 @@ impl<W: World> Session<W> {
                     link.answered(answer, &self.world.moment())?;
                 }
                 () = self.queue.emptied(), if waiting.is_blocked() => {}
+                () = commits.changed(), if acknowledges => {}
                 _ = stop.changed() => {}
                 () = self.world.sleep_until(wake) => {}
             }

@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, info, info_span};
 
+use crate::commits::Commits;
 use crate::config::Config;
 use crate::dialogue::Carried;
 use crate::error::Error;
@@ -22,7 +23,7 @@ use crate::offset::StoredOffset;
 use crate::queue::{Popped, Queue};
 use crate::record::{Batch, Record, epoch_ms};
 use crate::session::world::{Sockets, World};
-use crate::session::{Down, Session};
+use crate::session::{Down, Past, Session};
 
 /// A line of figures in the log comes this often while records flow.
 const METRICS_LOG_INTERVAL: Duration = Duration::from_secs(30);
@@ -37,6 +38,7 @@ pub struct SourceTask {
     stop: watch::Sender<Option<Instant>>,
     /// `None` if another one than the host's runtime runs it.
     session: Option<AbortHandle>,
+    commits: Arc<Commits>,
     session_start: SessionStart,
     /// What the last task left, until Kafka has it all.
     takeover: Option<Takeover>,
@@ -124,16 +126,17 @@ impl SourceTask {
             missed,
             id: Some(restart_id(&config, stored.as_ref())),
         });
-        let worked_before = stored.is_some();
-        let kept = kept(&config, position.or(stored));
+        let past = past(&config, stored.as_ref(), position.as_ref(), down);
+        let commits = Arc::new(Commits::default());
         let session =
-            Session::new(world, config.clone(), queue.clone(), metrics.clone(), stopped, worked_before, down, kept);
+            Session::new(world, config.clone(), queue.clone(), metrics.clone(), stopped, commits.clone(), past);
         let task = SourceTask {
             config,
             queue,
             metrics,
             stop,
             session: None,
+            commits,
             session_start,
             takeover,
             aside,
@@ -255,7 +258,7 @@ impl SourceTask {
         let deadline = Instant::from_std(deadline);
         self.stop.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
         let (config, session_start) = (self.config.clone(), self.session_start.clone());
-        if self.committed > 0 && config.resumes() {
+        if config.plan.acknowledges() || self.committed > 0 && config.resumes() {
             return self.leave_to_the_feed(returned, deadline).await;
         }
         if let Some(file) = self.takeover.as_ref().filter(|_| self.taken_over > 0) {
@@ -274,7 +277,8 @@ impl SourceTask {
         outgoing.finish(&self.metrics, untold)
     }
 
-    /// Lets go of all that is not in Kafka: the next start goes on from the stored position, and the feed sends it again.
+    /// Lets go of all that is not in Kafka: the feed sends it again, since the next start goes on from the stored position, or
+    /// since it was not acknowledged.
     async fn leave_to_the_feed<'a>(
         &mut self,
         returned: impl Iterator<Item = Record<'a>>,
@@ -314,6 +318,11 @@ impl SourceTask {
     /// Whether the session is over and everything it received was polled.
     pub fn is_drained(&self) -> bool {
         self.drained
+    }
+
+    /// Where the host says of single records that Kafka has them, if the feed wants to hear it: from any thread.
+    pub fn commits(&self) -> Option<Arc<Commits>> {
+        self.config.plan.acknowledges().then(|| self.commits.clone())
     }
 
     /// Part of every source offset.
@@ -394,10 +403,11 @@ impl SourceTask {
     }
 }
 
-/// What a new connection goes on from.
-fn kept(config: &Config, stored: Option<StoredOffset>) -> (Carried, Memory) {
-    let Some(StoredOffset { position, keyed, .. }) = stored else { return Default::default() };
-    (Carried::stored(&config.plan, &position.variables), Memory::stored(position, keyed))
+/// What a new session goes on from: where the hand-over file's last record stands, or else the stored offset.
+fn past(config: &Config, stored: Option<&StoredOffset>, file: Option<&StoredOffset>, down: Option<Down>) -> Past {
+    let StoredOffset { position, keyed, .. } = file.or(stored).cloned().unwrap_or_default();
+    let carried = Carried::stored(&config.plan, &position.variables);
+    Past { worked: stored.is_some(), down, carried, memory: Memory::stored(position, keyed) }
 }
 
 /// A restart that is told twice, since the first one's record did not get its offset stored, has one id.

@@ -165,6 +165,17 @@ pub fn reset_counters<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: j
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
+pub fn acknowledged<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, handle: jlong, message: jlong, records: jlong) {
+    env.with_env(|_| -> Result<(), Failure> {
+        if let Some(task) = task::get(handle) {
+            task.acknowledged(message, u64::try_from(records).unwrap_or_default());
+        }
+        Ok(())
+    })
+    .resolve::<Throw>();
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeTask")]
 pub fn stop<'l>(
     mut env: EnvUnowned<'l>,
     _class: JClass<'l>,

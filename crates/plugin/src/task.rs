@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
+use connect_websocket_engine::commits::Commits;
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::error::Error;
 use connect_websocket_engine::handover::HandedOver;
@@ -38,6 +39,8 @@ pub(crate) struct Task {
     handle: i64,
     source: Mutex<Source>,
     metrics: Arc<Metrics>,
+    /// Where the feed hears what Kafka has, if it wants to.
+    commits: Option<Arc<Commits>>,
     /// What Java shows and stores: the URL without secrets, the session's id, the topic, the source partition.
     pub(crate) identity: [String; 4],
     runtime: Handle,
@@ -180,6 +183,7 @@ impl Task {
         Ok(Task {
             handle,
             metrics: task.metrics(),
+            commits: task.commits(),
             source: Mutex::new(Source { task, too_large: None, left_out: LeftOut::default(), warning_of_bytes }),
             identity,
             runtime,
@@ -237,6 +241,13 @@ impl Task {
         let returned = too_large.iter().flat_map(Batch::iter);
         source.task.stop(CLOSING);
         self.runtime.block_on(source.task.hand_over_with(returned, &BTreeSet::new(), Instant::now() + STOP_WITHIN))
+    }
+
+    /// So many records of a message are answered for. It comes from Connect's producer, beside a poll.
+    pub(crate) fn acknowledged(&self, message: i64, records: u64) {
+        if let Some(commits) = &self.commits {
+            commits.acknowledged(message, records);
+        }
     }
 
     pub(crate) fn metrics(&self) -> Arc<Metrics> {

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use connect_websocket_engine::commits::Commits;
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::{Properties, parse_boolean};
 use connect_websocket_engine::error::Error as EngineError;
@@ -286,6 +287,8 @@ struct Line {
     /// The settings of the client that creates topics.
     admin: Vec<(String, String)>,
     submitted: Submitted,
+    /// Where the feed hears what Kafka has, if it wants to.
+    commits: Option<Arc<Commits>>,
     producer: Producer,
     /// It will bring nothing more to Kafka.
     producer_failed: bool,
@@ -381,6 +384,7 @@ impl Line {
         Ok(Line {
             errors,
             submitted: Submitted::new(source.first_sequence()),
+            commits: source.commits(),
             id,
             source,
             conversion,
@@ -559,17 +563,17 @@ impl Line {
     /// `errors.tolerance`.
     fn settle(&mut self) -> Result<(), String> {
         let reports = self.producer.reports();
-        let counters = &self.shared.counters;
         for (first, last) in reports.delivered {
             self.full_retry = FULL_RETRY;
             self.submitted.ack(first, last);
-            counters.records_acknowledged.fetch_add((last - first + 1) as u64, Relaxed);
+            self.shared.counters.records_acknowledged.fetch_add((last - first + 1) as u64, Relaxed);
+            self.tell_feed(first, last);
             let active = self.destinations.delivered(first, last);
             if !active.is_empty() {
                 self.shared.topics.lock().unwrap_or_else(PoisonError::into_inner).extend(active);
             }
         }
-        counters.in_flight.store(self.submitted.in_flight() as u64, Relaxed);
+        self.shared.counters.in_flight.store(self.submitted.in_flight() as u64, Relaxed);
         if self.submitted.committable() > self.offsets.committable() {
             self.source.left_out(self.submitted.take_skipped(), 0);
             self.source.commit(self.submitted.committable(), SystemTime::now());
@@ -596,6 +600,17 @@ impl Line {
             failure = failure.or(result.err());
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Says of records that Kafka has them, or that they are left out, to a feed that wants to hear it.
+    fn tell_feed(&self, first: i64, last: i64) {
+        let Some(commits) = &self.commits else { return };
+        for sequence in first..=last {
+            let Some((batch, index)) = self.batch_of(sequence) else { continue };
+            if let Some(message) = batch.get(index).and_then(|record| record.message()) {
+                commits.acknowledged(message, 1);
+            }
+        }
     }
 
     /// Kafka has refused a batch that this record was in.
@@ -675,6 +690,7 @@ impl Line {
             self.shared.counters.records_skipped.fetch_add(1, Relaxed);
         }
         self.submitted.skip(sequence);
+        self.tell_feed(sequence, sequence);
         Ok(())
     }
 

@@ -83,7 +83,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         display_name: "Variables to resume with",
         documentation: "Captured variables that live on over connections and are stored with the cursor, separated by commas. \
                         Secret ones are kept in memory alone. One that is captured with another value makes the cursor void.",
-        check: Some(|text| check_variables(text)),
+        check: Some(check_variables),
         ..BASE
     },
     ConfigKey {

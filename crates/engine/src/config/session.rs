@@ -133,6 +133,19 @@ pub(super) const FAMILIES: &[ConfigKey] = &[
         ..ROW
     },
     ConfigKey {
+        name: "websocket.session.<step>.on.commit",
+        documentation: "The step is done when Kafka has all records of a message that matches this condition: its message is \
+                        an acknowledgement, and what is not acknowledged comes again.",
+        ..ROW
+    },
+    ConfigKey {
+        name: "websocket.session.<step>.on.commit.latest",
+        kind: Kind::Boolean,
+        documentation: "The feed's acknowledgements are cumulative: only the newest message up to which Kafka has everything is \
+                        acknowledged.",
+        ..ROW
+    },
+    ConfigKey {
         name: "websocket.session.<step>.send",
         documentation: "A text message to send, a template.",
         mask: Some(super::hide),

@@ -77,6 +77,8 @@ pub(super) enum Trigger {
     Every { ms: Template, jitter: f64 },
     /// Whenever a message matches.
     On(Condition),
+    /// When Kafka has all records of a message that matches; `latest`: of several the newest alone.
+    OnCommit { condition: Condition, latest: bool },
 }
 
 #[derive(Debug)]
@@ -146,9 +148,15 @@ impl Plan {
     pub fn listens(&self) -> bool {
         let listens = |step: &Step| {
             let waits = step.expect.is_some() || step.fail.is_some() || step.fail_final.is_some();
-            matches!(step.trigger, Trigger::On(_)) || waits && !matches!(step.act, Act::Http(_) | Act::Connect)
+            matches!(step.trigger, Trigger::On(_) | Trigger::OnCommit { .. })
+                || waits && !matches!(step.act, Act::Http(_) | Act::Connect)
         };
         self.resume.lost.is_some() || self.steps.iter().any(listens)
+    }
+
+    /// Whether the feed wants to hear what Kafka has: what it does not hear of comes again.
+    pub fn acknowledges(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.trigger, Trigger::OnCommit { .. }))
     }
 
     /// Whether the address of the connection is known only when it is made.
@@ -385,8 +393,10 @@ impl<'a> Compiler<'a> {
         let expect = condition(self, "expect", looks_at, is_answer);
         let fail = condition(self, "fail", looks_at, is_answer);
         let fail_final = condition(self, "fail.final", looks_at, is_answer);
-        let trigger = self.trigger(name, on);
-        let message = if matches!(trigger, Trigger::On(_)) { Message::Whole } else { looks_at };
+        let on_commit = condition(self, "on.commit", Message::Whole, false);
+        let trigger = self.trigger(name, on, on_commit, &act);
+        let reacts = matches!(trigger, Trigger::On(_) | Trigger::OnCommit { .. });
+        let message = if reacts { Message::Whole } else { looks_at };
         let capture = self.capture(name, message, is_answer);
         let then = self.of_step(name, "then").and_then(|(option, text)| self.then(&option, text));
         let url = self.of_step(name, "url").and_then(|(option, text)| {
@@ -415,7 +425,13 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn trigger(&mut self, name: &str, on: Option<Condition>) -> Trigger {
+    fn trigger(&mut self, name: &str, on: Option<Condition>, on_commit: Option<Condition>, act: &Act) -> Trigger {
+        if let Some(condition) = on_commit {
+            return self.on_commit(name, condition, act);
+        }
+        if let Some((option, _)) = self.of_step(name, "on.commit.latest") {
+            self.refuse(&option, format!("{}{name}.on.commit must be given too", keys::STEP));
+        }
         let every = self.of_step(name, "every.ms");
         if let (Some((option, _)), Some(_)) = (&every, &on) {
             self.refuse(option, format!("{}{name}.on and .every.ms exclude each other", keys::STEP));
@@ -426,6 +442,26 @@ impl<'a> Compiler<'a> {
         let ms = every.and_then(|(option, text)| self.template(&option, text, Position::Plain, Message::None));
         let jitter = self.of_step(name, "every.jitter").and_then(|(_, text)| text.parse().ok()).unwrap_or_default();
         ms.map_or(Trigger::InOrder, |ms| Trigger::Every { ms, jitter })
+    }
+
+    fn on_commit(&mut self, name: &str, condition: Condition, act: &Act) -> Trigger {
+        let option = format!("{}{name}.on.commit", keys::STEP);
+        for key in ["on", "every.ms", "then", "capture"] {
+            if let Some((other, _)) = self.of_step(name, key) {
+                self.refuse(&other, format!("{option} excludes it"));
+            }
+        }
+        if !matches!(act, Act::Send { .. }) {
+            self.refuse(&option, format!("{}{name}.send must be given too", keys::STEP));
+        }
+        if act.uses("topic") || act.uses("topics") {
+            self.refuse(&option, "its message cannot name topics");
+        }
+        if self.get("websocket.message.queue.full").is_some_and(|full| full != "backpressure") {
+            self.refuse(&option, "websocket.message.queue.full drops messages, which then are never acknowledged");
+        }
+        let latest = self.of_step(name, "on.commit.latest").and_then(|(_, text)| parse_boolean(text)).unwrap_or(false);
+        Trigger::OnCommit { condition, latest }
     }
 
     fn act(&mut self, name: &str, connected: bool) -> Act {
@@ -446,7 +482,8 @@ impl<'a> Compiler<'a> {
         if let (Some((option, _)), false) = (&send, connected) {
             self.refuse(option, "a message can be sent only after the step connect");
         }
-        let message = if self.of_step(name, "on").is_some() { Message::Whole } else { Message::None };
+        let reacts = self.of_step(name, "on").or(self.of_step(name, "on.commit")).is_some();
+        let message = if reacts { Message::Whole } else { Message::None };
         if let Some((option, text)) = http {
             return self.http(name, &option, text, message).map_or(Act::Wait, |http| Act::Http(Box::new(http)));
         }

@@ -160,7 +160,7 @@ impl Cursors {
         let Some(place) = self.places.of(plan, &self.key) else { return Standing::New };
         place.enter(self.message);
         self.text.clear();
-        if !plan.cursor.as_ref().is_some_and(|cursor| cursor.write(values, &mut self.text).is_ok()) {
+        if plan.cursor.as_ref().is_none_or(|cursor| cursor.write(values, &mut self.text).is_err()) {
             return Standing::New;
         }
         let standing = if is_record { place.awaited.meet(&self.text) } else { Standing::New };

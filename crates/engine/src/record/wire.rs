@@ -8,11 +8,11 @@
 //! part    1 topic: text · 2 key, schema STRING: text · 3 key, schema BYTES: u32 length and bytes
 //!         4 timestamp, in ms: i64 · 5 header, schema STRING: name and value, text each
 //!         6 entry of the source offset: name and text · 7 the same: name and i64
-//!         8 key of the source partition: text
+//!         8 key of the source partition: text · 9 number of the message: i64
 //! text    u32 length and UTF-8
 //! ```
 //!
-//! Numbers are big endian. There is at most one topic, key, timestamp and partition. A batch keeps parts and value in this
+//! Numbers are big endian. There is at most one topic, key, timestamp, partition and message. A batch keeps parts and value in this
 //! form, so that they are copied from there in one piece. `Wire.java` reads it, too.
 
 use std::io::{self, Write};
@@ -35,6 +35,7 @@ const HEADER: u8 = 5;
 const TEXT_ENTRY: u8 = 6;
 const NUMBER_ENTRY: u8 = 7;
 const PARTITION: u8 = 8;
+const MESSAGE: u8 = 9;
 
 /// Returns the bytes that a record takes.
 pub fn size(record: &Record<'_>) -> usize {
@@ -105,13 +106,15 @@ impl<'a> Parts<'a> {
     /// # Errors
     /// Which rule of the form they break.
     pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
-        let (mut rest, mut topic, mut key, mut timestamp, mut partition) = (bytes, false, false, false, false);
+        let (mut topic, mut key, mut timestamp, mut partition, mut message) = (false, false, false, false, false);
+        let mut rest = bytes;
         while !rest.is_empty() {
             let second = match take_part(&mut rest).ok_or("a part of a record is broken")? {
                 Part::Topic(_) => std::mem::replace(&mut topic, true),
                 Part::Key(_) => std::mem::replace(&mut key, true),
                 Part::Timestamp(_) => std::mem::replace(&mut timestamp, true),
                 Part::Partition(_) => std::mem::replace(&mut partition, true),
+                Part::Message(_) => std::mem::replace(&mut message, true),
                 Part::Header { .. } | Part::OffsetEntry { .. } => false,
             };
             if second {
@@ -188,6 +191,10 @@ pub(super) fn put_part(out: &mut Vec<u8>, part: Part<'_>) {
             out.push(PARTITION);
             put_bytes(out, key.as_bytes());
         }
+        Part::Message(id) => {
+            out.push(MESSAGE);
+            out.extend(id.to_be_bytes());
+        }
     }
 }
 
@@ -212,6 +219,7 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Option<Part<'a>> {
             value: OffsetValue::Number(i64::from_be_bytes(take_array(bytes)?)),
         },
         PARTITION => Part::Partition(take_text(bytes)?),
+        MESSAGE => Part::Message(i64::from_be_bytes(take_array(bytes)?)),
         _ => return None,
     })
 }
@@ -237,7 +245,7 @@ fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    const PARTS: [Part<'static>; 8] = [
+    const PARTS: [Part<'static>; 9] = [
         Part::Header { name: "a", value: "" },
         Part::Topic("trades.\u{20ac}"),
         Part::Timestamp(-1),
@@ -246,6 +254,7 @@ mod tests {
         Part::OffsetEntry { name: "cursor", value: OffsetValue::Text("c") },
         Part::OffsetEntry { name: "part", value: OffsetValue::Number(-3) },
         Part::Partition("k"),
+        Part::Message(7),
     ];
 
     fn bytes_of(parts: &[Part<'_>]) -> Vec<u8> {
@@ -287,10 +296,12 @@ mod tests {
             });
             assert_eq!(Parts::check(&bytes[..end]).is_ok(), whole.into_iter().any(|part_end| part_end == end), "{end}");
         }
-        for twice in [Part::Topic("t"), Part::Key(Key::Text("k")), Part::Timestamp(1), Part::Partition("k")] {
+        for twice in
+            [Part::Topic("t"), Part::Key(Key::Text("k")), Part::Timestamp(1), Part::Partition("k"), Part::Message(1)]
+        {
             assert!(Parts::check(&bytes_of(&[twice, twice])).is_err(), "{twice:?}");
         }
-        for broken in [&[0][..], &[9], &[TOPIC, 0, 0, 0, 1, 0xff], &[HEADER, 0xff, 0xff, 0xff, 0xff]] {
+        for broken in [&[0][..], &[10], &[TOPIC, 0, 0, 0, 1, 0xff], &[HEADER, 0xff, 0xff, 0xff, 0xff]] {
             assert!(Parts::check(broken).is_err(), "{broken:?}");
         }
     }

@@ -13,6 +13,7 @@ use super::outlook;
 use super::retry::{Failure, Life, Outlook, WORKED};
 use super::silence::Silence;
 use super::timers::Timers;
+use crate::commits::{Commits, Committed};
 use crate::config::{Config, IdleAction};
 use crate::connection::OpenError;
 use crate::connection::frame::{Close, Event};
@@ -99,8 +100,11 @@ pub(super) struct Link {
     findings: Findings,
     /// The session knows that this connection has worked.
     worked: bool,
-    /// Set once we have said goodbye.
+    commits: Arc<Commits>,
+    /// Set once stopping was asked for.
     stop_by: Option<Instant>,
+    /// Our Close waits until Kafka has what was received, up to this moment.
+    close_by: Option<Instant>,
 }
 
 /// What came in, for metrics and for the begin of the next gap.
@@ -120,6 +124,7 @@ impl Link {
         config: Arc<Config>,
         dialogue: Dialogue,
         mut memory: Memory,
+        commits: Arc<Commits>,
         at_configured_origin: bool,
         now: Instant,
         at: SystemTime,
@@ -127,6 +132,7 @@ impl Link {
         if let Some(plan) = config.intake.memory() {
             memory.connected(plan, dialogue.is_resuming());
         }
+        commits.begin_link();
         let timers = Timers::new(&config, now);
         let silence = config.idle_record_timeout.filter(|_| config.intake.sees_keys());
         let received =
@@ -147,6 +153,8 @@ impl Link {
             findings: Findings::default(),
             worked: false,
             stop_by: None,
+            close_by: None,
+            commits,
         }
     }
 
@@ -244,8 +252,13 @@ impl Link {
 
     /// What to do next; `None` until something happens.
     pub(super) fn next_action(&mut self) -> Option<Action> {
+        self.next_said().or_else(|| self.actions.pop_front())
+    }
+
+    /// The next thing that a step says. After our Close there is none.
+    fn next_said(&mut self) -> Option<Action> {
         while let Some(action) = self.dialogue.next_action() {
-            if self.is_stopping() || self.withheld() {
+            if self.has_closed() || self.withheld() {
                 continue;
             }
             match action {
@@ -255,7 +268,20 @@ impl Link {
                 dialogue::Action::Connect(_) => {}
             }
         }
-        self.actions.pop_front()
+        None
+    }
+
+    /// Kafka has more of what was received: tells the feed, if it wants to hear it.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub(super) fn committed(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
+        let committed = self.commits.take();
+        let said = if committed == Committed::default() { Ok(()) } else { self.dialogue.committed(&committed, moment) };
+        if self.close_by.is_some_and(|by| moment.now >= by || self.commits.is_settled()) {
+            self.close();
+        }
+        said.or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end.into()) })
     }
 
     /// A message may hold a secret. It is told once.
@@ -315,7 +341,8 @@ impl Link {
         let intake = self.intake.as_mut().map_err(|why| Ending::from(Refusal::Fatal(why.clone())))?;
         let ground = Ground { names: &self.config.plan.names, now: self.received.last_bytes, chance: moment.chance };
         let origin = Origin { connection: &self.name, feed: &self.config.partition };
-        let mut listener = Listener { dialogue: &mut self.dialogue, moment, end: None };
+        let (dialogue, commits) = (&mut self.dialogue, &*self.commits);
+        let mut listener = Listener { dialogue, moment, end: None, commits, message: None };
         let taken = intake.take(frame, &ground, &origin, &mut self.batch, &mut listener);
         let end = listener.end;
         self.received.counts += intake.counts();
@@ -447,7 +474,7 @@ impl Link {
     /// When [`Link::on_time`] has something to do.
     pub(super) fn next_wake(&self, now: Instant, unsent: Option<Instant>, reading: bool) -> Option<Instant> {
         if self.stop_by.is_some() {
-            return self.stop_by;
+            return self.stop_by.min(self.close_by.or(self.stop_by));
         }
         let works = Some(self.opened + WORKED).filter(|at| !self.worked && *at > now);
         let deadlines =
@@ -470,16 +497,32 @@ impl Link {
         self.dialogue.shift(time);
     }
 
-    /// Says goodbye, once. Reading goes on until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2).
-    /// The deadline may come closer later. Returns whether it is the first time.
-    pub(super) fn stop(&mut self, by: Instant) -> bool {
+    /// Begins to stop: sends our Close, but not before the feed has heard what Kafka has, for half of the time at most.
+    /// Reading goes on until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2). The deadline may come
+    /// closer later. Returns whether it is the first time.
+    pub(super) fn stop(&mut self, by: Instant, now: Instant) -> bool {
         let first = self.stop_by.replace(by).is_none();
-        if first {
-            let code = self.config.close_code;
-            self.actions.push_back(Action::Close(code));
-            info!("event=websocket_closing code={code} by=client");
+        if first && self.dialogue.acknowledges() && !self.commits.is_settled() {
+            self.close_by = Some(now + by.saturating_duration_since(now) / 2);
+        } else if first {
+            self.close();
         }
         first
+    }
+
+    /// Sends our Close, after all that was to be said before it.
+    fn close(&mut self) {
+        while let Some(said) = self.next_said() {
+            self.actions.push_back(said);
+        }
+        self.close_by = None;
+        let code = self.config.close_code;
+        self.actions.push_back(Action::Close(code));
+        info!("event=websocket_closing code={code} by=client");
+    }
+
+    fn has_closed(&self) -> bool {
+        self.is_stopping() && self.close_by.is_none()
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -535,6 +578,9 @@ struct Listener<'a> {
     moment: &'a Moment<'a>,
     /// A step asked for the end: what comes behind it in the message is not looked at.
     end: Option<End>,
+    commits: &'a Commits,
+    /// The number of the message, if the feed wants to hear when Kafka has it.
+    message: Option<i64>,
 }
 
 impl Steps for Listener<'_> {
@@ -544,7 +590,24 @@ impl Steps for Listener<'_> {
         }
         let (is_record, end) = self.dialogue.message(part.scanned, self.moment);
         self.end = end;
+        if self.dialogue.acknowledges() {
+            let id = self.commits.begin_message();
+            match self.dialogue.owe(id, part.scanned, self.moment) {
+                Ok(()) => self.message = Some(id),
+                Err(end) => drop(self.end.get_or_insert(end)),
+            }
+        }
         is_record
+    }
+
+    fn message(&self) -> Option<i64> {
+        self.message
+    }
+
+    fn became(&mut self, records: u64) {
+        if let Some(message) = self.message.take() {
+            self.commits.received(message, records);
+        }
     }
 
     fn begins_anew(&mut self) -> bool {
@@ -598,7 +661,7 @@ mod tests {
         dialogue.proceed(&moment(now), true).unwrap();
         dialogue.next_action();
         dialogue.opened(&[], &moment(now)).unwrap();
-        Link::new(config, dialogue, memory, true, now, SystemTime::UNIX_EPOCH)
+        Link::new(config, dialogue, memory, Arc::default(), true, now, SystemTime::UNIX_EPOCH)
     }
 
     fn moment(now: Instant) -> Moment<'static> {
@@ -695,7 +758,7 @@ mod tests {
     fn a_stop_says_goodbye_once_and_ends_by_its_deadline_alone() {
         let now = Instant::now();
         let mut link = link(&[("websocket.idle.timeout.ms", "1")], now);
-        assert!(link.stop(now + 9 * SECOND) && !link.stop(now + SECOND));
+        assert!(link.stop(now + 9 * SECOND, now) && !link.stop(now + SECOND, now));
         assert_eq!((link.next_action(), link.next_action()), (Some(Action::Close(1000)), None));
         link.on_time(&moment(now + SECOND / 2), Some(now), true).unwrap();
         assert_eq!(link.next_wake(now, None, true), Some(now + SECOND));

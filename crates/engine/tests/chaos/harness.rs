@@ -30,6 +30,7 @@ pub(crate) struct Received {
     pub(crate) topic: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) partition_key: Option<String>,
+    pub(crate) message: Option<i64>,
     /// What its offset has beside session, sequence and time.
     pub(crate) offset: Vec<(String, String)>,
 }
@@ -51,6 +52,7 @@ impl From<Record<'_>> for Received {
             sequence: record.sequence,
             topic: record.topic().map(str::to_owned),
             key,
+            message: record.message(),
             partition_key: record.partition_key().map(str::to_owned),
             offset: record.offset_entries().map(|(name, value)| (name.to_owned(), text(value))).collect(),
         }

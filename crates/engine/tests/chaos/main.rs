@@ -1,5 +1,6 @@
 //! The engine from outside: a task as a host runs it, against a server that misbehaves in every way a real one can.
 
+mod acknowledge;
 mod compression;
 mod handover;
 mod handshake;

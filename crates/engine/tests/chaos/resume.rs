@@ -114,6 +114,7 @@ fn received() -> Received {
         sequence: 0,
         topic: None,
         key: None,
+        message: None,
         partition_key: None,
         offset: Vec::new(),
     }

@@ -38,6 +38,11 @@ final class NativeTask {
         return poll(handle, buffer, progress.sequence, progress.atMillis, progress.leftOut - filtered, filtered);
     }
 
+    /** So many records of a message are in Kafka, or were left out. Any thread. */
+    void acknowledged(long message, int records) {
+        acknowledged(handle, message, records);
+    }
+
     /** Levels and messages in turn. */
     List<String> logLines() {
         return Strings.decode(logLines(handle));
@@ -68,6 +73,8 @@ final class NativeTask {
 
     private static native int poll(
             long handle, ByteBuffer buffer, long committed, long committedAtMs, long skipped, long filtered);
+
+    private static native void acknowledged(long handle, long message, long records);
 
     private static native byte[] logLines(long handle);
 

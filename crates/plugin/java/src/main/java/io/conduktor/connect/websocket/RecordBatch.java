@@ -50,7 +50,7 @@ final class RecordBatch {
             Wire.Parts parts = wire.parts(kind);
             records.add(new SourceRecord(
                     partitions.of(parts.partition),
-                    new SourceOffset(sessionId, sequence, received, parts.offset(), batch),
+                    new SourceOffset(sessionId, sequence, received, parts, batch),
                     parts.topic == null ? topic : parts.topic,
                     null,
                     parts.keySchema,

@@ -19,14 +19,21 @@ final class SourceOffset extends AbstractMap<String, Object> {
     private final Long receivedMillis;
     /** Names and values in turn; null is none. */
     private final Object[] entries;
+    private final Long message;
     private final Acknowledgements.Batch batch;
 
-    SourceOffset(String sessionId, long sequence, Long receivedMillis, Object[] entries, Acknowledgements.Batch batch) {
+    SourceOffset(String sessionId, long sequence, Long receivedMillis, Wire.Parts parts, Acknowledgements.Batch batch) {
         this.sessionId = sessionId;
         this.sequence = sequence;
         this.receivedMillis = receivedMillis;
-        this.entries = entries;
+        this.entries = parts.offset();
+        this.message = parts.message;
         this.batch = batch;
+    }
+
+    /** The number of the record's message, if the feed wants to hear when Kafka has it; or null. */
+    Long message() {
+        return message;
     }
 
     /** The batch that the record was polled with. */

@@ -93,7 +93,11 @@ public class WebSocketSourceTask extends SourceTask {
     @Override
     public void commitRecord(SourceRecord record, RecordMetadata metadata) {
         if (record.sourceOffset() instanceof SourceOffset) {
-            acknowledgements.answered(((SourceOffset) record.sourceOffset()).batch(), metadata != null);
+            SourceOffset offset = (SourceOffset) record.sourceOffset();
+            acknowledgements.answered(offset.batch(), metadata != null);
+            if (offset.message() != null) {
+                task.acknowledged(offset.message(), 1);
+            }
         }
     }
 

@@ -33,6 +33,7 @@ final class Wire {
         Long timestamp;
         ConnectHeaders headers;
         String partition;
+        Long message;
         private List<Object> offset;
 
         /** What the source offset has beside its own: names and values in turn; null is nothing. */
@@ -88,6 +89,9 @@ final class Wire {
                     break;
                 case 8:
                     parts.partition = text();
+                    break;
+                case 9:
+                    parts.message = buffer.getLong();
                     break;
                 default:
                     throw new IllegalStateException("the native half wrote a part of the unknown kind " + part);

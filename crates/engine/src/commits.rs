@@ -1,0 +1,170 @@
+//! Which of a feed's messages Kafka has, for steps that say so to the feed (`.on.commit`).
+//!
+//! A link says what it received, the host what Kafka has, in any order and from any thread; the link takes what is complete.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The messages of one link, from receipt until Kafka has all their records.
+#[derive(Debug, Default)]
+pub struct Commits {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_id: i64,
+    /// In the order of receipt.
+    waiting: VecDeque<Waiting>,
+    committed: Committed,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: i64,
+    /// Records that Kafka does not have. Of a message that never had one nothing is open, and it waits for those before it.
+    open: u64,
+    had_records: bool,
+    told: bool,
+}
+
+/// What Kafka has got since this was last asked.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Messages, in the order in which they became complete.
+    pub messages: Vec<i64>,
+    /// Kafka has every message up to this one.
+    pub up_to: Option<i64>,
+}
+
+impl Commits {
+    /// A new link: what an earlier one received is no longer acknowledged.
+    pub(crate) fn begin_link(&self) {
+        let mut state = self.state();
+        state.waiting.clear();
+        state.committed = Committed::default();
+    }
+
+    /// A message came. Returns the number that its records have.
+    pub(crate) fn begin_message(&self) -> i64 {
+        let mut state = self.state();
+        state.last_id += 1;
+        state.last_id
+    }
+
+    /// The message has become so many records. They are given out after this.
+    pub(crate) fn received(&self, message: i64, records: u64) {
+        let mut state = self.state();
+        state.waiting.push_back(Waiting { message, open: records, had_records: records > 0, told: false });
+        state.settle();
+        self.tell(&state);
+    }
+
+    /// Kafka has so many records of a message more, or will never have them since they were left out.
+    pub fn acknowledged(&self, message: i64, records: u64) {
+        let mut state = self.state();
+        // Numbers grow, so the message is found without a look at all.
+        let at = state.waiting.partition_point(|waiting| waiting.message < message);
+        let State { waiting, committed, .. } = &mut *state;
+        let Some(found) = waiting.get_mut(at).filter(|waiting| waiting.message == message) else { return };
+        found.open = found.open.saturating_sub(records);
+        if found.open == 0 && !std::mem::replace(&mut found.told, true) {
+            committed.messages.push(message);
+        }
+        state.settle();
+        self.tell(&state);
+    }
+
+    pub(crate) fn take(&self) -> Committed {
+        std::mem::take(&mut self.state().committed)
+    }
+
+    /// Whether Kafka has all that was received.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state().waiting.is_empty()
+    }
+
+    /// Waits until there is something to take.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn tell(&self, state: &State) {
+        if state.committed != Committed::default() {
+            self.changed.notify_one();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing here panics between two writes.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Lets go of what is complete and has nothing open before it.
+    fn settle(&mut self) {
+        while let Some(first) = self.waiting.pop_front_if(|first| first.open == 0) {
+            if !first.had_records {
+                self.committed.messages.push(first.message);
+            }
+            self.committed.up_to = Some(first.message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(messages: &[i64], up_to: Option<i64>) -> Committed {
+        Committed { messages: messages.to_vec(), up_to }
+    }
+
+    #[test]
+    fn a_message_is_complete_with_its_last_record_whatever_is_open_before_it() {
+        let commits = Commits::default();
+        for records in [1, 2, 1] {
+            let message = commits.begin_message();
+            commits.received(message, records);
+        }
+        commits.acknowledged(2, 1);
+        assert_eq!(commits.take(), committed(&[], None));
+        commits.acknowledged(3, 1);
+        commits.acknowledged(2, 1);
+        assert_eq!(commits.take(), committed(&[3, 2], None));
+        assert!(!commits.is_settled());
+        commits.acknowledged(1, 1);
+        assert_eq!(commits.take(), committed(&[1], Some(3)));
+        assert!(commits.is_settled());
+    }
+
+    #[test]
+    fn a_message_without_records_waits_for_those_before_it() {
+        let commits = Commits::default();
+        let none = commits.begin_message();
+        commits.received(none, 0);
+        assert_eq!(commits.take(), committed(&[1], Some(1)));
+        for records in [1, 0] {
+            let message = commits.begin_message();
+            commits.received(message, records);
+        }
+        assert_eq!(commits.take(), committed(&[], None));
+        commits.acknowledged(2, 1);
+        assert_eq!(commits.take(), committed(&[2, 3], Some(3)));
+    }
+
+    #[test]
+    fn what_an_earlier_link_received_is_not_told_any_more() {
+        let commits = Commits::default();
+        let old = commits.begin_message();
+        commits.received(old, 1);
+        commits.begin_link();
+        commits.acknowledged(old, 1);
+        assert_eq!(commits.take(), committed(&[], None));
+        assert!(commits.begin_message() > old, "numbers are not used again");
+    }
+}
