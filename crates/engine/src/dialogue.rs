@@ -490,7 +490,7 @@ impl Dialogue {
             self.says_lost(&Values { message, ..self.values(&made, &Target::Once, "", moment) })
         };
         let words = message.filter(|_| is_lost).map(|message| self.redactor.foreign(message.text(), MAX_WORDS));
-        self.check_lost(is_lost, &words.unwrap_or_default())
+        self.check_lost(is_lost, true, &words.unwrap_or_default())
     }
 
     /// One awaited answer came.

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use crate::deflate::{Deflater, Inflater};
@@ -25,11 +26,30 @@ pub(crate) struct Desk {
     simulator: &'static Simulator,
     world: Mutex<World>,
     began: Instant,
+    /// What the test has asked of every open connection so far.
+    asked: watch::Sender<Asked>,
+}
+
+/// What a test asks of open connections: how often each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// To send what was published.
+    pub(crate) news: u64,
+    /// To be half-open from now on: nothing is read, and nothing that is sent arrives.
+    pub(crate) silences: u64,
+    /// To end as the feed announces it.
+    pub(crate) planned_ends: u64,
 }
 
 impl Desk {
     pub(crate) fn new(simulator: &'static Simulator, host: &str, speed: u32) -> Desk {
-        Desk { simulator, world: Mutex::new(World::new(host, speed)), began: Instant::now() }
+        let world = Mutex::new(World::new(host, speed));
+        Desk { simulator, world, began: Instant::now(), asked: watch::Sender::default() }
+    }
+
+    /// Asks every open connection for something.
+    pub(crate) fn ask(&self, what: impl FnOnce(&mut Asked)) {
+        self.asked.send_modify(what);
     }
 
     /// The world, with the time of day set.
@@ -44,12 +64,22 @@ impl Desk {
         &self,
         peer: &mut dyn Peer,
         timers: &mut Timers,
+        place: &mut Option<u64>,
         act: impl FnOnce(&mut dyn Peer, &mut Turn<'_>),
     ) -> Vec<Action> {
         let mut world = self.world();
-        let mut turn = Turn { now: self.began.elapsed(), world: &mut world, timers, actions: Vec::new() };
+        let mut turn = Turn { now: self.began.elapsed(), world: &mut world, timers, place, actions: Vec::new() };
         act(peer, &mut turn);
         turn.actions
+    }
+
+    fn connect(&self, request: &HttpRequest) -> Result<Accepted, Answer> {
+        let mut world = self.world();
+        if let Some(history) = world.history.as_mut().filter(|history| history.refuses) {
+            history.refused += 1;
+            return Err(Answer::text(503, "the service is away for a moment"));
+        }
+        (self.simulator.connect)(request, &mut world)
     }
 
     fn until(&self, timers: &Timers) -> Option<tokio::time::Instant> {
@@ -62,8 +92,7 @@ pub(crate) async fn serve(mut io: Io, incoming: Incoming, record: &Record, desk:
     let is_websocket = incoming.request.header("Upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
     if is_websocket {
         let request = HttpRequest { head: incoming.request.clone(), body: Vec::new() };
-        let answer = (desk.simulator.connect)(&request, &mut desk.world());
-        return match answer {
+        return match desk.connect(&request) {
             Ok(accepted) => open(io, &incoming, accepted, record, desk).await,
             Err(answer) => refuse(io, answer, record).await,
         };
@@ -121,6 +150,10 @@ struct Chair<'a> {
     desk: &'a Desk,
     peer: Box<dyn Peer>,
     timers: Timers,
+    place: Option<u64>,
+    asked: watch::Receiver<Asked>,
+    /// What was asked for so far.
+    seen: Asked,
 }
 
 impl<'a> Chair<'a> {
@@ -129,7 +162,9 @@ impl<'a> Chair<'a> {
         world.opened += 1;
         world.open += 1;
         drop(world);
-        Chair { desk, peer, timers: Timers::default() }
+        let asked = desk.asked.subscribe();
+        let seen = *asked.borrow();
+        Chair { desk, peer, timers: Timers::default(), place: None, asked, seen }
     }
 
     async fn converse(&mut self, player: &mut Player) -> Result<(), Stop> {
@@ -148,18 +183,33 @@ impl<'a> Chair<'a> {
             while let Some(timer) = self.timers.take_due(self.desk.began.elapsed()) {
                 self.act(player, |peer, turn| peer.time(timer, turn)).await?;
             }
-            match self.desk.until(&self.timers) {
-                None => player.link.serve_once().await?,
-                Some(due) => tokio::select! {
-                    served = player.link.serve_once() => served?,
-                    () = sleep_until(due) => {}
-                },
+            let due = self.desk.until(&self.timers);
+            tokio::select! {
+                served = player.link.serve_once() => served?,
+                () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {}
+                Ok(()) = self.asked.changed() => self.answer(player).await?,
             }
         }
     }
 
+    /// Does what the test has asked for.
+    async fn answer(&mut self, player: &mut Player) -> Result<(), Stop> {
+        let now = *self.asked.borrow_and_update();
+        let before = std::mem::replace(&mut self.seen, now);
+        if now.silences > before.silences {
+            std::future::pending::<()>().await;
+        }
+        if now.news > before.news {
+            self.act(player, |peer, turn| peer.published(turn)).await?;
+        }
+        if now.planned_ends > before.planned_ends {
+            self.act(player, |peer, turn| peer.planned_end(turn)).await?;
+        }
+        Ok(())
+    }
+
     async fn act(&mut self, player: &mut Player, act: impl FnOnce(&mut dyn Peer, &mut Turn<'_>)) -> Result<(), Stop> {
-        for action in self.desk.turn(self.peer.as_mut(), &mut self.timers, act) {
+        for action in self.desk.turn(self.peer.as_mut(), &mut self.timers, &mut self.place, act) {
             match action {
                 Action::Text(text) => player.send_text(&text, 1, false).await?,
                 Action::Binary(bytes) => player.write_frame(FIN | BINARY, &bytes).await?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::desk::Desk;
 use crate::server::{Server, TimedOut};
+use crate::simulator::history::History;
 use crate::simulator::{RECORDS, Simulator};
 use crate::stats::Stats;
 
@@ -23,6 +24,15 @@ impl Simulation {
     pub fn start(simulator: &'static Simulator, speed: u32) -> io::Result<Simulation> {
         let (server, desk) = Server::simulate(simulator, speed)?;
         Ok(Simulation { server, desk })
+    }
+
+    /// Starts it as a feed with a history, which keeps the newest `window` records. Its records, from 0, are those that the test
+    /// [publishes](Simulation::publish), whether anybody is connected or not. A client that resumes as the feed documents it gets
+    /// what follows its position, any other what is published from its subscription on.
+    pub fn start_with_history(simulator: &'static Simulator, window: u64) -> io::Result<Simulation> {
+        let simulation = Simulation::start(simulator, 1)?;
+        simulation.desk.world().history = Some(History::new(window));
+        Ok(simulation)
     }
 
     /// `127.0.0.1:PORT`, for HTTP and WebSocket.
@@ -58,5 +68,64 @@ impl Simulation {
     /// What the server has seen and done.
     pub fn stats(&self) -> Stats {
         self.server.stats()
+    }
+}
+
+/// What a test does to a feed with a history.
+impl Simulation {
+    /// Publishes so many records more.
+    pub fn publish(&self, count: u64) {
+        self.history(|history| history.publish(count));
+        self.desk.ask(|asked| asked.news += 1);
+    }
+
+    /// How many records were published so far.
+    pub fn published(&self) -> u64 {
+        self.history(|history| history.published())
+    }
+
+    /// Whether a client has ever subscribed: what is published from then on must not be missed.
+    pub fn has_begun(&self) -> bool {
+        self.history(|history| history.has_begun())
+    }
+
+    /// Resets every open connection (RST).
+    pub fn reset(&self) {
+        self.server.reset_all();
+    }
+
+    /// Makes every open connection half-open: the server reads nothing more, and nothing that it sends arrives.
+    pub fn fall_silent(&self) {
+        self.desk.ask(|asked| asked.silences += 1);
+    }
+
+    /// Ends every open connection as the feed announces it.
+    pub fn end_as_planned(&self) {
+        self.desk.ask(|asked| asked.planned_ends += 1);
+    }
+
+    /// Refuses opening handshakes, or accepts them again.
+    pub fn refuse(&self, refuses: bool) {
+        self.history(|history| history.refuses = refuses);
+    }
+
+    /// How many opening handshakes were refused so far.
+    pub fn refused(&self) -> u64 {
+        self.history(|history| history.refused)
+    }
+
+    /// Forgets the records that were published so far.
+    pub fn forget(&self) {
+        self.history(History::forget);
+    }
+
+    /// Forgets the sessions, epochs and the like of its clients.
+    pub fn forget_sessions(&self) {
+        self.history(History::forget_sessions);
+    }
+
+    /// Does nothing to a feed without a history.
+    fn history<T: Default>(&self, act: impl FnOnce(&mut History) -> T) -> T {
+        self.desk.world().history.as_mut().map(act).unwrap_or_default()
     }
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use self::history::History;
 use crate::stats::Request;
 
+pub(crate) mod history;
 pub(crate) mod limit;
 #[cfg(test)]
 pub(crate) mod rehearsal;
@@ -235,6 +237,14 @@ pub(crate) trait Peer: Send {
     /// A timer of [`Turn::after`] ran out.
     fn time(&mut self, _timer: &'static str, _: &mut Turn<'_>) {}
 
+    /// In a feed with a history, more records were published.
+    fn published(&mut self, _: &mut Turn<'_>) {}
+
+    /// The connection is to end as the feed announces it.
+    fn planned_end(&mut self, turn: &mut Turn<'_>) {
+        turn.close(1001, "going away");
+    }
+
     /// The connection is over.
     fn gone(&mut self, _: &mut World) {}
 }
@@ -262,6 +272,8 @@ pub(crate) struct World {
     pub(crate) notices: u64,
     /// What clients did that the feed does not forgive.
     pub(crate) faults: Vec<String>,
+    /// Of a feed that has one.
+    pub(crate) history: Option<History>,
     next: u64,
 }
 
@@ -308,6 +320,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Duration,
     pub(crate) world: &'a mut World,
     pub(crate) timers: &'a mut Timers,
+    /// Where this connection stands in a feed with a history: the next record to send; `None` before it has subscribed.
+    pub(crate) place: &'a mut Option<u64>,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -372,12 +386,23 @@ impl Turn<'_> {
     }
 
     /// The numbers of the records to send now, so that `end` are out. After an announced end of a connection, all that are left go
-    /// out on the next one when its subscriptions are there.
+    /// out on the next one when its subscriptions are there. In a feed with a history, all that this connection has not had.
     pub(crate) fn numbers_to(&mut self, end: u64) -> Range<u64> {
+        if let Some(history) = &mut self.world.history {
+            history.begin();
+            let start = self.place.unwrap_or(history.published());
+            *self.place = Some(history.published());
+            return start..history.published();
+        }
         let end = if self.world.notices > 0 && end > EARLY { RECORDS } else { end };
         let start = self.world.next;
         self.world.next = start.max(end);
         start..self.world.next
+    }
+
+    /// This connection gets the records from this one on.
+    pub(crate) fn start_at(&mut self, next: u64) {
+        *self.place = Some(next);
     }
 
     /// The same in twos: records 0 and 1, 2 and 3, and so on, for feeds whose messages hold several.
@@ -433,13 +458,27 @@ mod tests {
 
     #[test]
     fn numbers_go_out_once_and_all_after_a_notice() {
-        let (mut world, mut timers) = (World::new("x", 1), Timers::default());
-        let mut turn = Turn { now: Duration::ZERO, world: &mut world, timers: &mut timers, actions: Vec::new() };
+        let (mut world, mut timers, mut place) = (World::new("x", 1), Timers::default(), None);
+        let (world, timers, place) = (&mut world, &mut timers, &mut place);
+        let mut turn = Turn { now: Duration::ZERO, world, timers, place, actions: Vec::new() };
         assert_eq!(turn.numbers_to(3), 0..3);
         assert_eq!(turn.numbers_to(2), 3..3);
         assert_eq!(turn.pairs_to(6), [3..5, 5..6]);
         turn.world.notices = 1;
         assert_eq!(turn.numbers_to(7), 6..RECORDS);
+    }
+
+    #[test]
+    fn in_a_history_a_connection_has_what_is_published_from_its_place_on() {
+        let (mut world, mut timers, mut place) = (World::new("x", 1), Timers::default(), None);
+        let mut history = History::new(100);
+        history.publish(8);
+        world.history = Some(history);
+        let (world, timers, place) = (&mut world, &mut timers, &mut place);
+        let mut turn = Turn { now: Duration::ZERO, world, timers, place, actions: Vec::new() };
+        assert_eq!(turn.numbers_to(0), 8..8);
+        turn.start_at(5);
+        assert_eq!((turn.numbers_to(0), turn.numbers_to(0)), (5..8, 8..8));
     }
 
     #[test]

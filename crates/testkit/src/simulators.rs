@@ -119,7 +119,7 @@ fn time_ms(n: u64) -> i64 {
 
 /// The same as text with nine digits of seconds, such as `2026-01-01T00:00:00.007000000Z`.
 fn time_iso(n: u64) -> String {
-    format!("2026-01-01T00:00:00.{n:03}000000Z")
+    format!("2026-01-01T00:{:02}:{:02}.{:03}000000Z", n / 60_000, n / 1000 % 60, n % 1000)
 }
 
 /// The topic of record n out of two: they come in pairs.

@@ -124,9 +124,10 @@ fn the_readme_lists_every_feed() {
 
 fn feeds_md() -> String {
     let mut page = String::from(FEEDS);
-    page.push_str("\n| feed | what | facts of |\n|---|---|---|\n");
-    for Profile { name, title, checked, .. } in Profile::all() {
-        let _ = writeln!(page, "| [`{name}`](#{name}) | {title} | {checked} |");
+    page.push_str("\n| feed | what | resumes | missing messages are counted | facts of |\n|---|---|---|---|---|\n");
+    for Profile { name, title, checked, options, .. } in Profile::all() {
+        let (resumes, counts) = (words::resumes(&options), words::counts_gaps(&options));
+        let _ = writeln!(page, "| [`{name}`](#{name}) | {title} | {resumes} | {counts} | {checked} |");
     }
     for profile in Profile::all() {
         let Profile { name, title, docs, notes, options, .. } = &profile;
@@ -151,6 +152,10 @@ option a value. What you set yourself wins, option by option, and an empty value
 `connect-websocket feeds` prints the list, `connect-websocket feeds kucoin` one feed with all that its profile sets, and
 `connect-websocket feeds kucoin --write kucoin.properties` writes a connector file for it. Below each feed stands such a file, and
 its session in words.
+
+A feed that *resumes* goes on where the last connection or the last task was: nothing is missed while the feed keeps it. *Within one
+process*: a restart of the process begins anew, since what the feed resumes by is secret and is not stored. Of a feed whose *missing
+messages are counted*, the ledger of gaps (`websocket.gaps.topic`) says which are missing. Notes say what is special.
 ";
 
 // --- docs/rest.md ----------------------------------------------------------------------------------------------------

@@ -96,7 +96,8 @@ impl Dialogue {
             self.says_lost(&Seen::answer(answer, &found).values(self.values(&made, target, "", moment)))
         };
         let words = self.shown(answer);
-        self.check_lost(is_lost, &words)
+        // After a refusal there is nothing to continue with.
+        self.check_lost(is_lost, answer.status < 400, &words)
     }
 
     pub(super) fn capture_answer(

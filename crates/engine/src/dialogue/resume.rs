@@ -22,6 +22,8 @@ pub struct Plan {
     pub(super) lost_action: LostAction,
     /// A step of an open connection says where it stands.
     pub(super) says_cursor: bool,
+    /// Whether the address, a header or a step says the cursor: a feed that is not asked for what follows it does not resume.
+    pub(super) asks: bool,
 }
 
 impl Plan {
@@ -47,7 +49,7 @@ impl Dialogue {
             self.variables.set(*id, value);
         }
         let variables_known = own.variables.iter().all(|id| self.variables.get(None, *id).is_some());
-        let resumes = own.is_used() && variables_known;
+        let resumes = own.is_used() && own.asks && variables_known;
         let known = |cursor: Option<&str>| resumes && (!own.has_cursor || cursor.is_some());
         let (cursor_id, resuming_id) = (plan.names.id("cursor"), plan.names.id("resuming"));
         let said = |cursor: Option<&str>| match cursor {
@@ -117,23 +119,23 @@ impl Dialogue {
         (self.void, self.resuming) = (true, false);
     }
 
-    /// Looks whether the feed says that it cannot go on. `words` shows what it said.
+    /// Looks whether the feed says that it cannot go on. `lives`: this connection may. `words` shows what it said.
     ///
     /// # Errors
     /// The connection ends for it.
-    pub(super) fn check_lost(&mut self, is_lost: bool, words: &str) -> Result<(), End> {
+    pub(super) fn check_lost(&mut self, is_lost: bool, lives: bool, words: &str) -> Result<(), End> {
         if !is_lost {
             return Ok(());
         }
         self.resuming = false;
         let said = format!("the feed cannot go on from the stored position: {words}");
         match self.plan.resume.lost_action {
-            LostAction::Continue => {
+            LostAction::Continue if lives => {
                 self.lost = true;
                 Ok(())
             }
             LostAction::Fail => Err(End::Final(said)),
-            LostAction::Fresh => {
+            LostAction::Continue | LostAction::Fresh => {
                 self.forget_position();
                 Err(End::Lost(said))
             }

@@ -250,7 +250,8 @@ impl<'a> Compiler<'a> {
             .and_then(|text| self.template(keys::UNSUBSCRIBE, text, Position::Plain, Message::None));
         let headers = self.templated_headers("websocket.headers");
         let subprotocols = self.templated_list("websocket.subprotocols");
-        let resume = self.resume(&steps);
+        let opening = url.iter().chain(headers.iter().map(|(_, value)| value)).chain(&subprotocols);
+        let resume = self.resume(&steps, opening);
         let scanner = self.paths.message.build().map_err(|why| ConfigError::new(keys::STEPS, why))?;
         Ok(Plan {
             names: std::mem::take(&mut self.names),
@@ -320,8 +321,13 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn resume(&mut self, steps: &[Step]) -> resume::Plan {
+    /// `opening`: what the opening handshake consists of.
+    fn resume<'t>(&mut self, steps: &[Step], opening: impl Iterator<Item = &'t Template>) -> resume::Plan {
         let variables = list::split(self.get(keys::RESUME_VARIABLES).unwrap_or_default());
+        let position: Vec<&str> = variables.iter().map(String::as_str).chain(["cursor"]).collect();
+        let mut opening = opening.flat_map(Template::used);
+        let asks = opening.any(|name| position.contains(&&**name))
+            || steps.iter().any(|step| position.iter().any(|name| step.act.uses(name)));
         let lost = self.get(keys::RESUME_LOST).and_then(|text| {
             self.compiled(keys::RESUME_LOST, Message::Whole, true, |scope| Condition::compile(text, scope))
         });
@@ -334,6 +340,7 @@ impl<'a> Compiler<'a> {
             variables: variables.iter().filter_map(|name| self.names.id(name)).collect(),
             lost,
             lost_action: keys::lost_action(self.get(keys::RESUME_LOST_ACTION)),
+            asks,
             says_cursor: steps[connect.min(steps.len())..].iter().any(|step| step.act.uses("cursor")),
         }
     }

@@ -14,6 +14,29 @@ pub fn session(options: &Properties) -> Vec<String> {
     steps(options).iter().map(|name| step(name)).collect()
 }
 
+/// Whether a new connection goes on from where the last one was.
+pub fn resumes(options: &Properties) -> &'static str {
+    let given = |name| options.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
+    match (given("websocket.cursor"), given("websocket.resume.variables")) {
+        (None, None) => "no",
+        // What is secret is not stored.
+        (_, Some(variables)) if variables.split(',').any(|name| name.trim().starts_with("secret.")) => {
+            "within one process"
+        }
+        _ => "yes",
+    }
+}
+
+/// Whether messages that are missing are counted.
+pub fn counts_gaps(options: &Properties) -> &'static str {
+    let is = |name, expected: &dyn Fn(&str) -> bool| options.get(name).is_some_and(|text| expected(text.trim()));
+    match is("websocket.sequence", &|text| !text.is_empty()) {
+        false => "no",
+        true if is("websocket.sequence.holes", &|text| text == "legal") => "only numbers that go back",
+        true => "yes",
+    }
+}
+
 fn steps(options: &Properties) -> Vec<String> {
     let listed = options.get("websocket.session.steps").map_or("", |steps| steps.trim());
     if !listed.is_empty() {
@@ -159,8 +182,28 @@ fn time(ms: &str) -> String {
 mod tests {
     use super::*;
 
+    fn options(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
     fn of(pairs: &[(&str, &str)]) -> Vec<String> {
-        session(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+        session(&options(pairs))
+    }
+
+    #[test]
+    fn what_a_feed_resumes_by_may_be_stored_or_not() {
+        let resumes_of = |pairs: &[(&str, &str)]| resumes(&options(pairs));
+        assert_eq!(resumes_of(&[("websocket.cursor", "")]), "no");
+        assert_eq!(resumes_of(&[("websocket.cursor", "{{/s}}"), ("websocket.resume.variables", "sid,url")]), "yes");
+        assert_eq!(resumes_of(&[("websocket.resume.variables", "a, secret.key")]), "within one process");
+    }
+
+    #[test]
+    fn missing_messages_are_counted_where_numbers_have_no_holes() {
+        let counts = |pairs: &[(&str, &str)]| counts_gaps(&options(pairs));
+        let sequence = ("websocket.sequence", "{{/s}}");
+        assert_eq!((counts(&[]), counts(&[sequence])), ("no", "yes"));
+        assert_eq!(counts(&[sequence, ("websocket.sequence.holes", "legal")]), "only numbers that go back");
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! Every profile against the simulator of its feed: the right configuration delivers what the profile promises, a wrong one fails with the
 //! server's words, and no secret is anywhere. And what feeds do that one would not expect, each a test.
 
+#[path = "../chaos/harness.rs"]
+#[allow(dead_code, reason = "the other tests use more of it")]
+mod harness;
 #[path = "../chaos/log_lines.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod log_lines;
+mod resume;
 mod running;
 mod traps;
 
@@ -78,6 +82,15 @@ fn refuse(simulator: &'static Simulator, wrong: &Wrong) -> Result<(), String> {
     run.is_silent(&running, &error)
 }
 
+/// The right configuration for a feed, whose simulator is at `host`.
+fn meeting(simulator: &Simulator, host: &str, speed: u32) -> Properties {
+    let profile = Profile::named(simulator.feed).unwrap_or_else(|| panic!("there is no profile {}", simulator.feed));
+    let given = profile.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let mut properties: Properties = simulator.settings(given, host, speed).into_iter().collect();
+    properties.insert("websocket.feed".to_owned(), simulator.feed.to_owned());
+    properties
+}
+
 /// A simulator, and the configuration that meets it.
 struct Run {
     simulation: Simulation,
@@ -86,13 +99,9 @@ struct Run {
 
 impl Run {
     fn start(simulator: &'static Simulator, changed: &[(&str, &str)]) -> Run {
-        let feed = simulator.feed;
         let simulation = Simulation::start(simulator, SPEED).unwrap();
-        let profile = Profile::named(feed).unwrap_or_else(|| panic!("there is no profile {feed}"));
-        let given = profile.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let host = simulation.host();
-        let mut properties: Properties = simulator.settings(given, &host, SPEED).into_iter().collect();
-        properties.insert("websocket.feed".to_owned(), feed.to_owned());
+        let mut properties = meeting(simulator, &host, SPEED);
         properties.extend(changed.iter().map(|(key, value)| ((*key).to_owned(), Simulator::at(value, &host))));
         Run { simulation, properties }
     }

@@ -18,6 +18,7 @@ pub(crate) struct Rehearsal {
 pub(crate) struct Line {
     peer: Box<dyn Peer>,
     timers: Timers,
+    place: Option<u64>,
     heard: Vec<Action>,
 }
 
@@ -43,7 +44,7 @@ impl Rehearsal {
         let accepted = (self.simulator.connect)(&request, &mut self.world)?;
         self.world.opened += 1;
         self.world.open += 1;
-        let mut line = Line { peer: accepted.peer, timers: Timers::default(), heard: Vec::new() };
+        let mut line = Line { peer: accepted.peer, timers: Timers::default(), place: None, heard: Vec::new() };
         self.turn(&mut line, |peer, turn| peer.opened(turn));
         Ok(line)
     }
@@ -84,7 +85,8 @@ impl Rehearsal {
     }
 
     fn turn(&mut self, line: &mut Line, act: impl FnOnce(&mut dyn Peer, &mut Turn<'_>)) {
-        let mut turn = Turn { now: self.now, world: &mut self.world, timers: &mut line.timers, actions: Vec::new() };
+        let (world, timers, place) = (&mut self.world, &mut line.timers, &mut line.place);
+        let mut turn = Turn { now: self.now, world, timers, place, actions: Vec::new() };
         act(line.peer.as_mut(), &mut turn);
         line.heard.extend(turn.actions);
     }

@@ -1,8 +1,9 @@
-//! Bluesky Jetstream, both versions, after github.com/bluesky-social/jetstream (README, docs/README.md).
+//! Bluesky Jetstream, both versions, after github.com/bluesky-social/jetstream (README, docs/README.md, there 5.1 and 5.2 for cursors).
 
 use serde_json::json;
 
 use super::{EARLY, HALF, time_iso, time_ms, turns};
+use crate::simulator::history::Held;
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, seconds,
 };
@@ -15,7 +16,7 @@ pub(super) static V1: Simulator = Simulator {
     hosts: &[],
     right: &[(
         "websocket.url",
-        "{ws}/subscribe?wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.feed.like",
+        "{ws}/subscribe?wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.feed.like&cursor={{cursor}}",
     )],
     beats: &[],
     wrong: &[Wrong {
@@ -33,7 +34,7 @@ pub(super) static V2: Simulator = Simulator {
     hosts: &[],
     right: &[(
         "websocket.url",
-        "{ws}/xrpc/network.bsky.jetstream.subscribeEvents?collections=app.bsky.feed.post&collections=app.bsky.feed.like",
+        "{ws}/xrpc/network.bsky.jetstream.subscribeEvents?collections=app.bsky.feed.post&collections=app.bsky.feed.like&cursor={{cursor}}",
     )],
     beats: &[],
     wrong: &[Wrong {
@@ -55,14 +56,36 @@ fn commit(n: u64) -> String {
 }
 
 fn record_v1(n: u64) -> Expected {
-    let (did, time, commit) = (turns(n, DIDS), time_ms(n) * 1000 + 431, commit(n));
-    let value = format!(r#"{{"did":"{did}","time_us":{time},"kind":"commit","commit":{commit}}}"#);
+    let (did, time, seq, commit) = (turns(n, DIDS), time_us(n), seq(n), commit(n));
+    let value = format!(r#"{{"did":"{did}","time_us":{time},"cursor":{seq},"kind":"commit","commit":{commit}}}"#);
     Expected::new(value, did, time_ms(n))
 }
 
+fn time_us(n: u64) -> u64 {
+    time_ms(n) as u64 * 1000 + 431
+}
+
 /// Sequence numbers have holes.
+fn seq(n: u64) -> u64 {
+    24_647_190_112 + n * 3
+}
+
+/// The first record at or behind a cursor: below 10^15 it is a sequence number, from there on a time.
+fn first_at(cursor: u64) -> u64 {
+    match cursor {
+        0..1_000_000_000_000_000 => cursor.saturating_sub(seq(0)).div_ceil(3),
+        _ => cursor.saturating_sub(time_us(0)).div_ceil(1000),
+    }
+}
+
+/// What the request's cursor gets; `None`: there is no cursor, or no history.
+fn asked_for(request: &HttpRequest, world: &World) -> Option<(u64, Held)> {
+    let first = first_at(request.query("cursor")?.parse().ok()?);
+    Some((first, world.history.as_ref()?.held(first + 1)))
+}
+
 fn record_v2(n: u64) -> Expected {
-    let (did, time, seq, commit) = (turns(n, DIDS), time_iso(n), 24_647_190_112 + n * 3, commit(n));
+    let (did, time, seq, commit) = (turns(n, DIDS), time_iso(n), seq(n), commit(n));
     let value = format!(
         r#"{{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":{seq},"did":"{did}","time":"{time}","commit":{commit}}}"#
     );
@@ -74,17 +97,26 @@ fn is_collection(name: &str) -> bool {
     name.matches('.').count() >= 2
 }
 
-fn connect_v1(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
+fn connect_v1(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer> {
     if request.path() != "/subscribe" {
         return Err(Answer::json(404, json!({"message": "Not Found"})));
     }
     if let Some(name) = request.query("wantedCollections").filter(|name| !is_collection(name)) {
         return Err(Answer::text(400, format!("invalid subscriber options: invalid collection: {name}")));
     }
-    Ok(Accepted { peer: Box::new(V1Peer), subprotocol: None, deflate: true })
+    // One that is too old is silently another one, and one in the future is none.
+    let from = asked_for(request, world).and_then(|(first, held)| match held {
+        Held::All => Some(first),
+        Held::From(oldest) => Some(oldest),
+        Held::Future => None,
+    });
+    Ok(Accepted { peer: Box::new(V1Peer { from }), subprotocol: None, deflate: true })
 }
 
-struct V1Peer;
+struct V1Peer {
+    /// The first record that the client gets; `None`: those from now on.
+    from: Option<u64>,
+}
 
 impl V1Peer {
     fn send(&self, end: u64, turn: &mut Turn<'_>) {
@@ -96,6 +128,9 @@ impl V1Peer {
 
 impl Peer for V1Peer {
     fn opened(&mut self, turn: &mut Turn<'_>) {
+        if let Some(first) = self.from {
+            turn.start_at(first);
+        }
         self.send(EARLY, turn);
         self.send(HALF, turn);
         turn.after_quick(seconds(30), "ping");
@@ -106,6 +141,10 @@ impl Peer for V1Peer {
         turn.refuse(1000, "failed to unmarshal subscriber sourced message");
     }
 
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        self.send(RECORDS, turn);
+    }
+
     fn time(&mut self, _: &'static str, turn: &mut Turn<'_>) {
         turn.ping();
         turn.after_quick(seconds(30), "ping");
@@ -113,17 +152,30 @@ impl Peer for V1Peer {
     }
 }
 
-fn connect_v2(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
+fn connect_v2(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer> {
     if request.path() != "/xrpc/network.bsky.jetstream.subscribeEvents" {
         return Err(Answer::json(404, json!({"error": "MethodNotImplemented", "message": "Method Not Implemented"})));
     }
     if request.query("collections").is_some_and(|name| !is_collection(&name)) {
         return Err(Answer::json(400, json!({"error": "InvalidRequest", "message": "invalid collection"})));
     }
-    Accepted::by(V2Peer)
+    match asked_for(request, world) {
+        Some((_, Held::From(oldest))) => {
+            let message = format!("cursor is too old; oldest is {}", seq(oldest));
+            Err(Answer::json(400, json!({"error": "CursorTooOld", "message": message})))
+        }
+        Some((_, Held::Future)) => Accepted::by(V2Peer { from: None, info: Some("FutureCursor") }),
+        Some((first, Held::All)) => Accepted::by(V2Peer { from: Some(first), info: None }),
+        None => Accepted::by(V2Peer { from: None, info: None }),
+    }
 }
 
-struct V2Peer;
+struct V2Peer {
+    /// The first record that the client gets; `None`: those from now on.
+    from: Option<u64>,
+    /// What the client is told of its cursor.
+    info: Option<&'static str>,
+}
 
 impl V2Peer {
     fn send(&self, end: u64, turn: &mut Turn<'_>) {
@@ -135,12 +187,26 @@ impl V2Peer {
 
 impl Peer for V2Peer {
     fn opened(&mut self, turn: &mut Turn<'_>) {
+        if let Some(first) = self.from {
+            turn.start_at(first);
+        }
         self.send(EARLY, turn);
-        turn.send(json!({"$type": "message", "payload": {
-            "$type": "network.bsky.jetstream.subscribeEvents#info", "name": "OutdatedCursor", "message": "from seq 1",
-        }}));
+        if let Some(name) = self.info {
+            turn.send(json!({"$type": "message", "payload": {
+                "$type": "network.bsky.jetstream.subscribeEvents#info", "name": name, "message": "from the live tip",
+            }}));
+        }
         self.send(HALF, turn);
         turn.after_quick(seconds(30), "slow");
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        self.send(RECORDS, turn);
+    }
+
+    fn planned_end(&mut self, turn: &mut Turn<'_>) {
+        turn.send(json!({"$type": "error", "error": "ConsumerTooSlow", "message": "reader below floor rate"}));
+        turn.close(1008, "ConsumerTooSlow");
     }
 
     fn text(&mut self, _: &str, turn: &mut Turn<'_>) {
@@ -153,8 +219,7 @@ impl Peer for V2Peer {
             return self.send(RECORDS, turn);
         }
         turn.world.notices += 1;
-        turn.send(json!({"$type": "error", "error": "ConsumerTooSlow", "message": "reader below floor rate"}));
-        turn.close(1008, "ConsumerTooSlow");
+        self.planned_end(turn);
     }
 }
 

@@ -1,0 +1,100 @@
+//! A feed with a history: its records are published whether anybody is connected or not, and kept for a while.
+
+/// What a feed has published, and what of it can still be had.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Records that were published, from 0.
+    published: u64,
+    /// The newest so many are kept.
+    window: u64,
+    /// Those before it are gone, whatever the window.
+    forgotten: u64,
+    /// Grows when the feed forgets its sessions.
+    generation: u64,
+    /// A client has subscribed: from now on it must not miss anything.
+    begun: bool,
+    /// Opening handshakes are refused.
+    pub(crate) refuses: bool,
+    /// So many were.
+    pub(crate) refused: u64,
+}
+
+/// Whether the records from some number on can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    All,
+    /// Only those from this one on.
+    From(u64),
+    /// The number was never reached.
+    Future,
+}
+
+impl History {
+    pub(crate) fn new(window: u64) -> History {
+        History { window, ..History::default() }
+    }
+
+    pub(crate) fn publish(&mut self, count: u64) {
+        self.published += count;
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Whether a client that has those before `next` gets all that follow.
+    pub(crate) fn held(&self, next: u64) -> Held {
+        let oldest = self.oldest();
+        if next > self.published {
+            Held::Future
+        } else if next < oldest {
+            Held::From(oldest)
+        } else {
+            Held::All
+        }
+    }
+
+    /// The oldest record that is kept.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.published.saturating_sub(self.window).max(self.forgotten)
+    }
+
+    /// What was published so far is gone.
+    pub(crate) fn forget(&mut self) {
+        self.forgotten = self.published;
+    }
+
+    /// The sessions are gone.
+    pub(crate) fn forget_sessions(&mut self) {
+        self.generation += 1;
+    }
+
+    /// The name of a session or an epoch, which is another one after the sessions are gone.
+    pub(crate) fn named(&self, name: &str) -> String {
+        format!("{name}{}", self.generation)
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_a_window_that_moves() {
+        let mut history = History::new(10);
+        history.publish(8);
+        assert_eq!([0, 8, 9].map(|next| history.held(next)), [Held::All, Held::All, Held::Future]);
+        history.publish(7);
+        assert_eq!([4, 5].map(|next| history.held(next)), [Held::From(5), Held::All]);
+        history.forget();
+        assert_eq!([14, 15].map(|next| history.held(next)), [Held::From(15), Held::All]);
+    }
+}
