@@ -52,6 +52,7 @@ fn neutralise(value: &mut Value) {
                     "trace" if value.is_string() => *value = "<trace>".into(),
                     "last_modified" if value.is_number() => *value = "<time>".into(),
                     "session_id" if value.is_string() => *value = "<session>".into(),
+                    "at" if value.is_number() => *value = "<time>".into(),
                     "sequence" if value.is_number() => *value = "<sequence>".into(),
                     _ => neutralise(value),
                 }

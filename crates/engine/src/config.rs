@@ -5,6 +5,7 @@
 
 mod connection;
 mod converter;
+mod exactly_once;
 mod headers;
 mod intake;
 mod liveness;
@@ -135,6 +136,8 @@ pub struct Config {
     pub resume: Resume,
     /// Where gaps are reported, beside log and metrics.
     pub ledger: Option<Ledger>,
+    /// Why the connector cannot be exactly-once; `None` if it can.
+    pub no_exactly_once: Option<ConfigError>,
     /// `None` is off.
     pub handover: Option<Handover>,
     pub tls: tls::Settings,
@@ -243,6 +246,7 @@ impl Config {
                 .millis_or_off(connection::CONNECTION_TIMEOUT_MS)
                 .unwrap_or(Duration::from_secs(600)),
             reconnect: reconnect::reconnect(&values),
+            no_exactly_once: exactly_once::obstacle(&values, &plan),
             plan: Arc::new(plan),
             connect_rate: rate::parse(values.text(session::CONNECT_RATE).unwrap_or_default()).unwrap_or_default(),
             close_code: u16::try_from(values.number(session::CLOSE_CODE)).unwrap_or(1000),

@@ -171,6 +171,7 @@ counters! {
     MessagesWithoutRecord "messages_dropped_total" cause "no_record": "messages that did not become records";
     MessagesFiltered "messages_dropped_total" cause "filtered": "messages that did not become records";
     MessagesIncomplete "messages_dropped_total" cause "incomplete": "messages that did not become records";
+    MessagesTooLarge "messages_dropped_total" cause "too_large": "messages that did not become records";
     MessagesDuplicate "messages_dropped_total" cause "duplicate": "messages that did not become records";
     Connections "connections_total": "connections opened";
     MessagesMissed "gap_missed_messages_total": "messages known to be missing in gaps";

@@ -38,10 +38,12 @@ pub enum Cause {
     Dropped,
     /// Records that were refused, and left out.
     Skipped,
+    /// Records that were larger than allowed, and left out.
+    TooLarge,
 }
 
 impl Cause {
-    pub const ALL: [Cause; 16] = [
+    pub const ALL: [Cause; 17] = [
         Cause::ServerClose,
         Cause::EndOfStream,
         Cause::ConnectionError,
@@ -58,6 +60,7 @@ impl Cause {
         Cause::Clamped,
         Cause::Dropped,
         Cause::Skipped,
+        Cause::TooLarge,
     ];
 
     /// The value of the `cause` label.
@@ -79,13 +82,14 @@ impl Cause {
             Cause::Clamped => "clamped",
             Cause::Dropped => "dropped",
             Cause::Skipped => "skipped",
+            Cause::TooLarge => "too_large",
         }
     }
 
     /// Neither a restart nor what is found in the messages is a reconnect.
     pub fn begins_a_reconnect(self) -> bool {
-        use Cause::{Clamped, Dropped, Reset, Restart, ResumeLost, Skipped};
-        !matches!(self, Reset | Restart | ResumeLost | Clamped | Dropped | Skipped)
+        use Cause::{Clamped, Dropped, Reset, Restart, ResumeLost, Skipped, TooLarge};
+        !matches!(self, Reset | Restart | ResumeLost | Clamped | Dropped | Skipped | TooLarge)
     }
 
     /// An attempt that fails goes on with the gap that is there; before the first connection there is none.

@@ -70,6 +70,8 @@ pub struct Settings {
     pub idle_key: Option<String>,
     pub missing: fields::Missing,
     pub value: ValueForm,
+    /// Of value, key and headers.
+    pub max_bytes: Option<usize>,
     pub provenance: bool,
     pub memory: memory::Settings,
 }
@@ -97,6 +99,7 @@ impl Default for Settings {
             idle_key: None,
             missing: fields::Missing::default(),
             value: ValueForm::default(),
+            max_bytes: None,
             provenance: false,
             memory: memory::Settings::default(),
         }
@@ -168,7 +171,8 @@ impl Plan {
         let changes_value = settings.value != ValueForm::AsReceived || settings.provenance;
         let unpacks = !settings.decode.is_empty() || settings.split.is_some() || apart;
         let watches = idle_key.is_some() || memory.is_some();
-        let plain = !unpacks && filter.is_none() && !has_fields && !changes_value && !watches;
+        let selects = filter.is_some() || settings.max_bytes.is_some();
+        let plain = !unpacks && !selects && !has_fields && !changes_value && !watches;
         Ok(Plan { settings, pick, filter, fields, idle_key, memory, apart, plain })
     }
 }
@@ -276,6 +280,8 @@ pub struct Counts {
     pub filtered: u64,
     /// Records that `websocket.record.missing=skip` dropped.
     pub incomplete: u64,
+    /// Records that `websocket.record.max.bytes` dropped.
+    pub too_large: u64,
 }
 
 impl AddAssign for Counts {
@@ -284,6 +290,7 @@ impl AddAssign for Counts {
         self.without_record += more.without_record;
         self.filtered += more.filtered;
         self.incomplete += more.incomplete;
+        self.too_large += more.too_large;
     }
 }
 
@@ -640,6 +647,14 @@ impl Maker {
             }
             Err(Refused::Fatal(why)) => return Err(Refusal::Fatal(why)),
         }
+        let base64 = settings.binary == BinaryMessages::Base64;
+        let content = Content { bytes: input.bytes, text: input.text, binary: input.binary, base64 };
+        if self.is_too_large(plan, content) {
+            self.counts.too_large += 1;
+            let place = plan.memory.as_ref().and_then(|memory| self.memory.place(memory, input.index));
+            self.findings.too_large.push(place);
+            return Ok(());
+        }
         if let Some(key) = &plan.idle_key {
             let written = self.seen.add(|text| fields::present(&"websocket.idle.key", key.write(&values, text)));
             written.map_err(Refusal::Fatal)?;
@@ -663,10 +678,14 @@ impl Maker {
                 writer.part(RecordPart::Header { name, value: &value });
             }
         }
-        let base64 = settings.binary == BinaryMessages::Base64;
-        let content = Content { bytes: input.bytes, text: input.text, binary: input.binary, base64 };
         value::write(settings.value, content, &mut self.json, writer);
         Ok(())
+    }
+
+    /// Whether the record whose fields were rendered is larger than allowed.
+    fn is_too_large(&self, plan: &Plan, content: Content<'_>) -> bool {
+        let size = || value::size(plan.settings.value, content) + self.rendered.size(&plan.fields);
+        plan.settings.max_bytes.is_some_and(|max_bytes| size() > max_bytes)
     }
 
     /// Whether a record that cannot be decoded is taken as it is.
@@ -865,6 +884,27 @@ mod tests {
         assert!(
             rig.batch.iter().all(|record| record.kind == ValueKind::Bytes && record.key() == Some(Key::Text("btc")))
         );
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_with_its_key_and_headers_is_left_out_and_counted() {
+        let sized = |max_bytes| Settings {
+            key: Some("{{/k}}".into()),
+            headers: vec![("side".into(), "{{/s}}".into())],
+            max_bytes: Some(max_bytes),
+            ..settings()
+        };
+        let message = r#"{"k":"btc","s":"buy"}"#;
+        let size = message.len() + "btc".len() + "side".len() + "buy".len();
+        for (max_bytes, records) in [(size, 1), (size - 1, 0)] {
+            let mut rig = Rig::new(sized(max_bytes));
+            rig.text(message);
+            assert_eq!((rig.batch.len(), rig.intake.counts().too_large), (records, 1 - records as u64));
+        }
+        let mut rig = Rig::new(Settings { binary: BinaryMessages::Base64, max_bytes: Some(7), ..settings() });
+        rig.take(Frame::Binary(&[0; 4])).unwrap();
+        rig.take(Frame::Binary(&[0; 3])).unwrap();
+        assert_eq!((rig.values(), rig.intake.findings().too_large), (vec!["AAAA".to_owned()], vec![None]));
     }
 
     #[test]

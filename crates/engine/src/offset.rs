@@ -72,6 +72,8 @@ impl StoredOffset {
                 (SEQUENCE, OffsetValue::Number(number)) => sequence = Some(number),
                 (SESSION_ID, OffsetValue::Text(id)) => session_id = Some(Arc::from(id)),
                 (CURSOR, OffsetValue::Text(cursor)) => position.cursor = Some(cursor.to_owned()),
+                // Whoever sets it by hand may write a number as one.
+                (CURSOR, OffsetValue::Number(cursor)) => position.cursor = Some(cursor.to_string()),
                 (PART, OffsetValue::Number(part)) => position.part = u64::try_from(part).unwrap_or_default(),
                 (AT, OffsetValue::Number(ms)) => {
                     position.at = u64::try_from(ms).ok().map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
@@ -96,5 +98,17 @@ impl StoredOffset {
     /// When the last record that is stored was received.
     pub fn at(&self) -> Option<SystemTime> {
         self.keyed.values().map(|position| position.at).chain([self.position.at]).max().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_that_was_set_by_hand_may_be_a_number() {
+        let entries = [(SEQUENCE, OffsetValue::Number(3)), (CURSOR, OffsetValue::Number(24_647_190_112))];
+        let stored = StoredOffset::add(None, None, entries.into_iter()).unwrap();
+        assert_eq!(stored.position.cursor.as_deref(), Some("24647190112"));
     }
 }

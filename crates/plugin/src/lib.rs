@@ -63,6 +63,15 @@ pub fn warnings<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteAr
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
+pub fn exactly_once_obstacle<'l>(
+    mut env: EnvUnowned<'l>,
+    _class: JClass<'l>,
+    config: JByteArray<'l>,
+) -> JByteArray<'l> {
+    env.with_env(|env| describe(env, &config, description::exactly_once_obstacle)).resolve::<Throw>()
+}
+
+#[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]
 pub fn partitions<'l>(mut env: EnvUnowned<'l>, _class: JClass<'l>, config: JByteArray<'l>) -> JByteArray<'l> {
     env.with_env(|env| describe(env, &config, description::partitions)).resolve::<Throw>()
 }

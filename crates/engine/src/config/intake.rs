@@ -31,6 +31,7 @@ const RECORD_TIMESTAMP: &str = "websocket.record.timestamp";
 const RECORD_TIMESTAMP_UNIT: &str = "websocket.record.timestamp.unit";
 const RECORD_MISSING: &str = "websocket.record.missing";
 const RECORD_VALUE: &str = "websocket.record.value";
+const RECORD_MAX_BYTES: &str = "websocket.record.max.bytes";
 const RECORD_PROVENANCE: &str = "websocket.record.provenance";
 /// Before the name of a header.
 const RECORD_HEADER: &str = "websocket.record.header.";
@@ -182,6 +183,18 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         ..BASE
     },
     ConfigKey {
+        name: RECORD_MAX_BYTES,
+        kind: Kind::Int,
+        default: Default::Value("0"),
+        width: Width::Short,
+        display_name: "Largest record (bytes)",
+        documentation: "The largest record: value, key and headers, before converters and transformations. A larger one, which \
+                        Kafka would refuse (its producer's max.request.size), is dropped and counted, and is in the ledger of \
+                        gaps. 0 is any size.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
         name: RECORD_PROVENANCE,
         kind: Kind::Boolean,
         default: Default::Value("false"),
@@ -246,6 +259,7 @@ fn settings(values: &Values<'_>) -> Settings {
             _ => fields::Missing::Fail,
         },
         value: values.text(RECORD_VALUE).and_then(ValueForm::find).unwrap_or_default(),
+        max_bytes: Some(values.size(RECORD_MAX_BYTES)).filter(|&bytes| bytes > 0),
         provenance: values.text(RECORD_PROVENANCE).and_then(parse_boolean).unwrap_or_default(),
         memory: resume::memory(values),
     }

@@ -164,6 +164,17 @@ impl Plan {
         self.url.is_some()
     }
 
+    /// Whether a new connection says where the feed is to go on.
+    pub fn asks_from_cursor(&self) -> bool {
+        let headers = self.headers.iter().map(|(_, value)| value);
+        let mut handshake = headers.chain(&self.url).chain(&self.subprotocols);
+        handshake.any(|template| template.uses("cursor"))
+            || self.steps.iter().any(|step| {
+                let url = step.url.as_ref().is_some_and(|url| url.uses("cursor"));
+                url || step.act.uses("cursor")
+            })
+    }
+
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secrets.iter().map(|(_, secret)| secret)
     }

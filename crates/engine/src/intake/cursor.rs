@@ -140,6 +140,12 @@ impl Cursors {
         place.newest.as_deref()
     }
 
+    /// The key and the cursor of the record that was looked at last.
+    pub fn last(&self, plan: &Plan) -> Option<(&str, &str)> {
+        let key = plan.key.as_ref().map(|_| self.key.as_str());
+        Some((key.unwrap_or_default(), self.newest(key)?))
+    }
+
     /// The next message begins.
     pub fn begin_message(&mut self) {
         self.message += 1;
@@ -197,8 +203,12 @@ impl Cursors {
 
     /// Writes the offset entries of a record that is none of the feed's.
     pub fn write_beside(&self, record: &mut RecordWriter<'_>) {
-        if let Some(cursor) = &self.places.only.newest {
+        let Place { newest, stored, .. } = &self.places.only;
+        if let Some(cursor) = newest {
             record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });
+        }
+        if let Some(part) = i64::try_from(*stored).ok().filter(|&part| part > 0) {
+            record.part(Part::OffsetEntry { name: PART, value: OffsetValue::Number(part) });
         }
     }
 }

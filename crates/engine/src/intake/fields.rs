@@ -151,6 +151,13 @@ impl Rendered {
         Ok(())
     }
 
+    /// Returns the bytes of key and headers.
+    pub fn size(&self, fields: &Fields) -> usize {
+        let names = fields.headers.iter().zip(&self.ends).filter(|(_, end)| end.is_some());
+        let key = if self.has_key { self.key.len() } else { 0 };
+        key + self.headers.len() + names.map(|((name, _), _)| name.len()).sum::<usize>()
+    }
+
     fn render_topic(&mut self, topic: &Topic, missing: Missing, values: &Values<'_>) -> Result<(), Refused> {
         let instead = (missing == Missing::Default).then_some("_");
         match topic.template.write_or(values, instead, &mut self.topic) {

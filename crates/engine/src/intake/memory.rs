@@ -106,6 +106,8 @@ pub struct Findings {
     pub holes: Vec<Hole>,
     /// The server went on from a later place than it was asked to.
     pub clamped: bool,
+    /// Records that were larger than allowed: where each stands in the feed, if it says so.
+    pub too_large: Vec<Option<String>>,
     /// The feed said that it cannot go on from where it was asked to, and the connection is kept.
     pub lost: bool,
 }
@@ -114,6 +116,7 @@ impl Findings {
     pub(crate) fn add(&mut self, more: Findings) {
         self.duplicates += more.duplicates;
         self.holes.extend(more.holes);
+        self.too_large.extend(more.too_large);
         self.clamped |= more.clamped;
         self.lost |= more.lost;
     }
@@ -183,6 +186,12 @@ impl Memory {
             findings.holes.extend(self.sequences.look(sequence, values));
         }
         true
+    }
+
+    /// Returns where in the feed the record stands that was looked at: words that no other record has.
+    pub(super) fn place(&self, plan: &Plan, index: Option<usize>) -> Option<String> {
+        let (key, cursor) = self.cursors.last(&plan.cursor)?;
+        Some(format!("{key} {cursor} {}", index.unwrap_or_default()))
     }
 
     /// Whether a record that no filter has dropped is stored already, behind the cursor.

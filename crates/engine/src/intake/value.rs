@@ -77,6 +77,16 @@ pub fn write(form: ValueForm, content: Content<'_>, json: &mut Json, record: Rec
     }
 }
 
+/// Returns the bytes of the value that [`write`] makes; of JSON, those of its text.
+pub fn size(form: ValueForm, content: Content<'_>) -> usize {
+    match form {
+        _ if content.binary && content.base64 => content.bytes.len().div_ceil(3) * 4,
+        ValueForm::AsReceived if content.binary => content.bytes.len(),
+        ValueForm::Bytes => content.bytes.len(),
+        ValueForm::AsReceived | ValueForm::String | ValueForm::Json => lossy(content).len(),
+    }
+}
+
 /// Bytes that are not UTF-8 become U+FFFD.
 fn lossy(content: Content<'_>) -> Cow<'_, str> {
     content.text.map_or_else(|| String::from_utf8_lossy(content.bytes), Cow::Borrowed)

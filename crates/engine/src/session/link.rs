@@ -188,9 +188,19 @@ impl Link {
         if std::mem::take(&mut self.findings.lost) {
             unknown(Cause::ResumeLost);
         }
+        let too_large = std::mem::take(&mut self.findings.too_large);
+        gaps.extend(too_large.into_iter().map(|place| self.gap_of_too_large(place.as_deref())));
         let holes = std::mem::take(&mut self.findings.holes);
         gaps.extend(holes.into_iter().map(|hole| self.gap_of(hole)));
         gaps
+    }
+
+    /// A record that comes again, and is left out again, is the same gap.
+    fn gap_of_too_large(&self, place: Option<&str>) -> Gap {
+        let (cause, at) = (Cause::TooLarge, self.received.last_bytes);
+        let id = |place| Gap::id_of(&[&self.config.name, &self.config.partition, cause.as_str(), place]);
+        let id = place.map_or_else(Gap::random_id, id);
+        Gap { id, began: Some(at), ended: at, cause, missed: Some(1), range: None }
     }
 
     fn gap_of(&self, hole: Hole) -> Gap {
@@ -374,11 +384,13 @@ impl Link {
         if received.messages > 0 {
             received.any_message = true;
             metrics.received(received.messages, received.bytes, epoch_ms(received.last_bytes));
-            let Counts { skipped, without_record, filtered, incomplete } = std::mem::take(&mut received.counts);
+            let Counts { skipped, without_record, filtered, incomplete, too_large } =
+                std::mem::take(&mut received.counts);
             metrics.count(Counter::BinaryMessagesSkipped, skipped);
             metrics.count(Counter::MessagesWithoutRecord, without_record);
             metrics.count(Counter::MessagesFiltered, filtered);
             metrics.count(Counter::MessagesIncomplete, incomplete);
+            metrics.count(Counter::MessagesTooLarge, too_large);
             metrics.count(Counter::MessagesDuplicate, std::mem::take(&mut self.findings.duplicates));
             (received.messages, received.bytes) = (0, 0);
             self.timers.idle = self.config.idle_timeout.map(|timeout| now + timeout);

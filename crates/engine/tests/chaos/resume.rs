@@ -251,3 +251,26 @@ async fn a_hole_in_the_numbers_makes_a_new_connection_or_fails_the_task_where_th
     let why = feed.until_failed().await;
     assert!(why.contains("messages are missing: 2 to 3"), "{why}");
 }
+
+#[tokio::test]
+async fn a_record_that_is_too_large_is_in_the_ledger_and_the_cursor_is_behind_it() {
+    let large = |n: u64| format!(r#"{{"n":{n},"text":"{}"}}"#, "x".repeat(100));
+    let first = sends(0..2).send_text(large(2)).send_text(large(3));
+    let server = Server::start(Script::plays([first, sends([4])])).unwrap();
+    let options = [CURSOR, ("websocket.record.max.bytes", "100"), ("websocket.gaps.topic", "gaps")];
+    let mut feed = Feed::start(&url(&server), &options);
+    feed.until_records(4).await;
+    let (ledger, records): (Vec<&Received>, Vec<&Received>) =
+        feed.records.iter().partition(|record| record.topic.as_deref() == Some("gaps"));
+    assert_eq!(records.len(), 2);
+    let gaps: Vec<serde_json::Value> =
+        ledger.iter().map(|record| serde_json::from_slice(&record.value).unwrap()).collect();
+    assert!(gaps.iter().all(|gap| gap["cause"] == "too_large" && gap["missing"] == 1), "{gaps:?}");
+    assert_ne!(gaps[0]["id"], gaps[1]["id"]);
+    assert_eq!(feed.snapshot()[Counter::MessagesTooLarge], 2);
+    let stored = stored(&feed.records);
+    drop(feed);
+    let mut feed = Feed::resume(&url(&server), &options, stored);
+    feed.until_records(1).await;
+    assert_eq!((feed.numbers(), &requests(&server)[1][..]), (vec![4], "/?cursor=3"));
+}

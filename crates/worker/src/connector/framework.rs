@@ -302,7 +302,8 @@ pub const KEYS: &[OrderedKey] = &[
             importance: Importance::Medium,
             group: EXACTLY_ONCE,
             display_name: "Exactly once support",
-            documentation: "requested or required. A WebSocket feed cannot be read again, so required is refused.",
+            documentation: "requested or required. This worker writes no transactions, so required is refused; the plugin in Kafka Connect \
+                            distributed can be exactly-once.",
             check: Some(check_exactly_once),
             ..BASE
         },
@@ -510,7 +511,8 @@ fn check_name(text: &str) -> Result<(), String> {
 fn check_exactly_once(text: &str) -> Result<(), String> {
     one_of_any_case(text, &["requested", "required"])?;
     if text.eq_ignore_ascii_case("required") {
-        return Err("a WebSocket feed cannot be read again, so exactly-once is not possible: remove the option or set it to requested".into());
+        return Err("this worker writes no transactions, so exactly-once is not possible: remove the option, set it to requested, or \
+                    use the plugin in Kafka Connect distributed".into());
     }
     Ok(())
 }

@@ -131,6 +131,8 @@ final class NativeLibrary {
 
     static native byte[] warnings(byte[] config);
 
+    static native byte[] exactlyOnceObstacle(byte[] config);
+
     static native byte[] partitions(byte[] config);
 
     static native byte[] figureNames();

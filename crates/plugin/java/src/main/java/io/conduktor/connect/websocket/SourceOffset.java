@@ -13,6 +13,7 @@ final class SourceOffset extends AbstractMap<String, Object> {
     static final String SESSION_ID = "session_id";
     static final String SEQUENCE = "sequence";
     static final String AT = "at";
+    static final String CURSOR = "cursor";
 
     private final String sessionId;
     private final long sequence;

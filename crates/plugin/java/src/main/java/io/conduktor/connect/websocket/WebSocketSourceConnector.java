@@ -120,10 +120,15 @@ public class WebSocketSourceConnector extends SourceConnector {
     @Override
     public void stop() {}
 
-    /** A feed cannot be asked again for what it sent before. */
+    /** Connect asks where {@code exactly.once.support=required}; its own answer to the user has no room for the reason. */
     @Override
     public ExactlyOnceSupport exactlyOnceSupport(Map<String, String> connectorConfig) {
-        return ExactlyOnceSupport.UNSUPPORTED;
+        NativeLibrary.load();
+        List<String> obstacle = Strings.decode(NativeLibrary.exactlyOnceObstacle(Strings.encode(connectorConfig)));
+        for (String why : obstacle) {
+            log.warn("event=exactly_once_unsupported connector={} message=\"{}\"", connectorConfig.get("name"), why);
+        }
+        return obstacle.isEmpty() ? ExactlyOnceSupport.SUPPORTED : ExactlyOnceSupport.UNSUPPORTED;
     }
 
     @Override

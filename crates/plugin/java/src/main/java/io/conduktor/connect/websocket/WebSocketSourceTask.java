@@ -153,11 +153,18 @@ public class WebSocketSourceTask extends SourceTask {
                     + (partition == null ? null : partition.keySet()) + ".");
         }
         Object sequence = offset == null ? 0L : offset.get(SourceOffset.SEQUENCE);
-        boolean whole = sequence instanceof Long || sequence instanceof Integer;
-        if (!whole || ((Number) sequence).longValue() < 0) {
+        if (!isWhole(sequence) || ((Number) sequence).longValue() < 0) {
             throw new ConnectException("A source offset of this connector is {\"" + SourceOffset.SEQUENCE + "\": <integer, 0 or more>, …}; got the"
                     + " sequence " + sequence + ".");
         }
+        Object cursor = offset == null ? null : offset.get(SourceOffset.CURSOR);
+        if (cursor != null && !isWhole(cursor) && !(cursor instanceof String)) {
+            throw new ConnectException("The cursor of a source offset of this connector is a text or an integer; got " + cursor + ".");
+        }
+    }
+
+    private static boolean isWhole(Object value) {
+        return value instanceof Long || value instanceof Integer;
     }
 
     /**
@@ -173,11 +180,10 @@ public class WebSocketSourceTask extends SourceTask {
         context.offsetStorageReader().offsets(asked).forEach((partition, offset) -> {
             if (offset != null) {
                 offset.forEach((name, value) -> {
-                    boolean number = value instanceof Long || value instanceof Integer;
                     rows.add(partition.get(Partitions.WEBSOCKET_URL));
                     rows.add(name);
                     rows.add(value instanceof String ? (String) value : null);
-                    rows.add(number ? value.toString() : null);
+                    rows.add(isWhole(value) ? value.toString() : null);
                 });
             }
         });

@@ -1,0 +1,113 @@
+//! Whether a connector can be exactly-once (KIP-618): every record once, whatever is killed.
+//!
+//! Kafka Connect stores records and their offset in one transaction. The rest is ours: a task that starts from a stored offset
+//! must get exactly the records that follow it. So the feed has to be asked for them, and nothing may depend on what only memory
+//! has. What an option leaves out because of what is in a message, a filter for one, is left out every time.
+
+use super::messages::QUEUE_FULL;
+use super::resume::{CURSOR, CURSOR_INCLUSIVE, CURSOR_REWIND, DEDUP_KEY, RESUME_VARIABLES};
+use super::values::Values;
+use crate::config_def::ConfigError;
+use crate::dialogue::variables::is_secret;
+use crate::dialogue::{Plan, list};
+
+/// Returns why the connector cannot be exactly-once, at the option that has to change.
+pub(super) fn obstacle(values: &Values<'_>, plan: &Plan) -> Option<ConfigError> {
+    if values.non_empty(CURSOR).is_none() {
+        let why = "is not given, so the feed cannot be asked for what follows a record";
+        return Some(ConfigError::new(CURSOR, format!("{CURSOR} {why}")));
+    }
+    if !plan.asks_from_cursor() {
+        let why = "no address, header, subprotocol or step says {{cursor}}, so the feed is not asked for what follows a record";
+        return Some(ConfigError::new(CURSOR, why));
+    }
+    if !values.is_given(CURSOR_INCLUSIVE) {
+        let why = "is not given: true if the feed sends the record of the cursor again, false if it begins behind it";
+        return Some(ConfigError::new(CURSOR_INCLUSIVE, format!("{CURSOR_INCLUSIVE} {why}")));
+    }
+    let in_memory =
+        |option: &str, what: &str| Some(ConfigError::new(option, format!("{what} is known in memory alone")));
+    if values.number(CURSOR_REWIND) > 0 {
+        return in_memory(
+            CURSOR_REWIND,
+            &format!("which of the records that {CURSOR_REWIND} brings again are doubles"),
+        );
+    }
+    if values.non_empty(DEDUP_KEY).is_some() {
+        return in_memory(DEDUP_KEY, &format!("what {DEDUP_KEY} has seen"));
+    }
+    let variables = values.non_empty(RESUME_VARIABLES).map(list::split).unwrap_or_default();
+    if let Some(secret) = variables.iter().find(|name| is_secret(name)) {
+        return in_memory(RESUME_VARIABLES, &format!("{secret} of {RESUME_VARIABLES}, which is secret,"));
+    }
+    let policy = values.text(QUEUE_FULL).filter(|policy| policy.starts_with("drop."))?;
+    Some(ConfigError::new(QUEUE_FULL, format!("{QUEUE_FULL}={policy} throws messages away while Kafka is slow")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::tests::properties;
+
+    const RESUMING: [(&str, &str); 3] = [
+        ("websocket.url", "wss://host/feed?cursor={{cursor}}"),
+        ("websocket.cursor", "{{/seq}}"),
+        ("websocket.cursor.inclusive", "false"),
+    ];
+
+    fn obstacle_of(pairs: &[(&str, &str)]) -> Option<ConfigError> {
+        Config::parse(&properties(pairs)).unwrap_or_else(|errors| panic!("{errors:?}")).no_exactly_once
+    }
+
+    #[test]
+    fn a_feed_that_is_asked_for_what_follows_a_unique_cursor_can_be_exactly_once() {
+        assert_eq!(obstacle_of(&RESUMING), None);
+        let by_message = [
+            ("websocket.cursor", "{{/seq}}"),
+            ("websocket.cursor.key", "{{/topic}}"),
+            ("websocket.cursor.inclusive", "true"),
+            ("websocket.subscription.topics", "a,b"),
+            ("websocket.subscription.message", "{{topic}} from {{cursor ?? null}}"),
+        ];
+        assert_eq!(obstacle_of(&by_message), None);
+    }
+
+    #[test]
+    fn what_a_message_says_may_leave_it_out() {
+        let left_out = [
+            ("websocket.record.pointer", "/payload"),
+            ("websocket.record.filter", "/kind == 'x'"),
+            ("websocket.record.timestamp", "{{/time}}"),
+            ("websocket.record.missing", "skip"),
+            ("websocket.record.max.bytes", "1000000"),
+            ("websocket.frame.binary", "skip"),
+            ("websocket.text.invalid", "replace"),
+        ];
+        assert_eq!(obstacle_of(&[&RESUMING[..], &left_out].concat()), None);
+    }
+
+    #[test]
+    fn whatever_only_memory_has_or_the_feed_is_not_asked_for_is_an_obstacle_by_the_options_name() {
+        let without = |name: &str| RESUMING.into_iter().filter(|(option, _)| *option != name).collect::<Vec<_>>();
+        let session = [
+            ("websocket.session.steps", "connect,hello"),
+            ("websocket.session.hello.on", "/token exists"),
+            ("websocket.session.hello.capture", "secret.token=/token"),
+            ("websocket.resume.variables", "secret.token"),
+        ];
+        let with = |more: &[(&'static str, &'static str)]| [&RESUMING[..], more].concat();
+        for (config, option, words) in [
+            (vec![], CURSOR, "is not given"),
+            (without("websocket.url"), CURSOR, "{{cursor}}"),
+            (without("websocket.cursor.inclusive"), CURSOR_INCLUSIVE, "begins behind it"),
+            (with(&[("websocket.cursor.rewind", "5")]), CURSOR_REWIND, "in memory alone"),
+            (with(&[("websocket.dedup.key", "{{/seq}}")]), DEDUP_KEY, "in memory alone"),
+            (with(&session), RESUME_VARIABLES, "secret.token"),
+            (with(&[("websocket.message.queue.full", "drop.oldest")]), QUEUE_FULL, "drop.oldest throws messages away"),
+        ] {
+            let why = obstacle_of(&config).unwrap_or_else(|| panic!("no obstacle at {option}"));
+            assert!(why.option == option && why.message.contains(words), "{why:?}");
+        }
+    }
+}
