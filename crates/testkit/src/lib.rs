@@ -62,6 +62,7 @@
 //! | a stalled, slow or cut path, also to Kafka; HTTP and SOCKS5 proxies | [`Proxy`] |
 //! | certificates, good and bad | [`TestPki`], [`TlsProfile`] |
 //! | a feed of trades | [`Feed`] |
+//! | recorded traffic of real feeds | [`recordings`] |
 //! | a real feed as its documentation describes it, log-in and heartbeats included | [`Simulation`], [`SIMULATORS`] |
 //!
 //! # Is anything lost?
@@ -81,6 +82,7 @@ mod host;
 mod link;
 mod play;
 mod proxy;
+pub mod recordings;
 mod script;
 mod server;
 mod shared;

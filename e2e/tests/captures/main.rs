@@ -7,9 +7,10 @@ mod recordings;
 use std::time::Duration;
 
 use connect_websocket_e2e::{Consumer, Kafka, Worker, source_config};
+use connect_websocket_testkit::recordings::{Message, folder};
 use connect_websocket_testkit::{Deflate, Play, Script, Server};
 
-use recordings::{Message, folder, recordings};
+use recordings::recordings;
 
 const WITHIN: Duration = Duration::from_secs(60);
 const BYTE_ARRAY: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";

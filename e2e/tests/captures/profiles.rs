@@ -6,12 +6,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use connect_websocket_e2e::{Consumer, Kafka, Record, Worker, source_config};
+use connect_websocket_testkit::recordings::{Message, folder, said};
 use connect_websocket_testkit::{Handshake, Play, Reject, Script, Server, Stats};
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
 use crate::WITHIN;
-use crate::recordings::{Message, folder, recordings, said};
+use crate::recordings::recordings;
 
 /// One recording on its way through a profile.
 struct Replay {
