@@ -121,6 +121,8 @@ pub struct Config {
     pub close_code: u16,
     /// A Close of the server with one of them is the end.
     pub fatal_codes: Vec<RangeInclusive<u16>>,
+    /// By which the feed says that it cannot go on from the cursor.
+    pub lost_codes: Vec<RangeInclusive<u16>>,
     pub ping_interval: Option<Duration>,
     pub pong_timeout: Duration,
     pub idle_timeout: Option<Duration>,
@@ -251,6 +253,8 @@ impl Config {
             connect_rate: rate::parse(values.text(session::CONNECT_RATE).unwrap_or_default()).unwrap_or_default(),
             close_code: u16::try_from(values.number(session::CLOSE_CODE)).unwrap_or(1000),
             fatal_codes: session::parse_codes(values.text(session::CLOSE_FATAL_CODES).unwrap_or_default())
+                .unwrap_or_default(),
+            lost_codes: session::parse_codes(values.text(resume::RESUME_LOST_CODES).unwrap_or_default())
                 .unwrap_or_default(),
             ping_interval: values.millis_or_off(liveness::PING_INTERVAL_MS),
             pong_timeout: values.millis(liveness::PONG_TIMEOUT_MS),

@@ -44,6 +44,7 @@ pub use variables::{Made, Names, VariableId, Variables};
 
 use crate::intake::memory::Memory;
 use crate::json::{Found, Scanned};
+use crate::offset;
 use crate::redact::Redactor;
 use acknowledge::Owed;
 use keep::Seen;
@@ -147,16 +148,23 @@ pub struct Carried {
     cache: HashMap<(usize, Target), Cached>,
     moved: Option<String>,
     connections: u64,
-    /// Captured variables that live on.
-    resume: HashMap<VariableId, String>,
+    /// Captured variables that live on, of the connection or of a topic.
+    resume: HashMap<(Option<String>, VariableId), String>,
 }
 
 impl Carried {
     /// Goes on with variables that were stored.
-    pub fn stored(plan: &Plan, variables: &[(String, String)]) -> Carried {
-        let known = variables.iter().filter_map(|(name, value)| Some((plan.names.id(name)?, value.clone())));
-        let resume = known.filter(|(id, _)| plan.resume.variables.contains(id)).collect();
-        Carried { resume, ..Carried::default() }
+    pub fn stored(plan: &Plan, position: &offset::Position, keyed: &HashMap<String, offset::Position>) -> Carried {
+        let mut carried = Carried::default();
+        let keyed = keyed.iter().map(|(topic, position)| (Some(topic.clone()), position));
+        for (topic, position) in keyed.chain([(None, position)]) {
+            for (name, value) in &position.variables {
+                if let Some(id) = plan.names.id(name).filter(|id| plan.resume.variables.contains(id)) {
+                    carried.resume.insert((topic.clone(), id), value.clone());
+                }
+            }
+        }
+        carried
     }
 
     /// Forgets what a new connection would go on from.
@@ -198,6 +206,8 @@ pub struct Dialogue {
     resuming: bool,
     /// The position became void.
     void: bool,
+    /// Those of these topics did.
+    void_topics: Vec<String>,
     /// The feed could not go on, and the connection is kept.
     lost: bool,
     /// What is to be sent once Kafka has a message, by its number.
@@ -272,6 +282,7 @@ impl Dialogue {
             moved: carried.moved.clone(),
             resuming: false,
             void: false,
+            void_topics: Vec::new(),
             lost: false,
             owed: BTreeMap::new(),
             actions: VecDeque::new(),

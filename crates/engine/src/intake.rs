@@ -239,6 +239,11 @@ pub trait Steps {
         false
     }
 
+    /// Returns the topics whose position the steps have made void since the last call.
+    fn topics_that_begin_anew(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The number of the message, if the feed wants to hear when Kafka has its records.
     fn message(&self) -> Option<i64> {
         None
@@ -514,6 +519,7 @@ impl Records {
         if steps.begins_anew() {
             self.maker.memory.forget_position();
         }
+        steps.topics_that_begin_anew().iter().for_each(|topic| self.maker.memory.forget_position_of(topic));
         self.maker.message = steps.message();
         let before = self.maker.number;
         let made = self.make(input, may_be_records, ground, origin, batch, steps);

@@ -406,7 +406,7 @@ impl SourceTask {
 /// What a new session goes on from: where the hand-over file's last record stands, or else the stored offset.
 fn past(config: &Config, stored: Option<&StoredOffset>, file: Option<&StoredOffset>, down: Option<Down>) -> Past {
     let StoredOffset { position, keyed, .. } = file.or(stored).cloned().unwrap_or_default();
-    let carried = Carried::stored(&config.plan, &position.variables);
+    let carried = Carried::stored(&config.plan, &position, &keyed);
     Past { worked: stored.is_some(), down, carried, memory: Memory::stored(position, keyed) }
 }
 

@@ -75,7 +75,10 @@ impl Simulation {
 impl Simulation {
     /// Publishes so many records more.
     pub fn publish(&self, count: u64) {
-        self.history(|history| history.publish(count));
+        let mut world = self.desk.world();
+        let now = world.unix_ms / 1000;
+        world.history.iter_mut().for_each(|history| history.publish(count, now));
+        drop(world);
         self.desk.ask(|asked| asked.news += 1);
     }
 
@@ -117,6 +120,11 @@ impl Simulation {
     /// Forgets the records that were published so far.
     pub fn forget(&self) {
         self.history(History::forget);
+    }
+
+    /// Is as it was when so many records were published.
+    pub fn restore(&self, published: u64) {
+        self.history(|history| history.restore(published));
     }
 
     /// Forgets the sessions, epochs and the like of its clients.

@@ -472,7 +472,7 @@ mod tests {
     fn in_a_history_a_connection_has_what_is_published_from_its_place_on() {
         let (mut world, mut timers, mut place) = (World::new("x", 1), Timers::default(), None);
         let mut history = History::new(100);
-        history.publish(8);
+        history.publish(8, 0);
         world.history = Some(history);
         let (world, timers, place) = (&mut world, &mut timers, &mut place);
         let mut turn = Turn { now: Duration::ZERO, world, timers, place, actions: Vec::new() };

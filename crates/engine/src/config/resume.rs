@@ -18,6 +18,7 @@ pub(super) const CURSOR_INCLUSIVE: &str = "websocket.cursor.inclusive";
 pub(crate) const RESUME_VARIABLES: &str = "websocket.resume.variables";
 const RESUME_MAX_AGE_MS: &str = "websocket.resume.max.age.ms";
 pub(crate) const RESUME_LOST: &str = "websocket.resume.lost";
+pub(super) const RESUME_LOST_CODES: &str = "websocket.resume.lost.codes";
 pub(crate) const RESUME_LOST_ACTION: &str = "websocket.resume.lost.action";
 pub(super) const DEDUP_KEY: &str = "websocket.dedup.key";
 const DEDUP_WINDOW: &str = "websocket.dedup.window";
@@ -102,6 +103,13 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         display_name: "Cursor is lost",
         documentation: "The condition on a message, an HTTP answer or a refused handshake by which the feed says that it cannot \
                         go on from the cursor; looked at only while resuming.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RESUME_LOST_CODES,
+        display_name: "Close codes of a lost cursor",
+        documentation: "A Close of the server with one of these codes says that the feed cannot go on from the cursor: 4007,4009.",
+        check: Some(|text| session::parse_codes(text).map(drop)),
         ..BASE
     },
     ConfigKey {
@@ -309,8 +317,10 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
     if is_set(SEQUENCE_FIRST) && is_set(SEQUENCE_PREVIOUS) {
         refuse(SEQUENCE_FIRST, &format!("{SEQUENCE_PREVIOUS} excludes it"));
     }
-    if is_set(RESUME_LOST) && values.non_empty(CURSOR).or(values.non_empty(RESUME_VARIABLES)).is_none() {
-        refuse(RESUME_LOST, &format!("{CURSOR} or {RESUME_VARIABLES} must be given too"));
+    for name in [RESUME_LOST, RESUME_LOST_CODES] {
+        if is_set(name) && values.non_empty(CURSOR).or(values.non_empty(RESUME_VARIABLES)).is_none() {
+            refuse(name, &format!("{CURSOR} or {RESUME_VARIABLES} must be given too"));
+        }
     }
     if values.number(CURSOR_REWIND) > 0 && values.text(CURSOR_INCLUSIVE) == Some("true") {
         refuse(

@@ -146,10 +146,12 @@ impl Dialogue {
         let topic = self.topic_of(target).map(str::to_owned);
         for (id, value) in captured {
             match (value, &topic) {
-                (Some(value), Some(topic)) => self.variables.set_of(topic, id, &value),
-                (Some(value), None) => {
-                    self.keep_on(id, &value);
-                    self.variables.set(id, &value);
+                (Some(value), topic) => {
+                    self.keep_on(topic.as_deref(), id, &value);
+                    match topic {
+                        Some(topic) => self.variables.set_of(topic, id, &value),
+                        None => self.variables.set(id, &value),
+                    }
                 }
                 (None, None) => self.variables.unset(id),
                 (None, Some(_)) => {}

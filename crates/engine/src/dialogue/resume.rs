@@ -32,6 +32,10 @@ impl Plan {
     }
 
     /// What a new connection says for the newest cursor.
+    fn said(&self, cursor: Option<&str>, resumes: bool) -> Option<String> {
+        cursor.filter(|_| resumes).map_or_else(|| self.initial.clone(), |cursor| Some(self.rewound(cursor)))
+    }
+
     fn rewound(&self, cursor: &str) -> String {
         match cursor.parse::<i128>() {
             Ok(number) if self.rewind > 0 => number.saturating_sub(i128::from(self.rewind)).max(0).to_string(),
@@ -45,33 +49,38 @@ impl Dialogue {
     pub(super) fn go_on_from(&mut self, memory: &Memory) {
         let plan = self.plan.clone();
         let own = &plan.resume;
-        for (id, value) in &self.carried.resume {
-            self.variables.set(*id, value);
+        for ((topic, id), value) in &self.carried.resume {
+            match topic {
+                Some(topic) => self.variables.set_of(topic, *id, value),
+                None => self.variables.set(*id, value),
+            }
         }
-        let variables_known = own.variables.iter().all(|id| self.variables.get(None, *id).is_some());
-        let resumes = own.is_used() && own.asks && variables_known;
-        let known = |cursor: Option<&str>| resumes && (!own.has_cursor || cursor.is_some());
         let (cursor_id, resuming_id) = (plan.names.id("cursor"), plan.names.id("resuming"));
-        let said = |cursor: Option<&str>| match cursor {
-            Some(cursor) if resumes => Some(own.rewound(cursor)),
-            _ => own.initial.clone(),
-        };
         if own.keyed {
             for topic in &plan.topics {
                 let cursor = memory.cursor(Some(topic));
-                self.resuming |= known(cursor);
-                resuming_id.iter().for_each(|id| self.variables.set_of(topic, *id, &known(cursor).to_string()));
-                if let (Some(id), Some(cursor)) = (cursor_id, said(cursor)) {
+                let resumes = self.resumes(Some(topic), cursor);
+                self.resuming |= resumes;
+                resuming_id.iter().for_each(|id| self.variables.set_of(topic, *id, &resumes.to_string()));
+                if let (Some(id), Some(cursor)) = (cursor_id, own.said(cursor, resumes)) {
                     self.variables.set_of(topic, id, &cursor);
                 }
             }
         } else {
-            self.resuming = known(memory.cursor(None));
-            if let (Some(id), Some(cursor)) = (cursor_id, said(memory.cursor(None))) {
+            let cursor = memory.cursor(None);
+            self.resuming = self.resumes(None, cursor);
+            if let (Some(id), Some(cursor)) = (cursor_id, own.said(cursor, self.resuming)) {
                 self.variables.set(id, &cursor);
             }
         }
         resuming_id.iter().for_each(|id| self.variables.set(*id, &self.resuming.to_string()));
+    }
+
+    /// Whether all is known that the feed, or one topic of it, goes on from.
+    fn resumes(&self, topic: Option<&str>, cursor: Option<&str>) -> bool {
+        let own = &self.plan.resume;
+        let variables_known = own.variables.iter().all(|id| self.variables.get(topic, *id).is_some());
+        own.is_used() && own.asks && variables_known && (!own.has_cursor || cursor.is_some())
     }
 
     /// The feed has come further.
@@ -99,17 +108,26 @@ impl Dialogue {
         std::mem::take(&mut self.void)
     }
 
+    /// Returns the topics whose position became void since the last call.
+    pub(crate) fn void_topics(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.void_topics)
+    }
+
     /// Returns true once after the feed said that it cannot go on, and the connection is kept.
     pub(crate) fn was_lost(&mut self) -> bool {
         std::mem::take(&mut self.lost)
     }
 
     /// A variable was captured: one that lives on is kept, and with another value the cursor is void.
-    pub(super) fn keep_on(&mut self, id: VariableId, value: &str) {
-        if self.plan.resume.variables.contains(&id)
-            && self.carried.resume.insert(id, value.to_owned()).as_deref() != Some(value)
-        {
-            self.void = true;
+    pub(super) fn keep_on(&mut self, topic: Option<&str>, id: VariableId, value: &str) {
+        if !self.plan.resume.variables.contains(&id) {
+            return;
+        }
+        let before = self.carried.resume.insert((topic.map(str::to_owned), id), value.to_owned());
+        match topic {
+            _ if before.as_deref() == Some(value) => {}
+            Some(topic) if self.plan.resume.keyed => self.void_topics.push(topic.to_owned()),
+            _ => self.void = true,
         }
     }
 
@@ -127,19 +145,21 @@ impl Dialogue {
         if !is_lost {
             return Ok(());
         }
-        self.resuming = false;
-        let said = format!("the feed cannot go on from the stored position: {words}");
-        match self.plan.resume.lost_action {
-            LostAction::Continue if lives => {
-                self.lost = true;
-                Ok(())
-            }
-            LostAction::Fail => Err(End::Final(said)),
-            LostAction::Continue | LostAction::Fresh => {
-                self.forget_position();
-                Err(End::Lost(said))
-            }
+        if lives && self.plan.resume.lost_action == LostAction::Continue {
+            (self.resuming, self.lost) = (false, true);
+            return Ok(());
         }
+        Err(self.lose(words))
+    }
+
+    /// The feed cannot go on, as `words` shows, and this connection is at its end.
+    pub(crate) fn lose(&mut self, words: &str) -> End {
+        let said = format!("the feed cannot go on from the stored position: {words}");
+        if self.plan.resume.lost_action == LostAction::Fail {
+            return End::Final(said);
+        }
+        self.forget_position();
+        End::Lost(said)
     }
 
     /// Whether a message or an answer says so.

@@ -127,6 +127,16 @@ impl Cursors {
         self.places = Places::default();
     }
 
+    /// The position of one key is gone.
+    pub fn forget_key(&mut self, key: &str) {
+        self.places.keyed.remove(key);
+    }
+
+    /// The key of the record that was looked at last.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Nothing comes again: the server has not gone on from the cursor.
     pub fn await_nothing(&mut self) {
         for place in self.places.all() {

@@ -11,6 +11,7 @@ use super::sequence::{self, Hole, Sequences};
 use crate::dialogue::expression::{Problem, Scope, Values};
 use crate::dialogue::template::Template;
 use crate::dialogue::variables::{Variables, is_secret};
+use crate::gap::Cause;
 use crate::offset::Position;
 use crate::record::{OffsetValue, Part, RecordWriter};
 
@@ -143,9 +144,16 @@ impl Memory {
         self.sequences.forget();
     }
 
-    /// The server has not gone on from the cursor, but the connection is good.
+    /// The position of one topic is gone, and with it its numbering.
+    pub(crate) fn forget_position_of(&mut self, topic: &str) {
+        self.cursors.forget_key(topic);
+        self.sequences.forget_key(topic);
+    }
+
+    /// The server has not gone on from the cursor, but the connection is good. What is missing is told by that.
     pub(crate) fn not_resumed(&mut self) {
         self.cursors.await_nothing();
+        self.sequences.forget();
     }
 
     /// The newest cursor of the feed, or of a key.
@@ -183,7 +191,9 @@ impl Memory {
         }
         findings.clamped |= standing == Standing::Clamped;
         if let Some(sequence) = &plan.sequence {
-            findings.holes.extend(self.sequences.look(sequence, values));
+            let hole = self.sequences.look(sequence, values);
+            // That the feed begins elsewhere is told once.
+            findings.holes.extend(hole.filter(|hole| standing != Standing::Clamped || hole.cause != Cause::Reset));
         }
         true
     }
@@ -206,19 +216,20 @@ impl Memory {
         if plan.cursor.cursor.is_some() {
             self.cursors.write(&plan.cursor, last, record);
         }
-        write_variables(plan, variables, record);
+        let topic = plan.cursor.key.as_ref().map(|_| self.cursors.key());
+        write_variables(plan, variables, topic, record);
     }
 
     /// Writes the offset entries of a record that is none of the feed's.
     pub(crate) fn write_beside(&self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_beside(record);
-        write_variables(plan, variables, record);
+        write_variables(plan, variables, None, record);
     }
 }
 
-fn write_variables(plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
+fn write_variables(plan: &Plan, variables: &Variables, topic: Option<&str>, record: &mut RecordWriter<'_>) {
     for (id, name) in plan.cursor.variables.iter().filter(|(_, name)| !is_secret(name)) {
-        if let Some(value) = variables.get(None, *id) {
+        if let Some(value) = variables.get(topic, *id) {
             record.part(Part::OffsetEntry { name, value: OffsetValue::Text(value) });
         }
     }

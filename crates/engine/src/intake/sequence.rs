@@ -97,6 +97,11 @@ impl Sequences {
         self.last.clear();
     }
 
+    /// The numbering of one key begins anew.
+    pub fn forget_key(&mut self, key: &str) {
+        self.last.remove(key);
+    }
+
     /// Looks at the number of a message. One without a number changes nothing.
     pub fn look(&mut self, plan: &Plan, values: &Values<'_>) -> Option<Hole> {
         let number = self.number(&plan.number, values)?;

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -166,6 +167,7 @@ impl Link {
         if is_void {
             memory.forget_position();
         }
+        self.dialogue.void_topics().iter().for_each(|topic| memory.forget_position_of(topic));
         (self.dialogue.end(self.worked), memory)
     }
 
@@ -569,14 +571,19 @@ impl Link {
         Life { lived: self.lived(now), ready: self.dialogue.is_ready(), delivered: self.received.any_message }
     }
 
-    fn closed_by_server(&self, close: &Close) -> Ending {
+    fn closed_by_server(&mut self, close: &Close) -> Ending {
         let code = close.code.map_or_else(|| "without a code".to_owned(), |code| format!("with code {code}"));
         let reason = self.config.redactor.foreign(&close.reason, MAX_CLOSE_REASON_CHARS);
         let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
         info!("event=websocket_closing by=server code={}", close.code.unwrap_or(1005));
         let message = format!("the server closed the connection {code}{reason}");
+        let is_one_of =
+            |codes: &[RangeInclusive<u16>]| close.code.is_some_and(|code| codes.iter().any(|own| own.contains(&code)));
+        if is_one_of(&self.config.lost_codes) {
+            return self.dialogue.lose(&message).into();
+        }
         let outlook = match close.code {
-            Some(code) if self.config.fatal_codes.iter().any(|codes| codes.contains(&code)) => Outlook::Final,
+            _ if is_one_of(&self.config.fatal_codes) => Outlook::Final,
             Some(1008 | 4000..=4999) => Outlook::TurnedAway,
             _ => Outlook::Outage,
         };
@@ -624,6 +631,10 @@ impl Steps for Listener<'_> {
 
     fn begins_anew(&mut self) -> bool {
         self.dialogue.is_void()
+    }
+
+    fn topics_that_begin_anew(&mut self) -> Vec<String> {
+        self.dialogue.void_topics()
     }
 
     fn variables(&self) -> (&Variables, &Cell<u64>) {
@@ -779,8 +790,8 @@ mod tests {
 
     #[test]
     fn a_close_that_turns_us_away_is_told_from_others() {
-        let link = link(&[], Instant::now());
-        let outlook = |code| link.closed_by_server(&Close { code, reason: String::new(), valid: true }).outlook;
+        let mut link = link(&[], Instant::now());
+        let mut outlook = |code| link.closed_by_server(&Close { code, reason: String::new(), valid: true }).outlook;
         for code in [1008, 4000, 4999] {
             assert_eq!(outlook(Some(code)), Outlook::TurnedAway);
         }

@@ -176,6 +176,67 @@ async fn a_lost_cursor_is_a_gap_and_the_next_connection_begins_anew() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_a_new_beginning_although_the_feed_may_continue() {
+    let server = Server::start(Script::plays([sends(0..2).reset(), Play::reject(410), sends(9..11)])).unwrap();
+    let lost = [("websocket.resume.lost", "status == 410"), ("websocket.resume.lost.action", "continue")];
+    let mut feed = Feed::start(&url(&server), &[&[CURSOR][..], &lost].concat());
+    feed.until_records(4).await;
+    assert_eq!((requests(&server)[2].as_str(), causes(&feed)), ("/", vec![Cause::ResumeLost]));
+}
+
+#[tokio::test]
+async fn a_close_code_may_say_that_the_cursor_is_lost() {
+    let server = Server::start(Script::plays([sends(0..2).close(4009), sends(9..11)])).unwrap();
+    let mut feed = Feed::start(&url(&server), &[CURSOR, ("websocket.resume.lost.codes", "4007,4009")]);
+    feed.until_records(4).await;
+    assert_eq!((requests(&server)[1].as_str(), causes(&feed)), ("/", vec![Cause::ResumeLost]));
+}
+
+#[tokio::test]
+async fn a_feed_that_is_not_asked_for_what_follows_the_cursor_does_not_resume() {
+    let server = Server::start(Script::plays([sends(0..3).reset(), sends(5..7)])).unwrap();
+    let mut feed = Feed::start(server.url(), &[CURSOR, INCLUSIVE]);
+    feed.until_records(5).await;
+    assert_eq!(causes(&feed), [Cause::ConnectionError]);
+}
+
+#[tokio::test]
+async fn a_captured_variable_of_a_topic_is_stored_with_the_topics_cursor() {
+    let of = |topic: &str, n: u64| format!(r#"{{"t":"{topic}","n":{n}}}"#);
+    let ack = |topic: &str, epoch: &str| format!(r#"{{"ack":"{topic}","epoch":"{epoch}"}}"#);
+    let subscribed = |asked: [&'static str; 2], epochs: [&str; 2]| {
+        let play = Play::accept().expect_text(asked[0]).send_text(ack("a", epochs[0])).expect_text(asked[1]);
+        play.send_text(ack("b", epochs[1]))
+    };
+    let fresh = subscribed(["a from null of null", "b from null of null"], ["e1", "e2"]);
+    let again = subscribed(["a from 1 of e1", "b from 7 of e2"], ["e1", "e3"]);
+    // The second topic begins anew.
+    let last = subscribed(["a from 2 of e1", "b from null of e3"], ["e1", "e3"]);
+    let plays = [
+        fresh.send_text(of("a", 1)).send_text(of("b", 7)).await_signal(),
+        again.send_text(of("a", 2)).reset(),
+        last.send_text(of("a", 3)),
+    ];
+    let server = Server::start(Script::plays(plays)).unwrap();
+    let options = [
+        CURSOR,
+        ("websocket.cursor.key", "{{/t}}"),
+        ("websocket.subscription.topics", "a,b"),
+        ("websocket.subscription.message", "{{topic}} from {{cursor ?? null}} of {{epoch ?? null}}"),
+        ("websocket.session.subscribe.expect", "/ack == topic"),
+        ("websocket.session.subscribe.capture", "epoch=/epoch"),
+        ("websocket.resume.variables", "epoch"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_records(2).await;
+    let stored = stored(&feed.records);
+    drop(feed);
+    let mut feed = Feed::resume(server.url(), &options, stored);
+    feed.until_records(2).await;
+    assert_eq!(feed.numbers(), [2, 3]);
+}
+
+#[tokio::test]
 async fn a_lost_cursor_may_leave_the_connection_as_it_is_or_fail_the_task() {
     for (action, lives) in [("continue", true), ("fail", false)] {
         let late = Play::accept().send_text(r#"{"error":"gone"}"#).send_text(message(9));

@@ -3,8 +3,8 @@
 /// What a feed has published, and what of it can still be had.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// Records that were published, from 0.
-    published: u64,
+    /// When each record was published, in seconds since 1970.
+    times: Vec<u64>,
     /// The newest so many are kept.
     window: u64,
     /// Those before it are gone, whatever the window.
@@ -34,18 +34,24 @@ impl History {
         History { window, ..History::default() }
     }
 
-    pub(crate) fn publish(&mut self, count: u64) {
-        self.published += count;
+    pub(crate) fn publish(&mut self, count: u64, unix_s: u64) {
+        self.times.extend((0..count).map(|_| unix_s));
     }
 
+    /// How many records were published: the number of the next one.
     pub(crate) fn published(&self) -> u64 {
-        self.published
+        self.times.len() as u64
+    }
+
+    /// The first record that is kept and was published then or later.
+    pub(crate) fn since(&self, unix_s: u64) -> u64 {
+        (self.times.partition_point(|time| *time < unix_s) as u64).max(self.oldest())
     }
 
     /// Whether a client that has those before `next` gets all that follow.
     pub(crate) fn held(&self, next: u64) -> Held {
         let oldest = self.oldest();
-        if next > self.published {
+        if next > self.published() {
             Held::Future
         } else if next < oldest {
             Held::From(oldest)
@@ -56,12 +62,17 @@ impl History {
 
     /// The oldest record that is kept.
     pub(crate) fn oldest(&self) -> u64 {
-        self.published.saturating_sub(self.window).max(self.forgotten)
+        self.published().saturating_sub(self.window).max(self.forgotten)
     }
 
     /// What was published so far is gone.
     pub(crate) fn forget(&mut self) {
-        self.forgotten = self.published;
+        self.forgotten = self.published();
+    }
+
+    /// Only so many records were ever published.
+    pub(crate) fn restore(&mut self, published: u64) {
+        self.times.truncate(usize::try_from(published).unwrap_or(usize::MAX));
     }
 
     /// The sessions are gone.
@@ -90,9 +101,10 @@ mod tests {
     #[test]
     fn what_is_kept_is_a_window_that_moves() {
         let mut history = History::new(10);
-        history.publish(8);
+        history.publish(8, 100);
         assert_eq!([0, 8, 9].map(|next| history.held(next)), [Held::All, Held::All, Held::Future]);
-        history.publish(7);
+        history.publish(7, 200);
+        assert_eq!([100, 150, 201].map(|time| history.since(time)), [5, 8, 15]);
         assert_eq!([4, 5].map(|next| history.held(next)), [Held::From(5), Held::All]);
         history.forget();
         assert_eq!([14, 15].map(|next| history.held(next)), [Held::From(15), Held::All]);

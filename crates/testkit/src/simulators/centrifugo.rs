@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{EARLY, HALF, turns};
+use crate::simulator::history::Held;
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds,
 };
@@ -37,20 +38,38 @@ pub(super) static SIMULATOR: Simulator = Simulator {
 };
 
 fn record(n: u64) -> Expected {
-    let value = format!(r#"{{"data":{{"headline":"number {n}"}},"offset":{}}}"#, n + 1);
+    let value = format!(r#"{{"data":{{"headline":"number {n}"}},"offset":{}}}"#, offset(n));
     Expected { timestamp: None, ..Expected::new(value, turns(n, CHANNELS), 0) }
+}
+
+/// Of record n in its channel, from 1; they come in pairs.
+fn offset(n: u64) -> u64 {
+    n / 4 * 2 + n % 2 + 1
+}
+
+/// The record behind an offset of a channel.
+fn after(offset: u64, channel: &str) -> u64 {
+    let index = u64::from(channel == CHANNELS[1]);
+    offset / 2 * 4 + index * 2 + offset % 2
+}
+
+/// The newest offset of a channel.
+fn newest(published: u64, channel: &str) -> u64 {
+    (0..published).rev().find(|n| turns(*n, CHANNELS) == channel).map_or(0, offset)
 }
 
 fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
     if request.path() != "/connection/websocket" {
         return Err(Answer::text(404, "not found"));
     }
-    Accepted::by(Centrifugo { connected: false, channels: Vec::new(), pinged: false })
+    Accepted::by(Centrifugo { connected: false, channels: Vec::new(), sent: 0, pinged: false })
 }
 
 struct Centrifugo {
     connected: bool,
     channels: Vec<String>,
+    /// In a history, the records before it went out, those of the channels that are subscribed.
+    sent: u64,
     /// A ping waits for its pong.
     pinged: bool,
 }
@@ -87,9 +106,41 @@ impl Centrifugo {
                 turn.fault("subscribed twice");
                 turn.send(json!({"id": id, "error": {"code": 105, "message": "already subscribed"}}));
             }
+            Some(channel) if turn.world.history.is_some() => self.recover(channel, command, turn),
             Some(channel) => self.subscribe(channel, id, turn),
             None => turn.send(json!({"id": id, "error": {"code": 107, "message": "bad request"}})),
         }
+    }
+
+    /// A channel with a history: the publications that were missed are in the reply, or else `recovered` is left out.
+    fn recover(&mut self, channel: &str, command: &Value, turn: &mut Turn<'_>) {
+        self.publish(turn);
+        let Some(history) = &mut turn.world.history else { return };
+        let (wanted, published, epoch) = (&command["subscribe"], history.published(), history.named("e"));
+        let (since, newest) = (wanted["offset"].as_u64().unwrap_or_default(), newest(published, channel));
+        let missed = (after(since, channel)..published).filter(|n| turns(*n, CHANNELS) == channel);
+        let mut result = json!({"recoverable": true, "positioned": true, "epoch": epoch, "offset": newest});
+        if wanted["recover"] == true {
+            result["was_recovering"] = json!(true);
+            let is_held = since == newest || since < newest && history.held(after(since, channel)) == Held::All;
+            if is_held && wanted["epoch"] == epoch.as_str() {
+                result["recovered"] = json!(true);
+                result["publications"] = missed.map(|n| json(&record(n).value)).collect();
+            }
+        }
+        self.channels.push(channel.to_owned());
+        if self.channels.len() == CHANNELS.len() {
+            history.begin();
+        }
+        turn.send(json!({"id": command["id"], "subscribe": result}));
+    }
+
+    /// Publishes what the channels that are subscribed have not had.
+    fn publish(&mut self, turn: &mut Turn<'_>) {
+        let published = turn.world.history.as_ref().map_or(0, |history| history.published());
+        let news = std::mem::replace(&mut self.sent, published)..published;
+        let lines = news.filter(|n| self.channels.iter().any(|channel| channel == turns(*n, CHANNELS))).map(push);
+        say(lines.collect(), turn);
     }
 
     /// The reply and the first publications share a message.
@@ -102,8 +153,11 @@ impl Centrifugo {
 }
 
 fn publications(end: u64, turn: &mut Turn<'_>) -> Vec<String> {
-    let push = |n| format!(r#"{{"push":{{"channel":"{}","pub":{}}}}}"#, turns(n, CHANNELS), record(n).value);
     turn.numbers_to(end).map(push).collect()
+}
+
+fn push(n: u64) -> String {
+    format!(r#"{{"push":{{"channel":"{}","pub":{}}}}}"#, turns(n, CHANNELS), record(n).value)
 }
 
 fn say(lines: Vec<String>, turn: &mut Turn<'_>) {
@@ -121,6 +175,14 @@ impl Peer for Centrifugo {
         for line in text.lines() {
             self.command(&json(line), turn);
         }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        self.publish(turn);
+    }
+
+    fn planned_end(&mut self, turn: &mut Turn<'_>) {
+        turn.close(3001, "shutdown");
     }
 
     fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {

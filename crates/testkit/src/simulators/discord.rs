@@ -1,8 +1,9 @@
-//! Discord's gateway without sessions that are resumed, after discord.com/developers/docs/events/gateway.
+//! Discord's gateway, after discord.com/developers/docs/events/gateway.
 
 use serde_json::{Value, json};
 
 use super::{EARLY, HALF, turns};
+use crate::simulator::history::Held;
 use crate::simulator::limit::Limit;
 use crate::simulator::{Accepted, Answer, Expected, HttpRequest, Peer, Simulator, Turn, World, Wrong, json, seconds};
 
@@ -55,13 +56,24 @@ fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
     if request.query("v").as_deref() != Some("10") || request.query("encoding").as_deref() != Some("json") {
         return Err(Answer::text(400, "a version and an encoding are wanted"));
     }
-    Accepted::by(Discord { identified: false, sequence: 0, limit: Limit::new(120, seconds(60)) })
+    Accepted::by(Discord { identified: false, sequence: 0, offset: 0, limit: Limit::new(120, seconds(60)) })
+}
+
+/// What a session is issued as; another one once the sessions are forgotten.
+fn session_of(world: &World, offset: i64) -> String {
+    world.history.as_ref().map_or_else(String::new, |history| format!("{} {offset}", history.named("session")))
+}
+
+fn invalid(turn: &mut Turn<'_>) {
+    turn.send(json!({"op": 9, "d": false, "s": null, "t": null}));
 }
 
 struct Discord {
     identified: bool,
-    /// The number of the newest event of this connection.
+    /// The number of the newest event of the session.
     sequence: u64,
+    /// How many events more the session has had than there are records before its next one.
+    offset: i64,
     limit: Limit,
 }
 
@@ -78,13 +90,43 @@ impl Discord {
             return turn.close(4014, "Disallowed intent(s).");
         }
         self.identified = true;
-        let session = turn.world.issue("session");
+        let published = turn.world.history.as_ref().map_or(0, |history| history.published());
+        // READY is event 1, and the first record event 2.
+        self.offset = 2 - published as i64;
+        let what_for =
+            turn.world.history.as_ref().map_or_else(|| "session".to_owned(), |_| session_of(turn.world, self.offset));
+        let session = turn.world.issue(&what_for);
         let url = format!("ws://{}", turn.world.host);
         self.event("READY", &json!({"v": 10, "session_id": session, "resume_gateway_url": url}).to_string(), turn);
         // The server may ask for a heartbeat at any time.
         turn.send(json!({"op": 1, "d": null, "s": null, "t": null}));
         self.send(EARLY, turn);
         self.send(HALF, turn);
+    }
+
+    /// Goes on with a session, whose missed events come first.
+    fn resume(&mut self, message: &Value, turn: &mut Turn<'_>) {
+        let data = &message["d"];
+        if data["token"] != TOKEN {
+            return turn.close(4004, "Authentication failed.");
+        }
+        let session =
+            turn.world.issued.get(data["session_id"].as_str().unwrap_or_default()).cloned().unwrap_or_default();
+        let offset = session.rsplit(' ').next().and_then(|offset| offset.parse::<i64>().ok());
+        let known = offset.filter(|offset| session == session_of(turn.world, *offset));
+        let Some((offset, sequence)) = known.zip(data["seq"].as_u64()) else { return invalid(turn) };
+        // The record after event `sequence`.
+        let next = u64::try_from(sequence as i64 + 1 - offset).unwrap_or_default();
+        let held = turn.world.history.as_ref().map(|history| history.held(next));
+        match held {
+            Some(Held::Future) => return turn.close(4007, "Invalid seq."),
+            Some(Held::All) => {}
+            _ => return invalid(turn),
+        }
+        (self.identified, self.offset, self.sequence) = (true, offset, sequence);
+        turn.start_at(next);
+        self.send(HALF, turn);
+        turn.send(json!({"t": "RESUMED", "s": self.sequence, "op": 0, "d": {"_trace": []}}));
     }
 
     fn event(&mut self, name: &str, data: &str, turn: &mut Turn<'_>) {
@@ -108,8 +150,7 @@ impl Discord {
         turn.send(json!({"op": 11, "d": null, "s": null, "t": null}));
         if number.is_some_and(|number| number > HALF) && turn.world.notices == 0 {
             turn.world.notices += 1;
-            turn.send(json!({"op": 7, "d": null, "s": null, "t": null}));
-            turn.after(seconds(30), "bye");
+            self.planned_end(turn);
         }
     }
 }
@@ -132,8 +173,20 @@ impl Peer for Discord {
         match message["op"].as_u64() {
             Some(1) => self.beat(&message, turn),
             Some(2) => self.identify(&message, turn),
+            Some(6) if !self.identified => self.resume(&message, turn),
             _ => turn.refuse(4001, "Unknown opcode."),
         }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        if self.identified {
+            self.send(HALF, turn);
+        }
+    }
+
+    fn planned_end(&mut self, turn: &mut Turn<'_>) {
+        turn.send(json!({"op": 7, "d": null, "s": null, "t": null}));
+        turn.after(seconds(30), "bye");
     }
 
     fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {

@@ -58,10 +58,14 @@ impl Relay {
             return turn.send(json!(["CLOSED", subscription, words]));
         }
         let now = turn.world.unix_ms / 1000;
-        if filter["since"].as_u64().is_none_or(|since| since.abs_diff(now) > 60) {
+        // Ten minutes back at most, and not into the future.
+        if filter["since"].as_u64().is_none_or(|since| since > now + 60 || since + 660 < now) {
             turn.fault("a request without the time from which on events are wanted");
         }
         self.subscription = subscription.clone();
+        if turn.world.history.is_some() {
+            return self.send_stored(filter["since"].as_u64().unwrap_or_default(), turn);
+        }
         // Stored events, then live ones.
         self.send(EARLY, turn);
         turn.send(json!(["EOSE", subscription]));
@@ -69,9 +73,23 @@ impl Relay {
         turn.after(seconds(1), "more");
     }
 
+    /// Stored events come newest first. Here the authors' times are those of publication.
+    fn send_stored(&self, since: u64, turn: &mut Turn<'_>) {
+        let first = turn.world.history.as_ref().map_or(0, |history| history.since(since));
+        turn.start_at(first);
+        for n in turn.numbers_to(HALF).rev() {
+            self.event(n, turn);
+        }
+        turn.send(json!(["EOSE", self.subscription]));
+    }
+
+    fn event(&self, n: u64, turn: &mut Turn<'_>) {
+        turn.send(format!(r#"["EVENT",{},{}]"#, self.subscription, record(n).value));
+    }
+
     fn send(&self, end: u64, turn: &mut Turn<'_>) {
         for n in turn.numbers_to(end) {
-            turn.send(format!(r#"["EVENT",{},{}]"#, self.subscription, record(n).value));
+            self.event(n, turn);
         }
     }
 }
@@ -88,6 +106,12 @@ impl Peer for Relay {
                 turn.fault("a message that is not understood");
                 turn.send(json!(["NOTICE", "ERROR: bad msg: unknown cmd"]));
             }
+        }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        if !self.subscription.is_null() {
+            self.send(RECORDS, turn);
         }
     }
 
