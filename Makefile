@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help build plugin test check demo demo-connect docs bench autobahn
+.PHONY: help build plugin test exactly-once check demo demo-connect docs bench autobahn
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -18,6 +18,11 @@ plugin: ## Build the Kafka Connect plugin: target/plugin, for Linux on x86_64 an
 
 test: ## Install what the tests need and run all of them, with a real Apache Kafka.
 	@bash scripts/test.sh
+
+exactly-once: ## Kill workers of Kafka Connect twenty times and look for a record that is missing or doubled (after make plugin).
+	@bash scripts/needs.sh cargo gcc make perl java mvn
+	@bash e2e/kafka/fetch.sh
+	EXACTLY_ONCE_KILLS=20 cargo test --workspace --locked --test exactly_once killed
 
 check: ## Formatting, lints, documentation, licences and sources of dependencies.
 	@bash scripts/needs.sh cargo gcc make perl

@@ -1,11 +1,15 @@
 //! The plugin in a group of two Kafka Connect workers with exactly-once support (KIP-618): a feed that can go on from a cursor
 //! is in Kafka once, whatever is killed, filtered, refused or changed by hand.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
-use connect_websocket_e2e::{Connect, Consumer, Kafka, plugin_dir, source_config, wait_until};
-use connect_websocket_testkit::{Play, Script, Server};
+use connect_websocket_e2e::{Connect, Consumer, Kafka, Numbers, Rest, plugin_dir, source_config, wait_until};
+use connect_websocket_engine::feeds::Profile;
+use connect_websocket_testkit::{Play, SIMULATORS, Script, Server, Simulation, Simulator};
 use serde_json::{Value, json};
 
 const WITHIN: Duration = Duration::from_secs(90);
@@ -64,7 +68,7 @@ impl Group {
         self.wait_state("RUNNING");
     }
 
-    fn rest(&self) -> &connect_websocket_e2e::Rest {
+    fn rest(&self) -> &Rest {
         self.workers[0].rest()
     }
 
@@ -74,6 +78,25 @@ impl Group {
 
     fn wait_state(&self, state: &str) {
         self.rest().wait_state(self.connector, state, WITHIN);
+    }
+
+    /// Which of the workers has the task; `None` while it is not RUNNING.
+    fn owner(&self) -> Option<usize> {
+        let answer = self.rest().try_send("GET", &self.path("tasks/0/status"), &[], None).ok()?;
+        let status = (answer.status == 200).then(|| answer.json())?;
+        let id = status["worker_id"].as_str().filter(|_| status["state"] == "RUNNING")?.to_owned();
+        self.workers.iter().position(|worker| worker.rest().base() == format!("http://{id}"))
+    }
+
+    /// Kills a worker and starts it again, and waits for more records in Kafka.
+    fn kill(&mut self, worker: usize) {
+        self.workers[worker].kill9();
+        self.workers[worker].start_again();
+        self.wait_progress();
+    }
+
+    fn wait_progress(&self) {
+        self.consumer.wait_count(self.connector, self.consumer.count(self.connector) + 200, WITHIN);
     }
 
     fn wait_failed(&self) -> String {
@@ -136,6 +159,89 @@ fn targets(server: &Server) -> Vec<String> {
     let target = |line: &str| line.split(' ').nth(1).unwrap_or_default().to_owned();
     let connections = server.stats().connections;
     connections.iter().filter_map(|connection| Some(target(&connection.request.as_ref()?.line))).collect()
+}
+
+/// Jetstream v2 with all of its history, and a connector of its profile.
+fn jetstream(connector: &str) -> (&'static Simulator, Simulation, Value) {
+    let simulator = SIMULATORS.iter().find(|simulator| simulator.feed == "jetstream-v2");
+    let simulator = simulator.unwrap_or_else(|| panic!("there is no simulator of Jetstream"));
+    let profile = Profile::named(simulator.feed).unwrap_or_else(|| panic!("there is no profile of Jetstream"));
+    let feed = Simulation::start_with_history(simulator, u64::MAX).unwrap_or_else(|e| panic!("{e}"));
+    let given = profile.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let own =
+        [("websocket.feed", simulator.feed), ("exactly.once.support", "required"), ("websocket.handover.dir", "")];
+    let mut config = source_config("", connector, &own);
+    for (key, value) in simulator.settings(given, &feed.host(), 1) {
+        config[key] = json!(value);
+    }
+    (simulator, feed, config)
+}
+
+/// A feed publishes 250 records a second while `act` runs.
+fn while_publishing(feed: &Simulation, act: impl FnOnce()) {
+    let on = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while on.load(Relaxed) {
+                feed.publish(5);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        // Or else a failure would wait for the thread for ever.
+        let acted = catch_unwind(AssertUnwindSafe(act));
+        on.store(false, Relaxed);
+        acted.unwrap_or_else(|panic| resume_unwind(panic));
+    });
+}
+
+/// `make exactly-once` kills twenty times. Every fourth kill is that of the worker without the task.
+#[test]
+fn every_record_comes_once_and_in_order_whichever_worker_is_killed() {
+    let kills = std::env::var("EXACTLY_ONCE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4);
+    let mut group = Group::take("eos-killed");
+    let (simulator, feed, config) = jetstream(group.connector);
+    // The feed's timestamps are of some day, and Kafka would begin to delete them.
+    Kafka::shared().create_topic_with(group.connector, 1, &[("retention.ms", "-1")]);
+    group.put(&config);
+    wait_until("the feed to have a client", WITHIN, || feed.has_begun().then_some(()));
+    while_publishing(&feed, || {
+        group.wait_progress();
+        for kill in 0..kills {
+            let owner = wait_until("the task to run", WITHIN, || group.owner());
+            group.kill(if kill % 4 == 3 { 1 - owner } else { owner });
+        }
+    });
+    let published = feed.published();
+    let last = (simulator.record)(published - 1).value;
+    wait_until("the last record to be in Kafka", WITHIN, || {
+        let records = group.consumer.read_all(group.connector, WITHIN);
+        records.iter().any(|record| record.text() == last).then_some(())
+    });
+    group.stop();
+    let mut numbers = Numbers::default();
+    group
+        .consumer
+        .read_all(group.connector, WITHIN)
+        .iter()
+        .for_each(|record| numbers.add(number(simulator, &record.text())));
+    let report = numbers.check(0..=published - 1);
+    println!("{kills} kills, {published} records published: {report}");
+    let log = group.log();
+    let told: Vec<&str> =
+        log.lines().filter(|line| line.contains("[eos-killed|task-0") && line.contains("event=")).collect();
+    assert!(report.is_complete(), "{report}\n{}", told.join("\n"));
+    assert_eq!(told.iter().find(|line| line.contains("event=gap ")), None);
+    group.delete();
+}
+
+/// Which record of the simulator it is.
+fn number(simulator: &Simulator, text: &str) -> u64 {
+    let seq = |text: &str| serde_json::from_str::<Value>(text).ok().and_then(|value| value["seq"].as_u64());
+    let [first, second] = [0, 1].map(|n| seq(&(simulator.record)(n).value).unwrap_or_default());
+    let seq = seq(text).unwrap_or_else(|| panic!("no event of Jetstream: {text}"));
+    let number = (seq - first) / (second - first);
+    assert_eq!(text, (simulator.record)(number).value);
+    number
 }
 
 #[test]

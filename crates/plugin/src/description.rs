@@ -1,11 +1,11 @@
 //! What the engine's tables say, in rows of strings for Java: options, errors, figures. Nothing of it is written there again.
 
 use connect_websocket_engine::config::{self, Config, OPTIONS};
-use connect_websocket_engine::config_def::{ConfigError, Default, HIDDEN, Properties};
+use connect_websocket_engine::config_def::{Default, HIDDEN, Properties};
 use connect_websocket_engine::figures::{self, ATTRIBUTES, Host};
 use connect_websocket_engine::metrics::Snapshot;
 
-use crate::{offsets, strings};
+use crate::{exactly_once, offsets, strings};
 
 /// Connect's, of which a connector may have one of its own.
 const VALUE_CONVERTER: &str = "value.converter";
@@ -40,31 +40,12 @@ pub(crate) fn options() -> Vec<u8> {
 /// Rows of an option's name and why it is refused: all that is wrong.
 pub(crate) fn errors(config: &Properties) -> Vec<u8> {
     let mut errors = match Config::parse(config) {
-        Ok(parsed) => exactly_once_error(config, &parsed).into_iter().collect(),
+        Ok(parsed) => exactly_once::errors(config, &parsed),
         Err(errors) => errors,
     };
     let converter = config.get(VALUE_CONVERTER).map(|class| config::check_value_converter(config, class));
     errors.extend(converter.and_then(Result::err));
     strings::encode(errors.iter().flat_map(|error| [Some(error.option.as_str()), Some(error.message.as_str())]))
-}
-
-/// Connect's, by which a connector demands it.
-const EXACTLY_ONCE_SUPPORT: &str = "exactly.once.support";
-
-/// Why the connector cannot be exactly-once, where it is demanded. Connect itself says only that it cannot.
-fn exactly_once_error(config: &Properties, parsed: &Config) -> Option<ConfigError> {
-    let demanded = config.get(EXACTLY_ONCE_SUPPORT).is_some_and(|text| text.trim().eq_ignore_ascii_case("required"));
-    let ConfigError { option, message } = parsed.no_exactly_once.clone().filter(|_| demanded)?;
-    Some(ConfigError { option, message: format!("{EXACTLY_ONCE_SUPPORT}=required is not possible: {message}") })
-}
-
-/// One row with the reason why the connector cannot be exactly-once; none if it can.
-pub(crate) fn exactly_once_obstacle(config: &Properties) -> Vec<u8> {
-    let why = match Config::parse(config) {
-        Ok(config) => config.no_exactly_once.map(|why| why.message),
-        Err(_) => Some("the configuration is not valid".to_owned()),
-    };
-    strings::encode(why.iter().map(|why| Some(why.as_str())))
 }
 
 /// Rows of an option's name and the value that may be shown: of those that must not be shown in full, and of all that are not

@@ -5,6 +5,7 @@
 
 mod batch;
 mod description;
+mod exactly_once;
 mod failure;
 mod log;
 mod offsets;
@@ -68,7 +69,7 @@ pub fn exactly_once_obstacle<'l>(
     _class: JClass<'l>,
     config: JByteArray<'l>,
 ) -> JByteArray<'l> {
-    env.with_env(|env| describe(env, &config, description::exactly_once_obstacle)).resolve::<Throw>()
+    env.with_env(|env| describe(env, &config, exactly_once::obstacle)).resolve::<Throw>()
 }
 
 #[jni_mangle("io.conduktor.connect.websocket.NativeLibrary")]

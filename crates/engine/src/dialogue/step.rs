@@ -170,8 +170,9 @@ impl Plan {
         let mut handshake = headers.chain(&self.url).chain(&self.subprotocols);
         handshake.any(|template| template.uses("cursor"))
             || self.steps.iter().any(|step| {
-                let url = step.url.as_ref().is_some_and(|url| url.uses("cursor"));
-                url || step.act.uses("cursor")
+                // Heartbeats and acknowledgements ask for nothing.
+                let asks = matches!(step.trigger, Trigger::InOrder | Trigger::On(_));
+                asks && (step.act.uses("cursor") || step.url.as_ref().is_some_and(|url| url.uses("cursor")))
             })
     }
 
