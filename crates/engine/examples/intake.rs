@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::hint::black_box;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use connect_websocket_engine::config::Config;
@@ -17,6 +17,7 @@ use connect_websocket_engine::intake::split::Split;
 use connect_websocket_engine::intake::{Frame, Ground, Intake, Origin, Part, Plan, Settings, Steps};
 use connect_websocket_engine::json::{Found, Scanned};
 use connect_websocket_engine::record::Batch;
+use rustix::time::{ClockId, clock_gettime};
 
 /// 238 bytes.
 const TRADE: &str = r#"{"topic":"/market/match:BTC-USDT","type":"message","subject":"trade.l3match","data":{"symbol":"BTC-USDT","side":"sell","type":"match","sequence":"1545896669145","price":"0.082000000000000000","size":"0.0102220700","time":"1545913818099"}}"#;
@@ -196,13 +197,11 @@ fn made(n: usize) -> String {
     }
 }
 
-/// Of this thread; where the kernel does not say, the time that has passed.
+/// Of this thread.
 fn processor_time() -> Duration {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let start = *START.get_or_init(Instant::now);
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|text| text.split(' ').next()?.parse().ok());
-    nanos.map_or_else(|| start.elapsed(), Duration::from_nanos)
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
 }
 
 /// KuCoin's three conditions, and key, timestamp and two headers: four pointers more.

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::record::{Key, Record};
 use connect_websocket_engine::task::SourceTask;
 use connect_websocket_testkit::Expected;
@@ -121,6 +122,13 @@ impl Running {
                 }
             }
         });
+    }
+
+    /// The causes of the gaps so far, without those of connections that ended.
+    pub(crate) fn gaps_of_the_feed(&self) -> Vec<Cause> {
+        let of_the_feed =
+            |cause: &Cause| matches!(cause, Cause::Sequence | Cause::Reset | Cause::ResumeLost | Cause::Clamped);
+        self.task.metrics().snapshot().gaps.iter().map(|gap| gap.cause).filter(of_the_feed).collect()
     }
 
     pub(crate) fn log(&self) -> Vec<String> {

@@ -1,8 +1,9 @@
-//! What real feeds do that one would not expect, by number. Those about sequences, cursors and second connections are not here.
+//! What real feeds do that one would not expect, by number.
 
 use std::time::Duration;
 
 use connect_websocket_engine::config_def::Properties;
+use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Messages, Play, SIMULATORS, Script, Server, Simulator};
 
 use crate::Run;
@@ -15,9 +16,9 @@ fn serve(play: Play) -> Server {
 }
 
 fn start(server: &Server, options: &[(&str, &str)]) -> Running {
-    let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.replace("SERVER", server.url())));
     let mut properties: Properties = options.collect();
-    properties.insert("websocket.url".to_owned(), server.url().to_owned());
+    properties.entry("websocket.url".to_owned()).or_insert_with(|| server.url().to_owned());
     Running::start(&properties).unwrap()
 }
 
@@ -91,6 +92,68 @@ fn trap_03_one_request_has_several_acknowledgements_that_look_alike() {
     assert_eq!(server.stats().connections[0].texts.len(), 1, "the next step waits for the second acknowledgement");
     server.signal();
     assert_eq!(values(&mut running, 1), [r#"{"n":2}"#]);
+}
+
+#[test]
+fn trap_04_numbers_are_those_of_a_channel_and_may_have_holes_where_the_feed_filters() {
+    let messages = [("A", 1), ("A", 2), ("B", 7), ("A", 3), ("B", 8), ("B", 10)];
+    let message = |(channel, n): &(&str, u64)| format!(r#"{{"s":"{channel}","n":{n}}}"#);
+    let server = serve(messages.iter().fold(Play::accept(), |play, one| play.send_text(message(one))));
+    let numbers = [("websocket.sequence", "{{/n}}"), ("websocket.sequence.key", "{{/s}}")];
+    for (holes, gaps) in [("gap", &[Cause::Sequence][..]), ("legal", &[])] {
+        let mut running = start(&server, &[numbers[0], numbers[1], ("websocket.sequence.holes", holes)]);
+        running.records(messages.len()).unwrap();
+        assert_eq!(running.gaps_of_the_feed(), gaps, "{holes}");
+    }
+}
+
+#[test]
+fn trap_05_numbers_that_begin_anew_with_each_connection_are_no_gap() {
+    let numbered = |play: Play| (0..3).fold(play, |play, n| play.send_text(format!(r#"{{"n":{n}}}"#)));
+    let server = serve(numbered(Play::accept()).close(1001));
+    for (scope, gaps) in [("connection", false), ("feed", true)] {
+        let mut running = start(&server, &[("websocket.sequence", "{{/n}}"), ("websocket.sequence.scope", scope)]);
+        running.records(9).unwrap();
+        assert_eq!(!running.gaps_of_the_feed().is_empty(), gaps, "{scope}");
+    }
+}
+
+const CURSOR: &[(&str, &str)] = &[("websocket.url", "SERVER?cursor={{cursor}}"), ("websocket.cursor", "{{/seq}}")];
+
+fn event(seq: u64) -> String {
+    format!(r#"{{"seq":{seq}}}"#)
+}
+
+#[test]
+fn trap_06_a_cursor_that_is_too_old_is_a_gap_whether_the_feed_says_so_or_not() {
+    let first = || Play::accept().send_text(event(1)).send_text(event(2)).close(1001);
+    let says_so = Play::accept().send_text(r##"{"info":"OutdatedCursor"}"##).send_text(event(9));
+    let lost = [
+        ("websocket.resume.lost", "/info == 'OutdatedCursor'"),
+        ("websocket.resume.lost.action", "continue"),
+        ("websocket.record.filter", "/seq exists"),
+    ];
+    let server = Server::start(Script::plays([first(), says_so])).unwrap();
+    let mut running = start(&server, &[CURSOR, &lost].concat());
+    assert_eq!(values(&mut running, 3), [event(1), event(2), event(9)]);
+    assert_eq!(running.gaps_of_the_feed(), [Cause::ResumeLost]);
+    let clamps = Play::accept().send_text(event(9));
+    let server = Server::start(Script::plays([first(), clamps])).unwrap();
+    let mut running = start(&server, &[CURSOR, &[("websocket.cursor.inclusive", "true")]].concat());
+    assert_eq!(values(&mut running, 3), [event(1), event(2), event(9)]);
+    assert_eq!(running.gaps_of_the_feed(), [Cause::Clamped]);
+}
+
+#[test]
+fn trap_07_a_feed_sends_the_record_of_the_cursor_again_or_does_not() {
+    let first = || Play::accept().send_text(event(1)).send_text(event(2)).close(1001);
+    for (inclusive, again) in [("true", Some(2)), ("false", None)] {
+        let second = again.into_iter().chain([3]).fold(Play::accept(), |play, seq| play.send_text(event(seq)));
+        let server = Server::start(Script::plays([first(), second])).unwrap();
+        let mut running = start(&server, &[CURSOR, &[("websocket.cursor.inclusive", inclusive)]].concat());
+        assert_eq!(values(&mut running, 3), [event(1), event(2), event(3)], "{inclusive}");
+        assert_eq!(running.gaps_of_the_feed(), [], "{inclusive}");
+    }
 }
 
 #[test]
