@@ -9,7 +9,7 @@ bash "$root/scripts/needs.sh" cargo gcc make perl java mvn setpriv
 bash "$root/e2e/kafka/fetch.sh" >&2
 
 # The whole workspace, so that the features of its dependencies are those of every other build.
-(cd "$root" && cargo build --release --locked --workspace --bins --lib)
+(cd "$root" && cargo build --release --locked --workspace --bins --lib --example intake)
 (cd "$root/bench" && cargo build --release --locked)
 
 # The plugin for this machine, and the source connector that marks the floor in Kafka Connect.

@@ -8,7 +8,7 @@ log=target/test.log
 stage() { echo; echo "==> $*"; }
 
 stage "needs"
-bash scripts/needs.sh --install cargo gcc make perl java mvn python3 setpriv prometheus || exit 1
+bash scripts/needs.sh --install cargo gcc g++ make perl java mvn python3 setpriv prometheus || exit 1
 
 stage "Apache Kafka for the tests"
 bash e2e/kafka/fetch.sh || exit 1
@@ -28,6 +28,9 @@ stage "tests"
 failed=()
 mkdir -p target
 cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || failed+=("cargo test")
+
+stage "fuzz targets, for a short while each"
+bash scripts/fuzz.sh || failed+=("fuzz")
 
 stage "load check: the native libraries in JVMs and on musl"
 bash scripts/plugin/load_check.sh || failed+=("load check")

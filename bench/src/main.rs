@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod feed;
+mod intake;
 mod jvm;
 mod program;
 mod report;
@@ -42,7 +43,7 @@ struct Options {
     only: Vec<String>,
     /// Only these scenarios.
     #[arg(long, value_name = "NAMES", value_delimiter = ',',
-        value_parser = ["burst", "paced", "idle", "ends", "stop", "restart"])]
+        value_parser = ["intake", "burst", "paced", "idle", "ends", "stop", "restart"])]
     scenarios: Vec<String>,
     /// Runs of each program in each scenario.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -69,6 +70,9 @@ struct Options {
     revision: String,
 }
 
+/// The scenario that needs neither a program nor Kafka.
+const INTAKE: &str = "intake";
+
 fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,13 +90,23 @@ fn run(options: &Options) -> Outcome<()> {
         .filter(|(scenario, _)| options.scenarios.is_empty() || options.scenarios.iter().any(|s| s == scenario.group()))
         .collect();
     let begun = Instant::now();
-    eprintln!("bench: starting Kafka");
-    // What was measured is deleted at once, not after a minute.
-    let kafka = Kafka::builder().property("log.segment.delete.delay.ms", "1000").start();
-
     let mode = if options.quick { "quick" } else { "full" };
     let mut text = report::heading(mode, &options.when, &options.revision);
     print!("{text}");
+    if options.scenarios.iter().any(|name| name == INTAKE) || options.scenarios.is_empty() && options.only.is_empty() {
+        eprintln!("bench: {INTAKE}");
+        let section = intake::section(&built("examples/intake")?)?;
+        print!("{section}");
+        text.push_str(&section);
+        save(options, &text)?;
+    }
+    if scenarios.is_empty() {
+        return Ok(());
+    }
+
+    eprintln!("bench: starting Kafka");
+    // What was measured is deleted at once, not after a minute.
+    let kafka = Kafka::builder().property("log.segment.delete.delay.ms", "1000").start();
     for (index, (scenario, repetitions)) in scenarios.iter().enumerate() {
         if !programs.iter().any(|program| scenario.suits(program)) {
             continue;
@@ -102,7 +116,7 @@ fn run(options: &Options) -> Outcome<()> {
         print!("{section}");
         text.push_str(&section);
         // After each scenario, so that an interrupted run leaves what it has.
-        write(&options.output, &text).map_err(|e| format!("{} cannot be written: {e}", options.output.display()))?;
+        save(options, &text)?;
     }
     eprintln!("bench: {} s; the report is in {}", begun.elapsed().as_secs(), options.output.display());
     Ok(())
@@ -164,7 +178,7 @@ fn scenarios(options: &Options) -> Vec<(Scenario, u32)> {
 }
 
 fn programs(options: &Options) -> Outcome<Vec<Program>> {
-    let own = std::env::current_exe().map_err(|e| format!("the path of this program is not known: {e}"))?;
+    let own = built("bench")?;
     let built = |name: &str| own.with_file_name(name);
     let program = |name: &str, kind| Program { name: name.to_owned(), kind };
     let mut all = vec![
@@ -211,6 +225,16 @@ fn programs(options: &Options) -> Outcome<Vec<Program>> {
         }
     }
     Ok(all)
+}
+
+/// What was built lies beside this program.
+fn built(name: &str) -> Outcome<PathBuf> {
+    let own = std::env::current_exe().map_err(|e| format!("the path of this program is not known: {e}"))?;
+    Ok(own.with_file_name(name))
+}
+
+fn save(options: &Options, text: &str) -> Outcome<()> {
+    write(&options.output, text).map_err(|e| format!("{} cannot be written: {e}", options.output.display()))
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
