@@ -28,7 +28,7 @@ struct Waiting {
     /// Records that Kafka does not have. Of a message that never had one nothing is open, and it waits for those before it.
     open: u64,
     had_records: bool,
-    told: bool,
+    given: bool,
 }
 
 /// What Kafka has got since this was last asked.
@@ -58,7 +58,7 @@ impl Commits {
     /// The message has become so many records. They are given out after this.
     pub(crate) fn received(&self, message: i64, records: u64) {
         let mut state = self.state();
-        state.waiting.push_back(Waiting { message, open: records, had_records: records > 0, told: false });
+        state.waiting.push_back(Waiting { message, open: records, had_records: records > 0, given: false });
         state.settle();
         self.tell(&state);
     }
@@ -71,7 +71,7 @@ impl Commits {
         let State { waiting, committed, .. } = &mut *state;
         let Some(found) = waiting.get_mut(at).filter(|waiting| waiting.message == message) else { return };
         found.open = found.open.saturating_sub(records);
-        if found.open == 0 && !std::mem::replace(&mut found.told, true) {
+        if found.open == 0 && !std::mem::replace(&mut found.given, true) {
             committed.messages.push(message);
         }
         state.settle();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_link_received_is_not_told_any_more() {
+    fn what_an_earlier_link_received_is_no_longer_acknowledged() {
         let commits = Commits::default();
         let old = commits.begin_message();
         commits.received(old, 1);

@@ -34,7 +34,7 @@ struct State {
     records: usize,
     bytes: usize,
     end: Option<Result<(), Error>>,
-    /// The session says goodbye.
+    /// The closing handshake has begun.
     closing: bool,
 }
 

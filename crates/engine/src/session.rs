@@ -83,7 +83,7 @@ pub(crate) struct Down {
     pub(crate) cause: Cause,
     /// Messages that are known to be missing.
     pub(crate) missed: Option<u64>,
-    /// Of the gap that it makes, if it may be told twice.
+    /// Of the gap that it makes, if it may be reported twice.
     pub(crate) id: Option<String>,
 }
 
@@ -166,7 +166,7 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// How long to wait before the next attempt. What fails for long is told less and less often.
+    /// How long to wait before the next attempt. What fails for long is logged less and less often.
     ///
     /// # Errors
     /// The failure itself, if there is to be no next attempt.
@@ -179,7 +179,14 @@ impl<W: World> Session<W> {
             let since =
                 self.retry.failing_since().map(|since| self.world.at().duration_since(since).unwrap_or_default());
             let since = since.unwrap_or_default().as_secs();
-            warn!("event=websocket_failure cause={cause} attempt={attempt} failing_s={since} message=\"{message}\"");
+            // A step that asks for a new connection is no failure.
+            if attempt == 0 && delay.is_ok() {
+                info!("event=websocket_reconnecting cause={cause} message=\"{message}\"");
+            } else {
+                warn!(
+                    "event=websocket_failure cause={cause} attempt={attempt} failing_s={since} message=\"{message}\""
+                );
+            }
         }
         let delay = delay?;
         let delay_ms = delay.as_millis();
@@ -651,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_will_hardly_change_are_told_from_outages() {
+    fn answers_that_will_hardly_change_are_no_outages() {
         use OpenErrorKind::{NameUnknown, NameUnresolved, ProxyRefused, ProxyStatus, Status, Tcp};
         for kind in [Status(401), Status(403), Status(404), NameUnknown, ProxyRefused, ProxyStatus(403)] {
             assert_eq!(outlook(&error(kind)), Outlook::Hopeless, "{kind:?}");

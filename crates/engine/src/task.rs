@@ -27,10 +27,10 @@ use crate::session::{Down, Past, Session};
 
 /// A line of figures in the log comes this often while records flow.
 const METRICS_LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// A session that was told to end takes this much longer for its last steps, at most.
+/// A session that has to end takes this much longer for its last steps, at most.
 const LAST_STEPS: Duration = Duration::from_secs(1);
 
-/// One running feed. Dropping it ends the connection without a goodbye; [`SourceTask::stop`] is the polite way.
+/// One running feed. Dropping it ends the connection without a closing handshake; [`SourceTask::stop`] has one.
 pub struct SourceTask {
     config: Arc<Config>,
     queue: Arc<Queue>,
@@ -48,7 +48,7 @@ pub struct SourceTask {
     stored: i64,
     /// How many records of it were polled.
     taken_over: u64,
-    /// Records lost before the start, which the first connection's gap tells.
+    /// Records lost before the start, which the first connection's gap reports.
     missed: u64,
     next_sequence: i64,
     committed: i64,
@@ -226,7 +226,7 @@ impl SourceTask {
         }
     }
 
-    /// Begins to stop: says goodbye to the server and goes on receiving until it answers, for `grace` at most. Go on
+    /// Begins to stop: sends a Close and goes on receiving until it answers, for `grace` at most. Go on
     /// polling until [`SourceTask::is_drained`], or let [`SourceTask::hand_over`] keep the rest for the next start.
     pub fn stop(&mut self, grace: Duration) {
         self.stop_by(Instant::now() + grace);
@@ -273,8 +273,8 @@ impl SourceTask {
             self.number(batch).iter().for_each(|record| outgoing.add(&record));
         }
         self.drained = true;
-        let untold = self.untold();
-        outgoing.finish(&self.metrics, untold)
+        let unreported = self.unreported();
+        outgoing.finish(&self.metrics, unreported)
     }
 
     /// Lets go of all that is not in Kafka: the feed sends it again, since the next start goes on from the stored position, or
@@ -372,8 +372,8 @@ impl SourceTask {
         batch
     }
 
-    /// Records whose loss no gap has told, because there was no connection yet.
-    fn untold(&mut self) -> u64 {
+    /// Records whose loss no gap has reported, because there was no connection yet.
+    fn unreported(&mut self) -> u64 {
         // Asked for with every batch, so nothing is looked at once there is nothing to tell.
         let missed = std::mem::take(&mut self.missed);
         if missed == 0 || self.metrics.snapshot()[Counter::Connections] > 0 { 0 } else { missed }
@@ -410,7 +410,7 @@ fn past(config: &Config, stored: Option<&StoredOffset>, file: Option<&StoredOffs
     Past { worked: stored.is_some(), down, carried, memory: Memory::stored(position, keyed) }
 }
 
-/// A restart that is told twice, since the first one's record did not get its offset stored, has one id.
+/// A restart that is reported twice, since the first one's record did not get its offset stored, has one id.
 fn restart_id(config: &Config, stored: Option<&StoredOffset>) -> String {
     let session = stored.and_then(|stored| stored.session_id.as_deref()).unwrap_or_default();
     let sequence = stored.map_or(0, |stored| stored.sequence).to_string();
@@ -420,7 +420,7 @@ fn restart_id(config: &Config, stored: Option<&StoredOffset>) -> String {
 impl Drop for SourceTask {
     fn drop(&mut self) {
         self.session.iter().for_each(AbortHandle::abort);
-        let untold = self.untold();
-        handover::carry(&self.config, untold);
+        let unreported = self.unreported();
+        handover::carry(&self.config, unreported);
     }
 }

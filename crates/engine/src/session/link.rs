@@ -97,7 +97,7 @@ pub(super) struct Link {
     timers: Timers,
     /// With `websocket.idle.key`.
     silence: Option<Silence>,
-    /// What was found in the messages and is not told yet.
+    /// What was found in the messages and is not reported yet.
     findings: Findings,
     /// The session knows that this connection has worked.
     worked: bool,
@@ -119,7 +119,7 @@ struct Received {
 }
 
 impl Link {
-    /// The dialogue has been told of the open connection; `memory` is what the last one's intake left. `at_configured_origin`: no redirect led to another origin, which
+    /// The dialogue knows of the open connection; `memory` is what the last one's intake left. `at_configured_origin`: no redirect led to another origin, which
     /// must learn no secret.
     pub(super) fn new(
         config: Arc<Config>,
@@ -283,10 +283,10 @@ impl Link {
         None
     }
 
-    /// Kafka has more of what was received: tells the feed, if it wants to hear it.
+    /// Kafka has more of what was received: acknowledges it, if the feed wants that.
     ///
     /// # Errors
-    /// It cannot be told.
+    /// It cannot be acknowledged.
     pub(super) fn committed(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let committed = self.commits.take();
         let said = if committed == Committed::default() { Ok(()) } else { self.dialogue.committed(&committed, moment) };
@@ -296,7 +296,7 @@ impl Link {
         said.or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end.into()) })
     }
 
-    /// A message may hold a secret. It is told once.
+    /// A message may hold a secret. It is logged once.
     fn withheld(&mut self) -> bool {
         if self.withholds && !std::mem::replace(&mut self.withheld, true) {
             warn!(
@@ -316,7 +316,7 @@ impl Link {
         answer: Result<HttpResponse, OpenError>,
         moment: &Moment<'_>,
     ) -> Result<(), Ending> {
-        // While we say goodbye, what the server sent before its Close is still ours.
+        // During the closing handshake, what the server sent before its Close is still ours.
         dialogue_answered(&mut self.dialogue, answer, moment)
             .or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end) })
     }
@@ -778,7 +778,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_says_goodbye_once_and_ends_by_its_deadline_alone() {
+    fn a_stop_sends_one_close_and_ends_by_its_deadline_alone() {
         let now = Instant::now();
         let mut link = link(&[("websocket.idle.timeout.ms", "1")], now);
         assert!(link.stop(now + 9 * SECOND, now) && !link.stop(now + SECOND, now));
@@ -789,7 +789,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_turns_us_away_is_told_from_others() {
+    fn a_close_that_turns_us_away_is_no_outage() {
         let mut link = link(&[], Instant::now());
         let mut outlook = |code| link.closed_by_server(&Close { code, reason: String::new(), valid: true }).outlook;
         for code in [1008, 4000, 4999] {
