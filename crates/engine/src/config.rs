@@ -122,7 +122,7 @@ pub struct Config {
     /// A Close of the server with one of them is the end.
     pub fatal_codes: Vec<RangeInclusive<u16>>,
     /// By which the feed says that it cannot go on from the cursor.
-    pub lost_codes: Vec<RangeInclusive<u16>>,
+    pub fresh_codes: Vec<RangeInclusive<u16>>,
     pub ping_interval: Option<Duration>,
     pub pong_timeout: Duration,
     pub idle_timeout: Option<Duration>,
@@ -252,10 +252,8 @@ impl Config {
             plan: Arc::new(plan),
             connect_rate: rate::parse(values.text(session::CONNECT_RATE).unwrap_or_default()).unwrap_or_default(),
             close_code: u16::try_from(values.number(session::CLOSE_CODE)).unwrap_or(1000),
-            fatal_codes: session::parse_codes(values.text(session::CLOSE_FATAL_CODES).unwrap_or_default())
-                .unwrap_or_default(),
-            lost_codes: session::parse_codes(values.text(resume::RESUME_LOST_CODES).unwrap_or_default())
-                .unwrap_or_default(),
+            fatal_codes: session::codes(&values, session::CLOSE_FATAL_CODES),
+            fresh_codes: session::codes(&values, session::CLOSE_FRESH_CODES),
             ping_interval: values.millis_or_off(liveness::PING_INTERVAL_MS),
             pong_timeout: values.millis(liveness::PONG_TIMEOUT_MS),
             idle_timeout: values.millis_or_off(liveness::IDLE_TIMEOUT_MS),

@@ -415,13 +415,16 @@ impl Intake {
         let text = std::str::from_utf8(bytes).ok();
         let Some(splitter) = &mut self.splitter else {
             let input = Input { bytes, text, binary, index: None, last: true };
-            return self.records.part(input, ground, origin, batch, steps);
+            self.records.part(input, ground, origin, batch, steps)?;
+            self.records.maker.memory.end_message();
+            return Ok(());
         };
         let parts = splitter.split(bytes, text);
         for (index, range) in parts.iter().enumerate() {
             let input = Input { last: index + 1 == parts.len(), ..Input::part(bytes, text, binary, range, index) };
             self.records.part(input, ground, origin, batch, steps)?;
         }
+        self.records.maker.memory.end_message();
         Ok(())
     }
 }

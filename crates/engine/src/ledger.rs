@@ -2,6 +2,8 @@
 //!
 //! It goes the way of all records, so it is in Kafka at least once, and its key is the gap's id.
 
+use std::time::SystemTime;
+
 use serde_json::json;
 
 use crate::config::Ledger;
@@ -19,14 +21,36 @@ pub(crate) fn add(
     batch: &mut Batch,
     beside: impl FnOnce(&mut RecordWriter<'_>),
 ) {
-    let text = text(gap, connection, task);
-    let mut record = batch.add(epoch_ms(gap.ended));
+    put(ledger, &gap.id, &text(gap, connection, task), gap.ended, batch, beside);
+}
+
+/// Adds a record that is no gap: it stores how far a feed has come of which a filter drops all records. Each task has one key.
+pub(crate) fn add_cursor(
+    ledger: &Ledger,
+    task: &TaskId,
+    at: SystemTime,
+    batch: &mut Batch,
+    beside: impl FnOnce(&mut RecordWriter<'_>),
+) {
+    let text = json!({"cursor": true, "at": epoch_ms(at), "task": task.number}).to_string();
+    put(ledger, &format!("cursor-{task}"), &text, at, batch, beside);
+}
+
+fn put(
+    ledger: &Ledger,
+    key: &str,
+    text: &str,
+    at: SystemTime,
+    batch: &mut Batch,
+    beside: impl FnOnce(&mut RecordWriter<'_>),
+) {
+    let mut record = batch.add(epoch_ms(at));
     record.part(Part::Topic(&ledger.topic));
-    record.part(Part::Key(Key::Text(&gap.id)));
+    record.part(Part::Key(Key::Text(key)));
     beside(&mut record);
     match ledger.value {
         // What is made here is JSON, so there is nothing that could be wrong with it.
-        ValueKind::Json => drop(record.value_with(ValueKind::Json, |out| Parser::default().parse(&text, out))),
+        ValueKind::Json => drop(record.value_with(ValueKind::Json, |out| Parser::default().parse(text, out))),
         kind => record.value(kind, text.as_bytes()),
     }
 }

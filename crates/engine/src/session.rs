@@ -230,7 +230,7 @@ impl<W: World> Session<W> {
 
     /// A cursor that is too old is as good as lost.
     fn check_age(&mut self) -> Result<(), Failure> {
-        let Resume { max_age: Some(max_age), lost_action } = self.config.resume else { return Ok(()) };
+        let Resume { max_age: Some(max_age), lost_action, .. } = self.config.resume else { return Ok(()) };
         let resumes = self.config.intake.memory().is_some_and(Plan::resumes);
         let is_older = |at: &SystemTime| self.world.at().duration_since(*at).is_ok_and(|age| age > max_age);
         let Some(at) = self.memory.at.filter(|at| resumes && is_older(at)) else {

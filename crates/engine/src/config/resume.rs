@@ -15,10 +15,10 @@ pub(crate) const CURSOR_KEY: &str = "websocket.cursor.key";
 pub(crate) const CURSOR_INITIAL: &str = "websocket.cursor.initial";
 pub(crate) const CURSOR_REWIND: &str = "websocket.cursor.rewind";
 pub(super) const CURSOR_INCLUSIVE: &str = "websocket.cursor.inclusive";
+const CURSOR_HEARTBEAT_MS: &str = "websocket.cursor.heartbeat.ms";
 pub(crate) const RESUME_VARIABLES: &str = "websocket.resume.variables";
 const RESUME_MAX_AGE_MS: &str = "websocket.resume.max.age.ms";
 pub(crate) const RESUME_LOST: &str = "websocket.resume.lost";
-pub(super) const RESUME_LOST_CODES: &str = "websocket.resume.lost.codes";
 pub(crate) const RESUME_LOST_ACTION: &str = "websocket.resume.lost.action";
 pub(super) const DEDUP_KEY: &str = "websocket.dedup.key";
 const DEDUP_WINDOW: &str = "websocket.dedup.window";
@@ -80,6 +80,17 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         ..BASE
     },
     ConfigKey {
+        name: CURSOR_HEARTBEAT_MS,
+        kind: Kind::Long,
+        default: Default::Value("0"),
+        width: Width::Short,
+        display_name: "Cursor heartbeat (ms)",
+        documentation: "When the cursor moved and no record of the feed came for this long, since a filter dropped them all, \
+                        a record of websocket.gaps.topic carries it; 0 is off.",
+        at_least: Some(0),
+        ..BASE
+    },
+    ConfigKey {
         name: RESUME_VARIABLES,
         display_name: "Variables to resume with",
         documentation: "Captured variables that live on over connections and are stored with the cursor, separated by commas. \
@@ -103,13 +114,6 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         display_name: "Cursor is lost",
         documentation: "The condition on a message, an HTTP answer or a refused handshake by which the feed says that it cannot \
                         go on from the cursor; looked at only while resuming.",
-        ..BASE
-    },
-    ConfigKey {
-        name: RESUME_LOST_CODES,
-        display_name: "Close codes of a lost cursor",
-        documentation: "A Close of the server with one of these codes says that the feed cannot go on from the cursor: 4007,4009.",
-        check: Some(|text| session::parse_codes(text).map(drop)),
         ..BASE
     },
     ConfigKey {
@@ -235,6 +239,8 @@ pub enum LostAction {
 /// What a resume may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Resume {
+    /// After this time a cursor that moved is stored without a record of the feed.
+    pub heartbeat: Option<Duration>,
     pub max_age: Option<Duration>,
     pub lost_action: LostAction,
 }
@@ -248,6 +254,7 @@ pub struct Ledger {
 
 pub(super) fn resume(values: &Values<'_>) -> Resume {
     Resume {
+        heartbeat: values.millis_or_off(CURSOR_HEARTBEAT_MS),
         max_age: values.millis_or_off(RESUME_MAX_AGE_MS),
         lost_action: lost_action(values.text(RESUME_LOST_ACTION)),
     }
@@ -302,7 +309,7 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
         (CURSOR, &[CURSOR_KEY, CURSOR_INITIAL, CURSOR_REWIND, CURSOR_INCLUSIVE][..]),
         (DEDUP_KEY, &[DEDUP_WINDOW]),
         (SEQUENCE, &[SEQUENCE_KEY, SEQUENCE_FIRST, SEQUENCE_PREVIOUS, SEQUENCE_HOLES, SEQUENCE_SCOPE, SEQUENCE_ACTION]),
-        (GAPS_TOPIC, &[GAPS_VALUE]),
+        (GAPS_TOPIC, &[GAPS_VALUE, CURSOR_HEARTBEAT_MS]),
     ];
     let is_set = |name: &str| values.given(name).is_some_and(|text| !text.is_empty());
     let mut errors = Vec::new();
@@ -317,7 +324,7 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
     if is_set(SEQUENCE_FIRST) && is_set(SEQUENCE_PREVIOUS) {
         refuse(SEQUENCE_FIRST, &format!("{SEQUENCE_PREVIOUS} excludes it"));
     }
-    for name in [RESUME_LOST, RESUME_LOST_CODES] {
+    for name in [RESUME_LOST, session::CLOSE_FRESH_CODES] {
         if is_set(name) && values.non_empty(CURSOR).or(values.non_empty(RESUME_VARIABLES)).is_none() {
             refuse(name, &format!("{CURSOR} or {RESUME_VARIABLES} must be given too"));
         }

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::values::Values;
 use crate::config_def::{ConfigKey, Default, Importance, Kind, Width};
 
 pub(crate) const STEPS: &str = "websocket.session.steps";
@@ -17,6 +18,7 @@ pub(crate) const SEND_RATE: &str = "websocket.send.rate";
 pub(super) const CONNECT_RATE: &str = "websocket.connect.rate";
 pub(super) const CLOSE_CODE: &str = "websocket.close.code";
 pub(super) const CLOSE_FATAL_CODES: &str = "websocket.close.fatal.codes";
+pub(super) const CLOSE_FRESH_CODES: &str = "websocket.close.fresh.codes";
 
 /// Before the name of a step.
 pub(crate) const STEP: &str = "websocket.session.";
@@ -101,6 +103,13 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: CLOSE_FATAL_CODES,
         display_name: "Final close codes",
         documentation: "A Close of the server with one of these codes fails the task at once: 4004,4010-4014.",
+        check: Some(|text| parse_codes(text).map(drop)),
+        ..BASE
+    },
+    ConfigKey {
+        name: CLOSE_FRESH_CODES,
+        display_name: "Close codes of a lost cursor",
+        documentation: "A Close of the server with one of these codes says that the feed cannot go on from the cursor: 4007,4009.",
         check: Some(|text| parse_codes(text).map(drop)),
         ..BASE
     },
@@ -260,8 +269,12 @@ fn check_own_code(text: &str) -> Result<(), String> {
     }
 }
 
+pub(super) fn codes(values: &Values<'_>, name: &str) -> Vec<RangeInclusive<u16>> {
+    parse_codes(values.text(name).unwrap_or_default()).unwrap_or_default()
+}
+
 /// Reads codes and ranges of codes.
-pub(super) fn parse_codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
+fn parse_codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
     let code = |text: &str| text.trim().parse::<u16>().ok().filter(|code| (1000..=4999).contains(code));
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries

@@ -132,7 +132,7 @@ impl Dialogue {
     }
 
     /// Forgets what a new connection would go on from.
-    pub(super) fn forget_position(&mut self) {
+    pub(crate) fn forget_position(&mut self) {
         self.carried.resume.clear();
         (self.void, self.resuming) = (true, false);
     }

@@ -51,6 +51,8 @@ pub struct Cursors {
     places: Places,
     /// Counts messages.
     message: u64,
+    /// The message is not whole in the batch yet.
+    under_way: bool,
     text: String,
     /// Of the record that was looked at last.
     key: String,
@@ -65,6 +67,8 @@ struct Places {
 #[derive(Debug, Default)]
 struct Place {
     newest: Option<String>,
+    /// No record has the newest cursor.
+    ahead: bool,
     /// The newest of the messages before the one under way.
     before: Option<String>,
     message: u64,
@@ -156,9 +160,20 @@ impl Cursors {
         Some((key.unwrap_or_default(), self.newest(key)?))
     }
 
+    /// Whether the feed's cursor has moved, and no record has it.
+    pub fn is_ahead(&self) -> bool {
+        self.places.only.ahead
+    }
+
     /// The next message begins.
     pub fn begin_message(&mut self) {
         self.message += 1;
+        self.under_way = true;
+    }
+
+    /// All of the message is in the batch.
+    pub fn end_message(&mut self) {
+        self.under_way = false;
     }
 
     /// Reads the cursor of a record, or of a message without records.
@@ -180,6 +195,7 @@ impl Cursors {
             return Standing::New;
         }
         let standing = if is_record { place.awaited.meet(&self.text) } else { Standing::New };
+        place.ahead = place.newest.as_ref() != Some(&self.text);
         match &mut place.newest {
             Some(newest) => newest.clone_from(&self.text),
             none => *none = Some(self.text.clone()),
@@ -199,26 +215,21 @@ impl Cursors {
     pub fn write(&mut self, plan: &Plan, last: bool, record: &mut RecordWriter<'_>) {
         let Some(place) = self.places.of(plan, &self.key) else { return };
         place.records += 1;
-        if let Some(cursor) = if last { &place.newest } else { &place.before } {
-            record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });
-        }
-        if !last {
-            let records = i64::try_from(place.records).unwrap_or(i64::MAX);
-            record.part(Part::OffsetEntry { name: PART, value: OffsetValue::Number(records) });
-        }
+        place.ahead &= !last;
+        place.write(Some(place.records).filter(|_| !last), last, record);
         if plan.key.is_some() {
             record.part(Part::Partition(&self.key));
         }
     }
 
     /// Writes the offset entries of a record that is none of the feed's.
-    pub fn write_beside(&self, record: &mut RecordWriter<'_>) {
-        let Place { newest, stored, .. } = &self.places.only;
-        if let Some(cursor) = newest {
-            record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });
-        }
-        if let Some(part) = i64::try_from(*stored).ok().filter(|&part| part > 0) {
-            record.part(Part::OffsetEntry { name: PART, value: OffsetValue::Number(part) });
+    pub fn write_beside(&mut self, record: &mut RecordWriter<'_>) {
+        let place = &mut self.places.only;
+        place.ahead &= self.under_way;
+        if self.under_way && place.message == self.message {
+            place.write(Some(place.records), false, record);
+        } else {
+            place.write(Some(place.stored).filter(|&stored| stored > 0), true, record);
         }
     }
 }
@@ -240,6 +251,20 @@ impl Place {
         if self.message != message {
             (self.message, self.records) = (message, 0);
             self.before.clone_from(&self.newest);
+        }
+    }
+}
+
+impl Place {
+    /// Writes where a record stands. `part`: so many records of a message that is not whole are stored with it, or of one
+    /// that comes again.
+    fn write(&self, part: Option<u64>, is_whole: bool, record: &mut RecordWriter<'_>) {
+        if let Some(cursor) = if is_whole { &self.newest } else { &self.before } {
+            record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });
+        }
+        if let Some(part) = part {
+            let part = i64::try_from(part).unwrap_or(i64::MAX);
+            record.part(Part::OffsetEntry { name: PART, value: OffsetValue::Number(part) });
         }
     }
 }

@@ -156,6 +156,11 @@ impl Memory {
         self.sequences.forget();
     }
 
+    /// Whether the feed's cursor has moved, and no record has it.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.cursors.is_ahead()
+    }
+
     /// The newest cursor of the feed, or of a key.
     pub(crate) fn cursor(&self, key: Option<&str>) -> Option<&str> {
         self.cursors.newest(key)
@@ -163,6 +168,10 @@ impl Memory {
 
     pub(super) fn begin_message(&mut self) {
         self.cursors.begin_message();
+    }
+
+    pub(super) fn end_message(&mut self) {
+        self.cursors.end_message();
     }
 
     /// Looks at a record. Returns whether it is new.
@@ -221,7 +230,7 @@ impl Memory {
     }
 
     /// Writes the offset entries of a record that is none of the feed's.
-    pub(crate) fn write_beside(&self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
+    pub(crate) fn write_beside(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_beside(record);
         write_variables(plan, variables, None, record);
     }

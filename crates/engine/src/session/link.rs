@@ -232,6 +232,21 @@ impl Link {
         });
     }
 
+    /// Stores a cursor that moved while a filter dropped all records, with a record of the ledger.
+    fn store_cursor(&mut self, moment: &Moment<'_>) {
+        let Some(interval) = self.config.resume.heartbeat.filter(|_| self.timers.cursor <= Some(moment.now)) else {
+            return;
+        };
+        self.timers.cursor = Some(moment.now + interval);
+        let Link { config, intake, dialogue, batch, .. } = self;
+        let (Some(ledger), Some(plan), Ok(intake)) = (&config.ledger, config.intake.memory(), intake) else { return };
+        if intake.memory().is_ahead() {
+            ledger::add_cursor(ledger, &config.task_id(), moment.at, batch, |record| {
+                intake.memory().write_beside(plan, dialogue.variables(), record);
+            });
+        }
+    }
+
     /// Does what is configured when messages are missing.
     fn act_on_holes(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let Some(hole) = self.findings.holes.first().filter(|hole| hole.cause == Cause::Sequence) else {
@@ -397,6 +412,7 @@ impl Link {
             (received.messages, received.bytes) = (0, 0);
             self.timers.idle = self.config.idle_timeout.map(|timeout| now + timeout);
             if !self.batch.is_empty() {
+                self.timers.cursor = self.config.resume.heartbeat.map(|interval| now + interval);
                 self.timers.idle_record = self.config.idle_record_timeout.map(|timeout| now + timeout);
             }
         }
@@ -430,6 +446,9 @@ impl Link {
         if reading {
             self.check(now, unsent)?;
             self.check_records(moment)?;
+        }
+        if reading {
+            self.store_cursor(moment);
         }
         self.dialogue.proceed(moment, reading)?;
         if self.dialogue.next_send(now) <= now && self.timers.ping_is_due(&self.config, now) {
@@ -491,8 +510,13 @@ impl Link {
             return self.stop_by.min(self.close_by.or(self.stop_by));
         }
         let works = Some(self.opened + WORKED).filter(|at| !self.worked && *at > now);
-        let deadlines =
-            [self.timers.pong, self.timers.idle, self.timers.idle_record, unsent.map(|since| since + WRITE_TIMEOUT)];
+        let deadlines = [
+            self.timers.pong,
+            self.timers.idle,
+            self.timers.cursor,
+            self.timers.idle_record,
+            unsent.map(|since| since + WRITE_TIMEOUT),
+        ];
         let silence = self.silence.as_ref().and_then(Silence::next_look);
         let ping = self.timers.ping.map(|at| at.max(self.dialogue.next_send(now)));
         let steps = self.dialogue.next_wake(now, reading);
@@ -579,7 +603,7 @@ impl Link {
         let message = format!("the server closed the connection {code}{reason}");
         let is_one_of =
             |codes: &[RangeInclusive<u16>]| close.code.is_some_and(|code| codes.iter().any(|own| own.contains(&code)));
-        if is_one_of(&self.config.lost_codes) {
+        if is_one_of(&self.config.fresh_codes) {
             return self.dialogue.lose(&message).into();
         }
         let outlook = match close.code {

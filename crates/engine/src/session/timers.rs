@@ -12,6 +12,8 @@ pub(super) struct Timers {
     pub(super) pong: Option<Instant>,
     /// A message is missing after this.
     pub(super) idle: Option<Instant>,
+    /// The cursor wants to be stored without a record of the feed after this.
+    pub(super) cursor: Option<Instant>,
     /// A record is missing after this.
     pub(super) idle_record: Option<Instant>,
 }
@@ -22,6 +24,7 @@ impl Timers {
             ping: config.ping_interval.map(|interval| opened + interval),
             pong: None,
             idle: config.idle_timeout.map(|timeout| opened + timeout),
+            cursor: config.resume.heartbeat.map(|interval| opened + interval),
             idle_record: config.idle_record_timeout.map(|timeout| opened + timeout),
         }
     }

@@ -187,7 +187,7 @@ async fn a_refusal_is_a_new_beginning_although_the_feed_may_continue() {
 #[tokio::test]
 async fn a_close_code_may_say_that_the_cursor_is_lost() {
     let server = Server::start(Script::plays([sends(0..2).close(4009), sends(9..11)])).unwrap();
-    let mut feed = Feed::start(&url(&server), &[CURSOR, ("websocket.resume.lost.codes", "4007,4009")]);
+    let mut feed = Feed::start(&url(&server), &[CURSOR, ("websocket.close.fresh.codes", "4007,4009")]);
     feed.until_records(4).await;
     assert_eq!((requests(&server)[1].as_str(), causes(&feed)), ("/", vec![Cause::ResumeLost]));
 }
@@ -334,4 +334,37 @@ async fn a_record_that_is_too_large_is_in_the_ledger_and_the_cursor_is_behind_it
     let mut feed = Feed::resume(&url(&server), &options, stored);
     feed.until_records(1).await;
     assert_eq!((feed.numbers(), &requests(&server)[1][..]), (vec![4], "/?cursor=3"));
+}
+
+#[tokio::test]
+async fn a_cursor_that_moves_while_all_records_are_filtered_is_stored_with_a_record_of_the_ledger() {
+    let server = Server::start(Script::every(sends(0..5))).unwrap();
+    let options = [
+        CURSOR,
+        ("websocket.record.filter", "/n == 0"),
+        ("websocket.gaps.topic", "gaps"),
+        ("websocket.cursor.heartbeat.ms", "20"),
+    ];
+    let mut feed = Feed::start(&url(&server), &options);
+    feed.until_records(2).await;
+    let carrier = &feed.records[1];
+    assert_eq!((carrier.topic.as_deref(), &carrier.offset[..]), (Some("gaps"), &[("cursor".into(), "4".into())][..]));
+    assert_eq!(feed.snapshot().gaps, []);
+}
+
+#[tokio::test]
+async fn a_record_that_fails_the_task_is_not_passed_over_by_a_record_of_the_ledger() {
+    let play = Play::accept().send_text(r#"{"n":1,"t":5}"#).send_text(r#"{"n":4}"#);
+    let server = Server::start(Script::every(play)).unwrap();
+    let options = [
+        CURSOR,
+        ("websocket.sequence", "{{/n}}"),
+        ("websocket.gaps.topic", "gaps"),
+        ("websocket.record.timestamp", "{{/t}}"),
+    ];
+    let mut feed = Feed::start(&url(&server), &options);
+    let why = feed.until_failed().await;
+    assert!(why.contains("websocket.record.timestamp"), "{why}");
+    let last = feed.records.last().unwrap();
+    assert_eq!(last.offset[0], ("cursor".to_owned(), "1".to_owned()), "{last:?}");
 }
