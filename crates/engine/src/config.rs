@@ -3,6 +3,7 @@
 //! REST validation, Java's `ConfigDef`, `docs/config.md` and the dashboard's form all come from [`OPTIONS`]. To add an
 //! option, add a row to its group's file, and a field below or in the group's type.
 
+pub(crate) mod backfill;
 mod connection;
 mod converter;
 mod exactly_once;
@@ -65,6 +66,7 @@ pub static OPTIONS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
         security::OPTIONS,
         session::OPTIONS,
         resume::OPTIONS,
+        backfill::OPTIONS,
     ]
     .concat()
 });
@@ -136,6 +138,8 @@ pub struct Config {
     /// How messages become records.
     pub intake: Arc<crate::intake::Plan>,
     pub resume: Resume,
+    /// How the feed's history is asked for what is missing, if it is.
+    pub backfill: Option<Arc<crate::backfill::Plan>>,
     /// Where gaps are reported, beside log and metrics.
     pub ledger: Option<Ledger>,
     /// Why the connector cannot be exactly-once; `None` if it can.
@@ -220,6 +224,7 @@ impl Config {
             }
         };
         let intake = intake::plan(&values, &plan.names, &mut plan.paths)?;
+        let backfill = backfill::plan(&values, &plan.names)?;
         let url = values.text(URL).unwrap_or_default();
         let parse = if plan.renders_url() { Endpoint::of_template } else { Endpoint::parse };
         let shown = parse(url).map_err(|why| vec![ConfigError::new(URL, why)])?;
@@ -266,6 +271,7 @@ impl Config {
             receive_linger: values.millis(messages::RECEIVE_LINGER_MS),
             intake: Arc::new(intake),
             resume: resume::resume(&values),
+            backfill: backfill.map(Arc::new),
             ledger: resume::ledger(&values),
             handover: restart::handover(&values),
             tls: security::tls(&values),

@@ -8,7 +8,7 @@ mod body;
 mod dial;
 pub mod frame;
 mod handshake;
-mod http;
+pub(crate) mod http;
 pub(crate) mod http_request;
 pub mod inflate;
 mod open;

@@ -174,6 +174,7 @@ counters! {
     MessagesTooLarge "messages_dropped_total" cause "too_large": "messages that did not become records";
     MessagesDuplicate "messages_dropped_total" cause "duplicate": "messages that did not become records";
     Connections "connections_total": "connections opened";
+    MessagesBackfilled "backfilled_records_total": "records that came out of the feed's history, to repair gaps";
     MessagesMissed "gap_missed_messages_total": "messages known to be missing in gaps";
 }
 

@@ -117,6 +117,8 @@ pub struct Gap {
     pub missed: Option<u64>,
     /// Which messages, where the feed numbers them.
     pub range: Option<Range>,
+    /// The feed's history had all that was missing.
+    pub repaired: bool,
 }
 
 /// Messages that are missing, by the feed's own numbers.

@@ -44,6 +44,9 @@ use seen::Seen;
 use split::{Split, Splitter};
 use value::{Content, Json, ValueForm};
 
+/// The header of a record out of the feed's history.
+const BACKFILLED: &str = "websocket.backfilled";
+
 /// The options of the intake, typed but not compiled.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -287,6 +290,8 @@ pub struct Counts {
     pub incomplete: u64,
     /// Records that `websocket.record.max.bytes` dropped.
     pub too_large: u64,
+    /// Records out of the feed's history.
+    pub backfilled: u64,
 }
 
 impl AddAssign for Counts {
@@ -296,6 +301,7 @@ impl AddAssign for Counts {
         self.filtered += more.filtered;
         self.incomplete += more.incomplete;
         self.too_large += more.too_large;
+        self.backfilled += more.backfilled;
     }
 }
 
@@ -348,6 +354,7 @@ impl Intake {
                     seen: Seen::default(),
                     number: 0,
                     message: None,
+                    of_history: false,
                     counts: Counts::default(),
                     memory,
                     findings: Findings::default(),
@@ -376,9 +383,33 @@ impl Intake {
         &mut self.records.maker.memory
     }
 
+    pub fn remembered(&self) -> &Memory {
+        &self.records.maker.memory
+    }
+
     /// The connection is over: what the next one goes on with.
     pub fn into_memory(self) -> Memory {
         self.records.maker.memory
+    }
+
+    /// Returns the number of a record out of the feed's history, in its form behind the pointer, if it is of this key.
+    pub fn number_of(&mut self, record: &str, key: &str, ground: &Ground<'_>, steps: &dyn Steps) -> Option<i128> {
+        self.records.number_of(record, key, ground, steps)
+    }
+
+    /// Adds a record out of the feed's history to the batch. It moves neither cursor nor numbers.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn take_back(
+        &mut self,
+        record: &str,
+        ground: &Ground<'_>,
+        origin: &Origin<'_>,
+        batch: &mut Batch,
+        steps: &dyn Steps,
+    ) -> Result<(), Refusal> {
+        self.records.take_back(record, ground, origin, batch, steps)
     }
 
     /// Makes records of a message and adds them to the batch. Each part of it is shown to the steps first, which
@@ -530,6 +561,45 @@ impl Records {
         made
     }
 
+    fn number_of(&mut self, text: &str, key: &str, ground: &Ground<'_>, steps: &dyn Steps) -> Option<i128> {
+        let plan = self.plan.memory.as_ref()?;
+        self.made.clear();
+        let (variables, count) = steps.variables();
+        let values = Values::new(ground.names, variables, &self.made, ground.now, ground.chance, count);
+        let values = if self.plan.apart {
+            self.maker.record.scan(text, &mut self.maker.found);
+            Values { record: Some(Scanned::new(text, &self.maker.found)), ..values }
+        } else {
+            self.message.scan(text, &mut self.found);
+            Values { message: Some(Scanned::new(text, &self.found)), ..values }
+        };
+        self.maker.memory.number_of(plan, key, &values)
+    }
+
+    fn take_back(
+        &mut self,
+        text: &str,
+        ground: &Ground<'_>,
+        origin: &Origin<'_>,
+        batch: &mut Batch,
+        steps: &dyn Steps,
+    ) -> Result<(), Refusal> {
+        self.made.clear();
+        // A record that is apart from its message comes without one.
+        let message = (!self.plan.apart).then(|| {
+            self.message.scan(text, &mut self.found);
+            Scanned::new(text, &self.found)
+        });
+        let (variables, count) = steps.variables();
+        let values = Values::new(ground.names, variables, &self.made, ground.now, ground.chance, count);
+        let values = Values { message, ..values };
+        let input = Input { bytes: text.as_bytes(), text: Some(text), binary: false, index: None, last: true };
+        (self.maker.message, self.maker.of_history) = (None, true);
+        let made = self.maker.record(&self.plan, input, values, origin, batch, &mut None);
+        self.maker.of_history = false;
+        made
+    }
+
     /// Makes records of a message that the steps have looked at.
     fn make(
         &mut self,
@@ -549,7 +619,7 @@ impl Records {
             ..Values::new(ground.names, variables, &self.made, ground.now, ground.chance, count)
         };
         if !may_be_records {
-            self.maker.no_record(&self.plan, input, values);
+            self.maker.no_record(&self.plan, input, values, batch.len());
             return Ok(());
         }
         let Some(pick) = &self.plan.pick else {
@@ -563,7 +633,7 @@ impl Records {
                 }
                 pick::Missing::Skip => {
                     self.maker.counts.without_record += 1;
-                    self.maker.no_record(&self.plan, input, values);
+                    self.maker.no_record(&self.plan, input, values, batch.len());
                     Ok(())
                 }
                 pick::Missing::Fail => Err(Refusal::Fatal(
@@ -598,6 +668,8 @@ struct Maker {
     number: u64,
     /// Of the message under way, if the feed wants to hear when Kafka has it.
     message: Option<i64>,
+    /// The record under way is out of the feed's history.
+    of_history: bool,
     counts: Counts,
     memory: Memory,
     findings: Findings,
@@ -605,13 +677,13 @@ struct Maker {
 
 impl Maker {
     /// A message without records may have a cursor and a number.
-    fn no_record(&mut self, plan: &Plan, input: Input<'_>, values: Values<'_>) {
+    fn no_record(&mut self, plan: &Plan, input: Input<'_>, values: Values<'_>, place: usize) {
         let Some(memory) = &plan.memory else { return };
         if self.reads_record {
             self.record.scan(input.text.unwrap_or_default(), &mut self.found);
         }
         let record = input.text.filter(|_| plan.apart).map(|text| Scanned::new(text, &self.found));
-        self.memory.look_beside(memory, &Values { record, ..values }, &mut self.findings);
+        self.memory.look_beside(memory, &Values { record, ..values }, place, &mut self.findings);
     }
 
     fn record(
@@ -639,10 +711,14 @@ impl Maker {
         }
         let record = input.text.filter(|_| plan.apart).map(|text| Scanned::new(text, &self.found));
         let values = Values { record, ..values };
-        if let Some(memory) = &plan.memory
-            && !self.memory.look(memory, &values, &mut self.findings)
-        {
-            return Ok(());
+        if let Some(memory) = &plan.memory {
+            let is_new = match self.of_history {
+                true => self.memory.look_back(memory, &values, &mut self.findings),
+                false => self.memory.look(memory, &values, batch.len(), &mut self.findings),
+            };
+            if !is_new {
+                return Ok(());
+            }
         }
         if plan.filter.as_ref().is_some_and(|filter| !filter.holds(&values)) {
             self.counts.filtered += 1;
@@ -669,6 +745,7 @@ impl Maker {
             written.map_err(Refusal::Fatal)?;
         }
         if let Some(memory) = &plan.memory
+            && !self.of_history
             && self.memory.is_stored(memory, &mut self.findings)
         {
             return Ok(());
@@ -681,6 +758,10 @@ impl Maker {
         }
         if let Some(message) = self.message {
             writer.part(RecordPart::Message(message));
+        }
+        if self.of_history {
+            self.counts.backfilled += 1;
+            writer.part(RecordPart::Header { name: BACKFILLED, value: "true" });
         }
         if settings.provenance {
             for (name, value) in provenance(values.now, origin, self.number) {

@@ -67,7 +67,7 @@ fn text(gap: &Gap, connection: &str, task: &TaskId) -> String {
         "from": range.map(|range| &range.from),
         "to": range.map(|range| &range.to),
         "missing": gap.missed,
-        "repaired": false,
+        "repaired": gap.repaired,
         "connection": connection,
         "task": task.number,
     })

@@ -1,5 +1,6 @@
 #![doc = include_str!("flow.md")]
 
+pub mod backfill;
 pub mod calendar;
 pub mod commits;
 pub mod config;

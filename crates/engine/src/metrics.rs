@@ -254,6 +254,7 @@ mod tests {
             let gap = Gap {
                 id: Gap::random_id(),
                 range: None,
+                repaired: false,
                 began: Some(began),
                 ended: began + Duration::from_millis(10),
                 cause: Cause::ServerClose,

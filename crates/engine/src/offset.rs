@@ -21,6 +21,8 @@ pub const AT: &str = "at";
 pub const CURSOR: &str = "cursor";
 /// How many records behind the cursor are stored with it.
 pub const PART: &str = "part";
+/// What is missing, and is still to be asked for.
+pub const UNREPAIRED: &str = "unrepaired";
 /// The largest sequence that can be continued: half of what the number holds is left for the records to come.
 pub const MAX_SEQUENCE: i64 = i64::MAX / 2;
 
@@ -36,6 +38,8 @@ pub struct Position {
     /// Records behind the cursor that are stored too.
     pub part: u64,
     pub at: Option<SystemTime>,
+    /// The gaps that are still to be repaired.
+    pub unrepaired: Option<String>,
     /// Captured variables, names and values.
     pub variables: Vec<(String, String)>,
 }
@@ -74,6 +78,7 @@ impl StoredOffset {
                 (CURSOR, OffsetValue::Text(cursor)) => position.cursor = Some(cursor.to_owned()),
                 // Whoever sets it by hand may write a number as one.
                 (CURSOR, OffsetValue::Number(cursor)) => position.cursor = Some(cursor.to_string()),
+                (UNREPAIRED, OffsetValue::Text(gaps)) => position.unrepaired = Some(gaps.to_owned()),
                 (PART, OffsetValue::Number(part)) => position.part = u64::try_from(part).unwrap_or_default(),
                 (AT, OffsetValue::Number(ms)) => {
                     position.at = u64::try_from(ms).ok().map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));

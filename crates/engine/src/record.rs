@@ -250,6 +250,18 @@ impl Batch {
         }
     }
 
+    /// Takes out the records from this one on.
+    pub(crate) fn split_off(&mut self, index: usize) -> Batch {
+        let mut split = Batch::default();
+        for record in (index..self.len()).filter_map(|index| self.get(index)) {
+            split.push_record(&record);
+        }
+        while self.len() > index {
+            self.drop_newest();
+        }
+        split
+    }
+
     /// Takes the newest record out, if there are others before it.
     pub(crate) fn split_last(&mut self) -> Option<Batch> {
         let last = (self.len() > 1).then(|| self.get(self.len() - 1)).flatten()?;

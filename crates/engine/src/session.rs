@@ -331,6 +331,7 @@ impl<W: World> Session<W> {
             let own = Some(self.config.close_code).filter(|&code| code != 1000);
             connection.send_close(ending.close_code.or(own).unwrap_or(1001));
         }
+        self.let_go(&mut link).await;
         let lived = link.lived(self.world.now());
         let discarded = connection.farewell().await;
         info!("event=websocket_closed lived_ms={}", lived.as_millis());
@@ -363,13 +364,14 @@ impl<W: World> Session<W> {
         let mut waiting = Waiting::default();
         let mut pace = Pace::new(self.config.receive_linger, self.world.now());
         let (mut has_read, mut can_send) = (true, true);
-        let mut asked = None;
+        let (mut asked, mut history) = (None, None);
         loop {
             if let Some(by) = *stop.borrow_and_update()
                 && link.stop(by, self.world.now())
             {
                 self.queue.widen();
             }
+            link.release_due(self.world.now());
             let bytes = self.take_in(connection, link, &mut waiting)?;
             let now = self.world.now();
             if link.is_overdue(now) {
@@ -387,6 +389,9 @@ impl<W: World> Session<W> {
                 self.down = None;
             }
             self.act(connection, link, &mut asked);
+            if history.is_none() {
+                history = link.next_question(&self.world.moment()).map(|request| self.world.ask(request));
+            }
             let mut wake = link.next_wake(now, connection.unsent_since(), reading).unwrap_or(now + LOOK_AROUND);
             if std::mem::take(&mut has_read) {
                 pace.took_in(bytes, now);
@@ -423,6 +428,10 @@ impl<W: World> Session<W> {
                     asked = None;
                     link.answered(answer, &self.world.moment())?;
                 }
+                answer = answer_of(&mut history), if history.is_some() => {
+                    history = None;
+                    link.history_answered(answer, &self.world.moment())?;
+                }
                 () = self.queue.emptied(), if waiting.is_blocked() => {}
                 () = commits.changed(), if acknowledges => {}
                 _ = stop.changed() => {}
@@ -451,10 +460,30 @@ impl<W: World> Session<W> {
             bytes += taken;
             link.account(&self.metrics, self.world.now());
             self.tell_findings(link);
-            if link.batch().is_empty() && !more {
+            if !link.has_records() && !more {
                 return Ok(bytes);
             }
             waiting.add(link.take_batch(), self.queue.max_bytes());
+        }
+    }
+
+    /// What waited for the repair of a gap does not wait for the next connection.
+    async fn let_go(&mut self, link: &mut Link) {
+        link.release_all();
+        let (mut stop, mut waiting) = (self.stop.clone(), Waiting::default());
+        while link.has_records() {
+            waiting.add(link.take_batch(), self.queue.max_bytes());
+        }
+        loop {
+            waiting.give_to(&self.queue, self.world.now());
+            if !waiting.is_blocked() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = stopping(&mut stop) => return waiting.leave_behind(&self.config, &self.metrics),
+                () = self.queue.emptied() => {}
+            }
         }
     }
 
@@ -508,7 +537,7 @@ impl<W: World> Session<W> {
             && (opened_before || matches!(cause, Cause::Restart | Cause::ResumeLost))
         {
             let id = id.unwrap_or_else(Gap::random_id);
-            self.tell(Gap { id, began, ended: now, cause, missed, range: None }, link);
+            self.tell(Gap { id, began, ended: now, cause, missed, range: None, repaired: false }, link);
         }
     }
 

@@ -359,7 +359,7 @@ impl SourceTask {
                 let lost = self.takeover.take()?.broken(why, self.taken_over);
                 let (ended, cause) = (SystemTime::now(), Cause::Restart);
                 let (id, began, missed) = (Gap::random_id(), lost.since, lost.records);
-                self.metrics.gap(Gap { id, began, ended, cause, missed, range: None });
+                self.metrics.gap(Gap { id, began, ended, cause, missed, range: None, repaired: false });
                 None
             }
         }

@@ -7,7 +7,7 @@ use super::{option, session};
 use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
 use crate::dialogue::list;
 use crate::intake::{cursor, memory, sequence};
-use crate::offset::{AT, PART, SEQUENCE as OFFSET_SEQUENCE, SESSION_ID};
+use crate::offset::{AT, PART, SEQUENCE as OFFSET_SEQUENCE, SESSION_ID, UNREPAIRED};
 use crate::record::ValueKind;
 
 pub(crate) const CURSOR: &str = "websocket.cursor";
@@ -22,13 +22,13 @@ pub(crate) const RESUME_LOST: &str = "websocket.resume.lost";
 pub(crate) const RESUME_LOST_ACTION: &str = "websocket.resume.lost.action";
 pub(super) const DEDUP_KEY: &str = "websocket.dedup.key";
 const DEDUP_WINDOW: &str = "websocket.dedup.window";
-const SEQUENCE: &str = "websocket.sequence";
+pub(super) const SEQUENCE: &str = "websocket.sequence";
 const SEQUENCE_KEY: &str = "websocket.sequence.key";
-const SEQUENCE_FIRST: &str = "websocket.sequence.first";
+pub(super) const SEQUENCE_FIRST: &str = "websocket.sequence.first";
 const SEQUENCE_PREVIOUS: &str = "websocket.sequence.previous";
 const SEQUENCE_HOLES: &str = "websocket.sequence.holes";
 const SEQUENCE_SCOPE: &str = "websocket.sequence.scope";
-const SEQUENCE_ACTION: &str = "websocket.sequence.action";
+pub(super) const SEQUENCE_ACTION: &str = "websocket.sequence.action";
 const GAPS_TOPIC: &str = "websocket.gaps.topic";
 const GAPS_VALUE: &str = "websocket.gaps.value";
 
@@ -199,7 +199,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("count"),
         width: Width::Short,
         display_name: "When messages are missing",
-        documentation: "What is done beside telling the gap: count, resubscribe, reconnect, or fail the task.",
+        documentation: "What is done beside telling the gap: count, resubscribe, reconnect, ask the feed's history for what \
+                        is missing (backfill), or fail the task.",
         choices: &sequence::Action::NAMES,
         ..BASE
     },
@@ -348,7 +349,7 @@ fn check_topic(text: &str) -> Result<(), String> {
 
 /// Names of the offset itself are no names of what is stored beside it.
 fn check_variables(text: &str) -> Result<(), String> {
-    let taken = [SESSION_ID, OFFSET_SEQUENCE, AT, PART];
+    let taken = [SESSION_ID, OFFSET_SEQUENCE, AT, PART, UNREPAIRED];
     match list::split(text).into_iter().find(|name| taken.contains(&name.as_str())) {
         Some(name) => Err(format!("the offset has an entry {name} of its own; capture it under another name")),
         None => Ok(()),

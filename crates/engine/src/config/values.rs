@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{OPTIONS, Provided, connection, is_of_a_family, messages, option, resume, security, session};
+use super::{OPTIONS, Provided, backfill, connection, is_of_a_family, messages, option, resume, security, session};
 use crate::config_def::{ConfigError, ConfigKey, Kind, Properties};
 use crate::tls;
 
@@ -125,6 +125,7 @@ impl<'a> Values<'a> {
             self.refuse(PROXY_PASSWORD, &format!("{PROXY_USERNAME} must be given too"));
         }
         self.errors.extend(resume::problems(self));
+        self.errors.extend(backfill::problems(self));
         let tls: tls::Settings = security::tls(self);
         for (part, file, why) in tls.problems() {
             let error = ConfigError::invalid(security::option_of(part), &file.display().to_string(), why);

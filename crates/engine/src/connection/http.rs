@@ -105,7 +105,7 @@ pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Seconds, or an HTTP date (RFC 9110 §10.2.3).
-pub(super) fn retry_after(value: &str) -> Option<Duration> {
+pub(crate) fn retry_after(value: &str) -> Option<Duration> {
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).unwrap_or_default(),

@@ -8,11 +8,12 @@ use super::cursor::{self, Cursors, Standing};
 use super::dedupe::Seen;
 use super::field;
 use super::sequence::{self, Hole, Sequences};
+use crate::backfill::Backfill;
 use crate::dialogue::expression::{Problem, Scope, Values};
 use crate::dialogue::template::Template;
 use crate::dialogue::variables::{Variables, is_secret};
 use crate::gap::Cause;
-use crate::offset::Position;
+use crate::offset::{Position, UNREPAIRED};
 use crate::record::{OffsetValue, Part, RecordWriter};
 
 /// The options, not compiled.
@@ -94,6 +95,8 @@ pub struct Memory {
     cursors: Cursors,
     seen: Option<Seen>,
     sequences: Sequences,
+    /// What is missing and is asked for.
+    pub(crate) backfill: Backfill,
     /// When the last message came, if one did.
     pub(crate) at: Option<SystemTime>,
     text: String,
@@ -105,6 +108,8 @@ pub struct Findings {
     /// Records that were dropped because they had come before.
     pub duplicates: u64,
     pub holes: Vec<Hole>,
+    /// Repairs of holes that are not among those, each with the number of records that were in the batch before the hole.
+    pub repairs: Vec<(u64, usize)>,
     /// The server went on from a later place than it was asked to.
     pub clamped: bool,
     /// Records that were larger than allowed: where each stands in the feed, if it says so.
@@ -117,6 +122,7 @@ impl Findings {
     pub(crate) fn add(&mut self, more: Findings) {
         self.duplicates += more.duplicates;
         self.holes.extend(more.holes);
+        self.repairs.extend(more.repairs);
         self.too_large.extend(more.too_large);
         self.clamped |= more.clamped;
         self.lost |= more.lost;
@@ -127,7 +133,8 @@ impl Memory {
     /// Goes on from what is stored.
     pub fn stored(position: Position, keyed: HashMap<String, Position>) -> Memory {
         let at = keyed.values().map(|position| position.at).chain([position.at]).max().flatten();
-        Memory { cursors: Cursors::stored(position, keyed), at, ..Memory::default() }
+        let backfill = position.unrepaired.as_deref().map(Backfill::stored).unwrap_or_default();
+        Memory { cursors: Cursors::stored(position, keyed), backfill, at, ..Memory::default() }
     }
 
     /// A new connection is there. `resuming`: it goes on from the newest cursor.
@@ -174,37 +181,78 @@ impl Memory {
         self.cursors.end_message();
     }
 
-    /// Looks at a record. Returns whether it is new.
-    pub(super) fn look(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) -> bool {
-        if let Some((key, window)) = &plan.dedupe {
-            self.text.clear();
-            let seen = self.seen.get_or_insert_with(|| Seen::new(*window));
-            if key.write(values, &mut self.text).is_ok() && !seen.is_new(&self.text) {
-                findings.duplicates += 1;
-                return false;
-            }
+    /// Looks at a record; `place` is how many are in the batch before it. Returns whether it is new.
+    pub(super) fn look(&mut self, plan: &Plan, values: &Values<'_>, place: usize, findings: &mut Findings) -> bool {
+        if !self.is_unseen(plan, values, findings) {
+            return false;
         }
-        self.note(plan, values, true, findings)
+        let standing = self.read_cursor(plan, values, true, findings);
+        if standing != Standing::Again {
+            self.read_number(plan, values, standing, place, findings);
+        }
+        standing != Standing::Again
+    }
+
+    /// Looks at a record out of the feed's history, which is none of those that come in their turn. Returns whether it is new.
+    pub(super) fn look_back(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) -> bool {
+        self.is_unseen(plan, values, findings)
+    }
+
+    fn is_unseen(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) -> bool {
+        let Some((key, window)) = &plan.dedupe else { return true };
+        self.text.clear();
+        let seen = self.seen.get_or_insert_with(|| Seen::new(*window));
+        let is_new = key.write(values, &mut self.text).is_err() || seen.is_new(&self.text);
+        findings.duplicates += u64::from(!is_new);
+        is_new
+    }
+
+    /// The number of a record out of the feed's history, if it is of this key.
+    pub(super) fn number_of(&mut self, plan: &Plan, key: &str, values: &Values<'_>) -> Option<i128> {
+        self.sequences.number_of(plan.sequence.as_ref()?, key, values)
     }
 
     /// Looks at a message without records: many a feed's numbers count heartbeats.
-    pub(super) fn look_beside(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) {
-        self.note(plan, values, false, findings);
+    pub(super) fn look_beside(&mut self, plan: &Plan, values: &Values<'_>, place: usize, findings: &mut Findings) {
+        let standing = self.read_cursor(plan, values, false, findings);
+        self.read_number(plan, values, standing, place, findings);
     }
 
-    fn note(&mut self, plan: &Plan, values: &Values<'_>, is_record: bool, findings: &mut Findings) -> bool {
+    fn read_cursor(
+        &mut self,
+        plan: &Plan,
+        values: &Values<'_>,
+        is_record: bool,
+        findings: &mut Findings,
+    ) -> Standing {
         let standing = self.cursors.look(&plan.cursor, values, is_record);
-        if standing == Standing::Again {
-            findings.duplicates += 1;
-            return false;
-        }
+        findings.duplicates += u64::from(standing == Standing::Again);
         findings.clamped |= standing == Standing::Clamped;
-        if let Some(sequence) = &plan.sequence {
-            let hole = self.sequences.look(sequence, values);
-            // That the feed begins elsewhere is told once.
-            findings.holes.extend(hole.filter(|hole| standing != Standing::Clamped || hole.cause != Cause::Reset));
+        standing
+    }
+
+    /// A hole is told at once, or when it is repaired.
+    fn read_number(
+        &mut self,
+        plan: &Plan,
+        values: &Values<'_>,
+        standing: Standing,
+        place: usize,
+        findings: &mut Findings,
+    ) {
+        let Some(sequence) = &plan.sequence else { return };
+        let Some(hole) = self.sequences.look(sequence, values) else { return };
+        // That the feed begins elsewhere is told once.
+        if standing == Standing::Clamped && hole.cause == Cause::Reset {
+            return;
         }
-        true
+        if sequence.action != sequence::Action::Backfill || hole.cause != Cause::Sequence {
+            return findings.holes.push(hole);
+        }
+        match self.backfill.add(hole, values.now) {
+            Ok(repair) => findings.repairs.push((repair, place)),
+            Err(hole) => findings.holes.push(hole),
+        }
     }
 
     /// Returns where in the feed the record stands that was looked at: words that no other record has.
@@ -225,6 +273,7 @@ impl Memory {
         if plan.cursor.cursor.is_some() {
             self.cursors.write(&plan.cursor, last, record);
         }
+        self.write_unrepaired(record);
         let topic = plan.cursor.key.as_ref().map(|_| self.cursors.key());
         write_variables(plan, variables, topic, record);
     }
@@ -232,7 +281,14 @@ impl Memory {
     /// Writes the offset entries of a record that is none of the feed's.
     pub(crate) fn write_beside(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_beside(record);
+        self.write_unrepaired(record);
         write_variables(plan, variables, None, record);
+    }
+
+    fn write_unrepaired(&self, record: &mut RecordWriter<'_>) {
+        if let Some(gaps) = self.backfill.entry() {
+            record.part(Part::OffsetEntry { name: UNREPAIRED, value: OffsetValue::Text(gaps) });
+        }
     }
 }
 

@@ -16,14 +16,16 @@ pub enum Action {
     Count,
     Resubscribe,
     Reconnect,
+    /// What is missing is asked for over HTTP.
+    Backfill,
     Fail,
 }
 
 impl Action {
-    pub const NAMES: [&str; 4] = ["count", "resubscribe", "reconnect", "fail"];
+    pub const NAMES: [&str; 5] = ["count", "resubscribe", "reconnect", "backfill", "fail"];
 
     pub fn find(name: &str) -> Option<Action> {
-        let all = [Action::Count, Action::Resubscribe, Action::Reconnect, Action::Fail];
+        let all = [Action::Count, Action::Resubscribe, Action::Reconnect, Action::Backfill, Action::Fail];
         Action::NAMES.iter().position(|own| *own == name).map(|at| all[at])
     }
 }
@@ -125,6 +127,15 @@ impl Sequences {
             *last = number;
         }
         hole.map(|(cause, from, to, missing)| Hole { cause, key: self.key.as_str().into(), from, to, missing })
+    }
+
+    /// Returns the number of a record of this key, which is none of those that came in their turn.
+    pub fn number_of(&mut self, plan: &Plan, key: &str, values: &Values<'_>) -> Option<i128> {
+        self.key.clear();
+        if let Some(template) = &plan.key {
+            template.write(values, &mut self.key).ok()?;
+        }
+        if self.key == key { self.number(&plan.number, values) } else { None }
     }
 
     fn number(&mut self, template: &Template, values: &Values<'_>) -> Option<i128> {

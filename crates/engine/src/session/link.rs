@@ -1,6 +1,9 @@
 //! One connection's life between the handshakes, without the connection: events and time in, actions out. Session and
 //! tests bring sockets, clock and chance.
 
+mod held;
+mod history;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -28,6 +31,7 @@ use crate::intake::{Counts, Frame, Ground, Intake, Origin, Part, Refusal, Steps}
 use crate::ledger;
 use crate::metrics::Metrics;
 use crate::record::{Batch, epoch_ms};
+use held::Held;
 
 /// A peer that takes nothing for this long is dead; the existing connector's write timeout.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,6 +101,11 @@ pub(super) struct Link {
     timers: Timers,
     /// With `websocket.idle.key`.
     silence: Option<Silence>,
+    /// Records that go to the queue before those of the batch.
+    ready: VecDeque<Batch>,
+    held: Held,
+    /// Gaps that were repaired or given up, and are not told yet.
+    repaired: Vec<Gap>,
     /// What was found in the messages and is not reported yet.
     findings: Findings,
     /// The session knows that this connection has worked.
@@ -133,6 +142,9 @@ impl Link {
         if let Some(plan) = config.intake.memory() {
             memory.connected(plan, dialogue.is_resuming());
         }
+        if let Some(plan) = &config.backfill {
+            memory.backfill.connected(&plan.rate);
+        }
         commits.begin_link();
         let timers = Timers::new(&config, now);
         let silence = config.idle_record_timeout.filter(|_| config.intake.sees_keys());
@@ -151,6 +163,9 @@ impl Link {
             received,
             timers,
             silence: silence.map(|timeout| Silence::new(timeout, now)),
+            ready: VecDeque::new(),
+            held: Held::default(),
+            repaired: Vec::new(),
             findings: Findings::default(),
             worked: false,
             stop_by: None,
@@ -182,7 +197,7 @@ impl Link {
         let ended = self.received.last_bytes;
         let mut gaps = Vec::new();
         let mut unknown = |cause| {
-            gaps.push(Gap { id: Gap::random_id(), began, ended, cause, missed: None, range: None });
+            gaps.push(Gap { id: Gap::random_id(), began, ended, cause, missed: None, range: None, repaired: false });
         };
         if std::mem::take(&mut self.findings.clamped) {
             unknown(Cause::Clamped);
@@ -193,7 +208,8 @@ impl Link {
         let too_large = std::mem::take(&mut self.findings.too_large);
         gaps.extend(too_large.into_iter().map(|place| self.gap_of_too_large(place.as_deref())));
         let holes = std::mem::take(&mut self.findings.holes);
-        gaps.extend(holes.into_iter().map(|hole| self.gap_of(hole)));
+        gaps.extend(holes.into_iter().map(|hole| self.gap_of(hole, ended)));
+        gaps.append(&mut self.repaired);
         gaps
     }
 
@@ -202,19 +218,18 @@ impl Link {
         let (cause, at) = (Cause::TooLarge, self.received.last_bytes);
         let id = |place| Gap::id_of(&[&self.config.name, &self.config.partition, cause.as_str(), place]);
         let id = place.map_or_else(Gap::random_id, id);
-        Gap { id, began: Some(at), ended: at, cause, missed: Some(1), range: None }
+        Gap { id, began: Some(at), ended: at, cause, missed: Some(1), range: None, repaired: false }
     }
 
-    fn gap_of(&self, hole: Hole) -> Gap {
+    fn gap_of(&self, hole: Hole, at: SystemTime) -> Gap {
         let Hole { cause, key, from, to, missing } = hole;
         let (from, to) = (from.to_string(), to.to_string());
         // Numbers of one connection say nothing to another.
         let anew = self.sequence().is_some_and(|sequence| sequence.per_connection);
         let numbering = if anew { self.name.as_str() } else { "" };
         let id = Gap::id_of(&[&self.config.name, &self.config.partition, cause.as_str(), numbering, &key, &from, &to]);
-        let at = self.received.last_bytes;
         let range = Some(Range { key: key.into(), from, to });
-        Gap { id, began: Some(at), ended: at, cause, missed: missing, range }
+        Gap { id, began: Some(at), ended: at, cause, missed: missing, range, repaired: false }
     }
 
     fn sequence(&self) -> Option<&sequence::Plan> {
@@ -254,7 +269,8 @@ impl Link {
         };
         let words = format!("messages are missing: {} to {} of {}", hole.from, hole.to, self.shown_key(&hole.key));
         match self.sequence().map(|sequence| sequence.action) {
-            None | Some(sequence::Action::Count) => Ok(()),
+            // What can be repaired is not told as a hole.
+            None | Some(sequence::Action::Count | sequence::Action::Backfill) => Ok(()),
             Some(sequence::Action::Fail) => {
                 Err(Ending { outlook: Outlook::Final, ..Ending::new(Cause::Sequence, words) })
             }
@@ -385,6 +401,9 @@ impl Link {
             }
             self.dialogue.came_to(intake.memory());
         }
+        if !self.findings.repairs.is_empty() || !self.held.is_empty() {
+            self.hold(moment.now);
+        }
         taken?;
         if let Some(end) = end.filter(|_| !self.is_stopping()) {
             return Err(end.into());
@@ -401,18 +420,21 @@ impl Link {
         if received.messages > 0 {
             received.any_message = true;
             metrics.received(received.messages, received.bytes, epoch_ms(received.last_bytes));
-            let Counts { skipped, without_record, filtered, incomplete, too_large } =
+            let Counts { skipped, without_record, filtered, incomplete, too_large, backfilled } =
                 std::mem::take(&mut received.counts);
             metrics.count(Counter::BinaryMessagesSkipped, skipped);
             metrics.count(Counter::MessagesWithoutRecord, without_record);
             metrics.count(Counter::MessagesFiltered, filtered);
             metrics.count(Counter::MessagesIncomplete, incomplete);
             metrics.count(Counter::MessagesTooLarge, too_large);
+            metrics.count(Counter::MessagesBackfilled, backfilled);
             metrics.count(Counter::MessagesDuplicate, std::mem::take(&mut self.findings.duplicates));
             (received.messages, received.bytes) = (0, 0);
             self.timers.idle = self.config.idle_timeout.map(|timeout| now + timeout);
             if !self.batch.is_empty() {
                 self.timers.cursor = self.config.resume.heartbeat.map(|interval| now + interval);
+            }
+            if !self.batch.is_empty() || !self.held.is_empty() {
                 self.timers.idle_record = self.config.idle_record_timeout.map(|timeout| now + timeout);
             }
         }
@@ -423,8 +445,12 @@ impl Link {
         &self.batch
     }
 
+    pub(super) fn has_records(&self) -> bool {
+        !self.batch.is_empty() || !self.ready.is_empty()
+    }
+
     pub(super) fn take_batch(&mut self) -> Batch {
-        std::mem::take(&mut self.batch)
+        self.ready.pop_front().unwrap_or_else(|| std::mem::take(&mut self.batch))
     }
 
     /// Does what is due. `unsent`: since when the peer has not taken what we want to send; `reading`: whether we read, since
@@ -519,8 +545,8 @@ impl Link {
         ];
         let silence = self.silence.as_ref().and_then(Silence::next_look);
         let ping = self.timers.ping.map(|at| at.max(self.dialogue.next_send(now)));
-        let steps = self.dialogue.next_wake(now, reading);
-        deadlines.into_iter().chain([silence]).filter(|_| reading).chain([ping, works, steps]).flatten().min()
+        let (steps, history) = (self.dialogue.next_wake(now, reading), self.history_wake(now));
+        deadlines.into_iter().chain([silence]).filter(|_| reading).chain([ping, works, steps, history]).flatten().min()
     }
 
     /// Returns true once, when the connection has worked.
@@ -540,6 +566,7 @@ impl Link {
     /// closer later. Returns whether it is the first time.
     pub(super) fn stop(&mut self, by: Instant, now: Instant) -> bool {
         let first = self.stop_by.replace(by).is_none();
+        self.release_all();
         if first && self.dialogue.acknowledges() && !self.commits.is_settled() {
             self.close_by = Some(now + by.saturating_duration_since(now) / 2);
         } else if first {

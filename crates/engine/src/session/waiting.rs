@@ -14,7 +14,7 @@ use crate::record::Batch;
 
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// Two at most.
+    /// Few: while there are some, nothing is read.
     batches: VecDeque<Batch>,
     since: Option<Instant>,
     /// Comes after the records that were received before it.

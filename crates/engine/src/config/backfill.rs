@@ -1,0 +1,153 @@
+//! Options of repairing gaps: what is missing is asked for over HTTP.
+
+use super::resume::{CURSOR, SEQUENCE, SEQUENCE_ACTION, SEQUENCE_FIRST};
+use super::values::Values;
+use super::{URL, option, parse_headers};
+use crate::backfill::{Plan, Settings};
+use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width};
+use crate::dialogue::{Names, Problem, rate};
+
+pub(crate) const HTTP: &str = "websocket.backfill.http";
+pub(crate) const HEADERS: &str = "websocket.backfill.headers";
+pub(crate) const BODY: &str = "websocket.backfill.body";
+pub(crate) const RECORDS: &str = "websocket.backfill.records";
+pub(crate) const RECORD: &str = "websocket.backfill.record";
+pub(crate) const NEXT: &str = "websocket.backfill.next";
+const RATE: &str = "websocket.backfill.rate";
+const HOLD_MS: &str = "websocket.backfill.hold.ms";
+
+const BASE: ConfigKey = ConfigKey { group: "Backfill", width: Width::Long, ..ConfigKey::BASE };
+
+pub(super) const OPTIONS: &[ConfigKey] = &[
+    ConfigKey {
+        name: HTTP,
+        has_expressions: true,
+        importance: Importance::Medium,
+        display_name: "Request",
+        documentation: "With websocket.sequence.action=backfill: the request that asks for what is missing, a template: GET \
+                        https://…?symbol={{key}}&fromId={{page ?? from}}. It may name key, from and to of the gap, and page.",
+        mask: Some(super::mask_url),
+        ..BASE
+    },
+    ConfigKey {
+        name: HEADERS,
+        has_expressions: true,
+        display_name: "Headers of the request",
+        documentation: "Its headers, in the form of websocket.headers.",
+        mask: Some(super::hide),
+        ..BASE
+    },
+    ConfigKey {
+        name: BODY,
+        has_expressions: true,
+        display_name: "Body of the request",
+        documentation: "Its body, a template.",
+        mask: Some(super::hide),
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORDS,
+        display_name: "Records of an answer",
+        documentation: "The pointer to the array of records in the answer: /result/trades. Not given: the answer is the array.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RECORD,
+        has_expressions: true,
+        display_name: "Form of a record",
+        documentation: "What a record of the answer is live, behind websocket.record.pointer; a template over it and the names of \
+                        the request. Not given: they are the same.",
+        ..BASE
+    },
+    ConfigKey {
+        name: NEXT,
+        has_expressions: true,
+        display_name: "Next page",
+        documentation: "The page of the next request, an expression over the answer: header('cb-after'), add(/-1/id, 1). Missing \
+                        or not given: it was the last.",
+        ..BASE
+    },
+    ConfigKey {
+        name: RATE,
+        default: Default::Value("1/1s"),
+        width: Width::Medium,
+        display_name: "Rate of requests",
+        documentation: "How many requests the feed takes from us, in the form of websocket.send.rate. An answer 429 is obeyed in \
+                        any case.",
+        check: Some(|text| rate::parse(text).map(drop)),
+        ..BASE
+    },
+    ConfigKey {
+        name: HOLD_MS,
+        kind: Kind::Long,
+        default: Default::Value("5000"),
+        width: Width::Short,
+        display_name: "Wait for the repair (ms)",
+        documentation: "How long the records that follow a gap wait for what is missing, so that all are in order; then they go on, \
+                        and what is missing comes after them. 0 does not wait.",
+        at_least: Some(0),
+        ..BASE
+    },
+];
+
+/// Compiles the options; nothing if no request is given.
+pub(super) fn plan(values: &Values<'_>, names: &Names) -> Result<Option<Plan>, Vec<ConfigError>> {
+    let Some(http) = values.non_empty(HTTP) else { return Ok(None) };
+    let text = |name| values.non_empty(name).map(str::to_owned);
+    let settings = Settings {
+        http: http.to_owned(),
+        headers: parse_headers(values.text(HEADERS).unwrap_or_default())
+            .map_err(|why| refused(values, HEADERS, &why))?,
+        body: text(BODY),
+        records: text(RECORDS).unwrap_or_default(),
+        record: text(RECORD),
+        next: text(NEXT),
+        rate: rate::parse(values.text(RATE).unwrap_or_default()).unwrap_or_default(),
+        hold: values.millis(HOLD_MS),
+    };
+    match Plan::compile(&settings, names) {
+        Ok(plan) => Ok(Some(plan)),
+        Err(problems) => {
+            let refused = |(name, problem): (String, Problem)| refused(values, &name, &problem.to_string());
+            Err(problems.into_iter().flat_map(refused).collect())
+        }
+    }
+}
+
+fn refused(values: &Values<'_>, name: &str, why: &str) -> Vec<ConfigError> {
+    option(name).map(|key| key.refuse(values.given(name).unwrap_or_default(), why)).into_iter().collect()
+}
+
+/// Options that want another one, or exclude it.
+pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
+    let is_set = |name: &str| values.given(name).is_some_and(|text| !text.is_empty());
+    let mut errors = Vec::new();
+    let mut refuse = |name: &str, why: String| errors.extend(refused(values, name, &why));
+    for name in [HEADERS, BODY, RECORDS, RECORD, NEXT, RATE, HOLD_MS].iter().filter(|name| is_set(name)) {
+        if values.non_empty(HTTP).is_none() {
+            refuse(name, format!("{HTTP} must be given too"));
+        }
+    }
+    if is_set(HTTP) && values.non_empty(SEQUENCE).is_none() {
+        refuse(HTTP, format!("{SEQUENCE} must be given too: without numbers nobody knows what is missing"));
+    }
+    if values.text(SEQUENCE_ACTION) != Some("backfill") {
+        return errors;
+    }
+    if values.non_empty(HTTP).is_none() {
+        refuse(SEQUENCE_ACTION, format!("{HTTP} must be given too"));
+    }
+    for name in [CURSOR, SEQUENCE_FIRST].into_iter().filter(|name| is_set(name)) {
+        let why = match name {
+            CURSOR => "a feed that goes on from a cursor is asked for what is missing by its next connection",
+            _ => "only messages with one number each can be asked for",
+        };
+        refuse(SEQUENCE_ACTION, format!("{name} excludes backfill: {why}"));
+    }
+    let leaves_tls = values.text(URL).is_some_and(|url| url.starts_with("wss://"))
+        && values.text(HTTP).is_some_and(|http| http.contains(" http://"));
+    if leaves_tls {
+        refuse(HTTP, "its URL would leave TLS, which websocket.url has".to_owned());
+    }
+    errors
+}

@@ -1,0 +1,221 @@
+//! What is missing is asked for beside the connection, and put in its place if it comes in time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Ending, Link, Listener, MAX_KEY_CHARS};
+use crate::backfill::{Outcome, Plan, Question, Session, Verdict, verdict};
+use crate::connection::OpenError;
+use crate::connection::http::retry_after;
+use crate::connection::http_request::HttpResponse;
+use crate::dialogue::{HttpRequest, Moment};
+use crate::intake::{Ground, Origin};
+use crate::record::Batch;
+
+/// Records of a batch that goes to the queue.
+const BATCH_RECORDS: usize = 4096;
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Why a request brought no page.
+enum NoPage {
+    Later(String, Option<Duration>),
+    Never(String),
+}
+
+impl Link {
+    /// Returns the next request to the feed's history, if one is due.
+    pub(in crate::session) fn next_question(&mut self, moment: &Moment<'_>) -> Option<HttpRequest> {
+        let plan = self.config.backfill.clone()?;
+        // What has come is on its way first, so memory is bounded.
+        if self.is_stopping() || !self.ready.is_empty() {
+            return None;
+        }
+        let question = self.intake.as_mut().ok()?.memory().backfill.ask(moment.now)?;
+        match plan.request(&question, self.session(moment)) {
+            Ok(request) => {
+                self.learn(&request);
+                Some(request)
+            }
+            Err(failure) => {
+                self.warn(&question, &format!("websocket.backfill: {failure}"), None);
+                // Nothing was made of records, so nothing can be wrong with one.
+                let _ = self.end_repair(moment);
+                None
+            }
+        }
+    }
+
+    /// The answer to a request to the feed's history.
+    ///
+    /// # Errors
+    /// A record of it is such that the task fails.
+    pub(in crate::session) fn history_answered(
+        &mut self,
+        answer: Result<HttpResponse, OpenError>,
+        moment: &Moment<'_>,
+    ) -> Result<(), Ending> {
+        let Some(plan) = self.config.backfill.clone() else { return Ok(()) };
+        let Some(question) = self.intake.as_mut().ok().and_then(|intake| intake.memory().backfill.asked()) else {
+            return Ok(());
+        };
+        match self.page(&plan, answer, &question, moment) {
+            Ok(is_last) if !is_last => return Ok(()),
+            Ok(_) => {}
+            Err(NoPage::Later(why, retry_after)) => {
+                let intake = self.intake.as_mut().ok();
+                let wait = intake.and_then(|intake| intake.memory().backfill.put_off(moment.now, retry_after));
+                self.warn(&question, &why, wait);
+                if wait.is_some() {
+                    return Ok(());
+                }
+            }
+            Err(NoPage::Never(why)) => self.warn(&question, &why, None),
+        }
+        self.end_repair(moment)
+    }
+
+    /// Takes the page of an answer. Returns whether it was the last.
+    fn page(
+        &mut self,
+        plan: &Plan,
+        answer: Result<HttpResponse, OpenError>,
+        question: &Question,
+        moment: &Moment<'_>,
+    ) -> Result<bool, NoPage> {
+        let HttpResponse { status, headers, body } = answer.map_err(|error| NoPage::Later(error.message, None))?;
+        let wait = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+        let wait = wait.and_then(|(_, value)| retry_after(value));
+        match verdict(status) {
+            Verdict::Take => {}
+            Verdict::Later => return Err(NoPage::Later(format!("the answer has the status {status}"), wait)),
+            Verdict::Never => return Err(NoPage::Never(format!("the answer has the status {status}"))),
+        }
+        let page = plan.read(&body, &headers, question, self.session(moment));
+        let page = page.map_err(|failure| NoPage::Never(failure.to_string()))?;
+        let Link { intake, dialogue, commits, config, .. } = self;
+        let Ok(intake) = intake else { return Ok(true) };
+        let ground = Ground { names: &config.plan.names, now: moment.at, chance: moment.chance };
+        let steps = Listener { dialogue, moment, end: None, commits, message: None };
+        let numbered = |record: String| Some((intake.number_of(&record, &question.key, &ground, &steps)?, record));
+        let records = page.records.into_iter().filter_map(numbered).collect();
+        Ok(intake.memory().backfill.take_page(records, page.next))
+    }
+
+    /// The first hole is repaired, as far as it can be: what came goes to its place, and what waited for it goes on.
+    fn end_repair(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
+        let Some(outcome) = self.intake.as_mut().ok().and_then(|intake| intake.memory().backfill.outcome()) else {
+            return Ok(());
+        };
+        let Outcome { number, hole, at, records, requests, missing } = outcome;
+        let key = self.shown_key(&hole.key);
+        info!(
+            "event=backfilled key=\"{key}\" from={} to={} records={} missing={} requests={requests}",
+            hole.from,
+            hole.to,
+            records.len(),
+            missing.map_or_else(|| "unknown".to_owned(), |missing| missing.to_string()),
+        );
+        let taken = self.take_back(&records, moment);
+        let released = self.held.release(number);
+        self.put(released);
+        if let Ok(intake) = &mut self.intake {
+            intake.memory().backfill.forget();
+        }
+        let mut gap = self.gap_of(hole, at);
+        (gap.missed, gap.repaired) = (missing, missing == Some(0));
+        self.repaired.push(gap);
+        taken
+    }
+
+    fn take_back(&mut self, records: &[String], moment: &Moment<'_>) -> Result<(), Ending> {
+        let mut batches = vec![Batch::default()];
+        let Link { intake, dialogue, commits, config, name, .. } = self;
+        let Ok(intake) = intake else { return Ok(()) };
+        let ground = Ground { names: &config.plan.names, now: moment.at, chance: moment.chance };
+        let origin = Origin { connection: name, feed: &config.partition };
+        let steps = Listener { dialogue, moment, end: None, commits, message: None };
+        let mut taken = Ok(());
+        for record in records {
+            if batches.last().is_some_and(|last| last.len() >= BATCH_RECORDS || last.bytes() >= BATCH_BYTES) {
+                batches.push(Batch::default());
+            }
+            if let Some(batch) = batches.last_mut().filter(|_| taken.is_ok()) {
+                taken = intake.take_back(record, &ground, &origin, batch, &steps);
+            }
+        }
+        self.received.counts += intake.counts();
+        self.findings.add(intake.findings());
+        intake.seen().clear();
+        self.put(batches);
+        Ok(taken?)
+    }
+
+    /// Holds back what follows the holes that were just found in a message.
+    pub(super) fn hold(&mut self, now: Instant) {
+        let repairs = std::mem::take(&mut self.findings.repairs);
+        let hold = self.config.backfill.as_ref().map(|plan| plan.hold).unwrap_or_default();
+        if hold.is_zero() {
+            return;
+        }
+        let mut tails = Vec::new();
+        for (repair, place) in repairs.into_iter().rev() {
+            tails.push((repair, self.batch.split_off(place)));
+        }
+        if !self.held.is_empty() {
+            self.held.add(std::mem::take(&mut self.batch));
+        }
+        for (repair, tail) in tails.into_iter().rev() {
+            self.held.begin(repair, now + hold);
+            self.held.add(tail);
+        }
+    }
+
+    /// Lets go what has waited long enough.
+    pub(in crate::session) fn release_due(&mut self, now: Instant) {
+        let released = self.held.release_due(now);
+        self.put(released);
+    }
+
+    /// The connection is over, or the task is: nothing waits any more.
+    pub(in crate::session) fn release_all(&mut self) {
+        let released = self.held.release_all();
+        self.put(released);
+    }
+
+    /// These records go to the queue next, after what is in the batch.
+    fn put(&mut self, batches: Vec<Batch>) {
+        if batches.iter().all(Batch::is_empty) {
+            return;
+        }
+        let before = std::mem::take(&mut self.batch);
+        self.ready.extend([before].into_iter().chain(batches).filter(|batch| !batch.is_empty()));
+    }
+
+    /// When there is something to ask for, or records have waited long enough.
+    pub(super) fn history_wake(&self, now: Instant) -> Option<Instant> {
+        let due = self.intake.as_ref().ok().filter(|_| self.config.backfill.is_some());
+        let due = due.and_then(|intake| intake.remembered().backfill.due(now));
+        [due, self.held.next_release()].into_iter().flatten().min()
+    }
+
+    fn session<'a>(&'a self, moment: &'a Moment<'a>) -> Session<'a> {
+        Session { variables: self.dialogue.variables(), count: self.dialogue.count(), moment }
+    }
+
+    /// What was rendered may hold secrets.
+    fn learn(&self, request: &HttpRequest) {
+        let redactor = &self.config.redactor;
+        request.headers.iter().for_each(|(name, value)| redactor.learn(&format!("header {name}"), value));
+        if let Ok(url) = url::Url::parse(&request.url) {
+            redactor.learn_url("websocket.backfill.http", &url);
+        }
+    }
+
+    fn warn(&self, question: &Question, why: &str, wait: Option<Duration>) {
+        let key = self.config.redactor.foreign(&question.key, MAX_KEY_CHARS);
+        let next = wait.map_or_else(|| "given_up=true".to_owned(), |wait| format!("retry_ms={}", wait.as_millis()));
+        warn!("event=backfill_failed key=\"{key}\" from={} to={} {next} reason=\"{why}\"", question.from, question.to);
+    }
+}
