@@ -1,6 +1,7 @@
 //! A simulator on a socket: the testkit's server with a feed's behaviour in the place of a script.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +116,29 @@ impl Simulation {
     /// How many opening handshakes were refused so far.
     pub fn refused(&self) -> u64 {
         self.history(|history| history.refused)
+    }
+
+    /// No connection gets these records; the history has them.
+    pub fn lose(&self, records: Range<u64>) {
+        self.history(|history| history.lost.push(records));
+    }
+
+    /// Nobody can have these records: no connection gets them, and the history does not have them.
+    pub fn erase(&self, records: Range<u64>) {
+        self.history(|history| {
+            history.lost.push(records.clone());
+            history.erased.push(records);
+        });
+    }
+
+    /// Refuses so many requests to the history with 429 and a Retry-After, which the client has to heed.
+    pub fn be_busy(&self, requests: u64) {
+        self.history(|history| history.busy = requests);
+    }
+
+    /// How many requests to the history were answered.
+    pub fn asked(&self) -> usize {
+        self.history(|history| history.requests())
     }
 
     /// Forgets the records that were published so far.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::history::History;
+use self::history::{Asked, History};
 use crate::stats::Request;
 
 pub(crate) mod history;
@@ -195,6 +195,11 @@ impl Answer {
         Answer { body: body.into(), ..Answer::with_type(status, "text/plain") }
     }
 
+    pub(crate) fn with(mut self, header: &str, value: impl ToString) -> Answer {
+        self.headers.push((header.to_owned(), value.to_string()));
+        self
+    }
+
     fn with_type(status: u16, media_type: &str) -> Answer {
         let headers = vec![("Content-Type".to_owned(), media_type.to_owned())];
         Answer { status, headers, body: String::new() }
@@ -308,6 +313,21 @@ impl World {
         request.query(parameter).is_some_and(|token| self.redeem(&token, what_for))
     }
 
+    /// Answers a request to the history with the records that it has, unless it may not be asked now; no more than `most`
+    /// requests are allowed in a second.
+    pub(crate) fn ask(&mut self, most: usize, answer: impl FnOnce(&History) -> Answer) -> Answer {
+        let now_ms = self.unix_ms;
+        let Some(history) = &mut self.history else { return Answer::text(404, "not found") };
+        match history.ask(now_ms, most) {
+            Asked::Yes => answer(history),
+            Asked::Busy => Answer::json(429, r#"{"message":"too many requests"}"#).with("Retry-After", "1"),
+            Asked::Fault(what) => {
+                self.faults.push(what.to_owned());
+                Answer::text(429, what)
+            }
+        }
+    }
+
     /// How many records were sent so far.
     pub(crate) fn sent(&self) -> u64 {
         self.next
@@ -398,6 +418,13 @@ impl Turn<'_> {
         let start = self.world.next;
         self.world.next = start.max(end);
         start..self.world.next
+    }
+
+    /// The same without those that a feed with a history loses on their way.
+    pub(crate) fn records_to(&mut self, end: u64) -> Vec<u64> {
+        let numbers = self.numbers_to(end);
+        let history = &self.world.history;
+        numbers.filter(|number| history.as_ref().is_none_or(|history| history.is_sent(*number))).collect()
     }
 
     /// This connection gets the records from this one on.

@@ -4,6 +4,7 @@
 //! records, a heartbeat, the rest. A feed that announces the end of a connection does so before the rest, which then comes on the
 //! next connection.
 
+use crate::simulator::history::History;
 use crate::simulator::{EARLY, Simulator};
 
 mod ably;
@@ -126,6 +127,20 @@ fn time_iso(n: u64) -> String {
 fn turns(n: u64, topics: [&str; 2]) -> &str {
     topics[(n / 2 % 2) as usize]
 }
+
+/// Which of its topic's records record n is, from 0.
+fn turn_number(n: u64) -> u64 {
+    n / 4 * 2 + n % 2
+}
+
+/// The numbers of a topic's records that a history has, each beside which record it is.
+fn numbers_in(history: &History, topic: usize) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+    let held = (0..history.published()).filter(move |n| n / 2 % 2 == topic as u64 && history.has(*n));
+    held.map(|n| (turn_number(n), n))
+}
+
+/// So many records a page of a history has.
+const PAGE: usize = 7;
 
 #[cfg(test)]
 mod tests {

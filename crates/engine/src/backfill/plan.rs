@@ -173,7 +173,7 @@ impl Compiler {
         let elements = self.compiled(keys::RECORDS, || pointer(&format!("{}/*", settings.records)))?;
         let elements = answer.message.add(elements);
         let record = settings.record.as_ref().and_then(|text| {
-            let template = self.template(keys::RECORD, text, Position::Field, Message::Whole, &mut element)?;
+            let template = self.template(keys::RECORD, text, Position::Plain, Message::Whole, &mut element)?;
             Some((template, self.scanner(keys::RECORD, &element)?))
         });
         let next = settings.next.as_ref().and_then(|text| self.next(text, &mut answer));

@@ -1,6 +1,6 @@
 //! Options of repairing gaps: what is missing is asked for over HTTP.
 
-use super::resume::{CURSOR, SEQUENCE, SEQUENCE_ACTION, SEQUENCE_FIRST};
+use super::resume::{CURSOR, SEQUENCE_ACTION};
 use super::values::Values;
 use super::{URL, option, parse_headers};
 use crate::backfill::{Plan, Settings};
@@ -128,21 +128,15 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
             refuse(name, format!("{HTTP} must be given too"));
         }
     }
-    if is_set(HTTP) && values.non_empty(SEQUENCE).is_none() {
-        refuse(HTTP, format!("{SEQUENCE} must be given too: without numbers nobody knows what is missing"));
-    }
     if values.text(SEQUENCE_ACTION) != Some("backfill") {
         return errors;
     }
     if values.non_empty(HTTP).is_none() {
         refuse(SEQUENCE_ACTION, format!("{HTTP} must be given too"));
     }
-    for name in [CURSOR, SEQUENCE_FIRST].into_iter().filter(|name| is_set(name)) {
-        let why = match name {
-            CURSOR => "a feed that goes on from a cursor is asked for what is missing by its next connection",
-            _ => "only messages with one number each can be asked for",
-        };
-        refuse(SEQUENCE_ACTION, format!("{name} excludes backfill: {why}"));
+    if is_set(CURSOR) {
+        let why = "a feed that goes on from a cursor is asked for what is missing by its next connection";
+        refuse(SEQUENCE_ACTION, format!("{CURSOR} excludes backfill: {why}"));
     }
     let leaves_tls = values.text(URL).is_some_and(|url| url.starts_with("wss://"))
         && values.text(HTTP).is_some_and(|http| http.contains(" http://"));
@@ -150,4 +144,44 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
         refuse(HTTP, "its URL would leave TLS, which websocket.url has".to_owned());
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::config::tests::{errors, properties};
+
+    const REPAIRS: [(&str, &str); 3] = [
+        ("websocket.sequence", "{{/n}}"),
+        ("websocket.sequence.action", "backfill"),
+        ("websocket.backfill.http", "GET https://host/{{key}}?from={{from}}"),
+    ];
+
+    #[test]
+    fn a_repair_wants_numbers_and_a_request_and_has_defaults() {
+        let plan = Config::parse(&properties(&REPAIRS)).unwrap().backfill.unwrap();
+        assert_eq!((plan.hold.as_millis(), plan.rate.len()), (5000, 1));
+        for (without, words) in [
+            ("websocket.sequence", "websocket.sequence must be given too"),
+            ("websocket.backfill.http", "websocket.backfill.http must be given too"),
+        ] {
+            let rest: Vec<_> = REPAIRS.into_iter().filter(|(name, _)| *name != without).collect();
+            assert!(errors(&rest).iter().any(|error| error.contains(words)), "{:?}", errors(&rest));
+        }
+    }
+
+    #[test]
+    fn what_cannot_go_together_and_what_does_not_compile_is_refused() {
+        for (option, value, words) in [
+            ("websocket.cursor", "{{/n}}", "websocket.cursor excludes backfill"),
+            ("websocket.url", "wss://host/", "would leave TLS"),
+            ("websocket.backfill.next", "/next ==", "websocket.backfill.next: column"),
+            ("websocket.backfill.rate", "5", "such as 5/1s"),
+            ("websocket.backfill.headers", "no colon", "websocket.backfill.headers"),
+        ] {
+            let plain = ("websocket.backfill.http", "GET http://host/");
+            let errors = errors(&[&REPAIRS[..], &[plain, (option, value)]].concat());
+            assert!(errors.iter().any(|error| error.contains(words)), "{option}: {errors:?}");
+        }
+    }
 }

@@ -22,6 +22,8 @@ const MAX_RANDOM: usize = 1024;
 pub(super) enum Function {
     Quote,
     Part,
+    Upper,
+    Lower,
     Int,
     Add,
     NowSeconds,
@@ -76,6 +78,8 @@ const fn bytes(name: &'static str, function: Function, form: &'static str, arity
 const TABLE: &[Row] = &[
     row("quote", Function::Quote, "quote(value)", 1, 1),
     row("part", Function::Part, "part(text, separator, number)", 3, 3),
+    row("upper", Function::Upper, "upper(text)", 1, 1),
+    row("lower", Function::Lower, "lower(text)", 1, 1),
     row("int", Function::Int, "int(value)", 1, 1),
     row("add", Function::Add, "add(integer, integer)", 2, 2),
     row("now_s", Function::NowSeconds, "now_s()", 0, 0),
@@ -185,6 +189,8 @@ pub(super) fn call<'v>(
             let (text, separator, number) = (next().into_text()?, next().into_text()?, next().into_text()?);
             part(&text, &separator, &number).map_or_else(missing, text_value)
         }
+        Function::Upper => text_value(next().into_text()?.to_uppercase()),
+        Function::Lower => text_value(next().into_text()?.to_lowercase()),
         Function::Int => int(&next().into_text()?).map_or_else(missing, number_value),
         Function::Add => {
             let (a, b) = (next().into_text()?, next().into_text()?);

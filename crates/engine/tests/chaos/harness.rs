@@ -33,6 +33,8 @@ pub(crate) struct Received {
     pub(crate) message: Option<i64>,
     /// What its offset has beside session, sequence and time.
     pub(crate) offset: Vec<(String, String)>,
+    /// It is out of the feed's history.
+    pub(crate) backfilled: bool,
 }
 
 impl From<Record<'_>> for Received {
@@ -54,6 +56,7 @@ impl From<Record<'_>> for Received {
             key,
             message: record.message(),
             partition_key: record.partition_key().map(str::to_owned),
+            backfilled: record.headers().any(|header| header == ("websocket.backfilled", "true")),
             offset: record.offset_entries().map(|(name, value)| (name.to_owned(), text(value))).collect(),
         }
     }

@@ -117,6 +117,7 @@ fn received() -> Received {
         message: None,
         partition_key: None,
         offset: Vec::new(),
+        backfilled: false,
     }
 }
 

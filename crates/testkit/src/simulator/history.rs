@@ -1,5 +1,7 @@
 //! A feed with a history: its records are published whether anybody is connected or not, and kept for a while.
 
+use std::ops::Range;
+
 /// What a feed has published, and what of it can still be had.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -17,6 +19,28 @@ pub(crate) struct History {
     pub(crate) refuses: bool,
     /// So many were.
     pub(crate) refused: u64,
+    /// Records that no connection gets, though they were published.
+    pub(crate) lost: Vec<Range<u64>>,
+    /// Records that nobody can have.
+    pub(crate) erased: Vec<Range<u64>>,
+    /// So many requests are refused with 429 and Retry-After.
+    pub(crate) busy: u64,
+    /// Requests before this moment (milliseconds since 1970) do not heed Retry-After.
+    closed_until_ms: u64,
+    /// When requests came.
+    requests: Vec<u64>,
+}
+
+/// What 429 says, in seconds.
+const RETRY_AFTER_S: u64 = 1;
+
+/// Whether the history may be asked.
+pub(crate) enum Asked {
+    Yes,
+    /// Later.
+    Busy,
+    /// The client does not keep to what it was told.
+    Fault(&'static str),
 }
 
 /// Whether the records from some number on can be had.
@@ -63,6 +87,37 @@ impl History {
     /// The oldest record that is kept.
     pub(crate) fn oldest(&self) -> u64 {
         self.published().saturating_sub(self.window).max(self.forgotten)
+    }
+
+    /// Whether connections get this record.
+    pub(crate) fn is_sent(&self, number: u64) -> bool {
+        !self.lost.iter().any(|lost| lost.contains(&number))
+    }
+
+    /// Whether this record can be asked for.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        let is_erased = self.erased.iter().any(|erased| erased.contains(&number));
+        (self.oldest()..self.published).contains(&number) && !is_erased
+    }
+
+    /// A request comes; no more than `most` are allowed in a second.
+    pub(crate) fn ask(&mut self, now_ms: u64, most: usize) -> Asked {
+        if now_ms < self.closed_until_ms {
+            return Asked::Fault("a request came before Retry-After was over");
+        }
+        if self.busy > 0 {
+            self.busy -= 1;
+            self.closed_until_ms = now_ms + RETRY_AFTER_S * 1000;
+            return Asked::Busy;
+        }
+        self.requests.push(now_ms);
+        let of_late = self.requests.iter().filter(|at| **at + 1000 > now_ms).count();
+        if of_late > most { Asked::Fault("more requests in a second than are allowed") } else { Asked::Yes }
+    }
+
+    /// How many requests were answered.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.len()
     }
 
     /// What was published so far is gone.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{EARLY, HALF, time_ms, turns};
+use super::{EARLY, HALF, PAGE, numbers_in, time_ms, turn_number, turns};
 use crate::simulator::limit::Limit;
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds, strings,
@@ -12,7 +12,7 @@ const TOPICS: [&str; 2] = ["btcusdt@trade", "ethusdt@trade"];
 
 pub(super) static SIMULATOR: Simulator = Simulator {
     feed: "binance",
-    hosts: &["stream.binance.com:9443"],
+    hosts: &["stream.binance.com:9443", "api.binance.com"],
     right: &[("websocket.subscription.topics", "btcusdt@trade,ethusdt@trade")],
     beats: &[],
     wrong: &[Wrong {
@@ -21,18 +21,41 @@ pub(super) static SIMULATOR: Simulator = Simulator {
         words: "unknown variant",
     }],
     record,
-    http: Simulator::no_http,
+    http,
     connect,
 };
 
 fn record(n: u64) -> Expected {
     let stream = turns(n, TOPICS);
     let symbol = stream.trim_end_matches("@trade").to_uppercase();
-    let time = time_ms(n);
+    let (time, id) = (time_ms(n), turn_number(n));
     let value = format!(
-        r#"{{"stream":"{stream}","data":{{"e":"trade","E":{time},"s":"{symbol}","t":{n},"p":"68012.51","q":"0.0031","T":{time},"m":true,"M":true}}}}"#
+        r#"{{"stream":"{stream}","data":{{"e":"trade","E":{time},"s":"{symbol}","t":{id},"p":"68012.51","q":"0.0031","T":{time},"m":true,"M":true}}}}"#
     );
     Expected::new(value, stream, time)
+}
+
+/// GET /api/v3/historicalTrades, from an id on.
+fn http(request: &HttpRequest, world: &mut World) -> Answer {
+    if request.path() != "/api/v3/historicalTrades" {
+        return Answer::text(404, "not found");
+    }
+    let number = |name| request.query(name).and_then(|text| text.parse::<u64>().ok());
+    let symbol = request.query("symbol").unwrap_or_default();
+    let topic = TOPICS.iter().position(|topic| topic.trim_end_matches("@trade").to_uppercase() == symbol);
+    let (Some(topic), Some(from), Some(limit)) = (topic, number("fromId"), number("limit")) else {
+        return Answer::json(400, json!({"code": -1102, "msg": "a mandatory parameter was not sent or malformed"}));
+    };
+    world.ask(240 / 60 * 2, |history| {
+        let trades = numbers_in(history, topic).filter(|(id, _)| *id >= from).take(PAGE.min(limit as usize));
+        let trade = |(id, n): (u64, u64)| {
+            json!({
+                "id": id, "price": "68012.51", "qty": "0.0031", "quoteQty": "210.8", "time": time_ms(n),
+                "isBuyerMaker": true, "isBestMatch": true,
+            })
+        };
+        Answer::json(200, Value::Array(trades.map(trade).collect()))
+    })
 }
 
 fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
@@ -71,7 +94,7 @@ impl Binance {
     }
 
     fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
-        for n in turn.numbers_to(end) {
+        for n in turn.records_to(end) {
             turn.send(record(n).value);
         }
     }
@@ -102,6 +125,12 @@ impl Peer for Binance {
                 "code": 2,
                 "msg": format!("Invalid request: unknown variant {method}, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`"),
             })),
+        }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        if self.streams > 0 {
+            self.send(RECORDS, turn);
         }
     }
 

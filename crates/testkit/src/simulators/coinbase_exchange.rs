@@ -1,16 +1,16 @@
 //! Coinbase Exchange, public matches, after docs.cdp.coinbase.com/exchange/websocket-feed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::coinbase::{Manners, PRODUCTS};
-use super::{EARLY, HALF, time_iso, time_ms, turns};
+use super::{EARLY, HALF, PAGE, numbers_in, time_iso, time_ms, turn_number, turns};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, strings,
 };
 
 pub(super) static SIMULATOR: Simulator = Simulator {
     feed: "coinbase-exchange",
-    hosts: &["ws-feed.exchange.coinbase.com"],
+    hosts: &["ws-feed.exchange.coinbase.com", "api.exchange.coinbase.com"],
     right: &[("websocket.subscription.topics", "BTC-USD,ETH-USD")],
     beats: &[],
     wrong: &[Wrong {
@@ -19,7 +19,7 @@ pub(super) static SIMULATOR: Simulator = Simulator {
         words: "NO-SUCH is not a valid product",
     }],
     record,
-    http: Simulator::no_http,
+    http,
     connect,
 };
 
@@ -28,23 +28,44 @@ fn record(n: u64) -> Expected {
     // What happened last before the subscription comes first, under a name of its own.
     let kind = if n == 0 { "last_match" } else { "match" };
     // The sequence counts events of other channels too, so it jumps.
-    let (sequence, time) = (50 + 7 * n, time_iso(n));
+    let (id, sequence, time) = (turn_number(n), 50 + 7 * n, time_iso(n));
     let value = format!(
-        r#"{{"type":"{kind}","trade_id":{n},"sequence":{sequence},"maker_order_id":"ac928c66","taker_order_id":"132fb6ae","time":"{time}","product_id":"{product}","size":"5.23512","price":"68012.51","side":"sell"}}"#
+        r#"{{"type":"{kind}","trade_id":{id},"sequence":{sequence},"maker_order_id":"ac928c66","taker_order_id":"132fb6ae","time":"{time}","product_id":"{product}","size":"5.23512","price":"68012.51","side":"sell"}}"#
     );
     Expected::new(value, product, time_ms(n))
+}
+
+/// GET /products/<product>/trades: the newest first; older ones than `after`, which the header CB-AFTER gives of each page.
+fn http(request: &HttpRequest, world: &mut World) -> Answer {
+    let product = request.path().strip_prefix("/products/").and_then(|path| path.strip_suffix("/trades"));
+    let Some(topic) = product.and_then(|product| PRODUCTS.iter().position(|known| *known == product)) else {
+        return Answer::json(404, json!({"message": "NotFound"}));
+    };
+    world.ask(10, |history| {
+        let after = request.query("after").and_then(|after| after.parse::<u64>().ok()).unwrap_or(u64::MAX);
+        let older = numbers_in(history, topic).rev().filter(|(id, _)| *id < after).take(PAGE).collect::<Vec<_>>();
+        let trade = |(id, n): &(u64, u64)| {
+            json!({"trade_id": id, "side": "sell", "size": "5.23512", "price": "68012.51", "time": time_iso(*n)})
+        };
+        let answer = Answer::json(200, Value::Array(older.iter().map(trade).collect()));
+        match (older.first(), older.last()) {
+            (Some((first, _)), Some((last, _))) => answer.with("CB-BEFORE", first).with("CB-AFTER", last),
+            _ => answer,
+        }
+    })
 }
 
 fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
     if request.path() != "/" {
         return Err(Answer::text(404, "not found"));
     }
-    let peer = Coinbase { manners: Manners::new(100) };
+    let peer = Coinbase { manners: Manners::new(100), subscribed: false };
     Ok(Accepted { peer: Box::new(peer), subprotocol: None, deflate: true })
 }
 
 struct Coinbase {
     manners: Manners,
+    subscribed: bool,
 }
 
 impl Coinbase {
@@ -52,6 +73,7 @@ impl Coinbase {
         if let Some(reason) = Manners::unknown(products) {
             return turn.send(json!({"type": "error", "message": "Failed to subscribe", "reason": reason}));
         }
+        self.subscribed = true;
         self.manners.subscribed(turn);
         self.send(EARLY, turn);
         let channel = |name: &&str| json!({"name": name, "product_ids": products});
@@ -64,7 +86,7 @@ impl Coinbase {
     }
 
     fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
-        for n in turn.numbers_to(end) {
+        for n in turn.records_to(end) {
             turn.send(record(n).value);
         }
     }
@@ -87,6 +109,12 @@ impl Peer for Coinbase {
             }
             Some("unsubscribe") => turn.send(json!({"type": "subscriptions", "channels": []})),
             _ => turn.send(json!({"type": "error", "message": "Malformed JSON"})),
+        }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        if self.subscribed {
+            self.send(RECORDS, turn);
         }
     }
 

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{EARLY, HALF, time_ms, turns};
+use super::{EARLY, HALF, PAGE, numbers_in, time_ms, turn_number, turns};
 use crate::simulator::limit::Limit;
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds, strings,
 };
 
+const INSTRUMENTS: [&str; 2] = ["BTC-PERPETUAL", "ETH-PERPETUAL"];
 const CHANNELS: [&str; 2] = ["trades.BTC-PERPETUAL.100ms", "trades.ETH-PERPETUAL.100ms"];
 
 pub(super) static SIMULATOR: Simulator = Simulator {
@@ -21,16 +22,40 @@ pub(super) static SIMULATOR: Simulator = Simulator {
         words: "Invalid params",
     }],
     record,
-    http: Simulator::no_http,
+    http,
     connect,
 };
 
 fn record(n: u64) -> Expected {
-    let (instrument, time) = (turns(n, ["BTC-PERPETUAL", "ETH-PERPETUAL"]), time_ms(n));
+    let (instrument, time, seq) = (turns(n, INSTRUMENTS), time_ms(n), turn_number(n));
     let value = format!(
-        r#"{{"trade_seq":{n},"trade_id":"48079{n:03}","timestamp":{time},"tick_direction":2,"price":68012.5,"instrument_name":"{instrument}","direction":"sell","amount":10}}"#
+        r#"{{"trade_seq":{seq},"trade_id":"48079{n:03}","timestamp":{time},"tick_direction":2,"price":68012.5,"instrument_name":"{instrument}","direction":"sell","amount":10}}"#
     );
     Expected::new(value, instrument, time)
+}
+
+/// GET /api/v2/public/get_last_trades_by_instrument, from one trade_seq to another.
+fn http(request: &HttpRequest, world: &mut World) -> Answer {
+    if request.path() != "/api/v2/public/get_last_trades_by_instrument" {
+        return Answer::text(404, "not found");
+    }
+    let number = |name| request.query(name).and_then(|text| text.parse::<u64>().ok());
+    let instrument = request.query("instrument_name").unwrap_or_default();
+    let topic = INSTRUMENTS.iter().position(|known| *known == instrument);
+    let (Some(topic), Some(start), Some(end), Some("asc")) =
+        (topic, number("start_seq"), number("end_seq"), request.query("sorting").as_deref())
+    else {
+        return Answer::json(400, json!({"jsonrpc": "2.0", "error": {"code": -32602, "message": "Invalid params"}}));
+    };
+    world.ask(20, |history| {
+        let held: Vec<(u64, u64)> = numbers_in(history, topic).filter(|(seq, _)| (start..=end).contains(seq)).collect();
+        let trades: Vec<Value> = held.iter().take(PAGE).map(|(_, n)| json(&record(*n).value)).collect();
+        let has_more = held.len() > PAGE;
+        Answer::json(
+            200,
+            json!({"jsonrpc": "2.0", "result": {"trades": trades, "has_more": has_more}, "testnet": false}),
+        )
+    })
 }
 
 fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
@@ -76,9 +101,11 @@ impl Deribit {
     }
 
     fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
-        for pair in turn.pairs_to(end) {
-            let channel = turns(pair.start, CHANNELS);
-            let data: Vec<String> = pair.map(|n| record(n).value).collect();
+        // Of records that are lost on their way, no message has any.
+        let records = turn.records_to(end);
+        for pair in records.chunk_by(|a, b| a / 2 == b / 2) {
+            let channel = turns(pair[0], CHANNELS);
+            let data: Vec<String> = pair.iter().map(|n| record(*n).value).collect();
             let data = data.join(",");
             turn.send(format!(
                 r#"{{"jsonrpc":"2.0","method":"subscription","params":{{"channel":"{channel}","data":[{data}]}}}}"#
@@ -124,6 +151,12 @@ impl Peer for Deribit {
             _ => {
                 turn.send(json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "Method not found"}}))
             }
+        }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        if self.channels > 0 {
+            self.send(RECORDS, turn);
         }
     }
 
