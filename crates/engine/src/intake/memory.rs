@@ -218,13 +218,7 @@ impl Memory {
         self.read_number(plan, values, standing, place, findings);
     }
 
-    fn read_cursor(
-        &mut self,
-        plan: &Plan,
-        values: &Values<'_>,
-        is_record: bool,
-        findings: &mut Findings,
-    ) -> Standing {
+    fn read_cursor(&mut self, plan: &Plan, values: &Values<'_>, is_record: bool, findings: &mut Findings) -> Standing {
         let standing = self.cursors.look(&plan.cursor, values, is_record);
         findings.duplicates += u64::from(standing == Standing::Again);
         findings.clamped |= standing == Standing::Clamped;

@@ -97,7 +97,7 @@ impl History {
     /// Whether this record can be asked for.
     pub(crate) fn has(&self, number: u64) -> bool {
         let is_erased = self.erased.iter().any(|erased| erased.contains(&number));
-        (self.oldest()..self.published).contains(&number) && !is_erased
+        (self.oldest()..self.published()).contains(&number) && !is_erased
     }
 
     /// A request comes; no more than `most` are allowed in a second.
