@@ -155,7 +155,8 @@ its session in words.
 
 A feed that *resumes* goes on where the last connection or the last task was: nothing is missed while the feed keeps it. *Within one
 process*: a restart of the process begins anew, since what the feed resumes by is secret and is not stored. Of a feed whose *missing
-messages are counted*, the ledger of gaps (`websocket.gaps.topic`) says which are missing. Notes say what is special.
+messages are counted*, the ledger of gaps (`websocket.gaps.topic`) says which are missing. Where they *can be asked for*,
+`websocket.sequence.action=backfill` does. Notes say what is special.
 ";
 
 // --- docs/rest.md ----------------------------------------------------------------------------------------------------
