@@ -119,7 +119,7 @@ impl Queue {
 
     /// The most records and bytes that one batch should have, so that bounds hold to the record.
     pub(crate) fn batch_limits(&self) -> (usize, usize) {
-        (self.bounds.records.min(4096), self.bounds.bytes.min(256 << 10))
+        self.bounds.of_a_batch()
     }
 
     /// More than this fits only an empty queue, and only as a single record.

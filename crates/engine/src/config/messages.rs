@@ -110,6 +110,13 @@ pub struct QueueBounds {
     pub when_full: WhenFull,
 }
 
+impl QueueBounds {
+    /// Returns how many records and bytes a batch may have.
+    pub(crate) fn of_a_batch(&self) -> (usize, usize) {
+        (self.records.min(4096), self.bytes.min(256 << 10))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
     Backpressure,

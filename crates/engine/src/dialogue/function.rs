@@ -387,6 +387,8 @@ mod tests {
         assert_eq!(fixture.capture("part(topic, ':', 2)"), None);
         assert_eq!(fixture.capture("part(topic, ':', -3)"), None);
         assert_eq!(fixture.capture("part(topic, '', 0)"), None);
+        assert_eq!(fixture.value("upper(part(topic, '.', 0))"), "STREAM");
+        assert_eq!(fixture.value("lower('STREAM')"), "stream");
     }
 
     #[test]

@@ -14,10 +14,6 @@ use crate::dialogue::{HttpRequest, Moment};
 use crate::intake::{Ground, Origin};
 use crate::record::Batch;
 
-/// Records of a batch that goes to the queue.
-const BATCH_RECORDS: usize = 4096;
-const BATCH_BYTES: usize = 256 << 10;
-
 /// Why a request brought no page.
 enum NoPage {
     Later(String, Option<Duration>),
@@ -130,25 +126,18 @@ impl Link {
     }
 
     fn take_back(&mut self, records: &[String], moment: &Moment<'_>) -> Result<(), Ending> {
-        let mut batches = vec![Batch::default()];
+        let mut batch = Batch::default();
         let Link { intake, dialogue, commits, config, name, .. } = self;
         let Ok(intake) = intake else { return Ok(()) };
         let ground = Ground { names: &config.plan.names, now: moment.at, chance: moment.chance };
         let origin = Origin { connection: name, feed: &config.partition };
         let steps = Listener { dialogue, moment, end: None, commits, message: None };
-        let mut taken = Ok(());
-        for record in records {
-            if batches.last().is_some_and(|last| last.len() >= BATCH_RECORDS || last.bytes() >= BATCH_BYTES) {
-                batches.push(Batch::default());
-            }
-            if let Some(batch) = batches.last_mut().filter(|_| taken.is_ok()) {
-                taken = intake.take_back(record, &ground, &origin, batch, &steps);
-            }
-        }
+        let mut take = |record: &String| intake.take_back(record, &ground, &origin, &mut batch, &steps);
+        let taken = records.iter().try_for_each(&mut take);
         self.received.counts += intake.counts();
         self.findings.add(intake.findings());
         intake.seen().clear();
-        self.put(batches);
+        self.put(vec![batch]);
         Ok(taken?)
     }
 
@@ -189,8 +178,10 @@ impl Link {
         if batches.iter().all(Batch::is_empty) {
             return;
         }
+        let limits = self.config.queue.of_a_batch();
         let before = std::mem::take(&mut self.batch);
-        self.ready.extend([before].into_iter().chain(batches).filter(|batch| !batch.is_empty()));
+        let all = [before].into_iter().chain(batches).flat_map(|batch| pieces(batch, limits));
+        self.ready.extend(all.filter(|batch| !batch.is_empty()));
     }
 
     /// When there is something to ask for, or records have waited long enough.
@@ -217,5 +208,37 @@ impl Link {
         let key = self.config.redactor.foreign(&question.key, MAX_KEY_CHARS);
         let next = wait.map_or_else(|| "given_up=true".to_owned(), |wait| format!("retry_ms={}", wait.as_millis()));
         warn!("event=backfill_failed key=\"{key}\" from={} to={} {next} reason=\"{why}\"", question.from, question.to);
+    }
+}
+
+/// The records in batches that the queue has room for.
+fn pieces(batch: Batch, (records, bytes): (usize, usize)) -> Vec<Batch> {
+    if batch.len() <= records && batch.bytes() <= bytes {
+        return vec![batch];
+    }
+    let mut pieces = Vec::new();
+    let mut piece = Batch::default();
+    for record in batch.iter() {
+        if piece.len() >= records || piece.bytes() >= bytes {
+            pieces.push(std::mem::take(&mut piece));
+        }
+        piece.push_record(&record);
+    }
+    pieces.push(piece);
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ValueKind;
+
+    #[test]
+    fn more_than_a_batch_may_have_is_cut() {
+        let mut batch = Batch::default();
+        (0..5).for_each(|n: u8| batch.push(ValueKind::Text, n.to_string().as_bytes(), 0));
+        let pieces = pieces(batch, (2, 1000));
+        assert_eq!(pieces.iter().map(Batch::len).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(pieces[2].get(0).map(|record| record.value), Some(&b"4"[..]));
     }
 }
