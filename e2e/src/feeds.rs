@@ -55,19 +55,10 @@ impl Run {
         let feed = simulator.feed;
         let simulation =
             Simulation::start(simulator, SPEED).unwrap_or_else(|e| panic!("{feed} cannot be simulated: {e}"));
-        let profile = Profile::named(feed).unwrap_or_else(|| panic!("there is no profile {feed}"));
-        let given = profile.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let host = simulation.host();
-        let mut config = source_config("", &name, &[("websocket.feed", feed), ("websocket.handover.dir", "")]);
-        if let Some(config) = config.as_object_mut() {
-            // The profile's.
-            config.remove("websocket.url");
-            for (key, value) in simulator.settings(given, &host, SPEED) {
-                config.insert(key, value.into());
-            }
-            for (key, value) in changed {
-                config.insert((*key).to_owned(), Simulator::at(value, &host).into());
-            }
+        let mut config = configuration(simulator, &host, SPEED, &name);
+        for (key, value) in changed {
+            config[*key] = Simulator::at(value, &host).into();
         }
         Run { simulator, simulation, name, config, words }
     }
@@ -144,6 +135,20 @@ impl Run {
             ["status", "tasks/0/status", "topics", "offsets"].map(|path| format!("/connectors/{}/{path}", self.name));
         paths.into_iter().map(|path| (path.clone(), rest.get(&path).text)).collect()
     }
+}
+
+/// The right configuration for a feed, whose simulator is at `host`.
+pub(crate) fn configuration(simulator: &Simulator, host: &str, speed: u32, topic: &str) -> Value {
+    let feed = simulator.feed;
+    let profile = Profile::named(feed).unwrap_or_else(|| panic!("there is no profile {feed}"));
+    let given = profile.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let mut config = source_config("", topic, &[("websocket.feed", feed), ("websocket.handover.dir", "")]);
+    // The profile's.
+    config.as_object_mut().and_then(|config| config.remove("websocket.url"));
+    for (key, value) in simulator.settings(given, host, speed) {
+        config[key] = value.into();
+    }
+    config
 }
 
 /// A record of Kafka, to be compared: without a time of its own it has that of its reception.

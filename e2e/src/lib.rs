@@ -19,6 +19,7 @@ mod process;
 pub mod prometheus;
 mod properties;
 mod rest;
+pub mod resume;
 pub mod scenario;
 pub mod secrets;
 mod source;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use connect_websocket_e2e::delivery::{assert_nothing_lost, config, serve, steady};
-use connect_websocket_e2e::{Connect, Consumer, Kafka, Rest, Worker, WorkerBuilder, delivery_tests, offsets_file};
+use connect_websocket_e2e::{
+    Connect, Consumer, Kafka, Rest, Worker, WorkerBuilder, delivery_tests, offsets_file, resume,
+};
 use connect_websocket_testkit::{Messages, Play, Server};
 use serde_json::{Value, json};
 
@@ -11,6 +13,16 @@ const WITHIN: Duration = Duration::from_secs(60);
 const CONNECTOR: &str = "feed";
 
 delivery_tests! { Worker, &Worker::builder(&Kafka::shared().bootstrap()).start() }
+
+#[test]
+fn after_sigkill_a_feed_that_resumes_is_missing_nothing() {
+    resume::after_sigkill_nothing_is_missing_and_only_what_was_not_stored_comes_twice::<Worker>();
+}
+
+#[test]
+fn restarts_of_a_feed_that_resumes_lose_and_double_nothing() {
+    resume::restarts_of_task_and_connector_lose_and_double_nothing::<Worker>();
+}
 
 fn worker(kafka: &Kafka, feed: &Server, topic: &str) -> WorkerBuilder {
     Worker::builder(&kafka.bootstrap()).connector(CONNECTOR, config(feed, topic))

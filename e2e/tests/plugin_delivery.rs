@@ -4,10 +4,20 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use connect_websocket_e2e::delivery::{assert_nothing_lost, config, serve};
-use connect_websocket_e2e::{Connect, Consumer, Kafka, delivery_tests, plugin_dir};
+use connect_websocket_e2e::{Connect, Consumer, Kafka, delivery_tests, plugin_dir, resume};
 use connect_websocket_testkit::{Messages, Play};
 
 delivery_tests! { Connect, connect() }
+
+#[test]
+fn after_sigkill_a_feed_that_resumes_is_missing_nothing() {
+    resume::after_sigkill_nothing_is_missing_and_only_what_was_not_stored_comes_twice::<Connect>();
+}
+
+#[test]
+fn restarts_of_a_feed_that_resumes_lose_and_double_nothing() {
+    resume::restarts_of_task_and_connector_lose_and_double_nothing::<Connect>();
+}
 
 /// The worker that scenarios share which only use its REST API.
 fn connect() -> &'static Connect {
