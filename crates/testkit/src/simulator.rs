@@ -14,6 +14,7 @@ use serde_json::Value;
 use self::history::{Asked, History};
 use crate::stats::Request;
 
+pub(crate) mod channels;
 pub(crate) mod history;
 pub(crate) mod limit;
 #[cfg(test)]

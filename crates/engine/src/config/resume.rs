@@ -94,7 +94,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: RESUME_VARIABLES,
         display_name: "Variables to resume with",
         documentation: "Captured variables that live on over connections and are stored with the cursor, separated by commas. \
-                        Secret ones are kept in memory alone. One that is captured with another value makes the cursor void.",
+                        Secret ones are kept in memory alone. One that is captured with another value makes the cursor void; \
+                        a secret one only where the feed does not go on.",
         check: Some(check_variables),
         ..BASE
     },

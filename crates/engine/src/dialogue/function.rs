@@ -26,6 +26,7 @@ pub(super) enum Function {
     Lower,
     Int,
     Add,
+    Bit,
     NowSeconds,
     NowMillis,
     NowMicros,
@@ -82,6 +83,7 @@ const TABLE: &[Row] = &[
     row("lower", Function::Lower, "lower(text)", 1, 1),
     row("int", Function::Int, "int(value)", 1, 1),
     row("add", Function::Add, "add(integer, integer)", 2, 2),
+    row("bit", Function::Bit, "bit(integer, number)", 2, 2),
     row("now_s", Function::NowSeconds, "now_s()", 0, 0),
     row("now_ms", Function::NowMillis, "now_ms()", 0, 0),
     row("now_us", Function::NowMicros, "now_us()", 0, 0),
@@ -196,6 +198,10 @@ pub(super) fn call<'v>(
             let (a, b) = (next().into_text()?, next().into_text()?);
             decimal::add(&a, &b).map_or_else(missing, number_value)
         }
+        Function::Bit => {
+            let (flags, number) = (next().into_text()?, next().into_text()?);
+            bit(&flags, &number).map_or_else(missing, number_value)
+        }
         Function::NowSeconds => number_value(micros(values.now).div_euclid(1_000_000).to_string()),
         Function::NowMillis => number_value(micros(values.now).div_euclid(1_000).to_string()),
         Function::NowMicros => number_value(micros(values.now).to_string()),
@@ -295,6 +301,13 @@ fn int(text: &str) -> Option<String> {
     Some(if negative && size > 0 { format!("-{size}") } else { size.to_string() })
 }
 
+/// A bit of an integer by its number from 0, the lowest.
+fn bit(flags: &str, number: &str) -> Option<String> {
+    let flags: u128 = flags.parse().ok()?;
+    let shifted = flags.checked_shr(number.parse().ok()?)?;
+    Some((shifted & 1).to_string())
+}
+
 fn base64_decode(text: &str) -> Result<Vec<u8>, Failure> {
     let text: String = text.chars().filter(|char| !char.is_ascii_whitespace()).collect();
     [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]
@@ -376,6 +389,14 @@ mod tests {
             message.render("{{quote(/s)}} {{quote(/n)}} {{quote(/z)}} {{quote(/none)}}").unwrap(),
             r#""a\"b" "1" null null"#
         );
+    }
+
+    #[test]
+    fn bit_gives_one_flag_of_a_number() {
+        let message = Fixture::over(r#"{"flags":983044,"not":"flags"}"#);
+        let bits = "{{bit(/flags, 0)}}{{bit(/flags, 2)}}{{bit(/flags, 19)}}{{bit(/flags, 127)}}";
+        assert_eq!(message.render(bits).unwrap(), "0110");
+        assert_eq!(message.render("{{bit(/flags, 128) ?? bit(/not, 0) ?? bit(/none, 0) ?? 'none'}}").unwrap(), "none");
     }
 
     #[test]

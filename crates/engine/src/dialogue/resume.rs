@@ -1,7 +1,7 @@
 //! What a new connection goes on from: the cursor, and captured variables that live on.
 
 use super::expression::{Condition, Values};
-use super::variables::VariableId;
+use super::variables::{VariableId, is_secret};
 use super::{Dialogue, End};
 use crate::config::LostAction;
 use crate::intake::memory::Memory;
@@ -118,7 +118,8 @@ impl Dialogue {
         std::mem::take(&mut self.lost)
     }
 
-    /// A variable was captured: one that lives on is kept, and with another value the cursor is void.
+    /// A variable was captured: one that lives on is kept, and with another value the cursor is void. But a feed that goes on
+    /// may give another key, which is secret (Ably RTN15e).
     pub(super) fn keep_on(&mut self, topic: Option<&str>, id: VariableId, value: &str) {
         if !self.plan.resume.variables.contains(&id) {
             return;
@@ -126,6 +127,7 @@ impl Dialogue {
         let before = self.carried.resume.insert((topic.map(str::to_owned), id), value.to_owned());
         match topic {
             _ if before.as_deref() == Some(value) => {}
+            _ if self.resuming && is_secret(self.plan.names.name(id)) => {}
             Some(topic) if self.plan.resume.keyed => self.void_topics.push(topic.to_owned()),
             _ => self.void = true,
         }

@@ -281,6 +281,28 @@ async fn a_captured_variable_that_lives_on_is_sent_again_and_another_value_voids
 }
 
 #[tokio::test]
+async fn a_key_that_a_feed_renews_while_it_goes_on_leaves_the_cursor_good() {
+    let hello = |key: &str| Play::accept().send_text(format!(r#"{{"hello":"{key}"}}"#));
+    let plays = [
+        hello("k1").send_text(message(4)).reset(),
+        hello("k2").send_text(message(5)).reset(),
+        hello("k3").send_text(message(6)),
+    ];
+    let server = Server::start(Script::plays(plays)).unwrap();
+    let options = [
+        CURSOR,
+        ("websocket.session.steps", "connect,hello"),
+        ("websocket.session.hello.on", "/hello exists"),
+        ("websocket.session.hello.capture", "secret.key=/hello"),
+        ("websocket.resume.variables", "secret.key"),
+    ];
+    let mut feed = Feed::start(&format!("{}?key={{{{secret.key}}}}&n={{{{cursor}}}}", server.url()), &options);
+    feed.until_records(3).await;
+    assert_eq!(requests(&server), ["/", "/?key=k1&n=4", "/?key=k2&n=5"]);
+    assert_eq!(feed.records[2].offset, [("cursor".to_owned(), "6".to_owned())]);
+}
+
+#[tokio::test]
 async fn holes_in_the_numbers_are_in_the_ledger_by_key_and_number() {
     let of = |s: &str, n: u64| format!(r#"{{"s":"{s}","n":{n}}}"#);
     let play = [("x", 1), ("y", 5), ("x", 4), ("y", 6), ("y", 6), ("y", 2)];

@@ -51,6 +51,20 @@ const LOST: &[Lost] = &[
     Lost { feed: "kubernetes", too_old: Some("resume_lost"), future: None, session: None },
     // A relay is asked for a time, and says nothing of what it has deleted.
     Lost { feed: "nostr", too_old: None, future: None, session: None },
+    Lost { feed: "direct-line", too_old: None, future: None, session: Some("resume_lost") },
+    Lost { feed: "ably", too_old: Some("resume_lost"), future: Some("resume_lost"), session: Some("resume_lost") },
+    Lost {
+        feed: "ringcentral",
+        too_old: Some("resume_lost"),
+        future: Some("resume_lost"),
+        session: Some("resume_lost"),
+    },
+    Lost { feed: "anycable", too_old: Some("resume_lost"), future: Some("resume_lost"), session: Some("resume_lost") },
+    // An application says nothing of what it does not have any more.
+    Lost { feed: "phoenix", too_old: None, future: None, session: None },
+    // A reader begins with the oldest message that there is, and nobody says so.
+    Lost { feed: "pulsar", too_old: None, future: None, session: None },
+    Lost { feed: "socketio", too_old: Some("resume_lost"), future: Some("resume_lost"), session: Some("resume_lost") },
 ];
 
 #[test]
@@ -88,7 +102,7 @@ fn every_feed_that_resumes_says_how_it_loses_its_position() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Those whose profile has a cursor, or variables to resume with.
+/// Those whose profile or user gives a cursor, or variables to resume with.
 fn resuming() -> impl Iterator<Item = &'static Simulator> {
     let resumes =
         |simulator: &&Simulator| option(simulator, "websocket.cursor").is_some() || !variables(simulator).is_empty();
@@ -96,8 +110,9 @@ fn resuming() -> impl Iterator<Item = &'static Simulator> {
 }
 
 fn option(simulator: &Simulator, name: &str) -> Option<String> {
+    let given = simulator.right.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let profile = Profile::named(simulator.feed)?;
-    profile.options.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
+    given.or_else(|| profile.options.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
 }
 
 fn variables(simulator: &Simulator) -> String {

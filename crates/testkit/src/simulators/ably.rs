@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{EARLY, HALF, time_ms, turns};
+use crate::simulator::channels::Channels;
+use crate::simulator::history::{Held, History};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds,
 };
@@ -48,6 +50,15 @@ fn record(n: u64) -> Expected {
     Expected::new(value, turns(n, CHANNELS), time_ms(n / 2 * 2))
 }
 
+/// Of the flags of ATTACHED: the channel goes on from the serial that the client said.
+const RESUMED: u64 = 4;
+/// Modes of a channel, which are flags too.
+const MODES: u64 = 983_040;
+
+fn channel_of(n: u64) -> &'static str {
+    turns(n, CHANNELS)
+}
+
 fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer> {
     if request.path() != "/" {
         return Err(Answer::text(404, "not found"));
@@ -58,36 +69,77 @@ fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer>
     }
     let heartbeats = request.query("heartbeats").as_deref() == Some("true");
     let is_known = request.query("key").as_deref() == Some(KEY);
-    Accepted::by(Ably { is_known, heartbeats, channels: 0 })
+    let session = session(world);
+    let resumes = request.query("resume").is_some_and(|key| world.redeem(&key, &session));
+    Accepted::by(Ably { is_known, heartbeats, resumes, channels: Channels::default() })
+}
+
+/// What a connection key is good for, until the state of connections is lost.
+fn session(world: &World) -> String {
+    world.history.as_ref().map_or_else(|| "connection".to_owned(), |history| history.named("connection"))
 }
 
 struct Ably {
     is_known: bool,
     heartbeats: bool,
-    channels: u64,
+    /// It came with the key of a connection whose state is still there.
+    resumes: bool,
+    channels: Channels,
 }
 
 impl Ably {
-    fn attach(&mut self, channel: &str, turn: &mut Turn<'_>) {
+    fn attach(&mut self, channel: &str, serial: &Value, turn: &mut Turn<'_>) {
         if !CHANNELS.contains(&channel) {
             let error = error(40160, 401, "action not permitted");
             return turn.send(json!({"action": ERROR, "channel": channel, "error": error}));
         }
-        turn.send(json!({"action": ATTACHED, "channel": channel, "channelSerial": "s1", "flags": 983_040}));
-        self.channels += 1;
-        self.send(if self.channels == 1 { EARLY } else { HALF }, turn);
+        self.publish(turn);
+        let Some(history) = &mut turn.world.history else {
+            self.channels.join(channel, 0, &History::default(), channel_of);
+            turn.send(json!({"action": ATTACHED, "channel": channel, "channelSerial": "s1", "flags": MODES}));
+            return self.send(if self.channels.len() == 1 { EARLY } else { HALF }, turn);
+        };
+        let next = serial.as_str().and_then(|serial| serial.strip_prefix('s')?.parse::<u64>().ok());
+        let next = next.filter(|next| self.resumes && history.held(*next) == Held::All);
+        let published = history.published();
+        let missed = self.channels.join(channel, next.unwrap_or(published), history, channel_of);
+        if self.channels.len() == CHANNELS.len() {
+            history.begin();
+        }
+        let flags = if next.is_some() { MODES | RESUMED } else { MODES };
+        let serial = serial_behind(next.unwrap_or(published));
+        turn.send(json!({"action": ATTACHED, "channel": channel, "channelSerial": serial, "flags": flags}));
+        missed.chunk_by(|a, b| a / 2 == b / 2).for_each(|pair| turn.send(message(pair)));
+    }
+
+    /// In a history, sends what the attached channels have not had.
+    fn publish(&mut self, turn: &mut Turn<'_>) {
+        let Some(history) = &turn.world.history else { return };
+        let news = self.channels.news(history, channel_of);
+        news.chunk_by(|a, b| a / 2 == b / 2).for_each(|pair| turn.send(message(pair)));
     }
 
     fn send(&self, end: u64, turn: &mut Turn<'_>) {
         for pair in turn.pairs_to(end) {
-            let (first, channel, time) = (pair.start, turns(pair.start, CHANNELS), time_ms(pair.start));
-            let messages: Vec<String> = pair.map(|n| record(n).value).collect();
-            turn.send(format!(
-                r#"{{"action":{MESSAGE},"id":"m{first}:0","channel":"{channel}","channelSerial":"s{first}","connectionId":"ab1","timestamp":{time},"messages":[{}]}}"#,
-                messages.join(",")
-            ));
+            turn.send(message(&pair.collect::<Vec<_>>()));
         }
     }
+}
+
+/// The serial of a channel that has had the records before this one.
+fn serial_behind(next: u64) -> String {
+    format!("s{next}")
+}
+
+/// A message with records of one channel.
+fn message(records: &[u64]) -> String {
+    let (first, last) = (records[0], records[records.len() - 1]);
+    let (channel, time, serial) = (channel_of(first), time_ms(first / 2 * 2), serial_behind(last + 1));
+    let messages: Vec<String> = records.iter().map(|n| record(*n).value).collect();
+    format!(
+        r#"{{"action":{MESSAGE},"id":"m{first}:0","channel":"{channel}","channelSerial":"{serial}","connectionId":"ab1","timestamp":{time},"messages":[{}]}}"#,
+        messages.join(",")
+    )
 }
 
 fn error(code: u64, status: u64, words: &str) -> Value {
@@ -100,7 +152,9 @@ impl Peer for Ably {
             turn.send(json!({"action": ERROR, "error": error(40101, 401, "invalid credentials")}));
             return turn.close(1000, "");
         }
-        let key = turn.world.issue("connection");
+        // A connection that is resumed may get another key (RTN15e).
+        let session = session(turn.world);
+        let key = turn.world.issue(&session);
         turn.send(json!({
             "action": CONNECTED, "connectionId": "ab1", "connectionKey": key,
             "connectionDetails": {"connectionKey": key, "maxIdleInterval": 15_000, "connectionStateTtl": 120_000},
@@ -112,11 +166,20 @@ impl Peer for Ably {
         let message = json(text);
         let channel = message["channel"].as_str().unwrap_or_default();
         match message["action"].as_u64() {
-            Some(ATTACH) => self.attach(channel, turn),
+            Some(ATTACH) => self.attach(channel, &message["channelSerial"], turn),
             Some(DETACH) => turn.send(json!({"action": 13, "channel": channel})),
             Some(HEARTBEAT) => turn.send(json!({"action": HEARTBEAT})),
             _ => turn.send(json!({"action": ERROR, "error": error(40000, 400, "bad request")})),
         }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        self.publish(turn);
+    }
+
+    fn planned_end(&mut self, turn: &mut Turn<'_>) {
+        turn.send(json!({"action": DISCONNECTED, "error": error(80003, 503, "the server is going away")}));
+        turn.after(seconds(30), "bye");
     }
 
     fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {
@@ -126,12 +189,11 @@ impl Peer for Ably {
         if self.heartbeats {
             turn.send(json!({"action": HEARTBEAT}));
         }
-        if self.channels > 1 {
+        if turn.world.history.is_none() && self.channels.len() > 1 {
             self.send(if turn.world.notices > 0 { RECORDS } else { HALF + 2 }, turn);
             if turn.world.notices == 0 {
                 turn.world.notices += 1;
-                turn.send(json!({"action": DISCONNECTED, "error": error(80003, 503, "the server is going away")}));
-                turn.after(seconds(30), "bye");
+                self.planned_end(turn);
             }
         }
         turn.after_quick(seconds(15), "heartbeat");
@@ -157,6 +219,27 @@ mod tests {
         stage.pass(&mut line, seconds(15));
         assert_eq!(line.json().last().unwrap()["action"], DISCONNECTED);
         assert!(stage.world.faults.is_empty());
+    }
+
+    #[test]
+    fn a_channel_goes_on_from_its_serial_with_the_key_of_the_connection_before() {
+        let mut stage = Rehearsal::of(&SIMULATOR);
+        stage.world.history = Some(History::new(100));
+        let target = format!("/?key={KEY}&format=json&v=2&heartbeats=true");
+        let mut attach = |target: &str, serial: &str| {
+            let mut line = stage.connect(target);
+            let key = line.json()[0]["connectionKey"].as_str().unwrap().to_owned();
+            stage.say(&mut line, json!({"action": ATTACH, "channel": "news", "channelSerial": serial}));
+            stage.world.history.as_mut().unwrap().publish(6, 0);
+            let attached = line.json();
+            (key, attached[0]["flags"].as_u64().unwrap() & RESUMED, attached.len())
+        };
+        let (key, resumed, _) = attach(&target, "s0");
+        assert_eq!(resumed, 0);
+        let (again, resumed, messages) = attach(&format!("{target}&resume={key}"), "s1");
+        assert_eq!((resumed, messages), (RESUMED, 3));
+        assert_ne!(again, key);
+        assert_eq!(attach(&format!("{target}&resume={key}"), "s1").1, 0);
     }
 
     #[test]

@@ -15,7 +15,10 @@ pub(super) static SIMULATOR: Simulator = Simulator {
     feed: "pulsar",
     hosts: &[],
     right: &[
-        ("websocket.url", "{ws}/ws/v2/reader/persistent/public/default/orders?messageId=latest&receiverQueueSize=4"),
+        (
+            "websocket.url",
+            "{ws}/ws/v2/reader/persistent/public/default/orders?messageId={{cursor ?? 'latest'}}&receiverQueueSize=4",
+        ),
         ("websocket.auth.token", TOKEN),
     ],
     beats: &[],
@@ -33,27 +36,52 @@ fn record(n: u64) -> Expected {
     Expected::new(format!("order {n} \u{e9}"), format!("k-{}", n % 3), time_ms(n))
 }
 
-fn connect(request: &HttpRequest, _: &mut World) -> Result<Accepted, Answer> {
+fn message_id(n: u64) -> String {
+    base64(format!("ledger/{n:05}").as_bytes())
+}
+
+/// The first record that a reader gets: the one behind its message id, which is exclusive. One whose messages are gone begins with
+/// the oldest, without a word.
+fn first_of(request: &HttpRequest, world: &World) -> Result<u64, Answer> {
+    let Some(history) = &world.history else { return Ok(world.sent()) };
+    let id = request.query("messageId").unwrap_or_default();
+    match id.as_str() {
+        "" | "latest" => Ok(history.published()),
+        "earliest" => Ok(history.oldest()),
+        id => {
+            let known = (0..history.published()).find(|n| message_id(*n) == id);
+            let words = "Failed to create reader: the message id is not understood";
+            known.map(|n| (n + 1).max(history.oldest())).ok_or_else(|| Answer::text(500, words))
+        }
+    }
+}
+
+fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer> {
     if !request.is_of_bearer(TOKEN) {
         return Err(Answer::text(401, "Authentication required"));
     }
     if request.path() != PATH || request.query("receiverQueueSize").as_deref() != Some("4") {
         return Err(Answer::text(404, "Topic not found"));
     }
-    Accepted::by(Pulsar { acknowledged: 0 })
+    Accepted::by(Pulsar { unacknowledged: first_of(request, world)? })
 }
 
 struct Pulsar {
-    acknowledged: u64,
+    /// The oldest record that is not acknowledged.
+    unacknowledged: u64,
 }
 
 impl Pulsar {
     /// Pushes as much as the window lets.
     fn push(&self, turn: &mut Turn<'_>) {
-        for n in turn.numbers_to((self.acknowledged + WINDOW).min(RECORDS)) {
+        let limit = self.unacknowledged + WINDOW;
+        let due = turn.numbers_to(limit.min(RECORDS));
+        turn.start_at(due.end.min(limit));
+        for n in due.start..due.end.min(limit) {
             let payload = base64(record(n).value.as_bytes());
             turn.send(format!(
-                r#"{{"messageId":"CAAQ{n:03}","payload":"{payload}","properties":{{}},"publishTime":"{}","redeliveryCount":0,"key":"k-{}"}}"#,
+                r#"{{"messageId":"{}","payload":"{payload}","properties":{{}},"publishTime":"{}","redeliveryCount":0,"key":"k-{}"}}"#,
+                message_id(n),
                 time_iso(n),
                 n % 3
             ));
@@ -63,16 +91,19 @@ impl Pulsar {
 
 impl Peer for Pulsar {
     fn opened(&mut self, turn: &mut Turn<'_>) {
+        turn.start_at(self.unacknowledged);
+        self.push(turn);
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
         self.push(turn);
     }
 
     fn text(&mut self, text: &str, turn: &mut Turn<'_>) {
-        let message = json(text);
-        let expected = format!("CAAQ{:03}", self.acknowledged);
-        if message != json!({"messageId": expected}) {
+        if json(text) != json!({"messageId": message_id(self.unacknowledged)}) {
             return turn.refuse(1008, "an acknowledgement of another message than the next");
         }
-        self.acknowledged += 1;
+        self.unacknowledged += 1;
         self.push(turn);
     }
 }
@@ -81,6 +112,7 @@ impl Peer for Pulsar {
 mod tests {
     use super::*;
     use crate::simulator::Action;
+    use crate::simulator::history::History;
     use crate::simulator::rehearsal::Rehearsal;
 
     #[test]
@@ -92,11 +124,29 @@ mod tests {
         let mut line = stage.connect_with(&target, &[("Authorization", &bearer)]).ok().unwrap();
         assert_eq!(line.texts().len() as u64, WINDOW);
         for n in 0..RECORDS {
-            stage.say(&mut line, json!({"messageId": format!("CAAQ{n:03}")}));
+            stage.say(&mut line, json!({"messageId": message_id(n)}));
         }
         stage.is_over();
         line.texts();
-        stage.say(&mut line, json!({"messageId": "CAAQ000"}));
+        stage.say(&mut line, json!({"messageId": message_id(0)}));
         assert!(matches!(line.end().1, Action::Close(1008, _)));
+    }
+
+    #[test]
+    fn a_reader_goes_on_behind_its_message_id() {
+        let mut stage = Rehearsal::of(&SIMULATOR);
+        let mut history = History::new(10);
+        history.publish(20, 0);
+        stage.world.history = Some(history);
+        let bearer = format!("Bearer {TOKEN}");
+        let mut first = |id: &str| {
+            let id = id.replace('=', "%3D");
+            let target = format!("{PATH}?messageId={id}&receiverQueueSize=4");
+            let mut line = stage.connect_with(&target, &[("Authorization", &bearer)]).ok()?;
+            Some(line.json().first().map(|message| message["messageId"].clone()))
+        };
+        assert_eq!(first(&message_id(14)), Some(Some(message_id(15).into())));
+        assert_eq!(first(&message_id(3)), Some(Some(message_id(10).into())));
+        assert_eq!((first("latest"), first("other")), (Some(None), None));
     }
 }

@@ -1,13 +1,15 @@
 //! Socket.IO 5 over Engine.IO 4, after socketio/socket.io, docs/{engine.io-protocol,socket.io-protocol}.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{EARLY, HALF};
+use crate::simulator::history::Held;
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds,
 };
 
 const TOKEN: &str = "socketio-token-90fe";
+const SESSION: &str = "session";
 const ROOMS: [&str; 2] = ["news", "sports"];
 
 pub(super) static SIMULATOR: Simulator = Simulator {
@@ -47,10 +49,26 @@ struct SocketIo {
     pinged: bool,
 }
 
+/// What a server that keeps the state of connections adds to each event: a client says it when it comes back.
+fn offset(n: u64) -> String {
+    format!("o-{n}")
+}
+
+/// The record behind an offset, if the server still has the session and all that came since.
+fn restored(auth: &Value, world: &World) -> Option<u64> {
+    let history = world.history.as_ref()?;
+    let (pid, offset) = (auth["pid"].as_str()?, auth["offset"].as_str()?);
+    let next = offset.strip_prefix("o-")?.parse::<u64>().ok()? + 1;
+    let is_known = world.issued.get(pid) == Some(&history.named(SESSION));
+    (is_known && history.held(next) == Held::All).then_some(next)
+}
+
 impl SocketIo {
     fn send(&self, end: u64, turn: &mut Turn<'_>) {
+        let has_offset = turn.world.history.is_some();
         for n in turn.numbers_to(end) {
-            turn.send(format!(r#"42["headline",{}]"#, record(n).value));
+            let offset = if has_offset { format!(r#","{}""#, offset(n)) } else { String::new() };
+            turn.send(format!(r#"42["headline",{}{offset}]"#, record(n).value));
         }
     }
 
@@ -58,12 +76,26 @@ impl SocketIo {
         if self.joined {
             return turn.refuse(1003, "connected to the namespace already");
         }
-        if json(credentials)["token"] != TOKEN {
+        let auth = json(credentials);
+        if auth["token"] != TOKEN {
             return turn.send(r#"44{"message":"invalid credentials"}"#);
         }
         self.joined = true;
         turn.cancel("join");
-        turn.send(r#"40{"sid":"wZX3oN0bSVIhsaknAAAI","pid":"p-1"}"#);
+        let session = turn.world.history.as_ref().map(|history| history.named(SESSION));
+        let next = restored(&auth, turn.world);
+        let pid = match (session, next) {
+            (None, _) => "p-1".to_owned(),
+            (Some(_), Some(_)) => auth["pid"].as_str().unwrap_or_default().to_owned(),
+            (Some(session), None) => turn.world.issue(&session),
+        };
+        turn.send(format!("40{}", json!({"sid": "wZX3oN0bSVIhsaknAAAI", "pid": pid})));
+        // Its rooms are those that it had, and what it missed comes at once.
+        if let Some(next) = next {
+            turn.start_at(next);
+            self.rooms = ROOMS.len() as u64;
+            self.send(RECORDS, turn);
+        }
     }
 
     fn event(&mut self, event: &str, turn: &mut Turn<'_>) {
@@ -73,6 +105,9 @@ impl SocketIo {
             return turn.send(r#"42["exception","no such event or room"]"#);
         }
         self.rooms += 1;
+        if turn.world.history.is_some() && self.rooms < ROOMS.len() as u64 {
+            return;
+        }
         self.send(if self.rooms == 1 { EARLY } else { HALF }, turn);
     }
 }
@@ -104,6 +139,12 @@ impl Peer for SocketIo {
         }
     }
 
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        if self.rooms == ROOMS.len() as u64 {
+            self.send(RECORDS, turn);
+        }
+    }
+
     fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {
         match timer {
             "join" => turn.refuse(1000, "no namespace was joined"),
@@ -123,6 +164,7 @@ impl Peer for SocketIo {
 mod tests {
     use super::*;
     use crate::simulator::Action;
+    use crate::simulator::history::History;
     use crate::simulator::rehearsal::Rehearsal;
 
     #[test]
@@ -142,5 +184,24 @@ mod tests {
         line.texts();
         stage.pass(&mut line, seconds(45));
         assert!(line.heard().contains(&Action::Cut));
+    }
+
+    #[test]
+    fn a_session_is_restored_with_its_rooms_or_another_one_begins() {
+        let mut stage = Rehearsal::of(&SIMULATOR);
+        let mut history = History::new(100);
+        history.publish(5, 0);
+        stage.world.history = Some(history);
+        let mut join = |auth: Value| {
+            let mut line = stage.connect("/socket.io/?EIO=4&transport=websocket");
+            stage.say(&mut line, format!("40{auth}"));
+            line.texts().split_off(1)
+        };
+        let first = join(json!({"token": TOKEN}));
+        let pid = json(&first[0][2..])["pid"].clone();
+        let again = join(json!({"token": TOKEN, "pid": pid, "offset": "o-2"}));
+        assert_eq!((again[0] == first[0], again.len()), (true, 3));
+        assert_eq!(again[1], r#"42["headline",{"headline":"number 3"},"o-3"]"#);
+        assert_ne!(join(json!({"token": TOKEN, "pid": pid, "offset": "o-9"})), first);
     }
 }
