@@ -12,6 +12,7 @@ mod resume;
 mod running;
 mod traps;
 
+use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::feeds::{NAMES, Profile};
 use connect_websocket_testkit::{Expected, RECORDS, SIMULATORS, Simulation, Simulator, Wrong, secret_forms};
@@ -28,6 +29,23 @@ fn every_profile_has_a_simulator() {
     assert!(without.is_empty(), "no simulator for {without:?}");
     let unknown: Vec<_> = simulated.iter().filter(|feed| !NAMES.contains(feed)).collect();
     assert!(unknown.is_empty(), "no profile for {unknown:?}");
+}
+
+#[test]
+fn profiles_whose_cursor_is_unique_to_each_record_can_be_exactly_once() {
+    let obstacle = |feed: &str| {
+        let simulator = SIMULATORS.iter().find(|simulator| simulator.feed == feed).unwrap();
+        let mut properties = meeting(simulator, "127.0.0.1:1", 1);
+        properties.insert("kafka.topic".to_owned(), "feed".to_owned());
+        Config::parse(&properties).unwrap().no_exactly_once
+    };
+    for feed in ["jetstream-v1", "jetstream-v2", "centrifugo", "mattermost"] {
+        assert_eq!(obstacle(feed), None, "{feed}");
+    }
+    // What exists comes in any order; doubles are known in memory alone; nothing can be asked for.
+    for feed in ["kubernetes", "nostr", "binance"] {
+        assert!(obstacle(feed).is_some(), "{feed}");
+    }
 }
 
 #[test]
