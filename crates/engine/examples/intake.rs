@@ -106,16 +106,34 @@ fn kucoin() {
         Some(messages) => (messages, "recorded"),
         None => ((0..4_700).map(made).collect(), "made"),
     };
+    // Three times, under topics of their own: more than a window of doubles holds, so that no message is one.
+    let other = |copy: usize, message: &String| message.replace("/market/", &format!("/market{copy}/"));
+    let messages: Vec<String> =
+        (0..3).flat_map(|copy| messages.iter().map(move |message| other(copy, message))).collect();
     let bytes = messages.iter().map(String::len).sum::<usize>() / messages.len();
     let seconds = |options: &[(&str, &str)]| {
         let least = (0..5).map(|_| million(options, &messages, MESSAGES)).min();
         least.unwrap_or_default().as_secs_f64()
     };
     let without = seconds(&[("websocket.url", "ws://host/")]);
-    let with = seconds(&[("websocket.feed", "kucoin"), ("websocket.subscription.topics", "/market/match:BTC-USDT")]);
-    let more = with - without;
+    let profile = [("websocket.feed", "kucoin"), ("websocket.subscription.topics", "/market/match:BTC-USDT")];
+    let numbered = seconds(&profile);
+    let unset = ["websocket.sequence", "websocket.sequence.first", "websocket.sequence.key"].map(|name| (name, ""));
+    let with = seconds(&[&profile[..], &unset].concat());
+    let (more, for_numbers) = (with - without, numbered - with);
+    let memory = [
+        ("websocket.cursor", "{{/data/sequenceEnd ?? /data/sequence}}"),
+        ("websocket.dedup.key", "{{/topic}} {{/data/sequenceEnd ?? /data/sequence}}"),
+        ("websocket.dedup.window", "10000"),
+    ];
+    let remembering = seconds(&[&profile[..], &memory].concat());
+    let for_all = remembering - with;
     println!("a million of KuCoin's messages, {origin}, {bytes} B on average, without any option: {without:.3} CPU s");
-    println!("the same with the whole profile: {with:.3} CPU s, {more:.3} more");
+    println!("the same with the profile, without numbers: {with:.3} CPU s, {more:.3} more");
+    println!("the same with the numbers: {numbered:.3} CPU s, {for_numbers:.3} more");
+    println!(
+        "the same with cursor, numbers and doubles: {remembering:.3} CPU s, {for_all:.3} more than without the three"
+    );
 }
 
 /// The processor time that a connection needs for so many messages, from frame to batch.
@@ -137,6 +155,7 @@ fn million(options: &[(&str, &str)], messages: &[String], count: usize) -> Durat
         let frame = Frame::Text(message.as_bytes());
         let taken = intake.take(frame, &ground, &Origin::default(), &mut batch, &mut listening);
         taken.unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        black_box(intake.findings());
         if batch.len() >= 4096 || batch.bytes() >= 256 << 10 {
             batch = black_box(Batch::default());
         }

@@ -1,10 +1,11 @@
 //! The ledger: a record for each gap in a Kafka topic of its own (`websocket.gaps.topic`).
 //!
-//! It goes the way of all records, so it is in Kafka at least once, and its key is the gap's id.
+//! It goes the way of all records, so it is in Kafka at least once, and its key is the gap's id. The REST API of the worker
+//! shows the latest entries.
 
 use std::time::SystemTime;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::Ledger;
 use crate::gap::Gap;
@@ -16,12 +17,11 @@ use crate::task_id::TaskId;
 pub(crate) fn add(
     ledger: &Ledger,
     gap: &Gap,
-    connection: &str,
-    task: &TaskId,
+    entry: &Value,
     batch: &mut Batch,
     beside: impl FnOnce(&mut RecordWriter<'_>),
 ) {
-    put(ledger, &gap.id, &text(gap, connection, task), gap.ended, batch, beside);
+    put(ledger, &gap.id, &entry.to_string(), gap.ended, batch, beside);
 }
 
 /// Adds a record that is no gap: it stores how far a feed has come of which a filter drops all records. Each task has one key.
@@ -55,8 +55,9 @@ fn put(
     }
 }
 
-/// The gap as JSON text: times in milliseconds since the epoch, numbers of the feed as text.
-fn text(gap: &Gap, connection: &str, task: &TaskId) -> String {
+/// The gap as JSON: times in milliseconds since the epoch, numbers of the feed as text. `connection`: the one that told it, if there
+/// was one.
+pub(crate) fn entry(gap: &Gap, connection: Option<&str>, task: &TaskId) -> Value {
     let range = gap.range.as_ref();
     json!({
         "id": gap.id,
@@ -71,5 +72,4 @@ fn text(gap: &Gap, connection: &str, task: &TaskId) -> String {
         "connection": connection,
         "task": task.number,
     })
-    .to_string()
 }

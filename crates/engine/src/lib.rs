@@ -17,6 +17,7 @@ pub mod handover;
 pub mod intake;
 pub mod json;
 mod ledger;
+mod losses;
 pub mod metrics;
 #[cfg(test)]
 mod mutation;

@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 use std::ops::Index;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
 
 use crate::figures::{COUNTERS, Counter};
 use crate::gap::{Cause, Gap};
@@ -42,7 +44,8 @@ pub struct Metrics {
     reconnects: [AtomicU64; Cause::ALL.len()],
     gap_counts: [AtomicU64; Cause::ALL.len()],
     gap_ms: AtomicU64,
-    gaps: Mutex<VecDeque<Gap>>,
+    /// With their entries in the ledger.
+    gaps: Mutex<VecDeque<(Gap, Value)>>,
     queue_records: AtomicUsize,
     queue_bytes: AtomicUsize,
     queue_capacity_records: usize,
@@ -155,7 +158,7 @@ impl Metrics {
             reconnects: by_cause(&self.reconnects),
             gap_counts: by_cause(&self.gap_counts),
             gap_duration: Duration::from_millis(self.gap_ms.load(Relaxed)),
-            gaps: self.gaps.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
+            gaps: self.latest_gaps().iter().map(|(gap, _)| gap.clone()).collect(),
             queue_records: self.queue_records.load(Relaxed),
             queue_bytes: self.queue_bytes.load(Relaxed),
             queue_capacity_records: self.queue_capacity_records,
@@ -185,6 +188,12 @@ impl Metrics {
         self.count(Counter::MessagesReceived, messages);
         self.count(Counter::BytesReceived, bytes);
         self.last_message_ms.store(at_ms, Relaxed);
+    }
+
+    /// Records that were refused and left out so far, by us or by the host.
+    pub(crate) fn skipped(&self) -> u64 {
+        let skipped = |counter| self.counters[counter as usize].load(Relaxed);
+        skipped(Counter::RecordsSkipped) + skipped(Counter::MessagesIncomplete)
     }
 
     /// Messages dropped by a full queue so far.
@@ -230,15 +239,27 @@ impl Metrics {
         self.reconnects[cause as usize].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn gap(&self, gap: Gap) {
+    /// The latest entries of the ledger, oldest first.
+    pub fn ledger(&self) -> Vec<Value> {
+        self.latest_gaps().iter().map(|(_, entry)| entry.clone()).collect()
+    }
+
+    pub(crate) fn gap(&self, gap: Gap, entry: Value) {
         self.gap_counts[gap.cause as usize].fetch_add(1, Relaxed);
         self.gap_ms.fetch_add(gap.duration().map_or(0, |duration| duration.as_millis() as u64), Relaxed);
-        self.count(Counter::MessagesMissed, gap.missed.unwrap_or_default());
-        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was received and lost has counters of its own.
+        if !matches!(gap.cause, Cause::Dropped | Cause::Skipped) {
+            self.count(Counter::MessagesMissed, gap.missed.unwrap_or_default());
+        }
+        let mut gaps = self.latest_gaps();
         if gaps.len() == GAPS_KEPT {
             gaps.pop_front();
         }
-        gaps.push_back(gap);
+        gaps.push_back((gap, entry));
+    }
+
+    fn latest_gaps(&self) -> MutexGuard<'_, VecDeque<(Gap, Value)>> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -260,10 +281,10 @@ mod tests {
                 cause: Cause::ServerClose,
                 missed: Some(2),
             };
-            metrics.gap(gap);
+            metrics.gap(gap, Value::Null);
         }
         let snapshot = metrics.snapshot();
-        assert_eq!(snapshot.gaps.len(), GAPS_KEPT);
+        assert_eq!((snapshot.gaps.len(), metrics.ledger().len()), (GAPS_KEPT, GAPS_KEPT));
         assert_eq!(snapshot.gap_counts, [(Cause::ServerClose, 105)]);
         assert_eq!(snapshot.gap_duration, Duration::from_millis(1050));
         assert_eq!(snapshot[Counter::MessagesMissed], 210);

@@ -558,8 +558,8 @@ impl<W: World> Session<W> {
             format!(" key=\"{key}\" from={} to={}", range.from, range.to)
         });
         info!("event=gap cause={} duration_ms={duration}{missed}{range}", gap.cause);
-        link.note(&gap);
-        self.metrics.gap(gap);
+        let entry = link.note(&gap);
+        self.metrics.gap(gap, entry);
     }
 
     /// Logs what the queue suffers, now and then.

@@ -18,6 +18,8 @@ use crate::figures::Counter;
 use crate::gap::{Cause, Gap};
 use crate::handover::{self, Found, HandedOver, Outgoing, SessionStart, Takeover};
 use crate::intake::memory::Memory;
+use crate::ledger;
+use crate::losses::Losses;
 use crate::metrics::Metrics;
 use crate::offset::StoredOffset;
 use crate::queue::{Popped, Queue};
@@ -57,6 +59,7 @@ pub struct SourceTask {
     /// Polled and not committed: the last sequence and the time of receipt of each batch, oldest first.
     uncommitted: VecDeque<Uncommitted>,
     drained: bool,
+    losses: Losses,
     metrics_logged: Instant,
 }
 
@@ -148,6 +151,7 @@ impl SourceTask {
             left_out: 0,
             uncommitted: VecDeque::new(),
             drained: false,
+            losses: Losses::default(),
             metrics_logged: Instant::now(),
         };
         (task, session)
@@ -179,16 +183,20 @@ impl SourceTask {
             let batch = self.number(batch);
             return Some(Ok(Some(self.give_out(batch))));
         }
-        match self.queue.pop() {
-            Popped::Batch(batch) => {
-                let batch = self.number(batch);
-                Some(Ok(Some(self.give_out(batch))))
-            }
+        let popped = self.queue.pop();
+        if let Popped::Batch(batch) = popped {
+            let batch = self.number(batch);
+            return Some(Ok(Some(self.give_out(batch))));
+        }
+        if let Some(batch) = self.tell_losses(matches!(popped, Popped::End(_))) {
+            return Some(Ok(Some(batch)));
+        }
+        match popped {
             Popped::End(result) => {
                 self.drained = true;
                 Some(result.map(|()| None))
             }
-            Popped::Empty => None,
+            Popped::Batch(_) | Popped::Empty => None,
         }
     }
 
@@ -271,6 +279,9 @@ impl SourceTask {
         aside.iter().flat_map(Batch::iter).for_each(|record| outgoing.add(&record));
         while let Some(batch) = self.last_batch(deadline).await {
             self.number(batch).iter().for_each(|record| outgoing.add(&record));
+        }
+        if let Some(batch) = self.tell_losses(true) {
+            batch.iter().for_each(|record| outgoing.add(&record));
         }
         self.drained = true;
         let unreported = self.unreported();
@@ -359,10 +370,32 @@ impl SourceTask {
                 let lost = self.takeover.take()?.broken(why, self.taken_over);
                 let (ended, cause) = (SystemTime::now(), Cause::Restart);
                 let (id, began, missed) = (Gap::random_id(), lost.since, lost.records);
-                self.metrics.gap(Gap { id, began, ended, cause, missed, range: None, repaired: false });
+                let gap = Gap { id, began, ended, cause, missed, range: None, repaired: false };
+                let entry = ledger::entry(&gap, None, &self.config.task_id());
+                self.metrics.gap(gap, entry);
                 None
             }
         }
+    }
+
+    /// Records of the ledger for what was received and lost, if that is to be told now. They go past the queue, which may be full.
+    fn tell_losses(&mut self, last: bool) -> Option<Batch> {
+        let config = self.config.clone();
+        let ledger = config.ledger.as_ref()?;
+        let counts = [self.metrics.dropped(), self.metrics.skipped()];
+        let gaps = self.losses.due(counts, Instant::now(), SystemTime::now(), last);
+        let mut batch = Batch::default();
+        for gap in gaps {
+            let entry = ledger::entry(&gap, None, &config.task_id());
+            info!("event=gap cause={} missed={}", gap.cause, gap.missed.unwrap_or_default());
+            ledger::add(ledger, &gap, &entry, &mut batch, |record| self.losses.write_beside(record));
+            self.metrics.gap(gap, entry);
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        let batch = self.number(batch);
+        Some(self.give_out(batch))
     }
 
     /// Gives the records of a batch their sequences.
@@ -381,6 +414,9 @@ impl SourceTask {
 
     fn give_out(&mut self, batch: Batch) -> Batch {
         self.metrics.count(Counter::RecordsPolled, batch.len() as u64);
+        if self.config.ledger.is_some() {
+            self.losses.given_out(&batch);
+        }
         self.uncommitted.push_back(Uncommitted {
             last_sequence: batch.last_sequence(),
             received_ms: batch.oldest_received_ms().unwrap_or_default(),

@@ -15,6 +15,7 @@ use connect_websocket_engine::handover;
 use connect_websocket_engine::redact::printable;
 use connect_websocket_engine::task_id::TaskId;
 use indexmap::IndexMap;
+use serde_json::Value;
 use thiserror::Error;
 use tracing::{error, info, info_span, warn};
 
@@ -222,6 +223,13 @@ impl Herder {
             topics.extend(task.active_topics());
         }
         Ok(topics.into_iter().collect())
+    }
+
+    /// The latest entries of the ledger of gaps, oldest first; none without a task.
+    pub fn gaps(&self, name: &str) -> Result<Vec<Value>, HerderError> {
+        let connectors = self.read();
+        let connector = connectors.get(name).ok_or_else(|| not_found(name))?;
+        Ok(connector.task.as_ref().map(|task| task.gaps()).unwrap_or_default())
     }
 
     /// What `/metrics` shows.

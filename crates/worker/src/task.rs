@@ -38,6 +38,7 @@ use connect_websocket_engine::redact::printable;
 use connect_websocket_engine::task::SourceTask;
 use connect_websocket_engine::task_id::TaskId;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tracing::{error, info, info_span, warn};
@@ -223,6 +224,11 @@ impl Task {
     /// Topics that a record was acknowledged for.
     pub fn active_topics(&self) -> Vec<String> {
         self.shared.topics.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// The latest entries of the ledger of gaps, oldest first.
+    pub fn gaps(&self) -> Vec<Value> {
+        self.shared.engine.get().map(|(metrics, _)| metrics.ledger()).unwrap_or_default()
     }
 
     pub fn metrics(&self) -> TaskMetrics {

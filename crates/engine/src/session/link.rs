@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -236,15 +237,18 @@ impl Link {
         self.config.intake.memory()?.sequence.as_ref()
     }
 
-    /// Adds a gap to the ledger, if there is one.
-    pub(super) fn note(&mut self, gap: &Gap) {
+    /// Adds a gap to the ledger, if there is one. Returns its entry.
+    pub(super) fn note(&mut self, gap: &Gap) -> Value {
         let Link { config, intake, dialogue, name, batch, .. } = self;
-        let Some(ledger) = &config.ledger else { return };
-        ledger::add(ledger, gap, name, &config.task_id(), batch, |record| {
-            if let (Ok(intake), Some(plan)) = (intake, config.intake.memory()) {
-                intake.memory().write_beside(plan, dialogue.variables(), record);
-            }
-        });
+        let entry = ledger::entry(gap, Some(name), &config.task_id());
+        if let Some(ledger) = &config.ledger {
+            ledger::add(ledger, gap, &entry, batch, |record| {
+                if let (Ok(intake), Some(plan)) = (intake, config.intake.memory()) {
+                    intake.memory().write_beside(plan, dialogue.variables(), record);
+                }
+            });
+        }
+        entry
     }
 
     /// Stores a cursor that moved while a filter dropped all records, with a record of the ledger.

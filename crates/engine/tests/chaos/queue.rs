@@ -146,3 +146,25 @@ async fn a_full_queue_over_a_lost_connection_costs_no_work_until_there_is_room()
     assert!(busy < began.elapsed() / 2, "busy for {busy:?} while there was nothing to do");
     feed.until(|feed| feed.records.len() >= 10 && feed.snapshot()[Counter::Connections] == 2).await;
 }
+
+#[tokio::test]
+async fn dropped_and_skipped_records_are_in_the_ledger() {
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(300)))).unwrap();
+    let options = [
+        ("websocket.message.queue.size", "10"),
+        ("websocket.message.queue.full", "drop.oldest"),
+        ("websocket.gaps.topic", "gaps"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.without_polls(|now| now[Counter::MessagesReceived] == 300 && now.dropped() == 290).await;
+    let is_told = |feed: &Feed| feed.records.iter().filter(|record| record.topic.is_some()).count();
+    feed.until(|feed| is_told(feed) == 1).await;
+    // What the host refuses is told with the rest at the end.
+    feed.task.left_out(2, 1);
+    feed.stop(Duration::from_secs(5)).await;
+    let ledger = feed.records.iter().filter(|record| record.topic.as_deref() == Some("gaps"));
+    let gaps: Vec<serde_json::Value> = ledger.map(|record| serde_json::from_slice(&record.value).unwrap()).collect();
+    let told: Vec<_> = gaps.iter().map(|gap| (gap["cause"].as_str().unwrap(), gap["missing"].as_u64())).collect();
+    assert_eq!(told, [("dropped", Some(290)), ("skipped", Some(2))]);
+    assert_eq!(feed.task.metrics().ledger(), gaps);
+}

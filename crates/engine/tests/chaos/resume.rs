@@ -391,3 +391,44 @@ async fn a_record_that_fails_the_task_is_not_passed_over_by_a_record_of_the_ledg
     let last = feed.records.last().unwrap();
     assert_eq!(last.offset[0], ("cursor".to_owned(), "1".to_owned()), "{last:?}");
 }
+
+#[tokio::test]
+async fn a_hole_in_the_numbers_may_subscribe_anew_on_the_same_connection_and_topics_go_on_from_their_cursors() {
+    let of = |topic: &str, n: u64| format!(r#"{{"t":"{topic}","n":{n}}}"#);
+    let begun = Play::accept().expect_text("a from null").expect_text("b from null");
+    let holed = begun.send_text(of("a", 1)).send_text(of("b", 7)).send_text(of("a", 4));
+    let play = holed.expect_text("a from 4").expect_text("b from 7").send_text(of("a", 5)).send_text(of("b", 8));
+    let server = Server::start(Script::every(play)).unwrap();
+    let options = [
+        CURSOR,
+        ("websocket.cursor.key", "{{/t}}"),
+        ("websocket.subscription.topics", "a,b"),
+        ("websocket.subscription.message", "{{topic}} from {{cursor ?? null}}"),
+        ("websocket.sequence", "{{/n}}"),
+        ("websocket.sequence.key", "{{/t}}"),
+        ("websocket.sequence.action", "resubscribe"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_records(5).await;
+    assert_eq!((feed.numbers(), server.stats().accepted), (vec![1, 7, 4, 5, 8], 1));
+    assert_eq!(ranges(&feed), [(Cause::Sequence, "2".to_owned(), "3".to_owned())]);
+}
+
+#[tokio::test]
+async fn numbers_of_a_connection_begin_anew_with_the_next_one_and_those_of_a_feed_go_on() {
+    let hole = (Cause::Sequence, "3".to_owned(), "3".to_owned());
+    let back = (Cause::Reset, "2".to_owned(), "1".to_owned());
+    for (scope, expected) in [("connection", vec![hole.clone()]), ("feed", vec![back, hole])] {
+        let server = Server::start(Script::plays([sends([1, 2]).close_tcp(), sends([1, 2, 4])])).unwrap();
+        let options = [("websocket.sequence", "{{/n}}"), ("websocket.sequence.scope", scope)];
+        let mut feed = Feed::start(server.url(), &options);
+        feed.until_records(5).await;
+        assert_eq!(ranges(&feed), expected, "{scope}");
+    }
+}
+
+/// The gaps that have numbers.
+fn ranges(feed: &Feed) -> Vec<(Cause, String, String)> {
+    let gaps = feed.snapshot().gaps.into_iter();
+    gaps.filter_map(|gap| gap.range.map(|range| (gap.cause, range.from, range.to))).collect()
+}

@@ -2,6 +2,7 @@
 //! server's words, and no secret is anywhere. And what feeds do that one would not expect, each a test.
 
 mod backfill;
+mod gaps;
 #[path = "../chaos/harness.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod harness;

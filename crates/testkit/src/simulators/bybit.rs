@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{EARLY, HALF, time_ms, turns};
+use super::{EARLY, HALF, number, time_ms, turns};
 use crate::simulator::signature::{hex, hmac_sha256};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, Wrong, json, seconds, strings,
@@ -52,9 +52,9 @@ pub(super) static PRIVATE: Simulator = Simulator {
 };
 
 fn trade(n: u64) -> Expected {
-    let (symbol, time) = (turns(n, ["BTCUSDT", "ETHUSDT"]), time_ms(n));
+    let (symbol, time, number) = (turns(n, ["BTCUSDT", "ETHUSDT"]), time_ms(n), number(n));
     let value = format!(
-        r#"{{"T":{time},"s":"{symbol}","S":"Buy","v":"0.001","p":"68012.50","L":"PlusTick","i":"20f43950-{n:04}","BT":false}}"#
+        r#"{{"T":{time},"s":"{symbol}","S":"Buy","v":"0.001","p":"68012.50","L":"PlusTick","i":"20f43950-{n:04}","BT":false,"seq":{number}}}"#
     );
     Expected::new(value, symbol, time)
 }

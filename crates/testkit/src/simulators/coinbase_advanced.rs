@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::coinbase::{Manners, PRODUCTS};
-use super::{EARLY, HALF, time_iso, time_ms, turns};
+use super::{BEHIND_HOLE, EARLY, HALF, HOLE, time_iso, time_ms, turns};
 use crate::simulator::signature::{es256_jwt, from_hex};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, Wrong, json, seconds, strings,
@@ -143,6 +143,7 @@ impl Coinbase {
 
     fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
         for pair in turn.pairs_to(end) {
+            self.sequence += if pair.contains(&BEHIND_HOLE) { HOLE } else { 0 };
             let records: Vec<String> = pair.map(|n| (self.channel.record)(n).value).collect();
             let events = format!(r#"[{{"type":"update","{}":[{}]}}]"#, self.channel.list, records.join(","));
             self.say(self.channel.name, &events, turn);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{EARLY, HALF, time_ms, turns};
+use super::{EARLY, HALF, number, time_ms, turns};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds, strings,
 };
@@ -25,9 +25,9 @@ pub(super) static SIMULATOR: Simulator = Simulator {
 };
 
 fn record(n: u64) -> Expected {
-    let (pair, time) = (turns(n, PAIRS), time_ms(n));
+    let (pair, time, number) = (turns(n, PAIRS), time_ms(n), number(n));
     let value = format!(
-        r#"{{"id":{n},"create_time":{},"create_time_ms":"{time}.4578","side":"sell","currency_pair":"{pair}","amount":"16.47","price":"0.4705"}}"#,
+        r#"{{"id":{n},"create_time":{},"create_time_ms":"{time}.4578","side":"sell","currency_pair":"{pair}","amount":"16.47","price":"0.4705","range":"{number}-{number}","id_market":{number}}}"#,
         time / 1000
     );
     Expected::new(value, pair, time)

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{EARLY, HALF, time_ms, turns};
+use super::{BEHIND_HOLE, EARLY, HALF, HOLE, time_ms, turns};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds, strings,
 };
@@ -24,10 +24,10 @@ pub(super) static SIMULATOR: Simulator = Simulator {
     connect,
 };
 
-/// Numbers count every message of a connection: one heartbeat comes after the first half.
+/// Numbers count every message of a connection: one heartbeat comes after the first half, and some messages do not come at all.
 fn record(n: u64) -> Expected {
     let (symbol, time) = (turns(n, SYMBOLS), time_ms(n));
-    let sequence = n + u64::from(n >= HALF);
+    let sequence = n + u64::from(n >= HALF) + if n >= BEHIND_HOLE { HOLE } else { 0 };
     let value = format!(
         r#"{{"type":"trade","symbol":"{symbol}","event_id":{n},"timestamp":{time},"price":"68012.51","quantity":"0.0031","side":"buy","socket_sequence":{sequence}}}"#
     );
@@ -48,7 +48,7 @@ struct Gemini {
 impl Gemini {
     fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
         for n in turn.numbers_to(end) {
-            self.sequence += 1;
+            self.sequence += if n == BEHIND_HOLE { HOLE + 1 } else { 1 };
             turn.send(record(n).value);
         }
     }
@@ -97,7 +97,8 @@ mod tests {
         stage.say(&mut line, json!({"type": "subscribe", "subscriptions": subscriptions}));
         stage.pass(&mut line, seconds(5));
         let numbers: Vec<_> = line.json().iter().map(|message| message["socket_sequence"].as_u64().unwrap()).collect();
-        assert_eq!(numbers, (0..=RECORDS).collect::<Vec<_>>());
+        let behind = BEHIND_HOLE + 1;
+        assert_eq!(numbers, (0..behind).chain(behind + HOLE..=RECORDS + HOLE).collect::<Vec<_>>());
         stage.is_over();
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{EARLY, HALF, time_iso, time_ms, turns};
+use super::{EARLY, HALF, number, time_iso, time_ms, turns};
 use crate::simulator::signature::{base64, from_base64, hmac_sha512, sha256};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds, strings,
@@ -53,9 +53,9 @@ pub(super) static PRIVATE: Simulator = Simulator {
 };
 
 fn trade(n: u64) -> Expected {
-    let (symbol, time) = (turns(n, SYMBOLS), time_iso(n));
+    let (symbol, time, number) = (turns(n, SYMBOLS), time_iso(n), number(n));
     let value = format!(
-        r#"{{"symbol":"{symbol}","side":"sell","price":68012.5,"qty":0.0031,"ord_type":"market","trade_id":{n},"timestamp":"{time}"}}"#
+        r#"{{"symbol":"{symbol}","side":"sell","price":68012.5,"qty":0.0031,"ord_type":"market","trade_id":{number},"timestamp":"{time}"}}"#
     );
     Expected::new(value, symbol, time_ms(n))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{EARLY, HALF, time_ms, turns};
+use super::{EARLY, HALF, number, time_ms, turns};
 use crate::simulator::limit::Limit;
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds,
@@ -34,9 +34,9 @@ pub(super) static SIMULATOR: Simulator = Simulator {
 };
 
 fn record(n: u64) -> Expected {
-    let (topic, time) = (turns(n, TOPICS), time_ms(n));
+    let (topic, time, number) = (turns(n, TOPICS), time_ms(n), number(n));
     let value = format!(
-        r#"{{"type":"message","topic":"{topic}","subject":"trade.l2update","data":{{"changes":{{"asks":[["18906","0.00331","{n}"]],"bids":[]}},"sequenceEnd":{n},"sequenceStart":{n},"symbol":"BTC-USDT","time":{time}}}}}"#
+        r#"{{"type":"message","topic":"{topic}","subject":"trade.l2update","data":{{"changes":{{"asks":[["18906","0.00331","{number}"]],"bids":[]}},"sequenceEnd":{number},"sequenceStart":{number},"symbol":"BTC-USDT","time":{time}}}}}"#
     );
     Expected::new(value, topic, time)
 }

@@ -26,6 +26,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/connectors/{connector}/status", get(status))
         .route("/connectors/{connector}/topics", get(topics))
         .route("/connectors/{connector}/topics/reset", put(reset_topics))
+        .route("/connectors/{connector}/gaps", get(gaps))
         .route("/connectors/{connector}/pause", put(pause))
         .route("/connectors/{connector}/resume", put(resume))
         .route("/connectors/{connector}/stop", put(stop))
@@ -131,6 +132,11 @@ async fn status(State(api): State<Api>, Segments(name): Segments<String>) -> Ans
 async fn topics(State(api): State<Api>, Segments(name): Segments<String>) -> Answer<Json<Value>> {
     let topics = api.herder.active_topics(&name)?;
     Ok(Json(json!({ name: { "topics": topics } })))
+}
+
+/// Not one of Connect's resources.
+async fn gaps(State(api): State<Api>, Segments(name): Segments<String>) -> Answer<Json<Value>> {
+    Ok(Json(json!({ "gaps": api.herder.gaps(&name)? })))
 }
 
 async fn reset_topics(State(api): State<Api>, Segments(name): Segments<String>) -> Answer<StatusCode> {
