@@ -148,6 +148,7 @@ async fn a_connector_lives_from_create_to_delete() {
     assert_eq!(status.json["connector"]["state"], "RUNNING");
     assert_eq!(status.json["tasks"][0]["worker_id"], "127.0.0.1:8083");
     assert_eq!(worker.get("/connectors/a/tasks").await.json[0]["config"]["kafka.topic"], "t");
+    assert_eq!(worker.get("/connectors/a/gaps").await.json, json!({"gaps": []}));
     assert_eq!(worker.raw("PUT", "/connectors/a/pause", "").await.status, 202);
     assert_eq!(worker.get("/connectors/a/status").await.json["connector"]["state"], "PAUSED");
     assert_eq!(worker.raw("PUT", "/connectors/a/resume", "").await.status, 202);
@@ -162,6 +163,7 @@ async fn a_connector_lives_from_create_to_delete() {
     assert_eq!(worker.raw("POST", "/connectors/a/tasks/9/restart", "").await.json["message"], "Unknown task: a-9");
     assert_eq!(worker.raw("DELETE", "/connectors/a", "").await.status, 204);
     assert_eq!(worker.get("/connectors/a/status").await.json["message"], "No status found for connector a");
+    assert_eq!(worker.get("/connectors/a/gaps").await.json["message"], "Connector a not found");
 }
 
 #[tokio::test]
