@@ -204,6 +204,8 @@ pub struct Dialogue {
     moved: Option<String>,
     /// This connection goes on from where the last one was.
     resuming: bool,
+    /// Some of its topics do not.
+    partly: bool,
     /// The position became void.
     void: bool,
     /// Those of these topics did.
@@ -281,6 +283,7 @@ impl Dialogue {
             opened: false,
             moved: carried.moved.clone(),
             resuming: false,
+            partly: false,
             void: false,
             void_topics: Vec::new(),
             lost: false,

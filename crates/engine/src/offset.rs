@@ -50,7 +50,8 @@ pub struct StoredOffset {
     pub sequence: i64,
     /// The session that the sequence belongs to: a hand-over file of the same session is surely the next.
     pub session_id: Option<Arc<str>>,
-    /// When the host last wrote its offsets, if it knows: the begin of the gap that the restart makes.
+    /// When the host last wrote its offsets, if it knows: the begin of the gap that the restart makes, where the offset does
+    /// not say when its record was received.
     pub written_at: Option<SystemTime>,
     pub position: Position,
     /// Where the feed's keys stand, each in a partition of its own.

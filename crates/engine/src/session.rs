@@ -35,7 +35,7 @@ use crate::intake::memory::{Memory, Plan};
 use crate::metrics::Metrics;
 use crate::panic;
 use crate::queue::Queue;
-use link::{Action, Ending, Link, MAX_KEY_CHARS, dialogue_answered};
+use link::{Action, Ending, Link, MAX_KEY_CHARS, dialogue_answered, earlier};
 use pace::{Linger, Pace};
 use retry::{Failure, Outlook, Retry};
 use waiting::Waiting;
@@ -89,9 +89,10 @@ pub(crate) struct Down {
 
 impl Down {
     /// The position in the feed was lost for it, which is more than a lost connection.
-    fn lost_if(&mut self, cause: Cause) {
+    /// `since`: when the newest cursor was received.
+    fn lost_if(&mut self, cause: Cause, since: Option<SystemTime>) {
         if cause == Cause::ResumeLost {
-            self.cause = cause;
+            (self.cause, self.began) = (cause, earlier(self.began, since));
         }
     }
 }
@@ -219,10 +220,11 @@ impl<W: World> Session<W> {
                 end
             }
             Err(failure) => {
+                let since = self.memory.since();
                 self.void_if(dialogue.is_void());
                 self.carried = dialogue.end(false);
                 let (began, cause) = (Some(self.world.at()), failure.cause);
-                self.down.get_or_insert(Down { began, cause, missed: None, id: None }).lost_if(cause);
+                self.down.get_or_insert(Down { began, cause, missed: None, id: None }).lost_if(cause, since);
                 End::Failed(failure)
             }
         }
@@ -240,7 +242,8 @@ impl<W: World> Session<W> {
             format!("the stored position is older than websocket.resume.max.age.ms = {}", max_age.as_millis());
         warn!("event=position_lost reason=\"{message}\"");
         self.down.get_or_insert(Down { began: Some(at), cause: Cause::ResumeLost, missed: None, id: None });
-        self.down.iter_mut().for_each(|down| down.lost_if(Cause::ResumeLost));
+        let since = self.memory.since();
+        self.down.iter_mut().for_each(|down| down.lost_if(Cause::ResumeLost, since));
         self.carried.forget_position();
         self.void_if(true);
         let failure =
@@ -339,10 +342,10 @@ impl<W: World> Session<W> {
             Err(ending) if !link.is_stopping() => {
                 let failure = link.failure(ending, self.world.now());
                 let missed = (discarded.messages > 0).then_some(discarded.messages);
-                let down = Down { began: Some(link.last_bytes()), cause: failure.cause, missed, id: None };
+                let down = Down { began: Some(link.heard()), cause: failure.cause, missed, id: None };
                 // What was asked to go on and did not get that far has not ended the gap before it.
                 let down = self.down.take().filter(|_| !link.has_delivered()).unwrap_or(down);
-                self.down.insert(down).lost_if(failure.cause);
+                self.down.insert(down).lost_if(failure.cause, link.since());
                 End::Failed(failure)
             }
             _ => End::Stopped,
@@ -365,6 +368,8 @@ impl<W: World> Session<W> {
         let mut pace = Pace::new(self.config.receive_linger, self.world.now());
         let (mut has_read, mut can_send) = (true, true);
         let (mut asked, mut history) = (None, None);
+        // What is read next was not there when it was first looked for.
+        let mut waited = false;
         loop {
             if let Some(by) = *stop.borrow_and_update()
                 && link.stop(by, self.world.now())
@@ -411,13 +416,13 @@ impl<W: World> Session<W> {
             }
             tokio::select! {
                 biased;
-                read = connection.exchange(reading), if reading || can_send => match read {
+                read = noticing(connection.exchange(reading), reading, &mut waited), if reading || can_send => match read {
                     Ok(0) if reading => {
                         let message = "the server ended the connection without a Close frame";
                         return Err(Ending::new(Cause::EndOfStream, message));
                     }
-                    Ok(_) if reading => {
-                        link.read_at(self.world.at());
+                    Ok(bytes) if reading => {
+                        link.read_at(self.world.at(), bytes, std::mem::take(&mut waited));
                         has_read = true;
                     }
                     Err(error) if reading => return Err(lost(&error)),
@@ -530,6 +535,14 @@ impl<W: World> Session<W> {
         let opened_before = std::mem::replace(&mut self.opened_before, true);
         if link.is_resuming() {
             info!("event=resuming");
+            if link.is_resuming_in_part()
+                && let Some(Down { began, cause, missed, id }) = &mut self.down
+            {
+                let id = id.take().unwrap_or_else(Gap::random_id);
+                let gap =
+                    Gap { id, began: *began, ended: now, cause: *cause, missed: *missed, range: None, repaired: false };
+                self.tell(gap, link);
+            }
             return;
         }
         // Before the first connection of a feed that was never read there was nothing to miss.
@@ -608,6 +621,17 @@ async fn let_others_run() {
         Poll::Pending
     })
     .await;
+}
+
+/// The future; `waited` becomes true if it reads and is not ready at once.
+async fn noticing<T>(future: impl Future<Output = T>, reads: bool, waited: &mut bool) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let poll = future.as_mut().poll(context);
+        *waited |= reads && poll.is_pending();
+        poll
+    })
+    .await
 }
 
 /// Waits until stopping is asked for.

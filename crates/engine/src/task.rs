@@ -118,9 +118,10 @@ impl SourceTask {
         let session_start = session
             .unwrap_or_else(|| SessionStart { id: uuid::Uuid::new_v4().to_string().into(), first_sequence: resumed });
         let next_sequence = takeover.as_ref().map_or(resumed, |file| file.last_sequence().saturating_add(1));
-        // The host knows best when it was last there; else it was when the file was written, or the last record came.
-        let began = stored.as_ref().and_then(|stored| stored.written_at).or(written_at);
-        let began = began.or(stored.as_ref().and_then(StoredOffset::at));
+        // All that came before the last stored record did, or before the file was written, is there. What came before offsets
+        // were last written need not be: Kafka may not have had it yet.
+        let began = written_at.max(stored.as_ref().and_then(StoredOffset::at));
+        let began = began.or(stored.as_ref().and_then(|stored| stored.written_at));
         let began = began.or(lost.as_ref().and_then(|lost| lost.since));
         let missed = lost.as_ref().and_then(|lost| lost.records);
         let down = (stored.is_some() || takeover.is_some() || lost.is_some()).then(|| Down {

@@ -61,6 +61,7 @@ impl Dialogue {
                 let cursor = memory.cursor(Some(topic));
                 let resumes = self.resumes(Some(topic), cursor);
                 self.resuming |= resumes;
+                self.partly |= !resumes;
                 resuming_id.iter().for_each(|id| self.variables.set_of(topic, *id, &resumes.to_string()));
                 if let (Some(id), Some(cursor)) = (cursor_id, own.said(cursor, resumes)) {
                     self.variables.set_of(topic, id, &cursor);
@@ -101,6 +102,11 @@ impl Dialogue {
     /// Whether this connection goes on from where the last one was.
     pub(crate) fn is_resuming(&self) -> bool {
         self.resuming
+    }
+
+    /// Whether some topics have nothing to go on from, while others have.
+    pub(crate) fn is_resuming_in_part(&self) -> bool {
+        self.resuming && self.partly
     }
 
     /// Returns true once after the position in the feed became void.
@@ -148,7 +154,8 @@ impl Dialogue {
             return Ok(());
         }
         if lives && self.plan.resume.lost_action == LostAction::Continue {
-            (self.resuming, self.lost) = (false, true);
+            // Other topics may be lost too.
+            (self.resuming, self.lost) = (self.plan.resume.keyed, true);
             return Ok(());
         }
         Err(self.lose(words))

@@ -4,6 +4,7 @@
 //! the message before it, and say how many records of the message are stored with them.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use crate::dialogue::expression::Values;
 use crate::dialogue::template::Template;
@@ -56,6 +57,8 @@ pub struct Cursors {
     text: String,
     /// Of the record that was looked at last.
     key: String,
+    /// When the cursor before it was received.
+    before: Option<SystemTime>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +72,8 @@ struct Place {
     newest: Option<String>,
     /// No record has the newest cursor.
     ahead: bool,
+    /// When it was received.
+    at: Option<SystemTime>,
     /// The newest of the messages before the one under way.
     before: Option<String>,
     message: u64,
@@ -105,6 +110,7 @@ impl Cursors {
         let place = |position: Position| Place {
             stored: if position.cursor.is_some() { position.part } else { 0 },
             newest: position.cursor,
+            at: position.at,
             ..Place::default()
         };
         let keyed = keyed.into_iter().map(|(key, position)| (key, place(position))).collect();
@@ -141,11 +147,25 @@ impl Cursors {
         &self.key
     }
 
-    /// Nothing comes again: the server has not gone on from the cursor.
+    /// Nothing comes again: the server has not gone on from the cursor, as the last message said; of its key, if it has one.
     pub fn await_nothing(&mut self) {
+        if let Some(place) = self.places.keyed.get_mut(&self.key) {
+            (place.awaited, place.stored) = (Awaited::Nothing, 0);
+            return;
+        }
         for place in self.places.all() {
             (place.awaited, place.stored) = (Awaited::Nothing, 0);
         }
+    }
+
+    /// When the newest cursor was received; of several keys the oldest one's.
+    pub fn since(&self) -> Option<SystemTime> {
+        self.places.keyed.values().chain([&self.places.only]).filter_map(|place| place.at).min()
+    }
+
+    /// The same of the record that was looked at last, before it came.
+    pub fn since_before(&self) -> Option<SystemTime> {
+        self.before
     }
 
     /// The newest cursor of the feed, or of a key.
@@ -176,8 +196,19 @@ impl Cursors {
         self.under_way = false;
     }
 
-    /// Reads the cursor of a record, or of a message without records.
-    pub fn look(&mut self, plan: &Plan, values: &Values<'_>, is_record: bool) -> Standing {
+    /// A record was dropped because its key was seen: it may be the one that had to come again.
+    pub fn came_again(&mut self, plan: &Plan, values: &Values<'_>) {
+        self.read_key(plan, values);
+        self.text.clear();
+        if let Some(place) = self.places.of(plan, &self.key)
+            && plan.cursor.as_ref().is_some_and(|cursor| cursor.write(values, &mut self.text).is_ok())
+            && matches!(&place.awaited, Awaited::NotYet(awaited) if *awaited == self.text)
+        {
+            place.awaited = Awaited::Came(self.text.clone());
+        }
+    }
+
+    fn read_key(&mut self, plan: &Plan, values: &Values<'_>) {
         self.key.clear();
         if let Some(key) = &plan.key {
             if key.write(values, &mut self.key).is_err() {
@@ -188,6 +219,11 @@ impl Cursors {
                 self.places.keyed.insert(self.key.clone(), Place::default());
             }
         }
+    }
+
+    /// Reads the cursor of a record, or of a message without records.
+    pub fn look(&mut self, plan: &Plan, values: &Values<'_>, is_record: bool) -> Standing {
+        self.read_key(plan, values);
         let Some(place) = self.places.of(plan, &self.key) else { return Standing::New };
         place.enter(self.message);
         self.text.clear();
@@ -196,6 +232,10 @@ impl Cursors {
         }
         let standing = if is_record { place.awaited.meet(&self.text) } else { Standing::New };
         place.ahead = place.newest.as_ref() != Some(&self.text);
+        self.before = place.at;
+        if standing != Standing::Again {
+            place.at = Some(values.now);
+        }
         match &mut place.newest {
             Some(newest) => newest.clone_from(&self.text),
             none => *none = Some(self.text.clone()),

@@ -99,6 +99,8 @@ pub struct Memory {
     pub(crate) backfill: Backfill,
     /// When the last message came, if one did.
     pub(crate) at: Option<SystemTime>,
+    /// When the cursor that was forgotten last was received, until there is another connection.
+    forgotten: Option<SystemTime>,
     text: String,
 }
 
@@ -116,6 +118,8 @@ pub struct Findings {
     pub too_large: Vec<Option<String>>,
     /// The feed said that it cannot go on from where it was asked to, and the connection is kept.
     pub lost: bool,
+    /// Of both: when the last message before was received.
+    pub since: Option<SystemTime>,
 }
 
 impl Findings {
@@ -126,6 +130,7 @@ impl Findings {
         self.too_large.extend(more.too_large);
         self.clamped |= more.clamped;
         self.lost |= more.lost;
+        self.since = [self.since, more.since].into_iter().flatten().min();
     }
 }
 
@@ -139,6 +144,7 @@ impl Memory {
 
     /// A new connection is there. `resuming`: it goes on from the newest cursor.
     pub(crate) fn connected(&mut self, plan: &Plan, resuming: bool) {
+        self.forgotten = None;
         self.cursors.connected(&plan.cursor, resuming);
         if let Some(sequence) = &plan.sequence {
             self.sequences.connected(sequence);
@@ -147,6 +153,7 @@ impl Memory {
 
     /// The position in the feed is gone, and with it the numbering.
     pub(crate) fn forget_position(&mut self) {
+        self.forgotten = self.since();
         self.cursors.forget();
         self.sequences.forget();
     }
@@ -168,6 +175,11 @@ impl Memory {
         self.cursors.is_ahead()
     }
 
+    /// When the newest cursor was received, also if it was forgotten; of several keys the oldest one's.
+    pub(crate) fn since(&self) -> Option<SystemTime> {
+        self.forgotten.into_iter().chain(self.cursors.since()).min()
+    }
+
     /// The newest cursor of the feed, or of a key.
     pub(crate) fn cursor(&self, key: Option<&str>) -> Option<&str> {
         self.cursors.newest(key)
@@ -184,6 +196,7 @@ impl Memory {
     /// Looks at a record; `place` is how many are in the batch before it. Returns whether it is new.
     pub(super) fn look(&mut self, plan: &Plan, values: &Values<'_>, place: usize, findings: &mut Findings) -> bool {
         if !self.is_unseen(plan, values, findings) {
+            self.cursors.came_again(&plan.cursor, values);
             return false;
         }
         let standing = self.read_cursor(plan, values, true, findings);
@@ -221,7 +234,10 @@ impl Memory {
     fn read_cursor(&mut self, plan: &Plan, values: &Values<'_>, is_record: bool, findings: &mut Findings) -> Standing {
         let standing = self.cursors.look(&plan.cursor, values, is_record);
         findings.duplicates += u64::from(standing == Standing::Again);
-        findings.clamped |= standing == Standing::Clamped;
+        if standing == Standing::Clamped {
+            findings.clamped = true;
+            findings.since = self.cursors.since_before();
+        }
         standing
     }
 

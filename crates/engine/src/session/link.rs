@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::outlook;
+use super::pace::Pace;
 use super::retry::{Failure, Life, Outlook, WORKED};
 use super::silence::Silence;
 use super::timers::Timers;
@@ -121,6 +122,10 @@ pub(super) struct Link {
 /// What came in, for metrics and for the begin of the next gap.
 struct Received {
     last_bytes: SystemTime,
+    /// Up to this moment all that the server had sent was read.
+    heard: SystemTime,
+    /// Nothing was read for a while, and what waits since then may take several reads.
+    backlog: bool,
     any_message: bool,
     /// Not yet added to the metrics.
     messages: u64,
@@ -149,8 +154,15 @@ impl Link {
         commits.begin_link();
         let timers = Timers::new(&config, now);
         let silence = config.idle_record_timeout.filter(|_| config.intake.sees_keys());
-        let received =
-            Received { last_bytes: at, any_message: false, messages: 0, bytes: 0, counts: Counts::default() };
+        let received = Received {
+            last_bytes: at,
+            heard: at,
+            backlog: false,
+            any_message: false,
+            messages: 0,
+            bytes: 0,
+            counts: Counts::default(),
+        };
         Link {
             intake: Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens(), memory),
             name: epoch_ms(at).to_string(),
@@ -192,10 +204,16 @@ impl Link {
         self.dialogue.is_resuming()
     }
 
+    /// Whether some topics have nothing to go on from, while others have.
+    pub(super) fn is_resuming_in_part(&self) -> bool {
+        self.dialogue.is_resuming_in_part()
+    }
+
     /// Returns the gaps that the messages have shown since the last call. `began`: since when nothing was received before
     /// this connection.
     pub(super) fn gaps(&mut self, began: Option<SystemTime>) -> Vec<Gap> {
         let ended = self.received.last_bytes;
+        let began = earlier(began, self.findings.since.take());
         let mut gaps = Vec::new();
         let mut unknown = |cause| {
             gaps.push(Gap { id: Gap::random_id(), began, ended, cause, missed: None, range: None, repaired: false });
@@ -356,9 +374,18 @@ impl Link {
             .or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end) })
     }
 
-    /// Bytes were read at that moment; the messages in them have it as their time of receipt.
-    pub(super) fn read_at(&mut self, at: SystemTime) {
-        self.received.last_bytes = at;
+    /// So many bytes were read at that moment; the messages in them have it as their time of receipt. `waited`: nothing was
+    /// there before. Else they may have come at any time since the read before them, or since reading was stopped.
+    pub(super) fn read_at(&mut self, at: SystemTime, bytes: usize, waited: bool) {
+        let received = &mut self.received;
+        let before = std::mem::replace(&mut received.last_bytes, at);
+        if waited {
+            (received.heard, received.backlog) = (at, false);
+        } else if !received.backlog {
+            received.heard = before;
+        } else {
+            received.backlog = Pace::is_burst(bytes);
+        }
     }
 
     /// Takes what was decoded. Returns the bytes of the message, if it is one.
@@ -401,6 +428,7 @@ impl Link {
             self.findings.add(intake.findings());
             if self.dialogue.was_lost() {
                 self.findings.lost = true;
+                self.findings.since = intake.memory().since();
                 intake.memory().not_resumed();
             }
             self.dialogue.came_to(intake.memory());
@@ -560,6 +588,7 @@ impl Link {
 
     /// While the queue was full nothing was read.
     pub(super) fn was_blocked(&mut self, time: Duration) {
+        self.received.backlog = true;
         self.timers.shift(time);
         self.silence.iter_mut().for_each(|silence| silence.shift(time));
         self.dialogue.shift(time);
@@ -608,8 +637,14 @@ impl Link {
         self.received.any_message
     }
 
-    pub(super) fn last_bytes(&self) -> SystemTime {
-        self.received.last_bytes
+    /// When the newest cursor was received: since then messages may be missing, if the position is lost.
+    pub(super) fn since(&mut self) -> Option<SystemTime> {
+        self.intake.as_mut().ok().and_then(|intake| intake.memory().since())
+    }
+
+    /// Since when messages may be missing, if the connection is over now.
+    pub(super) fn heard(&self) -> SystemTime {
+        self.received.heard
     }
 
     pub(super) fn lived(&self, now: Instant) -> Duration {
@@ -706,6 +741,11 @@ impl From<Refusal> for Ending {
             Refusal::Fatal(message) => Ending { outlook: Outlook::Final, ..Ending::new(Cause::ProtocolError, message) },
         }
     }
+}
+
+/// The earlier of two moments, as far as they are known.
+pub(super) fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
+    [one, other].into_iter().flatten().min()
 }
 
 /// Tells a dialogue what became of its request.
