@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help build plugin test exactly-once check demo demo-connect docs bench autobahn
+.PHONY: help build plugin test exactly-once simulate check demo demo-connect docs bench autobahn
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -23,6 +23,10 @@ exactly-once: ## Kill workers of Kafka Connect twenty times and look for a recor
 	@bash scripts/needs.sh cargo gcc make perl java mvn
 	@bash e2e/kafka/fetch.sh
 	EXACTLY_ONCE_KILLS=20 cargo test --workspace --locked --test exactly_once killed
+
+simulate: ## Play SEEDS=… histories of the engine in simulation, on THREADS=… cores; SEED=… shows one.
+	@bash scripts/needs.sh cargo gcc
+	cargo test --release --locked -p connect-websocket-engine --lib -- --ignored --nocapture simulation::as_many
 
 check: ## Formatting, lints, documentation, licences and sources of dependencies.
 	@bash scripts/needs.sh cargo gcc make perl

@@ -28,6 +28,8 @@ mod queue;
 pub mod record;
 pub mod redact;
 mod session;
+#[cfg(test)]
+mod simulation;
 pub mod task;
 pub mod task_id;
 pub mod tls;

@@ -1,0 +1,402 @@
+//! A host with Kafka Connect's rules: which offset is stored, and when, beside what Kafka has.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::network::{Net, Shared, lock};
+use super::shape::KEYS;
+use crate::offset::{AT, CURSOR, PART, SEQUENCE, SESSION_ID, StoredOffset};
+use crate::record::{Batch, OffsetValue, Record};
+use crate::task::SourceTask;
+
+/// Records that wait for Kafka: beyond so many nothing is polled.
+const MAX_IN_FLIGHT: usize = 60;
+/// One for each key, and one for the ledger.
+const LANES: usize = KEYS.len() + 1;
+const LEDGER: usize = KEYS.len();
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Offsets of the acknowledged prefix are stored at intervals, and with them the time (the worker).
+    Worker,
+    /// The same without the time; transformations may drop records, which then have no offset (Kafka Connect).
+    Connect,
+    /// The records of a poll and their offset are one transaction (Kafka Connect, KIP-618).
+    ExactlyOnce,
+}
+
+/// A record of a feed's message in Kafka.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Landed {
+    pub(super) key: usize,
+    pub(super) n: u64,
+    pub(super) i: u8,
+    pub(super) generation: u32,
+}
+
+/// A record of the ledger in Kafka.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) id: String,
+    pub(super) cause: String,
+    pub(super) begin: Option<u64>,
+    pub(super) end: u64,
+    pub(super) key: Option<String>,
+    pub(super) range: Option<(i128, i128)>,
+    pub(super) missing: Option<u64>,
+    pub(super) generation: u32,
+    /// When it was in Kafka.
+    pub(super) at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waits,
+    InKafka,
+    Acknowledged,
+    /// A transformation has dropped it.
+    Filtered,
+}
+
+struct Sent {
+    batch: Batch,
+    states: Vec<(usize, State)>,
+}
+
+pub(super) struct Host {
+    pub(super) mode: Mode,
+    pub(super) filters: bool,
+    pub(super) stored: Option<StoredOffset>,
+    pub(super) topic: Vec<Landed>,
+    pub(super) ledger: Vec<Told>,
+    /// From where on messages must be somewhere: the first stored offset.
+    pub(super) base: Option<Base>,
+    /// What was stored when each generation began, by key: what is before it must not come again.
+    pub(super) generations: Vec<[Option<u64>; KEYS.len()]>,
+    sent: VecDeque<Sent>,
+    in_flight: usize,
+    committed: i64,
+    last_polled: i64,
+    pub(super) kafka_away_until: u64,
+    pub(super) paused_until: u64,
+    flush_at: u64,
+    transaction_until: u64,
+    /// The newest message of each key that is stored.
+    newest_stored: [Option<u64>; KEYS.len()],
+    /// And of those that may be stored.
+    newest_unstored: [Option<u64>; KEYS.len()],
+    /// What may be stored.
+    ahead: Option<StoredOffset>,
+    session_id: Arc<str>,
+    pub(super) wrong: Option<String>,
+}
+
+/// What was stored first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base {
+    pub(super) at: u64,
+    pub(super) newest: [Option<u64>; KEYS.len()],
+}
+
+/// What a record of a message says of itself.
+#[derive(Debug, Clone, Copy)]
+struct Name {
+    key: usize,
+    n: u64,
+    i: u8,
+}
+
+impl Host {
+    pub(super) fn new(mode: Mode, filters: bool) -> Host {
+        Host {
+            mode,
+            filters,
+            stored: None,
+            topic: Vec::new(),
+            ledger: Vec::new(),
+            base: None,
+            generations: Vec::new(),
+            sent: VecDeque::new(),
+            in_flight: 0,
+            committed: 0,
+            last_polled: 0,
+            kafka_away_until: 0,
+            paused_until: 0,
+            flush_at: 0,
+            transaction_until: 0,
+            newest_stored: [None; KEYS.len()],
+            newest_unstored: [None; KEYS.len()],
+            ahead: None,
+            session_id: "".into(),
+            wrong: None,
+        }
+    }
+
+    /// A task is started with the stored offset.
+    pub(super) fn begin(&mut self, session_id: &Arc<str>) {
+        self.session_id = session_id.clone();
+        self.generations.push(self.newest_stored);
+        self.committed = self.stored.as_ref().map_or(0, |stored| stored.sequence);
+        self.last_polled = self.committed;
+    }
+
+    fn generation(&self) -> u32 {
+        self.generations.len() as u32
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    pub(super) fn may_poll(&self, now: u64) -> bool {
+        let room = match self.mode {
+            Mode::ExactlyOnce => self.in_flight == 0,
+            Mode::Worker | Mode::Connect => self.in_flight < MAX_IN_FLIGHT,
+        };
+        room && now >= self.paused_until
+    }
+
+    /// A batch was polled.
+    pub(super) fn take(&mut self, batch: Batch, net: &mut Net) {
+        if batch.first_sequence() <= self.last_polled {
+            self.wrong.get_or_insert(format!(
+                "the sequence {} came after {}",
+                batch.first_sequence(),
+                self.last_polled
+            ));
+        }
+        self.last_polled = batch.last_sequence();
+        net.say(|| format!("poll   {} to {}", batch.first_sequence(), batch.last_sequence()));
+        let state = |record: Record<'_>| {
+            let is_ledger = record.topic() == Some("gaps");
+            let lane = if is_ledger { LEDGER } else { name(record.value).map_or(LEDGER, |name| name.key) };
+            let filtered = !is_ledger && name(record.value).is_some_and(|name| self.is_filtered(name.n, name.i));
+            (lane, if filtered { State::Filtered } else { State::Waits })
+        };
+        let states: Vec<_> = batch.iter().map(state).collect();
+        self.in_flight += states.len();
+        net.events += states.len() as u64;
+        self.transaction_until = net.now + net.random.between(1, 60);
+        self.sent.push_back(Sent { batch, states });
+    }
+
+    /// Whether a transformation drops this record, today as tomorrow.
+    pub(super) fn is_filtered(&self, n: u64, i: u8) -> bool {
+        self.filters && (n * 7 + u64::from(i)).is_multiple_of(5)
+    }
+
+    /// Kafka does something, and so does the host with what it says.
+    pub(super) fn step(&mut self, task: &mut SourceTask, net: &Shared) {
+        let mut net = lock(net);
+        if net.now >= self.kafka_away_until {
+            match self.mode {
+                Mode::ExactlyOnce => self.commit_transaction(task, &mut net),
+                Mode::Worker | Mode::Connect => {
+                    self.land(&mut net);
+                    self.acknowledge(&mut net);
+                    self.take_prefix(task, &mut net);
+                }
+            }
+        }
+        if self.mode != Mode::ExactlyOnce && net.now >= self.flush_at {
+            self.flush_at = net.now + 5000;
+            self.flush(&mut net);
+        }
+    }
+
+    fn commit_transaction(&mut self, task: &mut SourceTask, net: &mut Net) {
+        if self.sent.is_empty() || net.now < self.transaction_until {
+            return;
+        }
+        for at in 0..self.sent.len() {
+            for index in 0..self.sent[at].states.len() {
+                if self.sent[at].states[index].1 == State::Waits {
+                    self.append(at, index, net);
+                }
+            }
+        }
+        self.finish(self.sent.len(), task, net);
+        self.flush(net);
+    }
+
+    /// Kafka takes some of what was sent: of each lane the first ones.
+    pub(super) fn land(&mut self, net: &mut Net) {
+        let mut room: [usize; LANES] = std::array::from_fn(|_| net.random.below(12));
+        for at in 0..self.sent.len() {
+            for index in 0..self.sent[at].states.len() {
+                let (lane, state) = self.sent[at].states[index];
+                if state == State::Waits && room[lane] > 0 {
+                    room[lane] -= 1;
+                    self.append(at, index, net);
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, at: usize, index: usize, net: &mut Net) {
+        self.sent[at].states[index].1 = State::InKafka;
+        let Some(record) = self.sent[at].batch.get(index) else { return };
+        net.events += 1;
+        if record.topic() == Some("gaps") {
+            let told = told(record.value, self.generation(), net.now);
+            net.say(|| format!("ledger {}", String::from_utf8_lossy(record.value)));
+            match told {
+                Some(told) => self.ledger.push(told),
+                None => drop(self.wrong.get_or_insert("a record of the ledger cannot be read".to_owned())),
+            }
+        } else if let Some(Name { key, n, i }) = name(record.value) {
+            net.say(|| format!("kafka  {n}-{i} as {}", record.sequence));
+            self.topic.push(Landed { key, n, i, generation: self.generation() });
+        }
+    }
+
+    /// Some acknowledgements arrive.
+    fn acknowledge(&mut self, net: &mut Net) {
+        let mut room: [usize; LANES] = std::array::from_fn(|_| net.random.below(12));
+        for (lane, state) in self.sent.iter_mut().flat_map(|sent| &mut sent.states) {
+            if *state == State::InKafka && room[*lane] > 0 {
+                room[*lane] -= 1;
+                *state = State::Acknowledged;
+                net.events += 1;
+            }
+        }
+    }
+
+    /// Whole batches at the front that are done with.
+    fn take_prefix(&mut self, task: &mut SourceTask, net: &mut Net) {
+        let is_done =
+            |sent: &&Sent| sent.states.iter().all(|(_, state)| matches!(state, State::Acknowledged | State::Filtered));
+        let done = self.sent.iter().take_while(is_done).count();
+        if done > 0 {
+            self.finish(done, task, net);
+            return;
+        }
+        // A prefix of the first batch may be stored too.
+        if let Some(sent) = self.sent.front() {
+            let is_done = |(_, state): &&(usize, State)| matches!(state, State::Acknowledged | State::Filtered);
+            let records = sent.states.iter().take_while(is_done).count();
+            let last = sent.batch.first_sequence() + records as i64 - 1;
+            if last > self.committed {
+                self.note(0, records);
+                self.tell_engine(last, task, net);
+            }
+        }
+    }
+
+    fn finish(&mut self, batches: usize, task: &mut SourceTask, net: &mut Net) {
+        for at in 0..batches {
+            self.note(at, self.sent[at].states.len());
+        }
+        let last = self.sent[batches - 1].batch.last_sequence();
+        self.in_flight -= self.sent.drain(..batches).map(|sent| sent.states.len()).sum::<usize>();
+        self.tell_engine(last, task, net);
+    }
+
+    fn tell_engine(&mut self, sequence: i64, task: &mut SourceTask, net: &mut Net) {
+        self.committed = sequence;
+        task.commit(sequence, SystemTime::UNIX_EPOCH + Duration::from_millis(net.wall()));
+    }
+
+    /// The offsets of these records may be stored: of each partition the last dispatched one's.
+    fn note(&mut self, at: usize, records: usize) {
+        let sent = &self.sent[at];
+        let mut seen: [bool; LANES] = [false; LANES];
+        let mut found = Vec::new();
+        for index in (0..records).rev() {
+            let (lane, state) = sent.states[index];
+            let Some(record) = sent.batch.get(index).filter(|_| state != State::Filtered) else { continue };
+            if record.sequence <= self.committed {
+                break;
+            }
+            let place =
+                record.partition_key().and_then(|key| KEYS.iter().position(|own| *own == key)).unwrap_or(LEDGER);
+            if !std::mem::replace(&mut seen[place], true) {
+                found.push(index);
+            }
+            // Without a cursor, a part of the first message is no place to go on from.
+            let is_part = record.offset_entries().any(|(name, _)| name == PART);
+            let is_place = !is_part || record.offset_entries().any(|(name, _)| name == CURSOR);
+            if lane != LEDGER
+                && is_place
+                && let Some(name) = name(record.value)
+            {
+                let newest = &mut self.newest_unstored[name.key];
+                *newest = (*newest).max(Some(name.n));
+            }
+        }
+        for index in found.into_iter().rev() {
+            if let Some(record) = sent.batch.get(index) {
+                self.ahead = Some(add(self.ahead.take().or_else(|| self.stored.clone()), &record, &self.session_id));
+            }
+        }
+    }
+
+    /// What may be stored is.
+    pub(super) fn flush(&mut self, net: &mut Net) {
+        if let Some(ahead) = self.ahead.take() {
+            net.events += 1;
+            net.say(|| format!("store  {ahead:?}"));
+            self.stored = Some(ahead);
+            self.newest_stored = self.newest_unstored;
+            self.base.get_or_insert(Base { at: net.now, newest: self.newest_stored });
+        }
+        if self.mode == Mode::Worker
+            && let Some(stored) = &mut self.stored
+        {
+            // The worker's file is written also without a new offset, while the feed is connected.
+            stored.written_at = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(net.wall()));
+        }
+    }
+
+    /// The host dies, or gives up its task: what Kafka has not is gone, and what is not stored too.
+    pub(super) fn die(&mut self, net: &mut Net) {
+        if self.mode != Mode::ExactlyOnce && net.random.percent(50) {
+            // It was on its way.
+            self.land(net);
+        }
+        self.sent.clear();
+        self.in_flight = 0;
+        self.ahead = None;
+        self.newest_unstored = self.newest_stored;
+    }
+}
+
+/// The offset as a host gives it back.
+fn add(found: Option<StoredOffset>, record: &Record<'_>, session_id: &Arc<str>) -> StoredOffset {
+    let own = [
+        (SESSION_ID, OffsetValue::Text(session_id)),
+        (SEQUENCE, OffsetValue::Number(record.sequence)),
+        (AT, OffsetValue::Number(record.received_ms)),
+    ];
+    StoredOffset::add(found, record.partition_key(), own.into_iter().chain(record.offset_entries())).unwrap_or_default()
+}
+
+/// Reads which record of which message this is.
+fn name(value: &[u8]) -> Option<Name> {
+    let text = std::str::from_utf8(value).ok()?;
+    let number = |name: &str| {
+        let (_, rest) = text.split_once(name)?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
+    };
+    let key = text.split_once(r#""k":""#)?.1.get(..1)?;
+    let key = KEYS.iter().position(|own| *own == key)?;
+    Some(Name { key, n: number(r#""n":"#)?, i: number(r#""i":"#)? as u8 })
+}
+
+fn told(value: &[u8], generation: u32, at: u64) -> Option<Told> {
+    let json: serde_json::Value = serde_json::from_slice(value).ok()?;
+    let text = |name: &str| json[name].as_str().map(str::to_owned);
+    let number = |name: &str| json[name].as_str().and_then(|text| text.parse().ok());
+    Some(Told {
+        id: text("id")?,
+        cause: text("cause")?,
+        begin: json["begin"].as_u64(),
+        end: json["end"].as_u64()?,
+        key: text("key"),
+        range: number("from").zip(number("to")),
+        missing: json["missing"].as_u64(),
+        generation,
+        at,
+    })
+}

@@ -1,0 +1,168 @@
+//! What must hold of every history: each message is in Kafka, in order and once, or in the ledger; and nothing else is there.
+
+use std::collections::HashMap;
+
+use super::feed::Message;
+use super::host::{Base, Host, Mode, Told};
+use super::network::Net;
+use super::shape::{Cursor, KEYS, Shape};
+
+/// Looks at a history that is over. Returns what is wrong with it.
+pub(super) fn check(shape: &Shape, net: &Net, host: &Host) -> Option<String> {
+    let judge = Judge { shape, net, host };
+    judge
+        .not_settled()
+        .or_else(|| judge.missing())
+        .or_else(|| judge.doubled())
+        .or_else(|| judge.disordered())
+        .or_else(|| judge.told_falsely())
+}
+
+struct Judge<'a> {
+    shape: &'a Shape,
+    net: &'a Net,
+    host: &'a Host,
+}
+
+impl Judge<'_> {
+    /// With all well again, everything arrives.
+    fn not_settled(&self) -> Option<String> {
+        if !self.host.is_idle() {
+            return Some("records were never acknowledged".to_owned());
+        }
+        let newest = self.net.feed.newest();
+        let last = self.net.feed.log.iter().rev().find(|message| self.wanted(message).next().is_some())?;
+        let arrived = self.host.topic.iter().any(|landed| landed.n == last.n);
+        (!arrived).then(|| format!("nothing arrives any more: {} of {newest} has not", last.n))
+    }
+
+    fn wanted<'m>(&'m self, message: &'m Message) -> impl Iterator<Item = u8> + 'm {
+        message.wanted().filter(|i| !self.host.is_filtered(message.n, *i))
+    }
+
+    fn missing(&self) -> Option<String> {
+        let base = self.host.base?;
+        let mut there: Vec<u8> = vec![0; self.net.feed.log.len() + 1];
+        for landed in &self.host.topic {
+            there[landed.n as usize] |= 1 << landed.i;
+        }
+        for message in self.net.feed.log.iter().filter(|message| is_owed(message, &base)) {
+            let Some(i) = self.wanted(message).find(|i| there[message.n as usize] >> i & 1 == 0) else { continue };
+            let name = format!("{}-{i} of {}", message.n, KEYS[message.key]);
+            let goes_on = self.shape.resumes() && base.newest[message.key].is_some_and(|newest| message.n > newest);
+            if goes_on && self.net.feed.refusals + self.net.feed.clamps == 0 && !self.shape.max_age {
+                return Some(format!("{name} is lost, although the feed goes on from any cursor"));
+            }
+            if !self.host.ledger.iter().any(|told| self.covers(told, message)) {
+                return Some(format!("{name} is neither in Kafka nor in the ledger"));
+            }
+        }
+        None
+    }
+
+    /// Whether a record of the ledger tells that this message may be missing.
+    fn covers(&self, told: &Told, message: &Message) -> bool {
+        if let Some((from, to)) = told.range
+            && told.cause == "sequence"
+        {
+            let is_key = told.key.as_deref() == Some(KEYS[message.key]);
+            return is_key && (from..=to).contains(&i128::from(message.number));
+        }
+        if self.net.went_back {
+            // Times of day say nothing then.
+            return told.at >= message.sent;
+        }
+        // It would have come a little later than it was sent.
+        let way = match told.cause.as_str() {
+            // The offset says when its record was read. While the queue was full, or after an outage, it may have come, or come
+            // to be, long before.
+            "restart" | "clamped" | "resume_lost" => self.net.longest_wait,
+            _ => self.net.longest_way,
+        };
+        let latest = message.sent_wall + way;
+        told.begin.is_none_or(|begin| begin <= latest) && told.end >= message.sent_wall
+    }
+
+    /// Twice comes only what was in Kafka and not in the stored offset when the host died.
+    fn doubled(&self) -> Option<String> {
+        let mut seen: HashMap<(u64, u8), u32> = HashMap::new();
+        for landed in &self.host.topic {
+            let Some(before) = seen.insert((landed.n, landed.i), landed.generation) else { continue };
+            let name = format!("{}-{}", landed.n, landed.i);
+            if before == landed.generation {
+                return Some(format!("{name} is doubled without a restart"));
+            }
+            // What was seen is remembered in memory alone, so exactly-once is not promised.
+            if self.shape.cursor == Cursor::Rewound || self.shape.doubles {
+                continue;
+            }
+            if self.host.mode == Mode::ExactlyOnce {
+                return Some(format!("{name} is doubled under exactly-once"));
+            }
+            let stored = self.host.generations.get(landed.generation as usize - 1).and_then(|keys| keys[landed.key]);
+            if stored.is_some_and(|stored| landed.n < stored) {
+                return Some(format!("{name} came again, although {stored:?} was stored"));
+            }
+        }
+        let mut ids: HashMap<&str, u32> = HashMap::new();
+        for told in &self.host.ledger {
+            let before = ids.insert(&told.id, told.generation);
+            let allowed = self.host.mode != Mode::ExactlyOnce && before != Some(told.generation);
+            if before.is_some() && !allowed {
+                return Some(format!("the gap {} is told twice", told.id));
+            }
+        }
+        None
+    }
+
+    /// What comes for the first time comes in the order of its key.
+    fn disordered(&self) -> Option<String> {
+        let mut newest: [(u64, u8); KEYS.len()] = [(0, 0); KEYS.len()];
+        let mut seen = std::collections::HashSet::new();
+        let base = self.host.base?;
+        for landed in &self.host.topic {
+            let place = (landed.n, landed.i);
+            let owed = self.net.feed.get(landed.n).is_some_and(|message| is_owed(message, &base));
+            if owed && seen.insert(place) {
+                // What was told as lost may come after all.
+                let told = |message| self.host.ledger.iter().any(|told| self.covers(told, message));
+                if place < newest[landed.key] && !self.net.feed.get(landed.n).is_some_and(told) {
+                    return Some(format!(
+                        "{}-{} of {} comes behind {:?}",
+                        landed.n, landed.i, KEYS[landed.key], newest[landed.key]
+                    ));
+                }
+                newest[landed.key] = newest[landed.key].max(place);
+            }
+        }
+        None
+    }
+
+    /// Nothing is told that was not so.
+    fn told_falsely(&self) -> Option<String> {
+        let feed = &self.net.feed;
+        for told in &self.host.ledger {
+            match told.cause.as_str() {
+                "clamped" if feed.clamps + feed.refusals == 0 => {
+                    return Some("a clamp is told, and there was none".to_owned());
+                }
+                "resume_lost" if feed.refusals == 0 && !self.shape.max_age => {
+                    return Some("a lost position is told, and there was none".to_owned());
+                }
+                "sequence" => {
+                    let (from, to) = told.range?;
+                    if told.missing.map(i128::from) != Some(to - from + 1) {
+                        return Some(format!("{from} to {to} are not {:?} messages", told.missing));
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// Whether a message came to be after the first offset was stored.
+fn is_owed(message: &Message, base: &Base) -> bool {
+    message.sent > base.at || base.newest[message.key].is_some_and(|newest| message.n > newest)
+}
