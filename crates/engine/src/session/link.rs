@@ -437,8 +437,14 @@ impl Link {
             self.hold(moment.now);
         }
         taken?;
-        if let Some(end) = end.filter(|_| !self.is_stopping()) {
-            return Err(end.into());
+        match end {
+            Some(end) if !self.is_stopping() => return Err(end.into()),
+            // What comes until the server's Close is behind what is lost, so it has to be told now.
+            Some(End::Lost(_)) => {
+                self.findings.lost = true;
+                self.findings.since = self.since();
+            }
+            _ => {}
         }
         if !self.findings.holes.is_empty() {
             self.act_on_holes(moment)?;
