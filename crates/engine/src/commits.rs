@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The messages of one link, from receipt until Kafka has all their records.
+/// The messages of one link, and what is still open of those before it, from receipt until Kafka has all their records.
 #[derive(Debug, Default)]
 pub struct Commits {
     state: Mutex<State>,
@@ -29,6 +29,8 @@ struct Waiting {
     open: u64,
     had_records: bool,
     given: bool,
+    /// It came on an earlier link, where nothing can be said any more. What comes again has no records and waits for it.
+    past: bool,
 }
 
 /// What Kafka has got since this was last asked.
@@ -44,7 +46,7 @@ impl Commits {
     /// A new link: what an earlier one received is no longer acknowledged.
     pub(crate) fn begin_link(&self) {
         let mut state = self.state();
-        state.waiting.clear();
+        state.waiting.iter_mut().for_each(|waiting| waiting.past = true);
         state.committed = Committed::default();
     }
 
@@ -58,7 +60,7 @@ impl Commits {
     /// The message has become so many records. They are given out after this.
     pub(crate) fn received(&self, message: i64, records: u64) {
         let mut state = self.state();
-        state.waiting.push_back(Waiting { message, open: records, had_records: records > 0, given: false });
+        state.waiting.push_back(Waiting { message, open: records, had_records: records > 0, given: false, past: false });
         state.settle();
         self.tell(&state);
     }
@@ -71,7 +73,7 @@ impl Commits {
         let State { waiting, committed, .. } = &mut *state;
         let Some(found) = waiting.get_mut(at).filter(|waiting| waiting.message == message) else { return };
         found.open = found.open.saturating_sub(records);
-        if found.open == 0 && !std::mem::replace(&mut found.given, true) {
+        if found.open == 0 && !std::mem::replace(&mut found.given, true) && !found.past {
             committed.messages.push(message);
         }
         state.settle();
@@ -108,6 +110,9 @@ impl State {
     /// Lets go of what is complete and has nothing open before it.
     fn settle(&mut self) {
         while let Some(first) = self.waiting.pop_front_if(|first| first.open == 0) {
+            if first.past {
+                continue;
+            }
             if !first.had_records {
                 self.committed.messages.push(first.message);
             }
@@ -166,5 +171,20 @@ mod tests {
         commits.acknowledged(old, 1);
         assert_eq!(commits.take(), committed(&[], None));
         assert!(commits.begin_message() > old, "numbers are not used again");
+    }
+
+    #[test]
+    fn what_comes_again_on_a_new_link_waits_for_what_came_on_the_old_one() {
+        let commits = Commits::default();
+        let old = commits.begin_message();
+        commits.received(old, 1);
+        commits.begin_link();
+        let again = commits.begin_message();
+        commits.received(again, 0);
+        assert_eq!(commits.take(), committed(&[], None));
+        assert!(!commits.is_settled());
+        commits.acknowledged(old, 1);
+        assert_eq!(commits.take(), committed(&[again], Some(again)));
+        assert!(commits.is_settled());
     }
 }
