@@ -66,6 +66,16 @@ impl Simulation {
         self.server.wait_until(|_| self.is_over(), limit)
     }
 
+    /// The records that the client has acknowledged, in that order, with the time of each in milliseconds since 1970.
+    pub fn acknowledged(&self) -> Vec<(u64, u64)> {
+        self.desk.world().deliveries.acknowledged().to_vec()
+    }
+
+    /// How many records were sent again, since they were not acknowledged.
+    pub fn sent_again(&self) -> u64 {
+        self.desk.world().deliveries.sent_again()
+    }
+
     /// What the server has seen and done.
     pub fn stats(&self) -> Stats {
         self.server.stats()

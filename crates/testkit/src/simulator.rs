@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use self::deliveries::Deliveries;
 use self::history::{Asked, History};
+use crate::simulators::azure_web_pubsub::Reliable;
 use crate::stats::Request;
 
 pub(crate) mod channels;
+pub(crate) mod deliveries;
 pub(crate) mod history;
 pub(crate) mod limit;
 #[cfg(test)]
@@ -280,6 +283,10 @@ pub(crate) struct World {
     pub(crate) faults: Vec<String>,
     /// Of a feed that has one.
     pub(crate) history: Option<History>,
+    /// Sessions of Azure Web PubSub, by their connectionId.
+    pub(crate) reliable: HashMap<String, Reliable>,
+    /// Of a feed that wants acknowledgements.
+    pub(crate) deliveries: Deliveries,
     next: u64,
 }
 
@@ -327,6 +334,11 @@ impl World {
                 Answer::text(429, what)
             }
         }
+    }
+
+    /// The end of what is to be sent now: after an announced end of a connection, all.
+    fn end_now(&self, end: u64) -> u64 {
+        if self.notices > 0 && end > EARLY { RECORDS } else { end }
     }
 
     /// How many records were sent so far.
@@ -415,7 +427,7 @@ impl Turn<'_> {
             *self.place = Some(history.published());
             return start..history.published();
         }
-        let end = if self.world.notices > 0 && end > EARLY { RECORDS } else { end };
+        let end = self.world.end_now(end);
         let start = self.world.next;
         self.world.next = start.max(end);
         start..self.world.next

@@ -13,7 +13,7 @@ mod adsbiq;
 mod aisstream;
 mod alpaca;
 mod atproto_firehose;
-mod azure_web_pubsub;
+pub(crate) mod azure_web_pubsub;
 mod binance;
 mod bitfinex;
 mod bybit;
@@ -43,6 +43,7 @@ mod nostr;
 mod okx;
 mod phoenix;
 mod pulsar;
+mod pulsar_consumer;
 mod pusher;
 mod ringcentral;
 mod signalr;
@@ -86,6 +87,7 @@ pub static SIMULATORS: &[&Simulator] = &[
     &azure_web_pubsub::SIMULATOR,
     &mattermost::SIMULATOR,
     &pulsar::SIMULATOR,
+    &pulsar_consumer::SIMULATOR,
     &ringcentral::SIMULATOR,
     &direct_line::SIMULATOR,
     // social, chat, events, chains, sensors

@@ -1,6 +1,7 @@
 //! Every profile against the simulator of its feed: the right configuration delivers what the profile promises, a wrong one fails with the
 //! server's words, and no secret is anywhere. And what feeds do that one would not expect, each a test.
 
+mod acknowledge;
 mod backfill;
 mod gaps;
 #[path = "../chaos/harness.rs"]

@@ -32,6 +32,7 @@ struct Lost {
 const FORGETS_WHAT_IT_SAW: &str = "nostr";
 
 const LOST: &[Lost] = &[
+    Lost { feed: "azure-web-pubsub", too_old: None, future: None, session: Some("resume_lost") },
     Lost { feed: "jetstream-v1", too_old: Some("clamped"), future: Some("clamped"), session: None },
     Lost { feed: "jetstream-v2", too_old: Some("resume_lost"), future: Some("resume_lost"), session: None },
     Lost { feed: "discord", too_old: Some("resume_lost"), future: Some("resume_lost"), session: Some("resume_lost") },
@@ -119,7 +120,7 @@ fn variables(simulator: &Simulator) -> String {
     option(simulator, "websocket.resume.variables").unwrap_or_default()
 }
 
-fn on_a_runtime(test: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+pub(crate) fn on_a_runtime(test: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?.block_on(test)
 }
 
@@ -318,7 +319,7 @@ fn is_of_feed(record: &Received) -> bool {
 }
 
 /// Starts a task with short times and no hand-over.
-fn start(simulator: &Simulator, simulation: &Simulation, stored: Option<StoredOffset>) -> Feed {
+pub(crate) fn start(simulator: &Simulator, simulation: &Simulation, stored: Option<StoredOffset>) -> Feed {
     let short = [
         ("name", "feed"),
         ("kafka.topic", "feed"),

@@ -68,6 +68,10 @@ impl Running {
                     task.poll(Duration::from_millis(50)).await.map_err(|error| Ended::Failed(error.to_string()))?;
                 if let Some(batch) = &polled {
                     task.commit(batch.last_sequence(), SystemTime::now());
+                    if let Some(commits) = task.commits() {
+                        let messages = batch.iter().filter_map(|record| record.message());
+                        messages.for_each(|message| commits.acknowledged(message, 1));
+                    }
                 }
                 // A record after the last one would be one too many: all of a batch are looked at.
                 let records = polled.iter().flat_map(|batch| batch.iter());

@@ -32,7 +32,7 @@ pub(super) static SIMULATOR: Simulator = Simulator {
     connect,
 };
 
-fn record(n: u64) -> Expected {
+pub(super) fn record(n: u64) -> Expected {
     Expected::new(format!("order {n} \u{e9}"), format!("k-{}", n % 3), time_ms(n))
 }
 

@@ -1,5 +1,8 @@
 //! Slack's Socket Mode, after docs.slack.dev/apis/events-api/using-socket-mode.
 
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{EARLY, HALF, turns};
@@ -11,6 +14,8 @@ const TICKET: &str = "ticket";
 /// Connections of an app.
 const MOST_CONNECTIONS: u64 = 10;
 const EPOCH_S: i64 = 1_767_225_600;
+/// An envelope that is not acknowledged for so long is sent again.
+const PATIENCE: Duration = seconds(3);
 
 pub(super) static SIMULATOR: Simulator = Simulator {
     feed: "slack",
@@ -50,26 +55,49 @@ fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer>
     if request.path() != "/link/" || !world.redeem_from(request, "ticket", TICKET) {
         return Err(Answer::text(403, "the ticket has been used or is not known"));
     }
-    Accepted::by(Slack { waiting: Vec::new(), acknowledged: 0 })
+    Accepted::by(Slack::default())
 }
 
+#[derive(Default)]
 struct Slack {
-    /// Envelopes that are not acknowledged.
-    waiting: Vec<String>,
+    /// The envelopes of this connection, and whose event is in each.
+    envelopes: HashMap<String, u64>,
+    /// Events that are not acknowledged, and how long they may be.
+    waiting: BTreeMap<u64, Duration>,
     acknowledged: u64,
 }
 
 impl Slack {
     fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
-        for n in turn.numbers_to(end) {
-            let id = format!("envelope-{n}");
+        for n in turn.deliver(end, usize::MAX) {
+            let attempt = self.envelopes.values().filter(|event| **event == n).count();
+            let id = if attempt == 0 { format!("envelope-{n}") } else { format!("envelope-{n}-{attempt}") };
+            let reason = if attempt == 0 { "" } else { "timeout" };
             turn.send(format!(
-                r#"{{"envelope_id":"{id}","payload":{},"type":"events_api","accepts_response_payload":false,"retry_attempt":0,"retry_reason":""}}"#,
+                r#"{{"envelope_id":"{id}","payload":{},"type":"events_api","accepts_response_payload":false,"retry_attempt":{attempt},"retry_reason":"{reason}"}}"#,
                 record(n).value
             ));
-            self.waiting.push(id);
+            self.envelopes.insert(id, n);
+            self.waiting.insert(n, turn.now + PATIENCE);
         }
-        turn.after(seconds(3), "acknowledgements");
+        self.watch(turn);
+    }
+
+    fn watch(&self, turn: &mut Turn<'_>) {
+        match self.waiting.values().min() {
+            Some(due) => turn.after(due.saturating_sub(turn.now), "acknowledgements"),
+            None => turn.cancel("acknowledgements"),
+        }
+    }
+
+    /// What was not acknowledged in time comes again; a test that does not look for that has found a fault.
+    fn send_overdue(&mut self, turn: &mut Turn<'_>) {
+        let overdue: Vec<u64> = self.waiting.extract_if(.., |_, due| *due <= turn.now).map(|(n, _)| n).collect();
+        if turn.world.history.is_none() {
+            return turn.fault("an envelope that was not acknowledged within three seconds");
+        }
+        turn.world.deliveries.give_back(overdue);
+        self.send(EARLY, turn);
     }
 }
 
@@ -83,32 +111,52 @@ impl Peer for Slack {
         turn.send(json!({"type": "hello", "connection_info": info, "num_connections": turn.world.open}));
         self.send(EARLY, turn);
         self.send(HALF, turn);
+        if turn.world.history.is_some() {
+            turn.after(seconds(1), "news");
+        }
     }
 
     /// The first connection is to be refreshed when its envelopes are acknowledged.
     fn text(&mut self, text: &str, turn: &mut Turn<'_>) {
         let message = json(text);
-        let Some(at) = self.waiting.iter().position(|id| message["envelope_id"] == **id) else {
+        let Some(n) = self.envelopes.get(message["envelope_id"].as_str().unwrap_or_default()) else {
             return turn.fault("an acknowledgement of no envelope");
         };
-        self.waiting.remove(at);
+        if self.waiting.remove(n).is_none() {
+            return;
+        }
+        turn.world.acknowledge(*n);
         self.acknowledged += 1;
-        if self.waiting.is_empty() {
-            turn.cancel("acknowledgements");
-        }
-        if self.acknowledged == HALF && turn.world.notices == 0 {
+        self.watch(turn);
+        if self.acknowledged == HALF && turn.world.notices == 0 && turn.world.history.is_none() {
             turn.world.notices += 1;
-            let info = json!({"host": "applink-1"});
-            turn.send(json!({"type": "disconnect", "reason": "refresh_requested", "debug_info": info}));
-            turn.after(seconds(30), "refresh");
+            self.planned_end(turn);
         }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        self.send(EARLY, turn);
+    }
+
+    fn planned_end(&mut self, turn: &mut Turn<'_>) {
+        let info = json!({"host": "applink-1"});
+        turn.send(json!({"type": "disconnect", "reason": "refresh_requested", "debug_info": info}));
+        turn.after(seconds(30), "refresh");
     }
 
     fn time(&mut self, timer: &'static str, turn: &mut Turn<'_>) {
         match timer {
             "refresh" => turn.cut("the connection was still open after disconnect"),
-            _ => turn.fault("an envelope that was not acknowledged within three seconds"),
+            "news" => {
+                self.send(EARLY, turn);
+                turn.after(seconds(1), "news");
+            }
+            _ => self.send_overdue(turn),
         }
+    }
+
+    fn gone(&mut self, world: &mut World) {
+        world.deliveries.give_back(self.waiting.keys().copied());
     }
 }
 
