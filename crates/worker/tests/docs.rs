@@ -124,10 +124,11 @@ fn the_readme_lists_every_feed() {
 
 fn feeds_md() -> String {
     let mut page = String::from(FEEDS);
-    page.push_str("\n| feed | what | resumes | missing messages are counted | facts of |\n|---|---|---|---|---|\n");
+    page.push_str("\n| feed | what | resumes | missing messages are counted | acknowledged | facts of |\n|---|---|---|---|---|---|\n");
     for Profile { name, title, checked, options, .. } in Profile::all() {
         let (resumes, counts) = (words::resumes(&options), words::counts_gaps(&options));
-        let _ = writeln!(page, "| [`{name}`](#{name}) | {title} | {resumes} | {counts} | {checked} |");
+        let acknowledged = words::acknowledges(&options);
+        let _ = writeln!(page, "| [`{name}`](#{name}) | {title} | {resumes} | {counts} | {acknowledged} | {checked} |");
     }
     for profile in Profile::all() {
         let Profile { name, title, docs, notes, options, .. } = &profile;
@@ -156,7 +157,8 @@ its session in words.
 A feed that *resumes* goes on where the last connection or the last task was: nothing is missed while the feed keeps it. *Within one
 process*: a restart of the process begins anew, since what the feed resumes by is secret and is not stored. Of a feed whose *missing
 messages are counted*, the ledger of gaps (`websocket.gaps.topic`) says which are missing. Where they *can be asked for*,
-`websocket.sequence.action=backfill` does. Notes say what is special.
+`websocket.sequence.action=backfill` does. A message that is *acknowledged* is sent again by the feed until it is.
+[delivery.md](delivery.md) says what that means for loss and for doubles. Notes say what is special.
 ";
 
 // --- docs/rest.md ----------------------------------------------------------------------------------------------------
@@ -484,12 +486,12 @@ Ignored, and named once in the log (`event=options_ignored`): what only a JVM or
 `authorization.`, `security.providers`) and is none of this page is refused: misspelt, it would protect nothing.
 ";
 
-// --- docs/sessions.md, README.md ---------------------------------------------------------------------------------------
+// --- docs/sessions.md, docs/delivery.md, README.md ---------------------------------------------------------------------------------------
 
 #[test]
 fn every_configuration_in_the_guide_and_the_readme_is_valid() {
     let mut checked = 0;
-    for file in ["docs/sessions.md", "README.md"] {
+    for file in ["docs/sessions.md", "docs/delivery.md", "README.md"] {
         let page = fs::read_to_string(root().join(file)).unwrap();
         for block in page.split("```properties\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             if !block.contains("websocket.") {
@@ -506,5 +508,5 @@ fn every_configuration_in_the_guide_and_the_readme_is_valid() {
             checked += 1;
         }
     }
-    assert!(checked >= 4, "{checked}");
+    assert!(checked >= 10, "{checked}");
 }

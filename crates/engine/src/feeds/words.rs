@@ -27,6 +27,12 @@ pub fn resumes(options: &Properties) -> &'static str {
     }
 }
 
+/// Whether the feed hears what Kafka has.
+pub fn acknowledges(options: &Properties) -> &'static str {
+    let has = |word: &str| options.keys().any(|key| key.starts_with("websocket.session.") && key.ends_with(word));
+    if has(".on.commit") { "when Kafka has it" } else { "no" }
+}
+
 /// Whether messages that are missing are counted.
 pub fn counts_gaps(options: &Properties) -> &'static str {
     let is = |name, expected: &dyn Fn(&str) -> bool| options.get(name).is_some_and(|text| expected(text.trim()));
