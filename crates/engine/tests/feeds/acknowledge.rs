@@ -7,8 +7,8 @@ use connect_websocket_engine::feeds::Profile;
 use connect_websocket_testkit::{SIMULATORS, Simulation, Simulator};
 
 use crate::all;
-use crate::harness::Feed;
-use crate::resume::{on_a_runtime, start};
+use crate::harness::{Feed, Received};
+use crate::resume::{is_of_feed, on_a_runtime, start};
 
 /// No test publishes more than so many records.
 const MOST: u64 = 1_000;
@@ -41,11 +41,11 @@ fn acknowledging() -> impl Iterator<Item = &'static Simulator> {
 async fn comes_again(simulator: &'static Simulator) -> Result<(), String> {
     let mut course = Course::begin(simulator).await;
     course.simulation.publish(3);
-    course.until(usize::MAX, |feed, _| feed.records.len() == 3).await;
+    course.until(usize::MAX, |feed, _| records(feed).count() == 3).await;
     course.simulation.reset();
     course.until(usize::MAX, |_, simulation| simulation.sent_again() >= 3).await;
     // Two of them are in Kafka.
-    course.until(1, |feed, _| feed.records.len() == 3).await;
+    course.until(1, |feed, _| records(feed).count() == 3).await;
     course.until(0, |_, simulation| simulation.acknowledged().len() >= 3).await;
     course.has_all(3)
 }
@@ -63,11 +63,16 @@ async fn goes_on(simulator: &'static Simulator) -> Result<(), String> {
     for round in 1..=4 {
         course.simulation.publish(25);
         // In the middle of what is sent, with two records that Kafka does not have.
-        course.until(2, |feed, _| feed.records.len() as u64 >= round * 25 - 10).await;
+        course.until(2, |feed, _| records(feed).count() as u64 >= round * 25 - 10).await;
         if round % 2 == 0 { course.simulation.end_as_planned() } else { course.simulation.reset() }
     }
     course.until(0, |_, simulation| simulation.acknowledged().len() >= 100).await;
     course.has_all(100)
+}
+
+/// Those of the feed: the lost connections are in the ledger.
+fn records(feed: &Feed) -> impl Iterator<Item = &Received> {
+    feed.records.iter().filter(|record| is_of_feed(record))
 }
 
 /// A task, its feed, and what Kafka has.
@@ -97,8 +102,9 @@ impl Course {
         let Course { simulation, feed, numbers, kafka, told } = self;
         let commits = feed.task.commits().expect("the profile acknowledges");
         feed.until(|feed| {
-            let has = feed.records.len().saturating_sub(open).max(*told);
-            for record in &feed.records[*told..has] {
+            let records: Vec<&Received> = records(feed).collect();
+            let has = records.len().saturating_sub(open).max(*told);
+            for record in &records[*told..has] {
                 kafka.insert(numbers[&record.value]);
                 commits.acknowledged(record.message.expect("a record of a message"), 1);
             }
@@ -114,7 +120,7 @@ impl Course {
     /// All that was published came, once, and was acknowledged.
     fn has_all(&self, count: u64) -> Result<(), String> {
         let sorted = |numbers: &mut Vec<u64>| numbers.sort_unstable();
-        let mut came: Vec<u64> = self.feed.records.iter().map(|record| self.numbers[&record.value]).collect();
+        let mut came: Vec<u64> = records(&self.feed).map(|record| self.numbers[&record.value]).collect();
         let mut acknowledged: Vec<u64> = self.simulation.acknowledged().iter().map(|(n, _)| *n).collect();
         sorted(&mut came);
         sorted(&mut acknowledged);

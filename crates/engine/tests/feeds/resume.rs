@@ -314,7 +314,7 @@ impl Course {
 
 const LEDGER: &str = "gaps";
 
-fn is_of_feed(record: &Received) -> bool {
+pub(crate) fn is_of_feed(record: &Received) -> bool {
     record.topic.as_deref() != Some(LEDGER)
 }
 
