@@ -60,7 +60,13 @@ impl Commits {
     /// The message has become so many records. They are given out after this.
     pub(crate) fn received(&self, message: i64, records: u64) {
         let mut state = self.state();
-        state.waiting.push_back(Waiting { message, open: records, had_records: records > 0, given: false, past: false });
+        state.waiting.push_back(Waiting {
+            message,
+            open: records,
+            had_records: records > 0,
+            given: false,
+            past: false,
+        });
         state.settle();
         self.tell(&state);
     }

@@ -64,7 +64,11 @@ async fn goes_on(simulator: &'static Simulator) -> Result<(), String> {
         course.simulation.publish(25);
         // In the middle of what is sent, with two records that Kafka does not have.
         course.until(2, |feed, _| records(feed).count() as u64 >= round * 25 - 10).await;
-        if round % 2 == 0 { course.simulation.end_as_planned() } else { course.simulation.reset() }
+        if round % 2 == 0 {
+            course.simulation.end_as_planned()
+        } else {
+            course.simulation.reset()
+        }
         // They are in Kafka when the connection is gone.
         course.until(0, |_, _| true).await;
     }
