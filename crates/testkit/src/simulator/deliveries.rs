@@ -81,7 +81,7 @@ mod tests {
     fn what_was_given_back_is_sent_first_and_no_more_than_there_is_room_for() {
         let (mut world, mut timers, mut place) = (World::new("x", 1), Timers::default(), None);
         world.history = Some(History::new(100));
-        world.history.iter_mut().for_each(|history| history.publish(5));
+        world.history.iter_mut().for_each(|history| history.publish(5, 0));
         let (world, timers, place) = (&mut world, &mut timers, &mut place);
         let mut turn = Turn { now: Duration::ZERO, world, timers, place, actions: Vec::new() };
         assert_eq!(turn.deliver(0, 3), [0, 1, 2]);
