@@ -4,7 +4,6 @@
 //! ```text
 //! SEEDS=1000000 make simulate     prints seeds a second, and the first seed that fails
 //! SEED=4711 make simulate         plays one history, and shows what happens in it
-//! make mutants                    each deliberate bug is found within 20,000 seeds
 //! ```
 
 mod feed;
