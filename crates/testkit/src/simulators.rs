@@ -151,7 +151,7 @@ const HOLE: u64 = 3;
 
 /// The same with the hole.
 fn number(n: u64) -> u64 {
-    let hole = if n >= BEHIND_HOLE && n / 2 % 2 == 0 { HOLE } else { 0 };
+    let hole = if n >= BEHIND_HOLE && (n / 2).is_multiple_of(2) { HOLE } else { 0 };
     turn_number(n) + hole
 }
 

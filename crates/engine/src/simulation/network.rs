@@ -303,9 +303,12 @@ pub(super) fn lock(net: &Shared) -> MutexGuard<'_, Net> {
     net.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Fills a buffer with random bytes.
+type Chance = Box<dyn Fn(&mut [u8]) + Send + Sync>;
+
 pub(super) struct SimulatedWorld {
     net: Shared,
-    chance: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    chance: Chance,
 }
 
 impl SimulatedWorld {

@@ -161,10 +161,13 @@ impl Shape {
     }
 }
 
+/// A shape and its configuration, which many histories share.
+type Made = Arc<(Shape, Arc<Config>)>;
+
 /// A shape for this seed, and its configuration.
-pub(super) fn shape(random: &mut Random) -> Arc<(Shape, Arc<Config>)> {
+pub(super) fn shape(random: &mut Random) -> Made {
     thread_local! {
-        static MADE: RefCell<HashMap<usize, Arc<(Shape, Arc<Config>)>>> = RefCell::default();
+        static MADE: RefCell<HashMap<usize, Made>> = RefCell::default();
     }
     let number = random.below(SHAPES);
     MADE.with_borrow_mut(|made| {

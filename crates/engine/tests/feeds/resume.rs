@@ -73,12 +73,15 @@ fn a_feed_that_resumes_misses_nothing_and_doubles_nothing() {
     all(resuming().map(|simulator| (simulator.feed.to_owned(), move || on_a_runtime(goes_on(simulator)))));
 }
 
+/// A case of a test: it runs on a thread of its own.
+type Case = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
 #[test]
 fn a_position_that_is_gone_is_one_gap_in_the_ledger() {
     let of =
         |feed| resuming().find(|simulator| simulator.feed == feed).unwrap_or_else(|| panic!("{feed} does not resume"));
     let case = |lost: &'static Lost, what: &str| (format!("{}, {what}", lost.feed), of(lost.feed));
-    let mut cases: Vec<(String, Box<dyn FnOnce() -> Result<(), String> + Send>)> = Vec::new();
+    let mut cases: Vec<(String, Case)> = Vec::new();
     for lost in LOST {
         if let Some(cause) = lost.too_old {
             let (name, simulator) = case(lost, "too old");

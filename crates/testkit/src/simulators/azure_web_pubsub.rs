@@ -165,9 +165,8 @@ impl WebPubSub {
         }
         let first = session.acknowledged.min(sequence);
         session.acknowledged = session.acknowledged.max(sequence);
-        for n in session.sent[first..sequence].to_vec() {
-            turn.world.acknowledge(n);
-        }
+        let acknowledged: Vec<u64> = session.sent[first..sequence].to_vec();
+        acknowledged.into_iter().for_each(|n| turn.world.acknowledge(n));
     }
 
     fn say_connected(&self, turn: &mut Turn<'_>) {
