@@ -77,7 +77,7 @@ pub fn write(form: ValueForm, content: Content<'_>, json: &mut Json, record: Rec
     }
 }
 
-/// Returns the bytes of the value that [`write`] makes; of JSON, those of its text.
+/// Returns the bytes of the value that [`write`](write()) makes; of JSON, those of its text.
 pub fn size(form: ValueForm, content: Content<'_>) -> usize {
     match form {
         _ if content.binary && content.base64 => content.bytes.len().div_ceil(3) * 4,
