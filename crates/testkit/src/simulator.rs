@@ -302,10 +302,16 @@ impl World {
 
     /// Gives out a token that no one could guess.
     pub(crate) fn issue(&mut self, what_for: &str) -> String {
-        let token = format!("{what_for}-{}-{}", self.issued.len(), signature::random_hex(12));
-        self.issued.insert(token.clone(), what_for.to_owned());
+        let token = self.issue_id(what_for);
         self.given_out.push(token.clone());
         token
+    }
+
+    /// Gives out an id that opens nothing by itself, so that clients may store it.
+    pub(crate) fn issue_id(&mut self, what_for: &str) -> String {
+        let id = format!("{what_for}-{}-{}", self.issued.len(), signature::random_hex(12));
+        self.issued.insert(id.clone(), what_for.to_owned());
+        id
     }
 
     /// Takes a token back: it is good for one use.

@@ -95,7 +95,7 @@ impl Discord {
         self.offset = 2 - published as i64;
         let what_for =
             turn.world.history.as_ref().map_or_else(|| "session".to_owned(), |_| session_of(turn.world, self.offset));
-        let session = turn.world.issue(&what_for);
+        let session = turn.world.issue_id(&what_for);
         let url = format!("ws://{}", turn.world.host);
         self.event("READY", &json!({"v": 10, "session_id": session, "resume_gateway_url": url}).to_string(), turn);
         // The server may ask for a heartbeat at any time.

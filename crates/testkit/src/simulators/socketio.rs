@@ -87,7 +87,7 @@ impl SocketIo {
         let pid = match (session, next) {
             (None, _) => "p-1".to_owned(),
             (Some(_), Some(_)) => auth["pid"].as_str().unwrap_or_default().to_owned(),
-            (Some(session), None) => turn.world.issue(&session),
+            (Some(session), None) => turn.world.issue_id(&session),
         };
         turn.send(format!("40{}", json!({"sid": "wZX3oN0bSVIhsaknAAAI", "pid": pid})));
         // Its rooms are those that it had, and what it missed comes at once.
