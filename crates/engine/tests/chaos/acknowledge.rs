@@ -73,7 +73,7 @@ async fn a_message_of_several_records_is_acknowledged_once_and_one_of_none_after
 
 #[tokio::test]
 async fn another_connection_gets_no_acknowledgement_of_what_came_on_the_last_one() {
-    let server = Server::start(Script::plays([sends(1..=2).reset(), sends(2..=3)])).unwrap();
+    let server = Server::start(Script::plays([sends(1..=2).close_tcp(), sends(2..=3)])).unwrap();
     let mut feed = Feed::start(server.url(), &[&STEPS[..], &[ACK, ("websocket.dedup.key", "{{/id}}")]].concat());
     feed.until_records(3).await;
     let messages: Vec<i64> = feed.records.iter().filter_map(|record| record.message).collect();

@@ -41,7 +41,7 @@ fn stored(records: &[Received]) -> Option<StoredOffset> {
 
 #[tokio::test]
 async fn a_new_connection_goes_on_from_the_newest_cursor_and_is_no_gap() {
-    let server = Server::start(Script::plays([sends(0..3).reset(), sends(3..5).close_tcp(), sends(5..6)])).unwrap();
+    let server = Server::start(Script::plays([sends(0..3).close_tcp(), sends(3..5).close_tcp(), sends(5..6)])).unwrap();
     let mut feed = Feed::start(&url(&server), &[CURSOR]);
     feed.until_records(6).await;
     feed.assert_complete(6);
@@ -66,7 +66,7 @@ async fn a_start_goes_on_from_the_stored_cursor() {
 
 #[tokio::test]
 async fn the_record_of_an_inclusive_cursor_is_dropped() {
-    let server = Server::start(Script::plays([sends(0..3).reset(), sends(2..5)])).unwrap();
+    let server = Server::start(Script::plays([sends(0..3).close_tcp(), sends(2..5)])).unwrap();
     let mut feed = Feed::start(&url(&server), &[CURSOR, INCLUSIVE]);
     feed.until_records(5).await;
     feed.assert_complete(5);
@@ -75,7 +75,7 @@ async fn the_record_of_an_inclusive_cursor_is_dropped() {
 
 #[tokio::test]
 async fn a_feed_that_silently_goes_on_from_a_later_place_is_a_gap() {
-    let server = Server::start(Script::plays([sends(0..3).reset(), sends(5..7)])).unwrap();
+    let server = Server::start(Script::plays([sends(0..3).close_tcp(), sends(5..7)])).unwrap();
     let mut feed = Feed::start(&url(&server), &[CURSOR, INCLUSIVE]);
     feed.until_records(5).await;
     assert_eq!((feed.numbers(), causes(&feed)), (vec![0, 1, 2, 5, 6], vec![Cause::Clamped]));
@@ -123,7 +123,7 @@ fn received() -> Received {
 
 #[tokio::test]
 async fn a_filtered_record_moves_the_cursor_with_the_next_one() {
-    let server = Server::start(Script::plays([sends(0..4).reset(), sends(4..6)])).unwrap();
+    let server = Server::start(Script::plays([sends(0..4).close_tcp(), sends(4..6)])).unwrap();
     let filter = ("websocket.record.filter", "/n == 0 || /n > 3");
     let mut feed = Feed::start(&url(&server), &[CURSOR, filter]);
     feed.until_records(3).await;
@@ -133,7 +133,7 @@ async fn a_filtered_record_moves_the_cursor_with_the_next_one() {
 #[tokio::test]
 async fn each_topic_goes_on_from_a_cursor_of_its_own() {
     let of = |topic: &str, n: u64| format!(r#"{{"t":"{topic}","n":{n}}}"#);
-    let first = Play::accept().send_text(of("a", 1)).send_text(of("b", 7)).send_text(of("a", 2)).reset();
+    let first = Play::accept().send_text(of("a", 1)).send_text(of("b", 7)).send_text(of("a", 2)).close_tcp();
     let second = || {
         let subscribed = Play::accept().expect_text("a from 2").expect_text("b from 7");
         subscribed.send_text(of("a", 3)).send_text(of("b", 8))
@@ -159,7 +159,7 @@ async fn each_topic_goes_on_from_a_cursor_of_its_own() {
 
 #[tokio::test]
 async fn what_was_seen_is_dropped_over_connections_too() {
-    let server = Server::start(Script::plays([sends(0..4).reset(), sends(2..6)])).unwrap();
+    let server = Server::start(Script::plays([sends(0..4).close_tcp(), sends(2..6)])).unwrap();
     let rewind = ("websocket.cursor.rewind", "2");
     let mut feed = Feed::start(&url(&server), &[CURSOR, rewind, ("websocket.dedup.key", "{{/n}}")]);
     feed.until_records(6).await;
@@ -169,7 +169,7 @@ async fn what_was_seen_is_dropped_over_connections_too() {
 
 #[tokio::test]
 async fn a_lost_cursor_is_a_gap_and_the_next_connection_begins_anew() {
-    let server = Server::start(Script::plays([sends(0..2).reset(), Play::reject(410), sends(9..11)])).unwrap();
+    let server = Server::start(Script::plays([sends(0..2).close_tcp(), Play::reject(410), sends(9..11)])).unwrap();
     let mut feed = Feed::start(&url(&server), &[CURSOR, ("websocket.resume.lost", "status == 410")]);
     feed.until_records(4).await;
     assert_eq!(requests(&server), ["/", "/?cursor=1", "/"]);
@@ -178,7 +178,7 @@ async fn a_lost_cursor_is_a_gap_and_the_next_connection_begins_anew() {
 
 #[tokio::test]
 async fn a_refusal_is_a_new_beginning_although_the_feed_may_continue() {
-    let server = Server::start(Script::plays([sends(0..2).reset(), Play::reject(410), sends(9..11)])).unwrap();
+    let server = Server::start(Script::plays([sends(0..2).close_tcp(), Play::reject(410), sends(9..11)])).unwrap();
     let lost = [("websocket.resume.lost", "status == 410"), ("websocket.resume.lost.action", "continue")];
     let mut feed = Feed::start(&url(&server), &[&[CURSOR][..], &lost].concat());
     feed.until_records(4).await;
@@ -195,8 +195,11 @@ async fn a_close_code_may_say_that_the_cursor_is_lost() {
 
 #[tokio::test]
 async fn a_feed_that_is_not_asked_for_what_follows_the_cursor_does_not_resume() {
-    let server = Server::start(Script::plays([sends(0..3).reset(), sends(5..7)])).unwrap();
+    let server = Server::start(Script::plays([sends(0..3).await_signal().reset(), sends(5..7)])).unwrap();
     let mut feed = Feed::start(server.url(), &[CURSOR, INCLUSIVE]);
+    feed.until_records(3).await;
+    // Not before: a reset may overtake what was sent.
+    server.signal();
     feed.until_records(5).await;
     assert_eq!(causes(&feed), [Cause::ConnectionError]);
 }
@@ -215,7 +218,7 @@ async fn a_captured_variable_of_a_topic_is_stored_with_the_topics_cursor() {
     let last = subscribed(["a from 2 of e1", "b from null of e3"], ["e1", "e3"]);
     let plays = [
         fresh.send_text(of("a", 1)).send_text(of("b", 7)).await_signal(),
-        again.send_text(of("a", 2)).reset(),
+        again.send_text(of("a", 2)).close_tcp(),
         last.send_text(of("a", 3)),
     ];
     let server = Server::start(Script::plays(plays)).unwrap();
@@ -241,7 +244,7 @@ async fn a_captured_variable_of_a_topic_is_stored_with_the_topics_cursor() {
 async fn a_lost_cursor_may_leave_the_connection_as_it_is_or_fail_the_task() {
     for (action, lives) in [("continue", true), ("fail", false)] {
         let late = Play::accept().send_text(r#"{"error":"gone"}"#).send_text(message(9));
-        let server = Server::start(Script::plays([sends(0..2).reset(), late])).unwrap();
+        let server = Server::start(Script::plays([sends(0..2).close_tcp(), late])).unwrap();
         let lost = [("websocket.resume.lost", "/error == 'gone'"), ("websocket.resume.lost.action", action)];
         let mut feed = Feed::start(&url(&server), &[&[CURSOR, INCLUSIVE][..], &lost].concat());
         if lives {
@@ -258,11 +261,11 @@ async fn a_lost_cursor_may_leave_the_connection_as_it_is_or_fail_the_task() {
 async fn a_captured_variable_that_lives_on_is_sent_again_and_another_value_voids_the_cursor() {
     let hello = |sid: &str| Play::accept().send_text(format!(r#"{{"hello":"{sid}"}}"#));
     let plays = [
-        hello("s1").send_text(message(4)).reset(),
+        hello("s1").send_text(message(4)).close_tcp(),
         // It goes on: no hello.
-        sends(5..6).reset(),
+        sends(5..6).close_tcp(),
         // The session is gone: another hello, and numbers begin anew.
-        hello("s2").send_text(message(1)).reset(),
+        hello("s2").send_text(message(1)).close_tcp(),
         sends(2..3),
     ];
     let server = Server::start(Script::plays(plays)).unwrap();
@@ -284,8 +287,8 @@ async fn a_captured_variable_that_lives_on_is_sent_again_and_another_value_voids
 async fn a_key_that_a_feed_renews_while_it_goes_on_leaves_the_cursor_good() {
     let hello = |key: &str| Play::accept().send_text(format!(r#"{{"hello":"{key}"}}"#));
     let plays = [
-        hello("k1").send_text(message(4)).reset(),
-        hello("k2").send_text(message(5)).reset(),
+        hello("k1").send_text(message(4)).close_tcp(),
+        hello("k2").send_text(message(5)).close_tcp(),
         hello("k3").send_text(message(6)),
     ];
     let server = Server::start(Script::plays(plays)).unwrap();
