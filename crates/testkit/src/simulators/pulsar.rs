@@ -7,7 +7,7 @@ use crate::simulator::signature::base64;
 use crate::simulator::{Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json};
 
 const PATH: &str = "/ws/v2/reader/persistent/public/default/orders";
-const TOKEN: &str = "pulsar-token-2c7e91";
+pub(super) const TOKEN: &str = "pulsar-token-2c7e91";
 /// Messages that are pushed without being acknowledged.
 const WINDOW: u64 = 4;
 
@@ -34,6 +34,14 @@ pub(super) static SIMULATOR: Simulator = Simulator {
 
 pub(super) fn record(n: u64) -> Expected {
     Expected::new(format!("order {n} \u{e9}"), format!("k-{}", n % 3), time_ms(n))
+}
+
+/// A message as readers and consumers get it.
+pub(super) fn message(n: u64, id: &str, redeliveries: u8) -> String {
+    let (payload, time, key) = (base64(record(n).value.as_bytes()), time_iso(n), n % 3);
+    format!(
+        r#"{{"messageId":"{id}","payload":"{payload}","properties":{{}},"publishTime":"{time}","redeliveryCount":{redeliveries},"key":"k-{key}"}}"#
+    )
 }
 
 fn message_id(n: u64) -> String {
@@ -78,13 +86,7 @@ impl Pulsar {
         let due = turn.numbers_to(limit.min(RECORDS));
         turn.start_at(due.end.min(limit));
         for n in due.start..due.end.min(limit) {
-            let payload = base64(record(n).value.as_bytes());
-            turn.send(format!(
-                r#"{{"messageId":"{}","payload":"{payload}","properties":{{}},"publishTime":"{}","redeliveryCount":0,"key":"k-{}"}}"#,
-                message_id(n),
-                time_iso(n),
-                n % 3
-            ));
+            turn.send(message(n, &message_id(n), 0));
         }
     }
 }

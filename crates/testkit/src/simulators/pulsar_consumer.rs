@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::pulsar::record;
-use super::time_iso;
-use crate::simulator::signature::base64;
+use super::pulsar::{TOKEN, message, record};
 use crate::simulator::{Accepted, Answer, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds};
 
 const PATH: &str = "/ws/v2/consumer/persistent/public/default/orders/kafka";
-const TOKEN: &str = "pulsar-token-2c7e91";
 
 pub(super) static SIMULATOR: Simulator = Simulator {
     feed: "pulsar-consumer",
@@ -60,13 +57,8 @@ impl Consumer {
     /// Pushes as much as the window lets.
     fn push(&mut self, turn: &mut Turn<'_>) {
         for n in turn.deliver(RECORDS, self.window - self.waiting.len()) {
-            let payload = base64(record(n).value.as_bytes());
-            let count = u8::from(!self.sent.insert(n));
-            turn.send(format!(
-                r#"{{"messageId":"CAAQ{n:03}","payload":"{payload}","properties":{{}},"publishTime":"{}","redeliveryCount":{count},"key":"k-{}"}}"#,
-                time_iso(n),
-                n % 3
-            ));
+            let redeliveries = u8::from(!self.sent.insert(n));
+            turn.send(message(n, &format!("CAAQ{n:03}"), redeliveries));
             self.waiting.insert(n, turn.now);
         }
     }
