@@ -43,7 +43,7 @@ pub use template::{Position, Template};
 pub use variables::{Made, Names, VariableId, Variables};
 
 use crate::intake::memory::Memory;
-use crate::json::{Found, Scanned};
+use crate::json::Scanned;
 use crate::offset;
 use crate::redact::Redactor;
 use acknowledge::Owed;
@@ -374,8 +374,10 @@ impl Dialogue {
         };
         self.opened = true;
         let answer = HttpAnswer { status: 101, headers, body: "" };
-        self.judge(step, &Target::Once, &answer, moment)?;
-        self.capture_answer(step, &Target::Once, &answer, moment)?;
+        let found = self.scan(&answer);
+        let seen = Seen::answer(&answer, &found);
+        self.judge(step, &Target::Once, &seen, moment)?;
+        self.capture_answer(step, &Target::Once, &seen, moment)?;
         self.current = None;
         self.deadlines.remove(&step);
         self.proceed(moment, true)
@@ -384,13 +386,13 @@ impl Dialogue {
     /// The server refused the handshake. Returns what the conditions of the step connect make of it, and whether the feed
     /// says by it that it cannot go on from where we were.
     pub fn refusal(&mut self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Option<End> {
-        if let Err(lost) = self.check_answer_lost(&Target::Once, answer, moment) {
+        let found = self.scan(answer);
+        let seen = Seen::answer(answer, &found);
+        if let Err(lost) = self.check_lost(&Target::Once, &seen, moment) {
             return Some(lost);
         }
         let connect = self.plan.steps.iter().position(|step| matches!(step.act, Act::Connect))?;
-        let mut found = Found::default();
-        self.plan.scanner.scan(answer.body, &mut found);
-        self.says_no(connect, &Target::Once, answer, &Seen::answer(answer, &found), moment)
+        self.says_no(connect, &Target::Once, &seen, moment)
     }
 
     /// The answer to the request that [`Dialogue::next_action`] gave last.
@@ -401,15 +403,15 @@ impl Dialogue {
         let Some(job) = self.asked.take() else { return Ok(()) };
         let plan = self.plan.clone();
         let step = &plan.steps[job.step];
-        self.check_answer_lost(&job.target, answer, moment)?;
-        self.judge(job.step, &job.target, answer, moment)?;
-        let captured = self.capture_answer(job.step, &job.target, answer, moment)?;
+        let found = self.scan(answer);
+        let seen = Seen::answer(answer, &found);
+        self.check_lost(&job.target, &seen, moment)?;
+        self.judge(job.step, &job.target, &seen, moment)?;
+        let captured = self.capture_answer(job.step, &job.target, &seen, moment)?;
         if let Act::Http(http) = &step.act {
             self.keep_answer(&job, http, captured, moment)?;
         }
-        let mut found = Found::default();
-        plan.scanner.scan(answer.body, &mut found);
-        self.conclude(job.step, Some(Scanned::new(answer.body, &found)), moment)?;
+        self.conclude(job.step, seen.message, moment)?;
         self.proceed(moment, true)
     }
 
@@ -421,9 +423,7 @@ impl Dialogue {
 
     /// A message came. Returns whether it may become records, and the end if it is a refusal or asks for another connection.
     pub fn message(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> (bool, Option<End>) {
-        if self.resuming
-            && let Err(end) = self.check_message_lost(message, moment)
-        {
+        if let Err(end) = self.check_lost(&Target::Once, &Seen { message, ..Seen::default() }, moment) {
             return (false, Some(end));
         }
         let met = match self.awaited_that(message, moment) {
@@ -495,16 +495,6 @@ impl Dialogue {
     fn refused(&self, step: &Step, message: Option<Scanned<'_>>) -> String {
         let words = message.map(|message| self.redactor.foreign(message.text(), MAX_WORDS)).unwrap_or_default();
         format!("the step {}: the server answered {words}", step.name)
-    }
-
-    /// Whether a message says that the feed cannot go on from where we were.
-    fn check_message_lost(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
-        let is_lost = {
-            let made = Made::default();
-            self.says_lost(&Values { message, ..self.values(&made, &Target::Once, "", moment) })
-        };
-        let words = message.filter(|_| is_lost).map(|message| self.redactor.foreign(message.text(), MAX_WORDS));
-        self.check_lost(is_lost, true, &words.unwrap_or_default())
     }
 
     /// One awaited answer came.
@@ -590,8 +580,7 @@ impl Dialogue {
         if self.at <= first {
             return Ok(());
         }
-        let reacts = |trigger: &Trigger| matches!(trigger, Trigger::On(_) | Trigger::OnCommit { .. });
-        let goes_on = |step: usize| step < first || reacts(&plan.steps[step].trigger);
+        let goes_on = |step: usize| step < first || plan.steps[step].trigger.reacts();
         self.jobs.retain(|job| goes_on(job.step));
         self.awaited.retain(|awaited| goes_on(awaited.step));
         self.deadlines.retain(|&step, _| goes_on(step));

@@ -12,29 +12,34 @@ use super::{
 use crate::json::{Found, Scanned};
 
 impl Dialogue {
+    /// Finds in an answer what the steps read of it.
+    pub(super) fn scan(&self, answer: &HttpAnswer<'_>) -> Found {
+        let mut found = Found::default();
+        self.plan.scanner.scan(answer.body, &mut found);
+        found
+    }
+
     /// Whether the answer is a refusal: by the step's conditions, or else by its status.
     pub(super) fn judge(
         &self,
         step: usize,
         target: &Target,
-        answer: &HttpAnswer<'_>,
+        answer: &Seen<'_>,
         moment: &Moment<'_>,
     ) -> Result<(), End> {
-        let mut found = Found::default();
-        self.plan.scanner.scan(answer.body, &mut found);
-        let seen = Seen::answer(answer, &found);
-        if let Some(end) = self.says_no(step, target, answer, &seen, moment) {
+        if let Some(end) = self.says_no(step, target, answer, moment) {
             return Err(end);
         }
         let made = Made::default();
-        let values = Values { kept: true, ..seen.values(self.values(&made, target, "", moment)) };
+        let values = Values { kept: true, ..answer.values(self.values(&made, target, "", moment)) };
         let Step { expect, act, .. } = &self.plan.steps[step];
+        let status = answer.status.unwrap_or_default();
         let good = match expect {
             Some(expect) => expect.holds(&values),
-            None => matches!(act, Act::Connect) || (200..300).contains(&answer.status),
+            None => matches!(act, Act::Connect) || (200..300).contains(&status),
         };
-        let words = || self.words_of(step, target, answer, &seen, moment);
-        match answer.status {
+        let words = || self.words_of(step, target, answer, moment);
+        match status {
             _ if good => Ok(()),
             429 | 500..=599 => Err(End::Outage(words())),
             _ => Err(End::Failed(words())),
@@ -42,19 +47,12 @@ impl Dialogue {
     }
 
     /// What the step's `.fail.final` and `.fail` make of an answer.
-    pub(super) fn says_no(
-        &self,
-        step: usize,
-        target: &Target,
-        answer: &HttpAnswer<'_>,
-        seen: &Seen<'_>,
-        moment: &Moment<'_>,
-    ) -> Option<End> {
+    pub(super) fn says_no(&self, step: usize, target: &Target, answer: &Seen<'_>, moment: &Moment<'_>) -> Option<End> {
         let made = Made::default();
-        let values = Values { kept: true, ..seen.values(self.values(&made, target, "", moment)) };
+        let values = Values { kept: true, ..answer.values(self.values(&made, target, "", moment)) };
         let holds =
             |condition: &Option<Condition>| condition.as_ref().is_some_and(|condition| condition.holds(&values));
-        let words = || self.words_of(step, target, answer, seen, moment);
+        let words = || self.words_of(step, target, answer, moment);
         let Step { fail, fail_final, .. } = &self.plan.steps[step];
         if holds(fail_final) {
             return Some(End::Final(words()));
@@ -62,54 +60,28 @@ impl Dialogue {
         holds(fail).then(|| End::Failed(words()))
     }
 
-    fn words_of(
-        &self,
-        step: usize,
-        target: &Target,
-        answer: &HttpAnswer<'_>,
-        seen: &Seen<'_>,
-        moment: &Moment<'_>,
-    ) -> String {
-        self.learn_captured(step, target, moment, seen);
+    fn words_of(&self, step: usize, target: &Target, answer: &Seen<'_>, moment: &Moment<'_>) -> String {
+        self.learn_captured(step, target, moment, answer);
         format!("the step {}: {}", self.plan.steps[step].name, self.shown(answer))
     }
 
-    /// What an answer says, for people.
-    fn shown(&self, answer: &HttpAnswer<'_>) -> String {
-        format!("the server answered with status {} {}", answer.status, self.redactor.foreign(answer.body, MAX_WORDS))
-    }
-
-    /// Whether an answer says that the feed cannot go on from where we were.
-    ///
-    /// # Errors
-    /// The connection ends for it.
-    pub(super) fn check_answer_lost(
-        &mut self,
-        target: &Target,
-        answer: &HttpAnswer<'_>,
-        moment: &Moment<'_>,
-    ) -> Result<(), End> {
-        let mut found = Found::default();
-        self.plan.scanner.scan(answer.body, &mut found);
-        let is_lost = {
-            let made = Made::default();
-            self.says_lost(&Seen::answer(answer, &found).values(self.values(&made, target, "", moment)))
-        };
-        let words = self.shown(answer);
-        // After a refusal there is nothing to continue with.
-        self.check_lost(is_lost, answer.status < 400, &words)
+    /// What a message or an answer says, for people.
+    pub(super) fn shown(&self, seen: &Seen<'_>) -> String {
+        let words = seen.message.map(|message| self.redactor.foreign(message.text(), MAX_WORDS)).unwrap_or_default();
+        match seen.status {
+            Some(status) => format!("the server answered with status {status} {words}"),
+            None => words,
+        }
     }
 
     pub(super) fn capture_answer(
         &mut self,
         step: usize,
         target: &Target,
-        answer: &HttpAnswer<'_>,
+        answer: &Seen<'_>,
         moment: &Moment<'_>,
     ) -> Result<Vec<(VariableId, String)>, End> {
-        let mut found = Found::default();
-        self.plan.scanner.scan(answer.body, &mut found);
-        let captured = self.captures(step, target, moment, &Seen::answer(answer, &found))?;
+        let captured = self.captures(step, target, moment, answer)?;
         self.keep(target, captured.clone());
         Ok(captured.into_iter().filter_map(|(id, value)| Some((id, value?))).collect())
     }

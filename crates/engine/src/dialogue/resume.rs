@@ -1,8 +1,9 @@
 //! What a new connection goes on from: the cursor, and captured variables that live on.
 
 use super::expression::{Condition, Values};
+use super::keep::Seen;
 use super::variables::{VariableId, is_secret};
-use super::{Dialogue, End};
+use super::{Dialogue, End, Made, Moment, Target};
 use crate::config::LostAction;
 use crate::intake::memory::Memory;
 
@@ -86,11 +87,16 @@ impl Dialogue {
 
     /// The feed has come further.
     pub(crate) fn came_to(&mut self, memory: &Memory) {
+        if !self.plan.resume.says_cursor {
+            return;
+        }
         let plan = self.plan.clone();
-        let Some(id) = plan.names.id("cursor").filter(|_| plan.resume.says_cursor) else { return };
+        let Some(id) = plan.names.id("cursor") else { return };
         if plan.resume.keyed {
             for topic in &plan.topics {
-                memory.cursor(Some(topic)).iter().for_each(|cursor| self.variables.set_of(topic, id, cursor));
+                let cursor = memory.cursor(Some(topic));
+                let moved = cursor.filter(|cursor| self.variables.get(Some(topic), id) != Some(*cursor));
+                moved.iter().for_each(|cursor| self.variables.set_of(topic, id, cursor));
             }
         } else if let Some(cursor) = memory.cursor(None)
             && self.variables.get(None, id) != Some(cursor)
@@ -145,22 +151,6 @@ impl Dialogue {
         (self.void, self.resuming) = (true, false);
     }
 
-    /// Looks whether the feed says that it cannot go on. `lives`: this connection may. `words` shows what it said.
-    ///
-    /// # Errors
-    /// The connection ends for it.
-    pub(super) fn check_lost(&mut self, is_lost: bool, lives: bool, words: &str) -> Result<(), End> {
-        if !is_lost {
-            return Ok(());
-        }
-        if lives && self.plan.resume.lost_action == LostAction::Continue {
-            // Other topics may be lost too.
-            (self.resuming, self.lost) = (self.plan.resume.keyed, true);
-            return Ok(());
-        }
-        Err(self.lose(words))
-    }
-
     /// The feed cannot go on, as `words` shows, and this connection is at its end.
     pub(crate) fn lose(&mut self, words: &str) -> End {
         let said = format!("the feed cannot go on from the stored position: {words}");
@@ -171,8 +161,25 @@ impl Dialogue {
         End::Lost(said)
     }
 
-    /// Whether a message or an answer says so.
-    pub(super) fn says_lost(&self, values: &Values<'_>) -> bool {
-        self.resuming && self.plan.resume.lost.as_ref().is_some_and(|lost| lost.holds(values))
+    /// Looks whether a message, or an answer for `target`, says that the feed cannot go on from where we were.
+    ///
+    /// # Errors
+    /// The connection ends for it.
+    pub(super) fn check_lost(&mut self, target: &Target, seen: &Seen<'_>, moment: &Moment<'_>) -> Result<(), End> {
+        if !self.resuming || !self.says_lost(&seen.values(self.values(&Made::default(), target, "", moment))) {
+            return Ok(());
+        }
+        // After a refusal there is nothing to continue with.
+        let lives = seen.status.is_none_or(|status| status < 400);
+        if lives && self.plan.resume.lost_action == LostAction::Continue {
+            // Other topics may be lost too.
+            (self.resuming, self.lost) = (self.plan.resume.keyed, true);
+            return Ok(());
+        }
+        Err(self.lose(&self.shown(seen)))
+    }
+
+    fn says_lost(&self, values: &Values<'_>) -> bool {
+        self.plan.resume.lost.as_ref().is_some_and(|lost| lost.holds(values))
     }
 }

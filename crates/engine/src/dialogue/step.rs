@@ -81,6 +81,13 @@ pub(super) enum Trigger {
     OnCommit { condition: Condition, latest: bool },
 }
 
+impl Trigger {
+    /// Whether a message begins the step, whatever its place.
+    pub(super) fn reacts(&self) -> bool {
+        matches!(self, Trigger::On(_) | Trigger::OnCommit { .. })
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Act {
     Wait,
@@ -148,8 +155,7 @@ impl Plan {
     pub fn listens(&self) -> bool {
         let listens = |step: &Step| {
             let waits = step.expect.is_some() || step.fail.is_some() || step.fail_final.is_some();
-            matches!(step.trigger, Trigger::On(_) | Trigger::OnCommit { .. })
-                || waits && !matches!(step.act, Act::Http(_) | Act::Connect)
+            step.trigger.reacts() || waits && !matches!(step.act, Act::Http(_) | Act::Connect)
         };
         self.resume.lost.is_some() || self.steps.iter().any(listens)
     }
@@ -414,7 +420,7 @@ impl<'a> Compiler<'a> {
         let fail_final = condition(self, "fail.final", looks_at, is_answer);
         let on_commit = condition(self, "on.commit", Message::Whole, false);
         let trigger = self.trigger(name, on, on_commit, &act);
-        let reacts = matches!(trigger, Trigger::On(_) | Trigger::OnCommit { .. });
+        let reacts = trigger.reacts();
         let message = if reacts { Message::Whole } else { looks_at };
         let capture = self.capture(name, message, is_answer);
         let then = self.of_step(name, "then").and_then(|(option, text)| self.then(&option, text));

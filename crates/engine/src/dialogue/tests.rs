@@ -4,6 +4,7 @@ use super::*;
 use crate::config::Config;
 use crate::config_def::Properties;
 use crate::intake::memory::Memory;
+use crate::json::Found;
 use crate::json::Scanner;
 
 /// A session that is played without a connection.
