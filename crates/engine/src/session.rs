@@ -58,7 +58,8 @@ pub(crate) struct Session<W> {
     carried: Carried,
     /// What its intake leaves.
     memory: Memory,
-    commits: Arc<Commits>,
+    /// What Kafka has, if the feed wants to hear it.
+    commits: Option<Arc<Commits>>,
     /// The gap that is open while there is no connection.
     down: Option<Down>,
     opened_before: bool,
@@ -88,6 +89,12 @@ pub(crate) struct Down {
 }
 
 impl Down {
+    /// The gap that ends now. Only the first has the id.
+    fn gap(&mut self, ended: SystemTime) -> Gap {
+        let id = self.id.take().unwrap_or_else(Gap::random_id);
+        Gap { id, began: self.began, ended, cause: self.cause, missed: self.missed, range: None, repaired: false }
+    }
+
     /// The position in the feed was lost for it, which is more than a lost connection.
     /// `since`: when the newest cursor was received.
     fn lost_if(&mut self, cause: Cause, since: Option<SystemTime>) {
@@ -119,7 +126,7 @@ impl<W: World> Session<W> {
         queue: Arc<Queue>,
         metrics: Arc<Metrics>,
         stop: watch::Receiver<Option<Instant>>,
-        commits: Arc<Commits>,
+        commits: Option<Arc<Commits>>,
         Past { worked, down, carried, memory }: Past,
     ) -> Session<W> {
         Session {
@@ -241,9 +248,8 @@ impl<W: World> Session<W> {
         let message =
             format!("the stored position is older than websocket.resume.max.age.ms = {}", max_age.as_millis());
         warn!("event=position_lost reason=\"{message}\"");
-        self.down.get_or_insert(Down { began: Some(at), cause: Cause::ResumeLost, missed: None, id: None });
-        let since = self.memory.since();
-        self.down.iter_mut().for_each(|down| down.lost_if(Cause::ResumeLost, since));
+        let down = Down { began: Some(at), cause: Cause::ResumeLost, missed: None, id: None };
+        self.down.get_or_insert(down).lost_if(Cause::ResumeLost, self.memory.since());
         self.carried.forget_position();
         self.void_if(true);
         let failure =
@@ -363,7 +369,7 @@ impl<W: World> Session<W> {
     /// Why the connection ends.
     async fn read(&mut self, connection: &mut W::Wire, link: &mut Link) -> Result<(), Ending> {
         let mut stop = self.stop.clone();
-        let (commits, acknowledges) = (self.commits.clone(), self.config.plan.acknowledges());
+        let commits = self.commits.clone();
         let mut waiting = Waiting::default();
         let mut pace = Pace::new(self.config.receive_linger, self.world.now());
         let (mut has_read, mut can_send) = (true, true);
@@ -438,7 +444,7 @@ impl<W: World> Session<W> {
                     link.history_answered(answer, &self.world.moment())?;
                 }
                 () = self.queue.emptied(), if waiting.is_blocked() => {}
-                () = commits.changed(), if acknowledges => {}
+                () = changed(commits.as_deref()), if commits.is_some() => {}
                 _ = stop.changed() => {}
                 () = self.world.sleep_until(wake) => {}
             }
@@ -536,21 +542,17 @@ impl<W: World> Session<W> {
         if link.is_resuming() {
             info!("event=resuming");
             if link.is_resuming_in_part()
-                && let Some(Down { began, cause, missed, id }) = &mut self.down
+                && let Some(gap) = self.down.as_mut().map(|down| down.gap(now))
             {
-                let id = id.take().unwrap_or_else(Gap::random_id);
-                let gap =
-                    Gap { id, began: *began, ended: now, cause: *cause, missed: *missed, range: None, repaired: false };
                 self.tell(gap, link);
             }
             return;
         }
         // Before the first connection of a feed that was never read there was nothing to miss.
-        if let Some(Down { began, cause, missed, id }) = self.down.take()
-            && (opened_before || matches!(cause, Cause::Restart | Cause::ResumeLost))
+        if let Some(mut down) = self.down.take()
+            && (opened_before || matches!(down.cause, Cause::Restart | Cause::ResumeLost))
         {
-            let id = id.unwrap_or_else(Gap::random_id);
-            self.tell(Gap { id, began, ended: now, cause, missed, range: None, repaired: false }, link);
+            self.tell(down.gap(now), link);
         }
     }
 
@@ -653,6 +655,14 @@ async fn sleep_on_this_thread<W: World>(world: &W, connection: &mut W::Wire, unt
     let_others_run().await;
     connection.sleep(until.saturating_duration_since(world.now()));
     Ok(())
+}
+
+/// Waits until Kafka has more.
+async fn changed(commits: Option<&Commits>) {
+    match commits {
+        Some(commits) => commits.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The answer to the request that is under way.

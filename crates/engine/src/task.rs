@@ -40,7 +40,8 @@ pub struct SourceTask {
     stop: watch::Sender<Option<Instant>>,
     /// `None` if another one than the host's runtime runs it.
     session: Option<AbortHandle>,
-    commits: Arc<Commits>,
+    /// If the feed wants to hear what Kafka has.
+    commits: Option<Arc<Commits>>,
     session_start: SessionStart,
     /// What the last task left, until Kafka has it all.
     takeover: Option<Takeover>,
@@ -131,7 +132,7 @@ impl SourceTask {
             id: Some(restart_id(&config, stored.as_ref())),
         });
         let past = past(&config, stored.as_ref(), position.as_ref(), down);
-        let commits = Arc::new(Commits::default());
+        let commits = config.plan.acknowledges().then(Arc::<Commits>::default);
         let session =
             Session::new(world, config.clone(), queue.clone(), metrics.clone(), stopped, commits.clone(), past);
         let task = SourceTask {
@@ -267,7 +268,7 @@ impl SourceTask {
         let deadline = Instant::from_std(deadline);
         self.stop.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
         let (config, session_start) = (self.config.clone(), self.session_start.clone());
-        if config.plan.acknowledges() || self.committed > 0 && config.resumes() {
+        if self.commits.is_some() || self.committed > 0 && config.resumes() {
             return self.leave_to_the_feed(returned, deadline).await;
         }
         if let Some(file) = self.takeover.as_ref().filter(|_| self.taken_over > 0) {
@@ -334,7 +335,7 @@ impl SourceTask {
 
     /// Where the host says of single records that Kafka has them, if the feed wants to hear it: from any thread.
     pub fn commits(&self) -> Option<Arc<Commits>> {
-        self.config.plan.acknowledges().then(|| self.commits.clone())
+        self.commits.clone()
     }
 
     /// Part of every source offset.
@@ -442,9 +443,9 @@ impl SourceTask {
 
 /// What a new session goes on from: where the hand-over file's last record stands, or else the stored offset.
 fn past(config: &Config, stored: Option<&StoredOffset>, file: Option<&StoredOffset>, down: Option<Down>) -> Past {
-    let StoredOffset { position, keyed, .. } = file.or(stored).cloned().unwrap_or_default();
-    let carried = Carried::stored(&config.plan, &position, &keyed);
-    Past { worked: stored.is_some(), down, carried, memory: Memory::stored(position, keyed) }
+    let from = file.or(stored).cloned().unwrap_or_default();
+    let carried = Carried::stored(&config.plan, &from.position, &from.keyed);
+    Past { worked: stored.is_some(), down, carried, memory: Memory::stored(from) }
 }
 
 /// A restart that is reported twice, since the first one's record did not get its offset stored, has one id.

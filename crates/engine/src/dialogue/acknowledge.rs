@@ -14,11 +14,6 @@ pub(super) struct Owed {
 }
 
 impl Dialogue {
-    /// Whether the feed wants to hear what Kafka has.
-    pub(crate) fn acknowledges(&self) -> bool {
-        self.plan.acknowledges()
-    }
-
     /// Makes what is to be sent once Kafka has this message, whose number is `id`.
     ///
     /// # Errors

@@ -6,16 +6,16 @@ use std::hash::{BuildHasher, RandomState};
 /// The keys of the last records. Of each only a hash of 128 bits is kept, so that a key of any length takes the same room;
 /// the hash is seeded by chance, so that nobody can make two keys meet.
 #[derive(Debug)]
-pub struct Seen {
-    window: usize,
+pub struct Window {
+    size: usize,
     known: HashSet<u128>,
     order: VecDeque<u128>,
     seeds: [RandomState; 2],
 }
 
-impl Seen {
-    pub fn new(window: usize) -> Seen {
-        Seen { window, known: HashSet::new(), order: VecDeque::new(), seeds: [RandomState::new(), RandomState::new()] }
+impl Window {
+    pub fn new(size: usize) -> Window {
+        Window { size, known: HashSet::new(), order: VecDeque::new(), seeds: [RandomState::new(), RandomState::new()] }
     }
 
     /// Notes a key. Returns whether it is new.
@@ -26,7 +26,7 @@ impl Seen {
             return false;
         }
         self.order.push_back(hash);
-        if self.order.len() > self.window
+        if self.order.len() > self.size
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
@@ -41,9 +41,9 @@ mod tests {
 
     #[test]
     fn a_key_is_a_double_as_long_as_the_window_reaches_back() {
-        let mut seen = Seen::new(2);
-        let news = ["a", "b", "a", "c", "b", "a"].map(|key| seen.is_new(key));
+        let mut window = Window::new(2);
+        let news = ["a", "b", "a", "c", "b", "a"].map(|key| window.is_new(key));
         assert_eq!(news, [true, true, false, true, false, true]);
-        assert_eq!((seen.known.len(), seen.order.len()), (2, 2));
+        assert_eq!((window.known.len(), window.order.len()), (2, 2));
     }
 }

@@ -1,11 +1,10 @@
 //! What the intake remembers from message to message and from connection to connection: what it has seen, where in the
 //! feed it stands, and which number came last.
 
-use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::cursor::{self, Cursors, Standing};
-use super::dedupe::Seen;
+use super::dedupe::Window;
 use super::field;
 use super::sequence::{self, Hole, Sequences};
 use crate::backfill::Backfill;
@@ -13,7 +12,7 @@ use crate::dialogue::expression::{Problem, Scope, Values};
 use crate::dialogue::template::Template;
 use crate::dialogue::variables::{Variables, is_secret};
 use crate::gap::Cause;
-use crate::offset::{Position, UNREPAIRED};
+use crate::offset::{StoredOffset, UNREPAIRED};
 use crate::record::{OffsetValue, Part, RecordWriter};
 
 /// The options, not compiled.
@@ -93,7 +92,7 @@ impl Plan {
 #[derive(Debug, Default)]
 pub struct Memory {
     cursors: Cursors,
-    seen: Option<Seen>,
+    window: Option<Window>,
     sequences: Sequences,
     /// What is missing and is asked for.
     pub(crate) backfill: Backfill,
@@ -136,8 +135,9 @@ impl Findings {
 
 impl Memory {
     /// Goes on from what is stored.
-    pub fn stored(position: Position, keyed: HashMap<String, Position>) -> Memory {
-        let at = keyed.values().map(|position| position.at).chain([position.at]).max().flatten();
+    pub fn stored(stored: StoredOffset) -> Memory {
+        let at = stored.at();
+        let StoredOffset { position, keyed, .. } = stored;
         let backfill = position.unrepaired.as_deref().map(Backfill::stored).unwrap_or_default();
         Memory { cursors: Cursors::stored(position, keyed), backfill, at, ..Memory::default() }
     }
@@ -212,10 +212,10 @@ impl Memory {
     }
 
     fn is_unseen(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) -> bool {
-        let Some((key, window)) = &plan.dedupe else { return true };
+        let Some((key, size)) = &plan.dedupe else { return true };
         self.text.clear();
-        let seen = self.seen.get_or_insert_with(|| Seen::new(*window));
-        let is_new = key.write(values, &mut self.text).is_err() || seen.is_new(&self.text);
+        let window = self.window.get_or_insert_with(|| Window::new(*size));
+        let is_new = key.write(values, &mut self.text).is_err() || window.is_new(&self.text);
         findings.duplicates += u64::from(!is_new);
         is_new
     }

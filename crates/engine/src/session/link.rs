@@ -112,7 +112,8 @@ pub(super) struct Link {
     findings: Findings,
     /// The session knows that this connection has worked.
     worked: bool,
-    commits: Arc<Commits>,
+    /// What Kafka has, if the feed wants to hear it.
+    commits: Option<Arc<Commits>>,
     /// Set once stopping was asked for.
     stop_by: Option<Instant>,
     /// Our Close waits until Kafka has what was received, up to this moment.
@@ -140,7 +141,7 @@ impl Link {
         config: Arc<Config>,
         dialogue: Dialogue,
         mut memory: Memory,
-        commits: Arc<Commits>,
+        commits: Option<Arc<Commits>>,
         at_configured_origin: bool,
         now: Instant,
         at: SystemTime,
@@ -151,7 +152,7 @@ impl Link {
         if let Some(plan) = &config.backfill {
             memory.backfill.connected(&plan.rate);
         }
-        commits.begin_link();
+        commits.iter().for_each(|commits| commits.begin_link());
         let timers = Timers::new(&config, now);
         let silence = config.idle_record_timeout.filter(|_| config.intake.sees_keys());
         let received = Received {
@@ -341,9 +342,10 @@ impl Link {
     /// # Errors
     /// It cannot be acknowledged.
     pub(super) fn committed(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
-        let committed = self.commits.take();
+        let Some(commits) = &self.commits else { return Ok(()) };
+        let committed = commits.take();
         let said = if committed == Committed::default() { Ok(()) } else { self.dialogue.committed(&committed, moment) };
-        if self.close_by.is_some_and(|by| moment.now >= by || self.commits.is_settled()) {
+        if self.close_by.is_some_and(|by| moment.now >= by || commits.is_settled()) {
             self.close();
         }
         said.or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end.into()) })
@@ -415,7 +417,7 @@ impl Link {
         let intake = self.intake.as_mut().map_err(|why| Ending::from(Refusal::Fatal(why.clone())))?;
         let ground = Ground { names: &self.config.plan.names, now: self.received.last_bytes, chance: moment.chance };
         let origin = Origin { connection: &self.name, feed: &self.config.partition };
-        let (dialogue, commits) = (&mut self.dialogue, &*self.commits);
+        let (dialogue, commits) = (&mut self.dialogue, self.commits.as_deref());
         let mut listener = Listener { dialogue, moment, end: None, commits, message: None };
         let taken = intake.take(frame, &ground, &origin, &mut self.batch, &mut listener);
         let end = listener.end;
@@ -510,8 +512,6 @@ impl Link {
         if reading {
             self.check(now, unsent)?;
             self.check_records(moment)?;
-        }
-        if reading {
             self.store_cursor(moment);
         }
         self.dialogue.proceed(moment, reading)?;
@@ -606,7 +606,7 @@ impl Link {
     pub(super) fn stop(&mut self, by: Instant, now: Instant) -> bool {
         let first = self.stop_by.replace(by).is_none();
         self.release_all();
-        if first && self.dialogue.acknowledges() && !self.commits.is_settled() {
+        if first && self.commits.as_ref().is_some_and(|commits| !commits.is_settled()) {
             self.close_by = Some(now + by.saturating_duration_since(now) / 2);
         } else if first {
             self.close();
@@ -693,7 +693,7 @@ struct Listener<'a> {
     moment: &'a Moment<'a>,
     /// A step asked for the end: what comes behind it in the message is not looked at.
     end: Option<End>,
-    commits: &'a Commits,
+    commits: Option<&'a Commits>,
     /// The number of the message, if the feed wants to hear when Kafka has it.
     message: Option<i64>,
 }
@@ -705,8 +705,8 @@ impl Steps for Listener<'_> {
         }
         let (is_record, end) = self.dialogue.message(part.scanned, self.moment);
         self.end = end;
-        if self.dialogue.acknowledges() {
-            let id = self.commits.begin_message();
+        if let Some(commits) = self.commits {
+            let id = commits.begin_message();
             match self.dialogue.owe(id, part.scanned, self.moment) {
                 Ok(()) => self.message = Some(id),
                 Err(end) => drop(self.end.get_or_insert(end)),
@@ -720,8 +720,8 @@ impl Steps for Listener<'_> {
     }
 
     fn became(&mut self, records: u64) {
-        if let Some(message) = self.message.take() {
-            self.commits.received(message, records);
+        if let Some((commits, message)) = self.commits.zip(self.message.take()) {
+            commits.received(message, records);
         }
     }
 
@@ -785,7 +785,7 @@ mod tests {
         dialogue.proceed(&moment(now), true).unwrap();
         dialogue.next_action();
         dialogue.opened(&[], &moment(now)).unwrap();
-        Link::new(config, dialogue, memory, Arc::default(), true, now, SystemTime::UNIX_EPOCH)
+        Link::new(config, dialogue, memory, None, true, now, SystemTime::UNIX_EPOCH)
     }
 
     fn moment(now: Instant) -> Moment<'static> {

@@ -93,7 +93,7 @@ impl Link {
         let Link { intake, dialogue, commits, config, .. } = self;
         let Ok(intake) = intake else { return Ok(true) };
         let ground = Ground { names: &config.plan.names, now: moment.at, chance: moment.chance };
-        let steps = Listener { dialogue, moment, end: None, commits, message: None };
+        let steps = Listener { dialogue, moment, end: None, commits: commits.as_deref(), message: None };
         let numbered = |record: String| Some((intake.number_of(&record, &question.key, &ground, &steps)?, record));
         let records = page.records.into_iter().filter_map(numbered).collect();
         Ok(intake.memory().backfill.take_page(records, page.next))
@@ -131,7 +131,7 @@ impl Link {
         let Ok(intake) = intake else { return Ok(()) };
         let ground = Ground { names: &config.plan.names, now: moment.at, chance: moment.chance };
         let origin = Origin { connection: name, feed: &config.partition };
-        let steps = Listener { dialogue, moment, end: None, commits, message: None };
+        let steps = Listener { dialogue, moment, end: None, commits: commits.as_deref(), message: None };
         let mut take = |record: &String| intake.take_back(record, &ground, &origin, &mut batch, &steps);
         let taken = records.iter().try_for_each(&mut take);
         self.received.counts += intake.counts();
