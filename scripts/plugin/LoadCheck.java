@@ -14,7 +14,7 @@ public class LoadCheck {
             throw new AssertionError("the options do not name websocket.url");
         }
 
-        OffsetStorageReader nothingStored = proxy(OffsetStorageReader.class, null);
+        OffsetStorageReader nothingStored = proxy(OffsetStorageReader.class, Map.of());
         WebSocketSourceTask task = new WebSocketSourceTask();
         task.initialize(proxy(SourceTaskContext.class, nothingStored));
         task.start(Map.of("name", "load-check", "websocket.url", "ws://127.0.0.1:1/", "kafka.topic", "topic"));
