@@ -36,6 +36,7 @@ mod descriptors;
 pub mod entities;
 pub mod herder;
 pub mod kafka;
+pub mod learn;
 pub mod logging;
 pub mod metrics;
 pub mod properties;
