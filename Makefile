@@ -42,10 +42,9 @@ demo: ## See it work without Kafka: a feed, the worker and a small broker in one
 demo-connect: ## See the plugin work: a feed, a real Kafka and a real Kafka Connect on this machine.
 	@bash scripts/demo-connect.sh
 
-docs: ## Write the generated parts of docs/ anew: options, REST differences.
+docs: ## Write the generated parts of docs/ anew: options, feeds, metrics, REST differences.
 	@bash scripts/needs.sh cargo gcc make perl
 	UPDATE=1 cargo test --workspace --locked --test docs
-	UPDATE=1 cargo test --workspace --locked --lib operations_md
 
 autobahn: ## Run the Autobahn test suite against the WebSocket client (needs Python 2.7).
 	@bash scripts/autobahn.sh

@@ -95,23 +95,25 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// The code block between the marks `<name>: begin` and `<name>: end` of docs/operations.md.
+/// The code block between the marks `<name>: begin` and `<name>: end` of the pages about figures.
 ///
 /// # Panics
 /// If there is none.
 pub fn documented(name: &str) -> String {
-    let page = operations_md();
+    let page = monitoring_pages();
     let part = page.split(&format!("<!-- {name}: begin -->\n")).nth(1);
     let part = part.and_then(|rest| rest.split(&format!("<!-- {name}: end -->")).next());
     let block = part.and_then(|part| part.strip_prefix("```yaml\n")?.strip_suffix("```\n"));
-    block.unwrap_or_else(|| panic!("docs/operations.md has no block between the marks of {name}")).to_owned()
+    block.unwrap_or_else(|| panic!("docs/ has no block between the marks of {name}")).to_owned()
 }
 
-/// All of docs/operations.md.
+/// The pages that have queries, rules and alerts for Prometheus, one after another.
 ///
 /// # Panics
-/// If it cannot be read.
-pub fn operations_md() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{} cannot be read: {e}", path.display()))
+/// If one cannot be read.
+pub fn monitoring_pages() -> String {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let read =
+        |page: &str| fs::read_to_string(docs.join(page)).unwrap_or_else(|e| panic!("{page} cannot be read: {e}"));
+    ["reference/metrics.md", "operations/alerts.md", "operations/gaps.md", "operations/runbook.md"].map(read).concat()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use connect_websocket_e2e::prometheus::{Prometheus, documented, operations_md};
+use connect_websocket_e2e::prometheus::{Prometheus, documented, monitoring_pages};
 use connect_websocket_e2e::{Connect, Consumer, Kafka, Rest, Worker, free_port, source_config, wait_until};
 use connect_websocket_testkit::{Messages, Play, Script, Server};
 use serde_json::json;
@@ -298,7 +298,7 @@ fn every_documented_query_has_an_answer_of_both_hosts() {
         rest.put_connector("queried", &source_config(feed.url(), &format!("queried-{job}"), &[]));
     }
     watched.wait_both(r#"connect_websocket_records_committed_total{connector="queried"} > 0"#);
-    let page = operations_md();
+    let page = monitoring_pages();
     let queries = page.split("```promql\n").skip(1).filter_map(|rest| rest.split("```").next()).flat_map(str::lines);
     let queries: Vec<String> = queries.map(str::to_owned).collect();
     assert!(queries.len() >= 4, "{queries:?}");

@@ -1,5 +1,5 @@
 //! The answers of `connect-websocket` and of Kafka Connect with the plugin to the same REST scenarios, field by field: each
-//! difference is one that `e2e/scenarios/differences.json` lists, and for which `docs/rest.md` gives the reason.
+//! difference is one that `e2e/scenarios/differences.json` lists, and for which `docs/reference/rest.md` gives the reason.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ struct Known {
     /// Expressions that find the values, as JSON; `absent` is a value that is not there.
     here: Option<String>,
     connect: Option<String>,
-    /// The first cell of the row in `docs/rest.md` that gives the reason.
+    /// The first cell of the row in `docs/reference/rest.md` that gives the reason.
     row: String,
 }
 
@@ -60,9 +60,9 @@ fn known() -> Vec<Known> {
 
 #[test]
 fn every_known_difference_has_its_reason_in_the_documentation() {
-    let page = read(&scenarios().join("../../docs/rest.md"));
+    let page = read(&scenarios().join("../../docs/reference/rest.md"));
     for known in known() {
-        assert!(page.contains(&format!("\n| {} |", known.row)), "docs/rest.md has no row \"{}\"", known.row);
+        assert!(page.contains(&format!("\n| {} |", known.row)), "docs/reference/rest.md has no row \"{}\"", known.row);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connector's options: one table, and the typed [`Config`] made from it.
 //!
-//! REST validation, Java's `ConfigDef`, `docs/config.md` and the dashboard's form all come from [`OPTIONS`]. To add an
+//! REST validation, Java's `ConfigDef`, `docs/reference/options.md` and the dashboard's form all come from [`OPTIONS`]. To add an
 //! option, add a row to its group's file, and a field below or in the group's type.
 
 pub(crate) mod backfill;

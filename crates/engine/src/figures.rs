@@ -1,4 +1,4 @@
-//! THE table of a task's figures. The worker's page `/metrics`, the plugin's MBeans and the tables of docs/operations.md are
+//! THE table of a task's figures. The worker's page `/metrics`, the plugin's MBeans and the tables of docs/reference/metrics.md are
 //! made from it. A new counter is a row in `counters!` and the place that counts it with [`Metrics::count`].
 //!
 //! [`Metrics::count`]: crate::metrics::Metrics::count
@@ -69,7 +69,7 @@ impl Figure {
     }
 
     /// The name of its attribute in JMX: `gaps_total` by `server_close` is `GapsTotalServerClose`, and `le="0.005"` ends
-    /// with `Le0_005`. The rules of docs/operations.md make the name and the label of it again.
+    /// with `Le0_005`. The rules of docs/reference/metrics.md make the name and the label of it again.
     pub fn attribute(&self) -> String {
         let end = match self.label {
             None => String::new(),

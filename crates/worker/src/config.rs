@@ -302,7 +302,8 @@ fn check_clients(values: &mut Values<'_>) {
 
 fn check_guarded(values: &mut Values<'_>) {
     let refused = values.properties.keys().filter(|name| table_row(name).is_none() && ignored::is_refused(name));
-    let why = "this worker has no such option, and does not ignore one about who may do what; see docs/config.md";
+    let why =
+        "this worker has no such option, and does not ignore one about who may do what; see docs/reference/options.md";
     values.errors.extend(refused.map(|name| ConfigError::new(name, format!("Unknown configuration {name}: {why}"))));
 }
 

@@ -1,6 +1,6 @@
 //! `GET /metrics`: Prometheus text from snapshots; nothing here touches the data path.
 //!
-//! Names and labels are those that the Prometheus JMX exporter makes of the plugin with the rules of docs/operations.md:
+//! Names and labels are those that the Prometheus JMX exporter makes of the plugin with the rules of docs/reference/metrics.md:
 //! Connect's own metrics, the existing connector's MBean, and what is new, which begins with `connect_websocket_`. One
 //! dashboard does for both hosts.
 

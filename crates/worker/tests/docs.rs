@@ -1,4 +1,5 @@
-//! `docs/config.md` is what the option tables say, and `docs/rest.md` names every difference that the scenarios know.
+//! The documentation is true: `docs/reference/options.md` is what the option tables say, `docs/feeds` what the profiles say, and
+//! `docs/reference/rest.md` names every difference that the scenarios know.
 //!
 //! `UPDATE=1 cargo test --workspace --test docs` (`make docs`) rewrites what is generated.
 
@@ -11,7 +12,7 @@ use connect_websocket::connector::framework;
 use connect_websocket::{config, rest};
 use connect_websocket_engine::config::{Config, OPTIONS};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
-use connect_websocket_engine::feeds::{Profile, words};
+use connect_websocket_engine::feeds::{NAMES, Profile, words};
 use connect_websocket_engine::figures::{self, ATTRIBUTES, Host, PREFIX};
 use connect_websocket_engine::properties;
 use serde_json::Value;
@@ -33,14 +34,14 @@ fn check(file: &str, expected: &str) {
     assert!(found == expected, "{file} is not what the code says: run `make docs` and commit the file");
 }
 
-// --- docs/config.md --------------------------------------------------------------------------------------------------
+// --- docs/reference/options.md --------------------------------------------------------------------------------------------------
 
 #[test]
-fn config_md_is_generated_from_the_option_tables() {
-    check("docs/config.md", &config_md());
+fn options_md_is_generated_from_the_option_tables() {
+    check("docs/reference/options.md", &options_md());
 }
 
-fn config_md() -> String {
+fn options_md() -> String {
     let mut page = String::from(INTRODUCTION);
     page.push_str("\n## Connector options\n");
     for group in groups(&OPTIONS) {
@@ -105,11 +106,18 @@ fn table<'a>(page: &mut String, prefix: &str, keys: impl IntoIterator<Item = &'a
     }
 }
 
-// --- docs/feeds.md -------------------------------------------------------------------------------------------------
+// --- docs/feeds ----------------------------------------------------------------------------------------------------
 
 #[test]
-fn feeds_md_is_generated_from_the_profiles() {
-    check("docs/feeds.md", &feeds_md());
+fn each_profile_has_its_page() {
+    check("docs/feeds/index.md", &feeds_index());
+    for profile in Profile::all() {
+        check(&format!("docs/feeds/{}.md", profile.name), &feed_page(&profile));
+    }
+    for path in sorted(&root().join("docs/feeds")) {
+        let name = path.file_stem().unwrap().to_string_lossy();
+        assert!(name == "index" || NAMES.contains(&&*name), "{} is of no profile: remove it", path.display());
+    }
 }
 
 #[test]
@@ -122,21 +130,41 @@ fn the_readme_lists_every_feed() {
     }
 }
 
-fn feeds_md() -> String {
+fn feeds_index() -> String {
     let mut page = String::from(FEEDS);
     page.push_str("\n| feed | what | resumes | missing messages are counted | acknowledged | facts of |\n|---|---|---|---|---|---|\n");
     for Profile { name, title, checked, options, .. } in Profile::all() {
         let (resumes, counts) = (words::resumes(&options), words::counts_gaps(&options));
         let acknowledged = words::acknowledges(&options);
-        let _ = writeln!(page, "| [`{name}`](#{name}) | {title} | {resumes} | {counts} | {acknowledged} | {checked} |");
+        let _ =
+            writeln!(page, "| [`{name}`]({name}.md) | {title} | {resumes} | {counts} | {acknowledged} | {checked} |");
     }
-    for profile in Profile::all() {
-        let Profile { name, title, docs, notes, options, .. } = &profile;
-        let _ = write!(page, "\n## {name}\n\n{title}. [Documentation]({docs}). {notes}\n\n");
-        let _ = write!(page, "```properties\n{}```\n\n", feeds::connector_file(&profile));
-        for (at, step) in words::session(options).iter().enumerate() {
-            let _ = writeln!(page, "{}. `{step}`", at + 1);
-        }
+    page
+}
+
+fn feed_page(profile: &Profile) -> String {
+    let Profile { name, title, docs, checked, notes, options, .. } = profile;
+    let (resumes, counts) = (words::resumes(options), words::counts_gaps(options));
+    let mut page = format!(
+        "# {title}\n\n<!-- Generated from crates/engine/feeds/{name}.properties: run `make docs`. -->\n\n\
+         {notes}\n\n\
+         | | |\n|---|---|\n\
+         | the option | `websocket.feed={name}` |\n\
+         | the feed's own documentation | <{docs}> |\n\
+         | the profile is true as of | {checked} |\n\
+         | [resumes](../guide/delivery.md) after a lost connection | {resumes} |\n\
+         | missing messages are [counted](../operations/gaps.md) | {counts} |\n\
+         | messages are acknowledged | {} |\n",
+        words::acknowledges(options)
+    );
+    let _ = write!(
+        page,
+        "\n## A connector\n\n`connect-websocket feeds {name} --write {name}.properties` writes this file. Put your own values in.\n\n\
+         ```properties\n{}```\n\n## What happens on each connection\n\n",
+        feeds::connector_file(profile)
+    );
+    for (at, step) in words::session(options).iter().enumerate() {
+        let _ = writeln!(page, "{}. `{step}`", at + 1);
     }
     page
 }
@@ -146,22 +174,31 @@ const FEEDS: &str = "\
 
 <!-- Generated from the profiles: run `make docs`. -->
 
-A feed of this list works from `websocket.feed`, what the feed asks of you, and the Kafka topic. Its profile gives every other
-option a value. What you set yourself wins, option by option, and an empty value unsets what the profile sets. The files are in
-`crates/engine/feeds`; `websocket.feed` may also be the path of your own, in the same form.
+A feed of this list works with three lines: `websocket.feed`, what the feed asks of you (mostly its topics), and the Kafka topic.
+The feed's *profile* sets every other option. What you set yourself wins, option by option. An empty value unsets what the profile sets.
 
-`connect-websocket feeds` prints the list, `connect-websocket feeds kucoin` one feed with all that its profile sets, and
-`connect-websocket feeds kucoin --write kucoin.properties` writes a connector file for it. Below each feed stands such a file, and
-its session in words.
+```bash
+connect-websocket feeds                                   # the list
+connect-websocket feeds kucoin                            # one feed, with all that its profile sets
+connect-websocket feeds kucoin --write kucoin.properties  # a connector file to fill in
+```
 
-A feed that *resumes* goes on where the last connection or the last task was: nothing is missed while the feed keeps it. *Within one
-process*: a restart of the process begins anew, since what the feed resumes by is secret and is not stored. Of a feed whose *missing
-messages are counted*, the ledger of gaps (`websocket.gaps.topic`) says which are missing. Where they *can be asked for*,
-`websocket.sequence.action=backfill` does. A message that is *acknowledged* is sent again by the feed until it is.
-[delivery.md](delivery.md) says what that means for loss and for doubles. Notes say what is special.
+Your feed is not in the list? Configure its session [in steps](../guide/sessions.md). You can keep the result as a profile of your own:
+`websocket.feed` also takes the path of a file in the form of `crates/engine/feeds/*.properties`.
+
+What the columns say:
+
+- **resumes**: after a lost connection or a restart the feed is read on from where it stopped. Nothing is missed while the feed keeps its
+  messages. *Within one process* means that a restart of the process begins anew: the feed resumes by a secret, and secrets are not stored.
+- **missing messages are counted**: the feed numbers its messages, so the [ledger of gaps](../operations/gaps.md) says which are missing.
+  *And can be asked for*: with `websocket.sequence.action=backfill` the connector asks the feed's history for them.
+- **acknowledged**: the feed sends a message again until it is acknowledged. The connector does that when Kafka has the record.
+- **facts of**: how new the facts are that the profile was written from.
+
+[Delivery](../guide/delivery.md) says what that means for loss and for duplicates.
 ";
 
-// --- docs/rest.md ----------------------------------------------------------------------------------------------------
+// --- docs/reference/rest.md ----------------------------------------------------------------------------------------------------
 
 const MALFORMED: &str = "malformed request";
 
@@ -233,10 +270,11 @@ const REASONS: &[(&str, &[&str], &str)] = &[
 
 #[test]
 fn rest_md_lists_every_difference_that_the_scenarios_know() {
-    let text = fs::read_to_string(root().join("docs/rest.md")).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("docs/rest.md has lost the mark of its generated part");
-    let (_, after) = rest.split_once(END).expect("docs/rest.md has lost the mark of its generated part");
-    check("docs/rest.md", &format!("{before}{BEGIN}{}{END}{after}", differences()));
+    let text = fs::read_to_string(root().join("docs/reference/rest.md")).unwrap();
+    let (before, rest) =
+        text.split_once(BEGIN).expect("docs/reference/rest.md has lost the mark of its generated part");
+    let (_, after) = rest.split_once(END).expect("docs/reference/rest.md has lost the mark of its generated part");
+    check("docs/reference/rest.md", &format!("{before}{BEGIN}{}{END}{after}", differences()));
 }
 
 /// A table of all steps that have an answer of their own for Connect.
@@ -278,21 +316,21 @@ fn answer(expected: &Value) -> String {
 
 #[test]
 fn rest_md_names_every_route() {
-    let text = fs::read_to_string(root().join("docs/rest.md")).unwrap();
+    let text = fs::read_to_string(root().join("docs/reference/rest.md")).unwrap();
     let routes = parts_of_sources("crates/worker/src/rest", ".route(\"", |c| c == '"');
     assert!(routes.len() > 15, "{routes:?}");
     for route in routes {
-        assert!(text.contains(&format!("`{route}`")), "docs/rest.md does not name {route}");
+        assert!(text.contains(&format!("`{route}`")), "docs/reference/rest.md does not name {route}");
     }
 }
 
-// --- docs/operations.md ----------------------------------------------------------------------------------------------
+// --- docs/reference/metrics.md, docs/reference/log.md ----------------------------------------------------------------------------------------------
 
 #[test]
-fn operations_md_has_every_figure_and_attribute_with_its_meaning() {
-    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+fn metrics_md_has_every_figure_and_attribute_with_its_meaning() {
+    let page = fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
     let page = with_part(&page, "figures", &figures_table());
-    check("docs/operations.md", &with_part(&page, "attributes", &attributes_table()));
+    check("docs/reference/metrics.md", &with_part(&page, "attributes", &attributes_table()));
 }
 
 /// A figure that is split by a label is one row.
@@ -351,19 +389,19 @@ fn with_part(page: &str, name: &str, part: &str) -> String {
 }
 
 #[test]
-fn operations_md_names_every_metric_that_only_the_worker_makes() {
-    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+fn metrics_md_names_every_metric_that_only_the_worker_makes() {
+    let text = fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
     let page = connect_websocket::metrics::render(&[]);
     let families: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert!(families.len() > 30, "{families:?}");
     for family in families.into_iter().filter(|family| !family.starts_with("io_conduktor_")) {
-        assert!(text.contains(&format!("`{family}`")), "docs/operations.md does not name the metric {family}");
+        assert!(text.contains(&format!("`{family}`")), "docs/reference/metrics.md does not name the metric {family}");
     }
 }
 
 #[test]
-fn operations_md_names_every_event_of_the_log() {
-    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+fn log_md_names_every_event_of_the_log() {
+    let text = fs::read_to_string(root().join("docs/reference/log.md")).unwrap();
     let mut events = parts_of_sources("crates/engine/src", "(\"event=", |c| !(c.is_ascii_lowercase() || c == '_'));
     for sources in ["crates/worker/src", "crates/plugin/src", "crates/plugin/java/src/main/java"] {
         events.extend(parts_of_sources(sources, "\"event=", |c| !(c.is_ascii_lowercase() || c == '_')));
@@ -371,7 +409,7 @@ fn operations_md_names_every_event_of_the_log() {
     events.retain(|event| event.len() > 1); // `event=x` is the sample of a test.
     assert!(events.len() > 30, "{events:?}");
     for event in events {
-        assert!(text.contains(&format!("`{event}`")), "docs/operations.md does not name event={event}");
+        assert!(text.contains(&format!("`{event}`")), "docs/reference/log.md does not name event={event}");
     }
 }
 
@@ -486,12 +524,12 @@ Ignored, and named once in the log (`event=options_ignored`): what only a JVM or
 `authorization.`, `security.providers`) and is none of this page is refused: misspelt, it would protect nothing.
 ";
 
-// --- docs/sessions.md, docs/delivery.md, README.md ---------------------------------------------------------------------------------------
+// --- docs/guide, README.md ---------------------------------------------------------------------------------------
 
 #[test]
 fn every_configuration_in_the_guide_and_the_readme_is_valid() {
     let mut checked = 0;
-    for file in ["docs/sessions.md", "docs/delivery.md", "README.md"] {
+    for file in ["docs/guide/sessions.md", "docs/guide/delivery.md", "README.md"] {
         let page = fs::read_to_string(root().join(file)).unwrap();
         for block in page.split("```properties\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             if !block.contains("websocket.") {

@@ -25,7 +25,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::High,
         display_name: "Feed",
         documentation: "A feed that is known: its profile gives every other option that it needs a value, websocket.url too. What \
-                        you set yourself wins, and an empty value unsets what the profile sets. docs/feeds.md has the list. May \
+                        you set yourself wins, and an empty value unsets what the profile sets. `connect-websocket feeds` prints the list. May \
                         also be the path of your own profile.",
         recommended: feeds::NAMES,
         ..BASE
