@@ -1,6 +1,7 @@
 //! Every profile against the simulator of its feed, on both hosts: the right configuration brings what the profile promises to Kafka, a wrong one
 //! ends FAILED with the server's words, and no secret is anywhere.
 
+use std::io;
 use std::time::Duration;
 
 use connect_websocket_engine::feeds::Profile;
@@ -14,6 +15,8 @@ use crate::source::source_config;
 
 /// Heartbeats come this many times as often as the feeds' documentation says.
 const SPEED: u32 = 5;
+/// Records that a feed with a history keeps.
+const WINDOW: u64 = 1_000;
 /// All simulators run at the same time, on a machine that may be busy.
 const WITHIN: Duration = Duration::from_secs(180);
 
@@ -36,6 +39,20 @@ impl Run {
         Run::start(simulator, simulator.feed.to_owned(), &[], None)
     }
 
+    /// The same with a feed whose records are those that the test publishes, and with more options.
+    ///
+    /// # Panics
+    /// As [`Run::right`].
+    pub fn with_history(simulator: &'static Simulator, more: &[(&str, &str)]) -> Run {
+        let simulation = Simulation::start_with_history(simulator, WINDOW);
+        Run::of(simulator, simulation, simulator.feed.to_owned(), more, None)
+    }
+
+    /// The feed.
+    pub fn simulation(&self) -> &Simulation {
+        &self.simulation
+    }
+
     /// Each configuration that the feed refuses.
     ///
     /// # Panics
@@ -52,9 +69,17 @@ impl Run {
         changed: &[(&str, &str)],
         words: Option<&'static str>,
     ) -> Run {
-        let feed = simulator.feed;
-        let simulation =
-            Simulation::start(simulator, SPEED).unwrap_or_else(|e| panic!("{feed} cannot be simulated: {e}"));
+        Run::of(simulator, Simulation::start(simulator, SPEED), name, changed, words)
+    }
+
+    fn of(
+        simulator: &'static Simulator,
+        simulation: io::Result<Simulation>,
+        name: String,
+        changed: &[(&str, &str)],
+        words: Option<&'static str>,
+    ) -> Run {
+        let simulation = simulation.unwrap_or_else(|e| panic!("{} cannot be simulated: {e}", simulator.feed));
         let host = simulation.host();
         let mut config = configuration(simulator, &host, SPEED, &name);
         for (key, value) in changed {

@@ -4,6 +4,7 @@
 //! Everything is synchronous and made for tests: what goes wrong ends in a panic whose message says what was awaited, and
 //! a broker or worker that is dropped by a panic prints the tail of its log. All processes die with the test program.
 
+pub mod acknowledged;
 mod connect;
 mod consumer;
 pub mod delivery;
