@@ -327,8 +327,9 @@ impl<W: World> Session<W> {
         let (config, commits) = (self.config.clone(), self.commits.clone());
         let mut link = Link::new(config, dialogue, memory, commits, at_configured_origin, now, at);
         self.opened(&mut link, at);
+        let mut waiting = Waiting::default();
         let end = match began {
-            Ok(()) => self.read(&mut connection, &mut link).await,
+            Ok(()) => self.read(&mut connection, &mut link, &mut waiting).await,
             Err(end) => Err(end.into()),
         };
         if let Err(ending) = &end {
@@ -340,7 +341,7 @@ impl<W: World> Session<W> {
             let own = Some(self.config.close_code).filter(|&code| code != 1000);
             connection.send_close(ending.close_code.or(own).unwrap_or(1001));
         }
-        self.let_go(&mut link).await;
+        self.let_go(&mut link, waiting).await;
         let lived = link.lived(self.world.now());
         let discarded = connection.farewell().await;
         info!("event=websocket_closed lived_ms={}", lived.as_millis());
@@ -363,14 +364,14 @@ impl<W: World> Session<W> {
     /// THE loop of a connection: takes what was read into the queue, does what is due, says what is to be said, and waits for
     /// whatever comes first. A full queue is a state of it: then nothing is read, and all else goes on.
     ///
-    /// Returns when the stop's deadline is over.
+    /// Returns when the stop's deadline is over. What was received and is not in the queue then is in `waiting` and the link,
+    /// whatever the end.
     ///
     /// # Errors
     /// Why the connection ends.
-    async fn read(&mut self, connection: &mut W::Wire, link: &mut Link) -> Result<(), Ending> {
+    async fn read(&mut self, connection: &mut W::Wire, link: &mut Link, waiting: &mut Waiting) -> Result<(), Ending> {
         let mut stop = self.stop.clone();
         let commits = self.commits.clone();
-        let mut waiting = Waiting::default();
         let mut pace = Pace::new(self.config.receive_linger, self.world.now());
         let (mut has_read, mut can_send) = (true, true);
         let (mut asked, mut history) = (None, None);
@@ -383,10 +384,9 @@ impl<W: World> Session<W> {
                 self.queue.widen();
             }
             link.release_due(self.world.now());
-            let bytes = self.take_in(connection, link, &mut waiting)?;
+            let bytes = self.take_in(connection, link, waiting)?;
             let now = self.world.now();
             if link.is_overdue(now) {
-                waiting.leave_behind(&self.config, &self.metrics);
                 return Ok(());
             }
             let mut reading = !waiting.is_blocked();
@@ -478,22 +478,33 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// What waited for the repair of a gap does not wait for the next connection.
-    async fn let_go(&mut self, link: &mut Link) {
+    /// The connection is over: what was received on it goes to the queue, also what waited for the repair of a gap. The next
+    /// connection goes on behind it.
+    async fn let_go(&mut self, link: &mut Link, mut waiting: Waiting) {
         link.release_all();
-        let (mut stop, mut waiting) = (self.stop.clone(), Waiting::default());
+        link.account(&self.metrics, self.world.now());
+        self.tell_findings(link);
         while link.has_records() {
             waiting.add(link.take_batch(), self.queue.max_bytes());
         }
+        let mut stop = self.stop.clone();
         loop {
-            waiting.give_to(&self.queue, self.world.now());
+            let (by, now) = (*stop.borrow_and_update(), self.world.now());
+            if by.is_some() {
+                self.queue.widen();
+            }
+            waiting.give_to(&self.queue, now);
             if !waiting.is_blocked() {
                 return;
             }
+            if by.is_some_and(|by| now >= by) || stop.has_changed().is_err() {
+                return waiting.leave_behind(&self.config, &self.metrics);
+            }
             tokio::select! {
                 biased;
-                () = stopping(&mut stop) => return waiting.leave_behind(&self.config, &self.metrics),
                 () = self.queue.emptied() => {}
+                _ = stop.changed() => {}
+                () = self.world.sleep_until(by.unwrap_or(now + LOOK_AROUND)) => {}
             }
         }
     }

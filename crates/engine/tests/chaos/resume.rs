@@ -1,5 +1,7 @@
 //! Going on from a cursor: what a feed is asked for, what comes again, and what is lost.
 
+use std::time::Duration;
+
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::offset::StoredOffset;
@@ -47,6 +49,31 @@ async fn a_new_connection_goes_on_from_the_newest_cursor_and_is_no_gap() {
     feed.assert_complete(6);
     assert_eq!(requests(&server), ["/", "/?cursor=2", "/?cursor=4"]);
     assert_eq!(causes(&feed), []);
+}
+
+#[tokio::test]
+async fn what_waits_for_room_in_the_queue_is_not_lost_when_a_step_fails() {
+    let server = Server::start(Script::plays([sends(0..40), sends(20..25)])).unwrap();
+    let options = [
+        CURSOR,
+        ("websocket.message.queue.size", "10"),
+        ("websocket.session.steps", "connect,mark,tick"),
+        ("websocket.session.mark.on", "/n == 0 || /n > 11"),
+        ("websocket.session.mark.capture", "mark=/n"),
+        ("websocket.session.mark.drop", "false"),
+        // It has nothing to say as soon as more has come than the queue has room for.
+        ("websocket.session.tick.every.ms", "5"),
+        ("websocket.session.tick.send", "{{when(mark == '0', 'tick')}}"),
+    ];
+    let mut feed = Feed::start(&url(&server), &options);
+    feed.without_polls(|now| now.queue_records == 10 && now[Counter::MessagesReceived] > 12).await;
+    // The tick falls due, while nothing is polled.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    feed.until(|feed| feed.records.last().is_some_and(|last| last.value.starts_with(b"{\"n\":24"))).await;
+    let asked = requests(&server)[1].clone();
+    let newest: u64 = asked.split_once('=').unwrap().1.parse().unwrap();
+    assert_eq!(feed.numbers(), (0..=newest).chain(20..25).collect::<Vec<_>>());
+    assert!(newest > 9, "{asked}");
 }
 
 #[tokio::test]
