@@ -3,10 +3,25 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help build plugin test exactly-once simulate check demo demo-connect docs bench autobahn
+.PHONY: help demo demo-connect site build plugin test check docs simulate exactly-once autobahn bench
 
 help: ## Show this.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ To try it
+
+demo: ## See it work without Kafka: a feed, the worker and a small broker in one process.
+	@bash scripts/needs.sh cargo gcc make perl
+	cargo run --release --locked -p connect-websocket -- demo
+
+demo-connect: ## See the plugin work: a feed, a real Kafka and a real Kafka Connect on this machine.
+	@bash scripts/demo-connect.sh
+
+site: ## Build this documentation as a site with a search: target/site.
+	@bash scripts/needs.sh python3
+	@bash scripts/site.sh
+
+##@ To run it
 
 build: ## Build the worker as it ships: target/worker, with the licences of what is in it.
 	@bash scripts/needs.sh cargo gcc make perl python3
@@ -16,17 +31,10 @@ plugin: ## Build the Kafka Connect plugin: target/plugin, for Linux on x86_64 an
 	@bash scripts/needs.sh cargo gcc java mvn python3
 	@bash scripts/plugin.sh
 
+##@ To change it
+
 test: ## Install what the tests need and run all of them, with a real Apache Kafka.
 	@bash scripts/test.sh
-
-exactly-once: ## Kill workers of Kafka Connect twenty times and look for a record that is missing or doubled (after make plugin).
-	@bash scripts/needs.sh cargo gcc make perl java mvn
-	@bash e2e/kafka/fetch.sh
-	EXACTLY_ONCE_KILLS=20 cargo test --workspace --locked --test exactly_once killed
-
-simulate: ## Play SEEDS=… histories of the engine in simulation, on THREADS=… cores; SEED=… shows one.
-	@bash scripts/needs.sh cargo gcc
-	cargo test --release --locked -p connect-websocket-engine --lib -- --ignored --nocapture simulation::as_many
 
 check: ## Formatting, lints, documentation, licences and sources of dependencies.
 	@bash scripts/needs.sh cargo gcc make perl
@@ -35,16 +43,18 @@ check: ## Formatting, lints, documentation, licences and sources of dependencies
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	@bash scripts/deny.sh
 
-demo: ## See it work without Kafka: a feed, the worker and a small broker in one process.
-	@bash scripts/needs.sh cargo gcc make perl
-	cargo run --release --locked -p connect-websocket -- demo
-
-demo-connect: ## See the plugin work: a feed, a real Kafka and a real Kafka Connect on this machine.
-	@bash scripts/demo-connect.sh
-
 docs: ## Write the generated parts of docs/ anew: options, feeds, metrics, REST differences.
 	@bash scripts/needs.sh cargo gcc make perl
 	UPDATE=1 cargo test --workspace --locked --test docs
+
+simulate: ## Play SEEDS=… histories of the engine in simulation, on THREADS=… cores; SEED=… shows one.
+	@bash scripts/needs.sh cargo gcc
+	cargo test --release --locked -p connect-websocket-engine --lib -- --ignored --nocapture simulation::as_many
+
+exactly-once: ## Kill workers of Kafka Connect twenty times and look for a record that is missing or doubled (after make plugin).
+	@bash scripts/needs.sh cargo gcc make perl java mvn
+	@bash e2e/kafka/fetch.sh
+	EXACTLY_ONCE_KILLS=20 cargo test --workspace --locked --test exactly_once killed
 
 autobahn: ## Run the Autobahn test suite against the WebSocket client (needs Python 2.7).
 	@bash scripts/autobahn.sh

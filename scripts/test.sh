@@ -41,6 +41,10 @@ AUTOBAHN_PROFILE=dev bash scripts/autobahn.sh || failed+=("Autobahn")
 stage "check: formatting, lints, documentation, licences"
 make --no-print-directory check || failed+=("make check")
 
+# Links and commands of the documentation are checked by `cargo test`.
+stage "documentation site: strict, and nothing from another host"
+bash scripts/site.sh || failed+=("site")
+
 # The worker as it ships takes too long to build here; whether all its licences are found is soon checked.
 stage "third-party notices of the worker"
 python3 scripts/notices.py worker "$(rustc -vV | sed -n 's/^host: //p')" >target/notices.txt || failed+=("notices")
