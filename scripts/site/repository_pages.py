@@ -4,7 +4,6 @@ A link to a page goes to the page's place in the site. A link to another file of
 that file. A link to a folder becomes plain text.
 """
 
-import os
 import posixpath
 import re
 from pathlib import Path
@@ -25,6 +24,10 @@ PAGES = {
 # Not part of the site; its links lead here from elsewhere.
 START = {"README.md": "index.md"}
 
+# Which pages the search shows first, and which last.
+BOOST = {"troubleshooting.md": 4, "reference/options.md": 2, "guide/sessions.md": 2}
+BOOST_OF_FOLDERS = {"decisions": 0.5, "architecture": 0.5, "benchmarks": 0.5}
+
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -43,6 +46,7 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     uri = page.file.src_uri
+    page.meta["search"] = {"boost": BOOST.get(uri) or BOOST_OF_FOLDERS.get(posixpath.dirname(uri), 1)}
     source = next((source for source, place in PAGES.items() if place == uri), f"docs/{uri}")
 
     def mend(match):
