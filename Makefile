@@ -11,8 +11,9 @@ help: ## Show this.
 ##@ To try it
 
 demo: ## See it work without Kafka: a feed, the worker and a small broker in one process.
-	@bash scripts/needs.sh cargo gcc make perl
-	cargo run --release --locked -p connect-websocket -- demo
+	@bash scripts/needs.sh cargo gcc make
+	@echo "Building the demo: about two minutes the first time, most of it for librdkafka."
+	cargo run --profile demo --no-default-features --locked -p connect-websocket -- demo $(OPTIONS)
 
 demo-connect: ## See the plugin work: a feed, a real Kafka and a real Kafka Connect on this machine.
 	@bash scripts/demo-connect.sh

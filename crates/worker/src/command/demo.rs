@@ -97,6 +97,14 @@ pub fn run(options: &Options, levels: Arc<Levels>) -> ExitCode {
     }
 }
 
+fn print_next_steps() {
+    let program = std::env::args().next().unwrap_or_else(|| "connect-websocket".to_owned());
+    println!("\nnext:");
+    println!("a feed of yours, without Kafka      {program} probe wss://…");
+    println!("feeds that work from three lines    {program} feeds");
+    println!("records in a Kafka of yours         make build; docs/start/worker.md");
+}
+
 /// Everything that runs while the demo does.
 struct Demo {
     feed: Option<Feed>,
@@ -266,6 +274,7 @@ impl Demo {
         if let Some(broker) = self.broker {
             broker.stop().await;
         }
+        print_next_steps();
         Ok(proven)
     }
 }

@@ -14,7 +14,8 @@ use base64::prelude::BASE64_STANDARD;
 use bcrypt::HashParts;
 use connect_websocket_engine::config_def::ConfigError;
 use connect_websocket_engine::file;
-use openssl::sha::Sha256;
+use ring::hmac;
+use ring::rand::SystemRandom;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
@@ -40,22 +41,20 @@ const MAX_WAITING: usize = 16;
 /// How many times as long as it took a wrong password keeps others waiting: guessing takes a tenth of one core.
 const PAUSE: u32 = 9;
 
-type Fingerprint = [u8; 32];
-
 /// The users and what they prove themselves with.
 pub struct Users {
     passwords: HashMap<String, Password>,
     /// Of this process, so that a fingerprint says nothing to anybody else.
-    key: Fingerprint,
+    key: hmac::Key,
     /// What was compared with a user's hash and found right: each request would cost a hash otherwise.
-    verified: Mutex<HashMap<String, Fingerprint>>,
+    verified: Mutex<HashMap<String, hmac::Tag>>,
     waiting: Semaphore,
     turn: Arc<Semaphore>,
 }
 
 enum Password {
     /// The fingerprint of a password that stands in a file.
-    Plain(Fingerprint),
+    Plain(hmac::Tag),
     /// In the form of bcrypt.
     Hashed(String),
 }
@@ -85,11 +84,11 @@ impl Users {
         if entries.is_empty() {
             return Err("there is no user in it, so nobody could use the REST API; add one".into());
         }
-        let mut key = Fingerprint::default();
-        openssl::rand::rand_bytes(&mut key).map_err(|error| format!("no random key can be made: {error}"))?;
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map_err(|_| "the system has no random numbers for a key".to_owned())?;
         let passwords = entries.into_iter().map(|(user, secret)| {
             let password = match secret {
-                Secret::Plain(password) => Password::Plain(fingerprint(&key, &user, &password)),
+                Secret::Plain(password) => Password::Plain(hmac::sign(&key, &said(&user, &password))),
                 Secret::Hashed(hash) => Password::Hashed(hash),
             };
             (user, password)
@@ -117,14 +116,15 @@ impl Users {
     }
 
     async fn is_right(&self, user: &str, password: &str) -> Result<bool, RestError> {
-        let given = fingerprint(&self.key, user, password);
+        let said = said(user, password);
         match self.passwords.get(user) {
-            Some(Password::Plain(right)) => Ok(openssl::memcmp::eq(&given, right)),
-            Some(Password::Hashed(_)) if self.was_right(user, &given) => Ok(true),
+            Some(Password::Plain(right)) => Ok(self.is_of(right, &said)),
+            Some(Password::Hashed(_)) if self.was_right(user, &said) => Ok(true),
             Some(Password::Hashed(hash)) => {
                 let right = self.compare(password, hash).await?;
                 if right {
-                    self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(user.to_owned(), given);
+                    let fingerprint = hmac::sign(&self.key, &said);
+                    self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(user.to_owned(), fingerprint);
                 }
                 Ok(right)
             }
@@ -142,9 +142,14 @@ impl Users {
         }
     }
 
-    fn was_right(&self, user: &str, given: &Fingerprint) -> bool {
+    fn was_right(&self, user: &str, said: &[u8]) -> bool {
         let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        verified.get(user).is_some_and(|right| openssl::memcmp::eq(given, right))
+        verified.get(user).is_some_and(|right| self.is_of(right, said))
+    }
+
+    /// Whether a fingerprint is of these credentials; takes as long when it is not.
+    fn is_of(&self, fingerprint: &hmac::Tag, said: &[u8]) -> bool {
+        hmac::verify(&self.key, said, fingerprint.as_ref()).is_ok()
     }
 
     /// Compares a password with a hash, one at a time.
@@ -262,13 +267,9 @@ fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-fn fingerprint(key: &Fingerprint, user: &str, password: &str) -> Fingerprint {
-    let mut hash = Sha256::new();
-    hash.update(key);
-    hash.update(&(user.len() as u64).to_be_bytes());
-    hash.update(user.as_bytes());
-    hash.update(password.as_bytes());
-    hash.finish()
+/// What a fingerprint is made of.
+fn said(user: &str, password: &str) -> Vec<u8> {
+    [&(user.len() as u64).to_be_bytes(), user.as_bytes(), password.as_bytes()].concat()
 }
 
 #[cfg(test)]
