@@ -49,7 +49,7 @@ fn feed_page(profile: &Profile) -> String {
     let mut page = format!(
         "# {title}\n\n<!-- Generated from crates/engine/feeds/{name}.properties: run `make docs`. -->\n\n\
          {notes}\n\n\
-         | | |\n|---|---|\n\
+         | about this feed | |\n|---|---|\n\
          | the option | `websocket.feed={name}` |\n\
          | the feed's own documentation | <{docs}> |\n\
          | the profile is true as of | {checked} |\n\
@@ -60,8 +60,9 @@ fn feed_page(profile: &Profile) -> String {
     );
     let _ = write!(
         page,
-        "\n## A connector\n\n`connect-websocket feeds {name} --write {name}.properties` writes this file. Put your own values in.\n\n\
-         ```properties\n{}```\n\n## What happens on each connection\n\n",
+        "\n## A connector\n\nPut your own values in:\n\n```properties\n{}```\n\n\
+         `connect-websocket feeds {name} --write {name}.properties` writes this file, and `connect-websocket validate {name}.properties` checks \
+         it without connecting. Then start the [worker](../start/worker.md) with it, or give it to the [plugin](../start/plugin.md).\n\n## What happens on each connection\n\n",
         feeds::connector_file(profile)
     );
     for (at, step) in words::session(options).iter().enumerate() {
@@ -83,6 +84,8 @@ connect-websocket feeds                                   # the list
 connect-websocket feeds kucoin                            # one feed, with all that its profile sets
 connect-websocket feeds kucoin --write kucoin.properties  # a connector file to fill in
 ```
+
+(`make build` makes the program: `target/worker/connect-websocket`.)
 
 Your feed is not in the list? Configure its session [in steps](../guide/sessions.md). You can keep the result as a profile of your own:
 `websocket.feed` also takes the path of a file in the form of `crates/engine/feeds/*.properties`.
