@@ -6,6 +6,7 @@ use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::gap::Cause;
+use connect_websocket_engine::intake::dedupe::Window;
 use connect_websocket_engine::task::SourceTask;
 use connect_websocket_testkit::{Deflate, Messages, OnClose, Play, Script, Server, Stats, Step};
 use tokio::runtime::Handle;
@@ -63,6 +64,7 @@ async fn memory_stays_bounded() {
     hostile(Step::HugeLength { length: 1 << 62 }, usize::MAX).await;
 
     a_hand_over_file_takes_no_memory_when_it_is_written_and_read().await;
+    a_window_of_doubles_is_small();
 
     hostile(Step::HugeLength { length: 1 << 62 }, 4 * MIB).await;
     hostile(Step::HugeLength { length: (1 << 24) + 1 }, 4 * MIB).await;
@@ -75,6 +77,19 @@ async fn memory_stays_bounded() {
 
     a_full_queue_holds_no_more_than_its_bytes().await;
     dropping_empty_messages_takes_nothing().await;
+}
+
+/// Many windows, so that what is measured is more than a page here and there.
+fn a_window_of_doubles_is_small() {
+    const WINDOWS: usize = 32;
+    let before = resident();
+    let mut windows: Vec<Window> = (0..WINDOWS).map(|_| Window::new(10_000)).collect();
+    for window in &mut windows {
+        assert!((0..50_000).all(|number| window.is_new(&number.to_string())));
+    }
+    let each = (resident() - before) / WINDOWS;
+    assert!(each < 2 * MIB, "a window of 10,000 keys takes {} KiB", each / 1024);
+    println!("a window of 10,000 keys takes {} KiB", each / 1024);
 }
 
 /// First of all, while nothing was freed yet that could be taken again.
