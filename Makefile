@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-connect site build plugin test check docs simulate exactly-once autobahn bench
+.PHONY: help demo demo-connect site build plugin test check docs simulate mutation exactly-once autobahn bench
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ docs: ## Write the generated parts of docs/ anew: options, feeds, metrics, REST 
 simulate: ## Play SEEDS=… histories of the engine in simulation, on THREADS=… cores; SEED=… shows one.
 	@bash scripts/needs.sh cargo gcc
 	cargo test --release --locked -p connect-websocket-engine --lib -- --ignored --nocapture simulation::as_many
+
+mutation: ## Put deliberate bugs into the engine, one at a time: the simulation has to find each of them.
+	@bash scripts/needs.sh cargo gcc
+	cargo test --locked -p connect-websocket-engine --lib -- --nocapture simulation::mutations
 
 exactly-once: ## Kill workers of Kafka Connect twenty times and look for a record that is missing or doubled (after make plugin).
 	@bash scripts/needs.sh cargo gcc make perl java mvn

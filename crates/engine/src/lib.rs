@@ -19,12 +19,13 @@ pub mod json;
 mod ledger;
 mod losses;
 pub mod metrics;
-#[cfg(test)]
 mod mutation;
 pub mod offset;
 pub mod panic;
 pub mod properties;
 mod queue;
+#[cfg(test)]
+mod random;
 pub mod record;
 pub mod redact;
 mod session;

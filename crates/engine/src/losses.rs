@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::gap::{Cause, Gap};
+use crate::mutation::Mutation;
 use crate::record::{Batch, OffsetValue, Part, RecordWriter};
 
 /// The causes, in the order of the counts.
@@ -34,11 +35,12 @@ enum Value {
 impl Losses {
     /// Returns what is to be told now. `counts`: all that were dropped and that were skipped so far. `last`: it is the last time.
     pub(crate) fn due(&mut self, counts: [u64; 2], now: Instant, at: SystemTime, last: bool) -> Vec<Gap> {
-        if counts == self.told {
+        if !self.are_untold(counts) {
             self.since = Some(at);
             return Vec::new();
         }
         if !last && self.told_at.is_some_and(|told| now.duration_since(told) < INTERVAL) {
+            self.told = if Mutation::LossesForgotten.is_on() { counts } else { self.told };
             return Vec::new();
         }
         let began = self.since.replace(at);
@@ -49,6 +51,11 @@ impl Losses {
         let gaps = CAUSES.into_iter().enumerate().filter_map(gap).collect();
         (self.told, self.told_at) = (counts, Some(now));
         gaps
+    }
+
+    /// Whether there is something to tell. `counts`: all that were dropped and that were skipped so far.
+    pub(crate) fn are_untold(&self, counts: [u64; 2]) -> bool {
+        counts != self.told
     }
 
     /// A batch is given out.
@@ -96,5 +103,6 @@ mod tests {
         assert_eq!(due([5, 2], 32, false), []);
         assert_eq!(due([5, 2], 32, true), [(Cause::Skipped, Some(1))]);
         assert_eq!(due([5, 2], 99, true), []);
+        assert!(losses.are_untold([5, 3]) && !losses.are_untold([5, 2]));
     }
 }

@@ -1,35 +1,63 @@
-//! For tests: numbers that look random and are the same in every run.
+//! Deliberate bugs, for tests alone: the simulation has to find each of them (`simulation/mutations.rs`). In what ships they are
+//! constantly off, so nothing of them is left.
 
-/// Marsaglia's xorshift of 64 bits.
-pub(crate) struct Random(u64);
+/// A mistake that is easily made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// The first record of a message has the message's cursor.
+    CursorBeforeItsMessage,
+    /// An offset counts one record of a message less than is stored.
+    PartOneLess,
+    /// The record that a server sends again is taken for a new one.
+    InclusiveDoubleStays,
+    /// The numbers of doubles are looked at.
+    NumberBeforeDedupe,
+    ClampNotTold,
+    ResetNotTold,
+    /// An attempt to connect that fails forgets since when there is no connection.
+    GapBeginsWithEachAttempt,
+    /// A stop drops what waits for room in the queue.
+    StopForgetsWaiting,
+    /// A connection that brought a message counts as one that worked.
+    BackoffEndsWithAMessage,
+    /// What Kafka has is counted past what it has not.
+    CommittedPastAHole,
+    /// An acknowledgement of the last link's message is taken for one of this link's.
+    NumbersOfMessagesBeginAnew,
+    /// What is dropped soon after a loss was told is never told.
+    LossesForgotten,
+}
 
-impl Random {
-    pub(crate) fn new() -> Random {
-        Random(0x9e37_79b9_7f4a_7c15)
+impl Mutation {
+    #[cfg(test)]
+    pub(crate) const ALL: [Mutation; 12] = [
+        Mutation::CursorBeforeItsMessage,
+        Mutation::PartOneLess,
+        Mutation::InclusiveDoubleStays,
+        Mutation::NumberBeforeDedupe,
+        Mutation::ClampNotTold,
+        Mutation::ResetNotTold,
+        Mutation::GapBeginsWithEachAttempt,
+        Mutation::StopForgetsWaiting,
+        Mutation::BackoffEndsWithAMessage,
+        Mutation::CommittedPastAHole,
+        Mutation::NumbersOfMessagesBeginAnew,
+        Mutation::LossesForgotten,
+    ];
+
+    #[cfg(not(test))]
+    pub(crate) const fn is_on(self) -> bool {
+        false
     }
 
-    /// Of each seed other numbers (Steele, Lea, Flood: SplitMix64).
-    pub(crate) fn seeded(seed: u64) -> Random {
-        let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Random((mixed ^ (mixed >> 31)) | 1)
+    #[cfg(test)]
+    pub(crate) fn is_on(self) -> bool {
+        ON.get() == Some(self)
     }
+}
 
-    /// The next number below a bound.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-
-    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
-        least + self.below((most - least + 1) as usize) as u64
-    }
-
-    /// Whether something happens that does in so many of a hundred cases.
-    pub(crate) fn percent(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
+#[cfg(test)]
+thread_local! {
+    /// The one that is on, on this thread.
+    pub(crate) static ON: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
 }

@@ -97,6 +97,12 @@ impl Queue {
         Popped::Batch(batch)
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_something(&self) -> bool {
+        let state = self.state();
+        !state.batches.is_empty() || state.end.is_some()
+    }
+
     /// For the rest of the session the queue holds twice the bytes and any number of records: the server's last messages have
     /// room, and so its Close gets through, while nothing is popped because Kafka takes nothing.
     pub(crate) fn widen(&self) {

@@ -33,6 +33,7 @@ use crate::error::Error;
 use crate::gap::{Cause, Gap};
 use crate::intake::memory::{Memory, Plan};
 use crate::metrics::Metrics;
+use crate::mutation::Mutation;
 use crate::panic;
 use crate::queue::Queue;
 use link::{Action, Ending, Link, MAX_KEY_CHARS, dialogue_answered, earlier};
@@ -231,6 +232,7 @@ impl<W: World> Session<W> {
                 self.void_if(dialogue.is_void());
                 self.carried = dialogue.end(false);
                 let (began, cause) = (Some(self.world.at()), failure.cause);
+                self.down.take_if(|_| Mutation::GapBeginsWithEachAttempt.is_on());
                 self.down.get_or_insert(Down { began, cause, missed: None, id: None }).lost_if(cause, since);
                 End::Failed(failure)
             }
@@ -382,6 +384,7 @@ impl<W: World> Session<W> {
                 && link.stop(by, self.world.now())
             {
                 self.queue.widen();
+                waiting = if Mutation::StopForgetsWaiting.is_on() { Waiting::default() } else { waiting };
             }
             link.release_due(self.world.now());
             let bytes = self.take_in(connection, link, waiting)?;

@@ -166,7 +166,7 @@ impl SourceTask {
     pub async fn poll(&mut self, max_wait: Duration) -> Result<Option<Batch>, Error> {
         let deadline = Instant::now() + max_wait;
         loop {
-            if let Some(polled) = self.poll_now() {
+            if let Some(polled) = self.poll_now(Instant::now(), SystemTime::now()) {
                 return polled;
             }
             if timeout_at(deadline, self.queue.filled()).await.is_err() {
@@ -176,21 +176,21 @@ impl SourceTask {
     }
 
     /// The same without waiting; `None` while there is neither a batch nor the end.
-    pub(crate) fn poll_now(&mut self) -> Option<Result<Option<Batch>, Error>> {
-        if let Some(batch) = self.take_over() {
+    pub(crate) fn poll_now(&mut self, now: Instant, at: SystemTime) -> Option<Result<Option<Batch>, Error>> {
+        if let Some(batch) = self.take_over(now) {
             return Some(Ok(Some(batch)));
         }
         if let Some(batch) = self.aside.take_if(|_| self.committed > self.stored) {
             self.metrics.count(Counter::RecordsTakenOver, batch.len() as u64);
             let batch = self.number(batch);
-            return Some(Ok(Some(self.give_out(batch))));
+            return Some(Ok(Some(self.give_out(batch, now))));
         }
         let popped = self.queue.pop();
         if let Popped::Batch(batch) = popped {
             let batch = self.number(batch);
-            return Some(Ok(Some(self.give_out(batch))));
+            return Some(Ok(Some(self.give_out(batch, now))));
         }
-        if let Some(batch) = self.tell_losses(matches!(popped, Popped::End(_))) {
+        if let Some(batch) = self.tell_losses(now, at, matches!(popped, Popped::End(_))) {
             return Some(Ok(Some(batch)));
         }
         match popped {
@@ -200,6 +200,12 @@ impl SourceTask {
             }
             Popped::Batch(_) | Popped::Empty => None,
         }
+    }
+
+    /// Whether there is something to poll, or the end.
+    #[cfg(test)]
+    pub(crate) fn has_something(&self) -> bool {
+        self.queue.has_something()
     }
 
     /// Waits until something was received since the last look into the queue. Cancel safe.
@@ -282,7 +288,7 @@ impl SourceTask {
         while let Some(batch) = self.last_batch(deadline).await {
             self.number(batch).iter().for_each(|record| outgoing.add(&record));
         }
-        if let Some(batch) = self.tell_losses(true) {
+        if let Some(batch) = self.tell_losses(Instant::now(), SystemTime::now(), true) {
             batch.iter().for_each(|record| outgoing.add(&record));
         }
         self.drained = true;
@@ -328,9 +334,10 @@ impl SourceTask {
         }
     }
 
-    /// Whether the session is over and everything it received was polled.
+    /// Whether the session is over and everything it received was polled, and with it what was lost.
     pub fn is_drained(&self) -> bool {
-        self.drained
+        let loses = self.config.ledger.is_some() && self.losses.are_untold(self.lost());
+        self.drained && !loses
     }
 
     /// Where the host says of single records that Kafka has them, if the feed wants to hear it: from any thread.
@@ -359,12 +366,12 @@ impl SourceTask {
     }
 
     /// The next batch of the last task's hand-over file.
-    fn take_over(&mut self) -> Option<Batch> {
+    fn take_over(&mut self, now: Instant) -> Option<Batch> {
         match self.takeover.as_mut()?.next_batch() {
             Ok(Some(batch)) => {
                 self.taken_over += batch.len() as u64;
                 self.metrics.count(Counter::RecordsTakenOver, batch.len() as u64);
-                Some(self.give_out(batch))
+                Some(self.give_out(batch, now))
             }
             Ok(None) => None,
             Err(why) => {
@@ -381,11 +388,10 @@ impl SourceTask {
     }
 
     /// Records of the ledger for what was received and lost, if that is to be told now. They go past the queue, which may be full.
-    fn tell_losses(&mut self, last: bool) -> Option<Batch> {
+    fn tell_losses(&mut self, now: Instant, at: SystemTime, last: bool) -> Option<Batch> {
         let config = self.config.clone();
         let ledger = config.ledger.as_ref()?;
-        let counts = [self.metrics.dropped(), self.metrics.skipped()];
-        let gaps = self.losses.due(counts, Instant::now(), SystemTime::now(), last);
+        let gaps = self.losses.due(self.lost(), now, at, last);
         let mut batch = Batch::default();
         for gap in gaps {
             let entry = ledger::entry(&gap, None, &config.task_id());
@@ -397,7 +403,12 @@ impl SourceTask {
             return None;
         }
         let batch = self.number(batch);
-        Some(self.give_out(batch))
+        Some(self.give_out(batch, now))
+    }
+
+    /// How many records were dropped, and how many skipped.
+    fn lost(&self) -> [u64; 2] {
+        [self.metrics.dropped(), self.metrics.skipped()]
     }
 
     /// Gives the records of a batch their sequences.
@@ -414,7 +425,7 @@ impl SourceTask {
         if missed == 0 || self.metrics.snapshot()[Counter::Connections] > 0 { 0 } else { missed }
     }
 
-    fn give_out(&mut self, batch: Batch) -> Batch {
+    fn give_out(&mut self, batch: Batch, now: Instant) -> Batch {
         self.metrics.count(Counter::RecordsPolled, batch.len() as u64);
         if self.config.ledger.is_some() {
             self.losses.given_out(&batch);
@@ -424,8 +435,8 @@ impl SourceTask {
             received_ms: batch.oldest_received_ms().unwrap_or_default(),
             records: batch.len() as u64,
         });
-        if self.metrics_logged.elapsed() >= METRICS_LOG_INTERVAL {
-            self.metrics_logged = Instant::now();
+        if now.saturating_duration_since(self.metrics_logged) >= METRICS_LOG_INTERVAL {
+            self.metrics_logged = now;
             let now = self.metrics.snapshot();
             info!(
                 "event=task_metrics messages_received={} records_produced={} messages_dropped={} queue_records={} queue_bytes={} reconnects={}",

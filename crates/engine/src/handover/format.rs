@@ -269,7 +269,7 @@ fn unreadable(error: io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mutation::Random;
+    use crate::random::Random;
     use crate::record::value::Parser;
     use crate::record::{Batch, Key, Part};
 

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use crate::dialogue::expression::Values;
 use crate::dialogue::template::Template;
 use crate::dialogue::variables::VariableId;
+use crate::mutation::Mutation;
 use crate::offset::{CURSOR, PART, Position};
 use crate::record::{OffsetValue, Part, RecordWriter};
 
@@ -254,6 +255,7 @@ impl Cursors {
     /// Writes the offset entries of the record that was looked at. `last`: it is the last of its message.
     pub fn write(&mut self, plan: &Plan, last: bool, record: &mut RecordWriter<'_>) {
         let Some(place) = self.places.of(plan, &self.key) else { return };
+        let last = last || Mutation::CursorBeforeItsMessage.is_on();
         place.records += 1;
         place.ahead &= !last;
         place.write(Some(place.records).filter(|_| !last), last, record);
@@ -303,7 +305,7 @@ impl Place {
             record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });
         }
         if let Some(part) = part {
-            let part = i64::try_from(part).unwrap_or(i64::MAX);
+            let part = i64::try_from(part).unwrap_or(i64::MAX) - i64::from(Mutation::PartOneLess.is_on());
             record.part(Part::OffsetEntry { name: PART, value: OffsetValue::Number(part) });
         }
     }
@@ -318,6 +320,7 @@ impl Awaited {
         };
         *self = if same { Awaited::Came(cursor.to_owned()) } else { Awaited::Nothing };
         match (same, not_yet) {
+            (true, _) if Mutation::InclusiveDoubleStays.is_on() => Standing::New,
             (true, _) => Standing::Again,
             (false, true) => Standing::Clamped,
             (false, false) => Standing::New,

@@ -12,6 +12,7 @@ use crate::dialogue::expression::{Problem, Scope, Values};
 use crate::dialogue::template::Template;
 use crate::dialogue::variables::{Variables, is_secret};
 use crate::gap::Cause;
+use crate::mutation::Mutation;
 use crate::offset::{StoredOffset, UNREPAIRED};
 use crate::record::{OffsetValue, Part, RecordWriter};
 
@@ -195,6 +196,9 @@ impl Memory {
 
     /// Looks at a record; `place` is how many are in the batch before it. Returns whether it is new.
     pub(super) fn look(&mut self, plan: &Plan, values: &Values<'_>, place: usize, findings: &mut Findings) -> bool {
+        if Mutation::NumberBeforeDedupe.is_on() {
+            self.read_number(plan, values, Standing::New, place, findings);
+        }
         if !self.is_unseen(plan, values, findings) {
             self.cursors.came_again(&plan.cursor, values);
             return false;
@@ -234,7 +238,7 @@ impl Memory {
     fn read_cursor(&mut self, plan: &Plan, values: &Values<'_>, is_record: bool, findings: &mut Findings) -> Standing {
         let standing = self.cursors.look(&plan.cursor, values, is_record);
         findings.duplicates += u64::from(standing == Standing::Again);
-        if standing == Standing::Clamped {
+        if standing == Standing::Clamped && !Mutation::ClampNotTold.is_on() {
             findings.clamped = true;
             findings.since = self.cursors.since_before();
         }

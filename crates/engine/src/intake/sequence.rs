@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::dialogue::expression::Values;
 use crate::dialogue::template::Template;
 use crate::gap::Cause;
+use crate::mutation::Mutation;
 
 /// So many keys are followed; the numbers of further ones are not looked at.
 const MAX_KEYS: usize = 100_000;
@@ -123,6 +124,7 @@ impl Sequences {
             return None;
         };
         let hole = hole(*last, number, before).filter(|hole| !plan.holes_are_legal || hole.0 == Cause::Reset);
+        let hole = hole.filter(|hole| hole.0 != Cause::Reset || !Mutation::ResetNotTold.is_on());
         if number != *last {
             *last = number;
         }

@@ -9,6 +9,7 @@ use super::backoff::Backoff;
 use crate::config::{Attempts, Reconnect};
 use crate::error::Error;
 use crate::gap::Cause;
+use crate::mutation::Mutation;
 
 /// Attempts in a row after which an answer that will hardly change is final.
 const HOPELESS_ATTEMPTS: u32 = 5;
@@ -121,7 +122,8 @@ impl Retry {
         if failure.outlook == Outlook::Final {
             return Err(Error::fatal(message.clone()));
         }
-        if failure.life.is_some_and(|life| life.worked()) {
+        if failure.life.is_some_and(|life| life.worked() || life.delivered && Mutation::BackoffEndsWithAMessage.is_on())
+        {
             self.has_worked();
         }
         self.failing_since.get_or_insert(at);

@@ -8,11 +8,11 @@ use std::task::{Context, Wake, Waker};
 
 use super::host::{Host, Mode};
 use super::network::{Net, Shared, SimulatedWorld, lock};
-use super::shape::{self, Shape};
+use super::shape::{self, KEYS, Shape};
 use super::verdict;
 use crate::config::Config;
 use crate::handover::Found;
-use crate::mutation::Random;
+use crate::random::Random;
 use crate::task::SourceTask;
 
 /// Messages of the feed while things go wrong.
@@ -22,6 +22,9 @@ const LAST_MESSAGES: u64 = 12;
 const LAST_MESSAGES_AFTER_MS: u64 = 60_000;
 const LAST_MESSAGES_EVERY_MS: u64 = 1000;
 const PEACE_MS: u64 = 120_000;
+/// While there is something to do, the host does something this often, at least; and else.
+const STEP_MS: u64 = 60;
+const IDLE_STEP_MS: u64 = 1000;
 /// A session that is polled so often without time passing spins.
 const MAX_POLLS: u32 = 10_000;
 
@@ -88,15 +91,17 @@ impl History {
             _ => Mode::ExactlyOnce,
         };
         let filters = mode != Mode::Worker && random.percent(30);
+        // Under exactly-once a refused record fails the task.
+        let refuses = mode != Mode::ExactlyOnce && random.percent(15);
         let latency = random.between(1, 80);
         let quiet = random.between(20, 600);
         let next_fault = random.between(1000, 10_000);
         if trace {
-            println!("{shape:?}\n{mode:?}, filters: {filters}, latency: {latency} ms");
+            println!("{shape:?}\n{mode:?}, filters: {filters}, refuses: {refuses}, latency: {latency} ms");
         }
         History {
             net: Arc::new(Mutex::new(Net::new(random, shape.clone(), latency, trace))),
-            host: Host::new(mode, filters),
+            host: Host::new(mode, filters, refuses),
             config,
             task: None,
             woken: Arc::new(Woken(AtomicBool::new(false))),
@@ -114,19 +119,21 @@ impl History {
 
     /// Runs to the end. Returns what went wrong on the way.
     fn run(&mut self) -> Option<String> {
-        let mut turns = 0;
+        let (mut turns, mut now) = (0, 0);
         loop {
             if let Err(why) = self.run_session() {
                 return Some(why);
             }
-            if let Some(wrong) = self.host.wrong.take() {
-                return Some(wrong);
+            let wrong = self.host.wrong.take().or_else(|| lock(&self.net).wrong.take());
+            if wrong.is_some() {
+                return wrong;
             }
+            self.hurry(now);
             turns += 1;
             if turns > MAX_TURNS {
                 return Some("the history does not end".to_owned());
             }
-            let now = self.advance();
+            now = self.advance();
             if self.peace_since.is_some_and(|since| now >= since + PEACE_MS) {
                 return None;
             }
@@ -188,10 +195,11 @@ impl History {
         let mut net = lock(&self.net);
         net.say(|| format!("start  with {:?}", self.host.stored));
         (net.pipe, net.wake) = (None, None);
+        net.forget_attempts();
         drop(net);
         let world = SimulatedWorld::new(self.net.clone());
         let (task, session) = SourceTask::new(world, self.config.clone(), self.host.stored.clone(), Found::default());
-        self.host.begin(task.session_id());
+        self.host.begin(&task);
         self.task = Some((task, Box::pin(session.run())));
         self.stop_by = None;
         self.woken.0.store(true, Relaxed);
@@ -240,13 +248,26 @@ impl History {
         }
     }
 
+    /// A host that waits is woken by what comes.
+    fn hurry(&mut self, now: u64) {
+        let waits = self.next_step > now + STEP_MS;
+        let has_work = |(task, _): &(SourceTask, Session)| task.has_something();
+        if waits && (!self.host.is_idle() || self.stop_by.is_some() || self.task.as_ref().is_some_and(has_work)) {
+            self.next_step = now + lock(&self.net).random.between(5, STEP_MS);
+        }
+    }
+
     /// The host polls, and Kafka takes and answers.
     fn step(&mut self, now: u64) {
-        self.next_step = now + lock(&self.net).random.between(5, 60);
+        let (instant, at) = {
+            let net = lock(&self.net);
+            (net.instant(now), net.at())
+        };
+        self.next_step = now + IDLE_STEP_MS;
         let Some((task, _)) = &mut self.task else { return };
         let mut failed = None;
         while self.host.may_poll(now) {
-            match task.poll_now() {
+            match task.poll_now(instant, at) {
                 Some(Ok(Some(batch))) => {
                     self.host.take(batch, &mut lock(&self.net));
                     self.woken.0.store(true, Relaxed);
@@ -285,7 +306,8 @@ impl History {
     /// The task is gone; another one is started after this time.
     fn end(&mut self, now: u64, pause: u64) {
         let mut net = lock(&self.net);
-        self.host.die(&mut net);
+        let is_drained = self.task.as_ref().is_some_and(|(task, _)| task.is_drained());
+        self.host.die(is_drained, &mut net);
         net.wake = None;
         drop(net);
         self.task = None;
@@ -299,7 +321,7 @@ impl History {
         self.next_fault = now + net.random.between(10, 8000);
         self.woken.0.store(true, Relaxed);
         let time = net.random.between(500, 15_000);
-        match net.random.below(17) {
+        match net.random.below(18) {
             0 | 1 => net.break_pipe(true),
             2 => net.break_pipe(false),
             3 => {
@@ -357,8 +379,14 @@ impl History {
             }
             16 if net.random.percent(40) => {
                 let back = net.random.between(0, 10);
-                net.feed.oldest = (net.feed.newest() + 1).saturating_sub(back).max(net.feed.oldest);
+                net.feed.throw_away(back);
                 net.say(|| format!("fault  the feed throws away what is before {}", net.feed.oldest));
+            }
+            17 if net.shape.resets => {
+                let keys = net.shape.keys();
+                let key = net.random.below(keys);
+                net.say(|| format!("fault  the numbers of {} begin anew", KEYS[key]));
+                net.feed.begin_anew(key);
             }
             _ => {}
         }

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use super::network::{Net, Shared, lock};
 use super::shape::KEYS;
+use crate::commits::Commits;
 use crate::offset::{AT, CURSOR, PART, SEQUENCE, SESSION_ID, StoredOffset};
 use crate::record::{Batch, OffsetValue, Record};
 use crate::task::SourceTask;
@@ -57,6 +57,15 @@ enum State {
     Acknowledged,
     /// A transformation has dropped it.
     Filtered,
+    /// Kafka does not take it, and it is left out.
+    Refused,
+}
+
+impl State {
+    /// Nothing more becomes of it.
+    fn is_done(self) -> bool {
+        matches!(self, State::Acknowledged | State::Filtered | State::Refused)
+    }
 }
 
 struct Sent {
@@ -67,6 +76,10 @@ struct Sent {
 pub(super) struct Host {
     pub(super) mode: Mode,
     pub(super) filters: bool,
+    /// Kafka refuses some records, which are left out.
+    pub(super) refuses: bool,
+    /// How many.
+    pub(super) refused: u64,
     pub(super) stored: Option<StoredOffset>,
     pub(super) topic: Vec<Landed>,
     pub(super) ledger: Vec<Told>,
@@ -74,6 +87,9 @@ pub(super) struct Host {
     pub(super) base: Option<Base>,
     /// What was stored when each generation began, by key: what is before it must not come again.
     pub(super) generations: Vec<[Option<u64>; KEYS.len()]>,
+    /// When it ended in the middle of something.
+    pub(super) deaths: Vec<u64>,
+    commits: Option<Arc<Commits>>,
     sent: VecDeque<Sent>,
     in_flight: usize,
     committed: i64,
@@ -108,15 +124,19 @@ struct Name {
 }
 
 impl Host {
-    pub(super) fn new(mode: Mode, filters: bool) -> Host {
+    pub(super) fn new(mode: Mode, filters: bool, refuses: bool) -> Host {
         Host {
             mode,
             filters,
+            refuses,
+            refused: 0,
             stored: None,
             topic: Vec::new(),
             ledger: Vec::new(),
             base: None,
             generations: Vec::new(),
+            deaths: Vec::new(),
+            commits: None,
             sent: VecDeque::new(),
             in_flight: 0,
             committed: 0,
@@ -134,8 +154,8 @@ impl Host {
     }
 
     /// A task is started with the stored offset.
-    pub(super) fn begin(&mut self, session_id: &Arc<str>) {
-        self.session_id = session_id.clone();
+    pub(super) fn begin(&mut self, task: &SourceTask) {
+        (self.session_id, self.commits) = (task.session_id().clone(), task.commits());
         self.generations.push(self.newest_stored);
         self.committed = self.stored.as_ref().map_or(0, |stored| stored.sequence);
         self.last_polled = self.committed;
@@ -171,8 +191,17 @@ impl Host {
         let state = |record: Record<'_>| {
             let is_ledger = record.topic() == Some("gaps");
             let lane = if is_ledger { LEDGER } else { name(record.value).map_or(LEDGER, |name| name.key) };
-            let filtered = !is_ledger && name(record.value).is_some_and(|name| self.is_filtered(name.n, name.i));
-            (lane, if filtered { State::Filtered } else { State::Waits })
+            let of_feed = name(record.value).filter(|_| !is_ledger);
+            let state = match of_feed {
+                Some(Name { n, i, .. }) if self.is_filtered(n, i) => State::Filtered,
+                Some(Name { n, i, .. }) if self.is_refused(n, i) => State::Refused,
+                _ => State::Waits,
+            };
+            // Nobody waits for what is left out.
+            if state != State::Waits {
+                self.tell_commits(&record);
+            }
+            (lane, state)
         };
         let states: Vec<_> = batch.iter().map(state).collect();
         self.in_flight += states.len();
@@ -184,6 +213,18 @@ impl Host {
     /// Whether a transformation drops this record, today as tomorrow.
     pub(super) fn is_filtered(&self, n: u64, i: u8) -> bool {
         self.filters && (n * 7 + u64::from(i)).is_multiple_of(5)
+    }
+
+    /// Whether Kafka refuses this record, today as tomorrow.
+    pub(super) fn is_refused(&self, n: u64, i: u8) -> bool {
+        self.refuses && (n * 3 + u64::from(i)).is_multiple_of(17)
+    }
+
+    /// A feed may want to hear that Kafka has this record, or never will.
+    fn tell_commits(&self, record: &Record<'_>) {
+        if let (Some(commits), Some(message)) = (&self.commits, record.message()) {
+            commits.acknowledged(message, 1);
+        }
     }
 
     /// Kafka does something, and so does the host with what it says.
@@ -213,6 +254,7 @@ impl Host {
             for index in 0..self.sent[at].states.len() {
                 if self.sent[at].states[index].1 == State::Waits {
                     self.append(at, index, net);
+                    self.acknowledge_one(at, index, net);
                 }
             }
         }
@@ -247,6 +289,7 @@ impl Host {
             }
         } else if let Some(Name { key, n, i }) = name(record.value) {
             net.say(|| format!("kafka  {n}-{i} as {}", record.sequence));
+            net.feed.get_mut(n).into_iter().for_each(|message| message.in_kafka |= 1 << i);
             self.topic.push(Landed { key, n, i, generation: self.generation() });
         }
     }
@@ -254,19 +297,28 @@ impl Host {
     /// Some acknowledgements arrive.
     fn acknowledge(&mut self, net: &mut Net) {
         let mut room: [usize; LANES] = std::array::from_fn(|_| net.random.below(12));
-        for (lane, state) in self.sent.iter_mut().flat_map(|sent| &mut sent.states) {
-            if *state == State::InKafka && room[*lane] > 0 {
-                room[*lane] -= 1;
-                *state = State::Acknowledged;
-                net.events += 1;
+        for at in 0..self.sent.len() {
+            for index in 0..self.sent[at].states.len() {
+                let (lane, state) = self.sent[at].states[index];
+                if state == State::InKafka && room[lane] > 0 {
+                    room[lane] -= 1;
+                    self.acknowledge_one(at, index, net);
+                }
             }
+        }
+    }
+
+    fn acknowledge_one(&mut self, at: usize, index: usize, net: &mut Net) {
+        self.sent[at].states[index].1 = State::Acknowledged;
+        net.events += 1;
+        if let Some(record) = self.sent[at].batch.get(index) {
+            self.tell_commits(&record);
         }
     }
 
     /// Whole batches at the front that are done with.
     fn take_prefix(&mut self, task: &mut SourceTask, net: &mut Net) {
-        let is_done =
-            |sent: &&Sent| sent.states.iter().all(|(_, state)| matches!(state, State::Acknowledged | State::Filtered));
+        let is_done = |sent: &&Sent| sent.states.iter().all(|(_, state)| state.is_done());
         let done = self.sent.iter().take_while(is_done).count();
         if done > 0 {
             self.finish(done, task, net);
@@ -274,11 +326,11 @@ impl Host {
         }
         // A prefix of the first batch may be stored too.
         if let Some(sent) = self.sent.front() {
-            let is_done = |(_, state): &&(usize, State)| matches!(state, State::Acknowledged | State::Filtered);
-            let records = sent.states.iter().take_while(is_done).count();
+            let records = sent.states.iter().take_while(|(_, state)| state.is_done()).count();
             let last = sent.batch.first_sequence() + records as i64 - 1;
             if last > self.committed {
                 self.note(0, records);
+                self.leave_out(0, records, task);
                 self.tell_engine(last, task, net);
             }
         }
@@ -287,15 +339,26 @@ impl Host {
     fn finish(&mut self, batches: usize, task: &mut SourceTask, net: &mut Net) {
         for at in 0..batches {
             self.note(at, self.sent[at].states.len());
+            self.leave_out(at, self.sent[at].states.len(), task);
         }
         let last = self.sent[batches - 1].batch.last_sequence();
         self.in_flight -= self.sent.drain(..batches).map(|sent| sent.states.len()).sum::<usize>();
         self.tell_engine(last, task, net);
     }
 
+    /// Tells which of these records Kafka will never have.
+    fn leave_out(&mut self, at: usize, records: usize, task: &mut SourceTask) {
+        let Sent { batch, states } = &self.sent[at];
+        let told = (self.committed + 1 - batch.first_sequence()).max(0) as usize;
+        let count = |what| states[..records].iter().skip(told).filter(|(_, state)| *state == what).count() as u64;
+        let (refused, filtered) = (count(State::Refused), count(State::Filtered));
+        self.refused += refused;
+        task.left_out(refused, filtered);
+    }
+
     fn tell_engine(&mut self, sequence: i64, task: &mut SourceTask, net: &mut Net) {
         self.committed = sequence;
-        task.commit(sequence, SystemTime::UNIX_EPOCH + Duration::from_millis(net.wall()));
+        task.commit(sequence, net.at());
     }
 
     /// The offsets of these records may be stored: of each partition the last dispatched one's.
@@ -345,18 +408,22 @@ impl Host {
             && let Some(stored) = &mut self.stored
         {
             // The worker's file is written also without a new offset, while the feed is connected.
-            stored.written_at = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(net.wall()));
+            stored.written_at = Some(net.at());
         }
     }
 
     /// The host dies, or gives up its task: what Kafka has not is gone, and what is not stored too.
-    pub(super) fn die(&mut self, net: &mut Net) {
+    pub(super) fn die(&mut self, is_drained: bool, net: &mut Net) {
+        if !is_drained || !self.is_idle() {
+            self.deaths.push(net.now);
+        }
         if self.mode != Mode::ExactlyOnce && net.random.percent(50) {
             // It was on its way.
             self.land(net);
         }
         self.sent.clear();
         self.in_flight = 0;
+        self.commits = None;
         self.ahead = None;
         self.newest_unstored = self.newest_stored;
     }

@@ -10,16 +10,19 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::feed::Feed;
-use super::shape::{Cursor, KEYS, Refusal, Shape};
+use super::shape::{Acks, Cursor, KEYS, RECONNECT_MOST_MS, RECONNECT_MS, Refusal, Shape};
 use crate::connection::frame::{Close, Event};
 use crate::connection::violation::Violation;
 use crate::connection::{Answer, Discarded, OpenError, OpenErrorKind};
 use crate::dialogue::{Handshake, HttpRequest, Moment};
-use crate::mutation::Random;
+use crate::random::Random;
 use crate::session::world::{Asked, Wire, World};
 
 /// When the time of day begins, milliseconds since the epoch.
 pub(super) const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// A connection that lived for so long has worked.
+const WORKED_MS: u64 = 10_000;
 
 static BASE: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -42,8 +45,10 @@ pub(super) struct Net {
     pub(super) pipe: Option<Pipe>,
     pub(super) weather: Weather,
     pipes: u64,
+    pub(super) attempts: Attempts,
     pub(super) events: u64,
     pub(super) trace: bool,
+    pub(super) wrong: Option<String>,
 }
 
 /// What is wrong with the network, and until when.
@@ -65,6 +70,19 @@ pub(super) struct Pipe {
     end: Option<PipeEnd>,
     /// Neither side hears of the other any more.
     half_open: bool,
+    /// The messages that were sent on it.
+    sent: Vec<u64>,
+}
+
+/// How often in a row it did not go well to be connected, and since when there is no connection.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    failures: u32,
+    since: u64,
+    /// When the connection that is there was opened.
+    opened: u64,
+    /// The feed has said that it cannot go on: the next attempt is no failure's.
+    is_planned: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +120,10 @@ impl Net {
             pipe: None,
             weather: Weather { latency, slow_until: 0, no_names_until: 0, refused_until: 0, refused: 0 },
             pipes: 0,
+            attempts: Attempts::default(),
             events: 0,
             trace,
+            wrong: None,
         }
     }
 
@@ -115,6 +135,11 @@ impl Net {
 
     pub(super) fn wall(&self) -> u64 {
         (EPOCH_MS + self.now).saturating_add_signed(self.jumped)
+    }
+
+    /// The time of day.
+    pub(super) fn at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.wall())
     }
 
     pub(super) fn instant(&self, ms: u64) -> Instant {
@@ -156,6 +181,14 @@ impl Net {
         }
     }
 
+    /// The same with a message.
+    fn send_message(&mut self, n: u64) {
+        let Some(message) = self.feed.get(n) else { return };
+        let (text, since) = (message.text.clone(), message.sent);
+        self.send_old(Item::Text(text), since);
+        self.pipe.iter_mut().for_each(|pipe| pipe.sent.push(n));
+    }
+
     /// The feed has a new message.
     pub(super) fn produce(&mut self, key: Option<usize>) {
         let (now, wall) = (self.now, self.wall());
@@ -164,13 +197,13 @@ impl Net {
             Some(key) => feed.make_of(key, shape, random, now, wall),
             None => feed.make(shape, random, now, wall),
         };
-        let (key, text) = (message.key, message.text.clone());
+        let (n, key, text) = (message.n, message.key, message.text.clone());
         self.events += 1;
         self.say(|| format!("feed   {text}"));
         if self.pipe.as_ref().is_some_and(|pipe| pipe.subscribed[key]) {
-            self.send(Item::Text(text.clone()));
+            self.send_message(n);
             if self.shape.doubles && self.random.percent(10) {
-                self.send(Item::Text(text));
+                self.send_message(n);
             }
         }
     }
@@ -232,6 +265,7 @@ impl Net {
             && self.is_gone(cursor)
         {
             self.feed.refusals += 1;
+            self.attempts.is_planned = true;
             self.say(|| format!("feed   410 for cursor {cursor}"));
             let answer = Answer { status: 410, headers: Vec::new(), body: Vec::new() };
             let (kind, message) = (OpenErrorKind::Status(410), "gone".to_owned());
@@ -246,7 +280,9 @@ impl Net {
             subscribed: [false; KEYS.len()],
             end: None,
             half_open: false,
+            sent: Vec::new(),
         });
+        self.attempts.opened = self.now;
         if !self.shape.keyed {
             self.subscribe(None, cursor);
         }
@@ -272,6 +308,7 @@ impl Net {
                     }
                     Refusal::Message | Refusal::Status => {
                         self.feed.refusals += 1;
+                        self.attempts.is_planned = true;
                         from = self.feed.newest() + 1;
                         let words = key.map_or_else(String::new, |key| format!(r#","k":"{}""#, KEYS[key]));
                         self.send(Item::Text(format!(r#"{{"error":"gone"{words}}}"#).into()));
@@ -279,15 +316,53 @@ impl Net {
                 }
             }
         }
+        if self.shape.acks != Acks::None {
+            from = self.feed.oldest;
+        }
         for n in from..=self.feed.newest() {
             let Some(message) = self.feed.get(n) else { continue };
-            if key.is_none_or(|key| key == message.key) {
-                let (text, sent) = (message.text.clone(), message.sent);
-                self.send_old(Item::Text(text), sent);
+            if !message.is_acknowledged && key.is_none_or(|key| key == message.key) {
+                self.send_message(n);
             }
         }
         if let Some(pipe) = &mut self.pipe {
             (0..KEYS.len()).filter(|own| key.is_none_or(|key| key == *own)).for_each(|own| pipe.subscribed[own] = true);
+        }
+    }
+
+    /// The engine acknowledges a message.
+    fn acknowledged(&mut self, n: u64) {
+        if self.pipe.as_ref().is_none_or(|pipe| !pipe.sent.contains(&n)) {
+            self.wrong.get_or_insert(format!("{n} is acknowledged on a connection on which it did not come"));
+        }
+        let first = if self.shape.acks == Acks::Latest { self.feed.oldest } else { n };
+        (first..=n).for_each(|n| self.feed.acknowledge(n));
+    }
+
+    /// The task is gone, and with it what it knew of failures.
+    pub(super) fn forget_attempts(&mut self) {
+        self.attempts = Attempts::default();
+    }
+
+    /// A connection or an attempt has ended. One that lived for long enough was none that failed before.
+    fn failed(&mut self, lived: u64) {
+        let Attempts { failures, is_planned, .. } = self.attempts;
+        let before = if lived >= WORKED_MS { 0 } else { failures };
+        let failures = if is_planned { before } else { before + 1 };
+        self.attempts = Attempts { failures, since: self.now, opened: 0, is_planned };
+    }
+
+    /// A feed that does not let us in must not be hammered.
+    fn check_backoff(&mut self) {
+        let Attempts { failures, since, .. } = self.attempts;
+        if std::mem::take(&mut self.attempts.is_planned) {
+            return;
+        }
+        let least = (RECONNECT_MS << failures.saturating_sub(1).min(10)).min(RECONNECT_MOST_MS);
+        if failures >= 2 && self.now - since < least {
+            let waited = self.now - since;
+            self.wrong
+                .get_or_insert(format!("after {failures} failures it waits for {waited} ms, and not for {least} ms"));
         }
     }
 
@@ -331,7 +406,7 @@ impl World for SimulatedWorld {
     }
 
     fn at(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(lock(&self.net).wall())
+        lock(&self.net).at()
     }
 
     fn moment(&self) -> Moment<'_> {
@@ -355,13 +430,12 @@ impl World for SimulatedWorld {
     }
 
     async fn open(&mut self, handshake: Handshake) -> Result<SimulatedWire, OpenError> {
+        lock(&self.net).check_backoff();
         let (at, error) = lock(&self.net).dial();
         let until = lock(&self.net).instant(at);
         self.sleep_until(until).await;
-        if let Some(error) = error {
-            return Err(error);
-        }
-        let id = lock(&self.net).connect(handshake.url.as_deref())?;
+        let opened = error.map_or_else(|| lock(&self.net).connect(handshake.url.as_deref()), Err);
+        let id = opened.inspect_err(|_| lock(&self.net).failed(0))?;
         Ok(SimulatedWire { net: self.net.clone(), id, inbox: VecDeque::new(), current: None, said_close: false })
     }
 
@@ -435,6 +509,9 @@ impl Wire for SimulatedWire {
         }
         let text = String::from_utf8_lossy(text);
         net.say(|| format!("engine {text}"));
+        if let Some(n) = text.strip_prefix("ack ") {
+            return net.acknowledged(n.parse().unwrap_or_default());
+        }
         let words = text.split_once(" from ");
         let key = words.and_then(|(key, _)| KEYS.iter().position(|own| *own == key));
         let cursor = words.and_then(|(_, cursor)| cursor.parse().ok());
@@ -474,6 +551,8 @@ impl Wire for SimulatedWire {
         if net.pipe(self.id).is_some() {
             net.pipe = None;
         }
+        let lived = net.now - net.attempts.opened;
+        net.failed(lived);
         let messages = self.inbox.iter().filter(|item| matches!(item, Item::Text(_))).count() as u64;
         Discarded { messages, bytes: 0 }
     }

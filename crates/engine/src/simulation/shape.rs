@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::config_def::Properties;
-use crate::mutation::Random;
+use crate::random::Random;
 
 /// So many shapes there are; a configuration is made once for each.
 const SHAPES: usize = 512;
 /// How far the cursor of a rewound feed goes back.
 const REWIND: u64 = 3;
+pub(super) const RECONNECT_MS: u64 = 500;
+pub(super) const RECONNECT_MOST_MS: u64 = 5000;
 pub(super) const KEYS: [&str; 3] = ["a", "b", "c"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,17 +36,40 @@ pub(super) enum Refusal {
     Clamps,
 }
 
+/// How a message holds its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// It is one.
+    Whole,
+    /// It is an array of them.
+    Array,
+    /// It has them in an array, and is a message for the steps.
+    Picked,
+}
+
+/// Which acknowledgements a feed wants; it sends again what has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Acks {
+    None,
+    /// Of each message.
+    Each,
+    /// Of all messages up to one.
+    Latest,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) cursor: Cursor,
     /// Each key has a subscription and a cursor of its own.
     pub(super) keyed: bool,
-    /// A message may hold several records.
-    pub(super) split: bool,
+    pub(super) form: Form,
+    pub(super) acks: Acks,
     /// Each key's messages are numbered.
     pub(super) numbered: bool,
     /// The numbers begin anew with each connection.
     pub(super) per_connection: bool,
+    /// And now and then of their own.
+    pub(super) resets: bool,
     /// Messages without records, which have a number and a cursor.
     pub(super) heartbeats: bool,
     /// Some records are filtered.
@@ -54,6 +79,9 @@ pub(super) struct Shape {
     pub(super) refusal: Refusal,
     pub(super) continues_when_lost: bool,
     pub(super) small_queue: bool,
+    /// A full queue drops records.
+    pub(super) drops: bool,
+    drops_oldest: bool,
     pub(super) max_age: bool,
     linger_ms: u64,
 }
@@ -64,6 +92,17 @@ impl Shape {
         let cursors =
             [Cursor::None, Cursor::Exclusive, Cursor::Exclusive, Cursor::Inclusive, Cursor::Inclusive, Cursor::Rewound];
         let cursor = cursors[random.below(cursors.len())];
+        let acks = match random.below(4) {
+            0 if cursor == Cursor::None => Acks::Each,
+            1 if cursor == Cursor::None => Acks::Latest,
+            _ => Acks::None,
+        };
+        let form = match random.below(10) {
+            // Of an array each part is a message for the steps.
+            0..2 if acks == Acks::None => Form::Array,
+            0..4 => Form::Picked,
+            _ => Form::Whole,
+        };
         let keyed = cursor != Cursor::None && random.percent(40);
         let refusal = match random.below(3) {
             // A feed that silently leaves something out is found out by the record that has to come again alone.
@@ -71,20 +110,27 @@ impl Shape {
             1 if !keyed => Refusal::Status,
             _ => Refusal::Message,
         };
-        let numbered = random.percent(60);
+        // A feed that sends again leaves out what was acknowledged.
+        let numbered = acks == Acks::None && random.percent(60);
+        let per_connection = numbered && cursor == Cursor::None && random.percent(30);
+        let small_queue = random.percent(40);
         Shape {
             cursor,
             keyed,
-            split: random.percent(40),
+            form,
+            acks,
             numbered,
-            per_connection: numbered && cursor == Cursor::None && random.percent(30),
+            per_connection,
+            resets: numbered && !per_connection && random.percent(30),
             // A cursor of a message that does not come again, and a number that does, say something else to a feed that repeats.
             heartbeats: matches!(cursor, Cursor::None | Cursor::Exclusive) && random.percent(40),
             filter: random.percent(30),
-            doubles: random.percent(20),
+            doubles: acks != Acks::None || random.percent(20),
             refusal,
             continues_when_lost: refusal == Refusal::Message && random.percent(40),
-            small_queue: random.percent(40),
+            small_queue,
+            drops: small_queue && acks == Acks::None && random.percent(40),
+            drops_oldest: random.percent(50),
             max_age: cursor != Cursor::None && random.percent(10),
             linger_ms: [0, 7, 50][random.below(3)],
         }
@@ -105,8 +151,8 @@ impl Shape {
         set("kafka.topic", "messages");
         set("websocket.gaps.topic", "gaps");
         set("websocket.handover.dir", "");
-        set("websocket.reconnect.interval.ms", "500");
-        set("websocket.reconnect.backoff.max.ms", "5000");
+        set("websocket.reconnect.interval.ms", &RECONNECT_MS.to_string());
+        set("websocket.reconnect.backoff.max.ms", &RECONNECT_MOST_MS.to_string());
         set("websocket.reconnect.first.delay.ms", "100");
         set("websocket.ping.interval.ms", "2000");
         set("websocket.pong.timeout.ms", "3000");
@@ -124,6 +170,12 @@ impl Shape {
         if self.heartbeats {
             steps += ",beat";
             set("websocket.session.beat.on", "/hb exists");
+        }
+        if self.acks != Acks::None {
+            steps += ",ack";
+            set("websocket.session.ack.on.commit", "/n exists");
+            set("websocket.session.ack.on.commit.latest", if self.acks == Acks::Latest { "true" } else { "false" });
+            set("websocket.session.ack.send", "ack {{/n}}");
         }
         set("websocket.session.steps", &steps);
         if self.resumes() {
@@ -148,14 +200,22 @@ impl Shape {
             set("websocket.sequence.key", "{{/k}}");
             set("websocket.sequence.scope", if self.per_connection { "connection" } else { "feed" });
         }
-        if self.split {
-            set("websocket.frame.split", "json.array");
+        match self.form {
+            Form::Whole => {}
+            Form::Array => set("websocket.frame.split", "json.array"),
+            Form::Picked => {
+                set("websocket.record.pointer", "/r/*");
+                set("websocket.record.pointer.missing", "skip");
+            }
         }
         if self.filter {
             set("websocket.record.filter", "/f == 0");
         }
         if self.small_queue {
             set("websocket.message.queue.size", "7");
+        }
+        if self.drops {
+            set("websocket.message.queue.full", if self.drops_oldest { "drop.oldest" } else { "drop.newest" });
         }
         properties
     }

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::feed::Message;
+use super::feed::{ERA, Message};
 use super::host::{Base, Host, Mode, Told};
 use super::network::Net;
-use super::shape::{Cursor, KEYS, Shape};
+use super::shape::{Acks, Cursor, KEYS, Shape};
+
+/// Losses that a queue or Kafka made are told no less often, while records flow.
+const LOSSES_UNTOLD_MS: u64 = 60_000;
 
 /// Looks at a history that is over. Returns what is wrong with it.
 pub(super) fn check(shape: &Shape, net: &Net, host: &Host) -> Option<String> {
@@ -13,8 +16,10 @@ pub(super) fn check(shape: &Shape, net: &Net, host: &Host) -> Option<String> {
     judge
         .not_settled()
         .or_else(|| judge.missing())
+        .or_else(|| judge.unacknowledged())
         .or_else(|| judge.doubled())
         .or_else(|| judge.disordered())
+        .or_else(|| judge.reset_not_told())
         .or_else(|| judge.told_falsely())
 }
 
@@ -31,7 +36,7 @@ impl Judge<'_> {
             return Some("records were never acknowledged".to_owned());
         }
         let newest = self.net.feed.newest();
-        let last = self.net.feed.log.iter().rev().find(|message| self.wanted(message).next().is_some())?;
+        let last = self.net.feed.log.iter().rev().find(|message| self.taken(message).next().is_some())?;
         let arrived = self.host.topic.iter().any(|landed| landed.n == last.n);
         (!arrived).then(|| format!("nothing arrives any more: {} of {newest} has not", last.n))
     }
@@ -40,21 +45,82 @@ impl Judge<'_> {
         message.wanted().filter(|i| !self.host.is_filtered(message.n, *i))
     }
 
+    /// Those of them that Kafka takes.
+    fn taken<'m>(&'m self, message: &'m Message) -> impl Iterator<Item = u8> + 'm {
+        self.wanted(message).filter(|i| !self.host.is_refused(message.n, *i))
+    }
+
     fn missing(&self) -> Option<String> {
-        let base = self.host.base?;
-        let mut there: Vec<u8> = vec![0; self.net.feed.log.len() + 1];
-        for landed in &self.host.topic {
-            there[landed.n as usize] |= 1 << landed.i;
+        let feed = &self.net.feed;
+        if self.shape.acks != Acks::None {
+            for message in feed.log.iter().filter(|message| !message.is_given_up) {
+                if let Some(i) = self.taken(message).find(|i| message.in_kafka >> i & 1 == 0) {
+                    return Some(format!(
+                        "{}-{i} is lost, although the feed sends again what nobody acknowledged",
+                        message.n
+                    ));
+                }
+            }
         }
-        for message in self.net.feed.log.iter().filter(|message| is_owed(message, &base)) {
-            let Some(i) = self.wanted(message).find(|i| there[message.n as usize] >> i & 1 == 0) else { continue };
+        let base = self.host.base?;
+        for message in feed.log.iter().filter(|message| is_owed(message, &base)) {
+            let Some(i) = self.wanted(message).find(|i| message.in_kafka >> i & 1 == 0) else { continue };
             let name = format!("{}-{i} of {}", message.n, KEYS[message.key]);
             let goes_on = self.shape.resumes() && base.newest[message.key].is_some_and(|newest| message.n > newest);
-            if goes_on && self.net.feed.refusals + self.net.feed.clamps == 0 && !self.shape.max_age {
+            let drops = self.shape.drops || self.host.is_refused(message.n, i);
+            if goes_on && feed.refusals + feed.clamps == 0 && !self.shape.max_age && !drops {
                 return Some(format!("{name} is lost, although the feed goes on from any cursor"));
             }
-            if !self.host.ledger.iter().any(|told| self.covers(told, message)) {
+            let is_told = self.host.ledger.iter().any(|told| self.covers(told, message));
+            let is_told = is_told || drops && self.died_soon_after(message);
+            if !is_told {
                 return Some(format!("{name} is neither in Kafka nor in the ledger"));
+            }
+        }
+        None
+    }
+
+    /// What was dropped or skipped is told now and then: that it is not yet told dies with the process.
+    fn died_soon_after(&self, message: &Message) -> bool {
+        let latest = message.sent + self.net.longest_wait + LOSSES_UNTOLD_MS;
+        self.host.deaths.iter().any(|death| (message.sent..=latest).contains(death))
+    }
+
+    /// Each message is acknowledged, and none before Kafka has it.
+    fn unacknowledged(&self) -> Option<String> {
+        if self.shape.acks == Acks::None {
+            return None;
+        }
+        let feed = &self.net.feed;
+        for (n, in_kafka) in &feed.acknowledged {
+            let message = feed.get(*n)?;
+            if let Some(i) = self.taken(message).find(|i| in_kafka >> i & 1 == 0) {
+                return Some(format!("{n} is acknowledged, and Kafka does not have {n}-{i}"));
+            }
+        }
+        let open = feed.log.iter().find(|message| !message.is_acknowledged && !message.is_given_up)?;
+        Some(format!("{} is never acknowledged", open.n))
+    }
+
+    /// Where a key's numbers went back between two messages of one task, this is told.
+    fn reset_not_told(&self) -> Option<String> {
+        let feed = &self.net.feed;
+        if !self.shape.resets || self.shape.drops || feed.refusals + feed.clamps > 0 {
+            return None;
+        }
+        let mut last: [(u32, u64); KEYS.len()] = [(0, 0); KEYS.len()];
+        for landed in &self.host.topic {
+            let era = feed.get(landed.n)?.number / ERA;
+            let (generation, before) = std::mem::replace(&mut last[landed.key], (landed.generation, era));
+            let tells = |told: &&Told| {
+                let is_key = told.cause == "reset" && told.key.as_deref() == Some(KEYS[landed.key]);
+                is_key && told.range.is_some_and(|(_, to)| to / i128::from(ERA) == i128::from(era))
+            };
+            if generation == landed.generation && era < before && !self.host.ledger.iter().any(|told| tells(&told)) {
+                return Some(format!(
+                    "the numbers of {} went back with {}, which is not told",
+                    KEYS[landed.key], landed.n
+                ));
             }
         }
         None
@@ -77,6 +143,8 @@ impl Judge<'_> {
             // The offset says when its record was read. While the queue was full, or after an outage, it may have come, or come
             // to be, long before.
             "restart" | "clamped" | "resume_lost" => self.net.longest_wait,
+            // It says when it was lost, and not when it came.
+            "dropped" | "skipped" => self.net.longest_wait + LOSSES_UNTOLD_MS,
             _ => self.net.longest_way,
         };
         let latest = message.sent_wall + way;
@@ -95,7 +163,7 @@ impl Judge<'_> {
                 return Some(format!("{name} is doubled without a restart"));
             }
             // What was seen is remembered in memory alone, so exactly-once is not promised.
-            if self.shape.cursor == Cursor::Rewound || self.shape.doubles {
+            if self.forgets_doubles() {
                 continue;
             }
             if self.host.mode == Mode::ExactlyOnce {
@@ -109,12 +177,21 @@ impl Judge<'_> {
         let mut ids: HashMap<&str, u32> = HashMap::new();
         for told in &self.host.ledger {
             let before = ids.insert(&told.id, told.generation);
-            let allowed = self.host.mode != Mode::ExactlyOnce && before != Some(told.generation);
+            // What was found beside a record that a filter dropped is found again: a record of the ledger does not move the
+            // cursor of a key.
+            let is_filtered = self.shape.keyed && (self.shape.filter || self.host.filters);
+            let comes_again = self.host.mode != Mode::ExactlyOnce || self.forgets_doubles() || is_filtered;
+            let allowed = comes_again && before != Some(told.generation);
             if before.is_some() && !allowed {
                 return Some(format!("the gap {} is told twice", told.id));
             }
         }
         None
+    }
+
+    /// What was seen is known to one task alone.
+    fn forgets_doubles(&self) -> bool {
+        self.shape.cursor == Cursor::Rewound || self.shape.doubles
     }
 
     /// What comes for the first time comes in the order of its key.
@@ -126,9 +203,10 @@ impl Judge<'_> {
             let place = (landed.n, landed.i);
             let owed = self.net.feed.get(landed.n).is_some_and(|message| is_owed(message, &base));
             if owed && seen.insert(place) {
-                // What was told as lost may come after all.
+                // What was told as lost, or was dropped, may come after all.
                 let told = |message| self.host.ledger.iter().any(|told| self.covers(told, message));
-                if place < newest[landed.key] && !self.net.feed.get(landed.n).is_some_and(told) {
+                let is_told = self.shape.drops || self.net.feed.get(landed.n).is_some_and(told);
+                if place < newest[landed.key] && !is_told {
                     return Some(format!(
                         "{}-{} of {} comes behind {:?}",
                         landed.n, landed.i, KEYS[landed.key], newest[landed.key]
@@ -145,6 +223,16 @@ impl Judge<'_> {
         let feed = &self.net.feed;
         for told in &self.host.ledger {
             match told.cause.as_str() {
+                // What is behind the place that it goes back to may be new to it.
+                "reset" if !self.shape.resets && self.shape.cursor != Cursor::Rewound => {
+                    return Some("numbers that go back are told, and they did not".to_owned());
+                }
+                "dropped" if !self.shape.drops => {
+                    return Some("dropped records are told, and there are none".to_owned());
+                }
+                "skipped" if !self.host.refuses => {
+                    return Some("skipped records are told, and there are none".to_owned());
+                }
                 "clamped" if feed.clamps + feed.refusals == 0 => {
                     return Some("a clamp is told, and there was none".to_owned());
                 }
@@ -159,6 +247,12 @@ impl Judge<'_> {
                 }
                 _ => {}
             }
+        }
+        let skipped = self.host.ledger.iter().filter(|told| told.cause == "skipped");
+        let skipped = skipped.map(|told| told.missing.unwrap_or_default()).sum::<u64>();
+        let refused = self.host.refused;
+        if skipped > refused || skipped < refused && self.host.deaths.is_empty() {
+            return Some(format!("{skipped} records are told as skipped, and {refused} were"));
         }
         None
     }

@@ -235,7 +235,7 @@ impl Parse<'_> {
 mod tests {
     use super::super::{Token, Tokens, is_value, write_double};
     use super::*;
-    use crate::mutation::Random;
+    use crate::random::Random;
 
     /// The value as JSON again, in the one form that there is for it.
     fn parsed(text: &str) -> Result<String, String> {
