@@ -384,7 +384,7 @@ impl<W: World> Session<W> {
                 && link.stop(by, self.world.now())
             {
                 self.queue.widen();
-                waiting = if Mutation::StopForgetsWaiting.is_on() { Waiting::default() } else { waiting };
+                drop(Mutation::StopForgetsWaiting.is_on().then(|| std::mem::take(waiting)));
             }
             link.release_due(self.world.now());
             let bytes = self.take_in(connection, link, waiting)?;

@@ -105,7 +105,7 @@ impl Judge<'_> {
     /// Where a key's numbers went back between two messages of one task, this is told.
     fn reset_not_told(&self) -> Option<String> {
         let feed = &self.net.feed;
-        if !self.shape.resets || self.shape.drops || feed.refusals + feed.clamps > 0 {
+        if !self.shape.resets || self.shape.drops || self.shape.max_age || feed.refusals + feed.clamps > 0 {
             return None;
         }
         let mut last: [(u32, u64); KEYS.len()] = [(0, 0); KEYS.len()];
