@@ -232,6 +232,10 @@ impl Cursors {
             return Standing::New;
         }
         let standing = if is_record { place.awaited.meet(&self.text) } else { Standing::New };
+        if standing == Standing::Clamped {
+            // What was stored of the message behind the cursor does not come.
+            place.stored = 0;
+        }
         place.ahead = place.newest.as_ref() != Some(&self.text);
         self.before = place.at;
         if standing != Standing::Again {

@@ -109,6 +109,16 @@ async fn a_feed_that_silently_goes_on_from_a_later_place_is_a_gap() {
 }
 
 #[tokio::test]
+async fn behind_a_clamp_nothing_is_taken_for_a_stored_record() {
+    let server = Server::start(Script::plays([sends(5..7)])).unwrap();
+    let offset = vec![("cursor".into(), "2".into()), ("part".into(), "1".into())];
+    let before = Received { offset, sequence: 1, ..received() };
+    let mut feed = Feed::resume(&url(&server), &[CURSOR, INCLUSIVE], before.stored(None));
+    feed.until_records(2).await;
+    assert_eq!((feed.numbers(), causes(&feed)), (vec![5, 6], vec![Cause::Clamped]));
+}
+
+#[tokio::test]
 async fn a_cursor_counts_only_when_its_whole_message_is_stored() {
     let batches =
         |from: u64| Play::accept().send_text(format!("[{},{},{}]", message(from), message(from), message(from)));
