@@ -95,6 +95,11 @@ impl Connection {
         self.agreement.subprotocol.as_deref()
     }
 
+    /// How many bytes of frames came together with the answer.
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
     /// Whether no redirect led to another origin, which must learn no secret.
     pub fn at_configured_origin(&self) -> bool {
         self.at_configured_origin

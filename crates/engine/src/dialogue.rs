@@ -44,6 +44,7 @@ pub use variables::{Made, Names, VariableId, Variables};
 
 use crate::intake::memory::Memory;
 use crate::json::Scanned;
+use crate::observer::{self, Sight, Watched};
 use crate::offset;
 use crate::redact::Redactor;
 use acknowledge::Owed;
@@ -216,6 +217,7 @@ pub struct Dialogue {
     owed: BTreeMap<i64, Vec<Owed>>,
     actions: VecDeque<Action>,
     carried: Carried,
+    watched: Watched,
 }
 
 /// A message or request that is to be made.
@@ -290,9 +292,15 @@ impl Dialogue {
             owed: BTreeMap::new(),
             actions: VecDeque::new(),
             carried,
+            watched: Watched::default(),
         };
         dialogue.go_on_from(memory);
         dialogue
+    }
+
+    /// Somebody is told what the steps do.
+    pub(crate) fn watched_by(&mut self, watched: Watched) {
+        self.watched = watched;
     }
 
     /// The connection is over, or was not made. What it used is forgotten unless it worked.
@@ -380,6 +388,7 @@ impl Dialogue {
         self.capture_answer(step, &Target::Once, &seen, moment)?;
         self.current = None;
         self.deadlines.remove(&step);
+        self.watched.tell(Sight::StepDone { step: &self.plan.steps[step].name });
         self.proceed(moment, true)
     }
 
@@ -403,6 +412,8 @@ impl Dialogue {
         let Some(job) = self.asked.take() else { return Ok(()) };
         let plan = self.plan.clone();
         let step = &plan.steps[job.step];
+        let (status, bytes) = (answer.status, answer.body.len());
+        self.watched.tell(Sight::Answered { step: &step.name, status, bytes });
         let found = self.scan(answer);
         let seen = Seen::answer(answer, &found);
         self.check_lost(&job.target, &seen, moment)?;
@@ -435,6 +446,9 @@ impl Dialogue {
             return (true, None);
         }
         let is_record = met.iter().map(|(step, _)| step).chain(&on).all(|&step| !self.plan.steps[step].drop);
+        for &step in met.iter().map(|(step, _)| step).chain(&on) {
+            self.watched.tell(Sight::Heard { step: &self.plan.steps[step].name, is_record });
+        }
         (is_record, self.act_upon(met, on, message, moment).err())
     }
 
@@ -545,6 +559,7 @@ impl Dialogue {
         if !self.is_done(step) {
             return Ok(());
         }
+        self.watched.tell(Sight::StepDone { step: &self.plan.steps[step].name });
         let next = match self.next.remove(&step) {
             Some(next) => next,
             None => match self.next_of(step, message, moment)? {
@@ -655,6 +670,9 @@ impl Dialogue {
     fn begin_step(&mut self, step: usize, moment: &Moment<'_>) -> Result<(), End> {
         let plan = self.plan.clone();
         let targets = self.targets(step, moment);
+        if !targets.is_empty() {
+            self.watched.tell(Sight::StepBegan { step: &plan.steps[step].name });
+        }
         match &plan.steps[step].act {
             _ if targets.is_empty() => {}
             Act::Connect => {
@@ -705,11 +723,9 @@ impl Dialogue {
                 };
                 self.rate.count(moment.now);
                 log_sent(&plan.steps[step].name, rendered.len());
-                self.actions.push_back(if *binary {
-                    self.binary(step, &rendered)?
-                } else {
-                    Action::Text(rendered.into_bytes())
-                });
+                let action = if *binary { self.binary(step, &rendered)? } else { Action::Text(rendered.into_bytes()) };
+                self.tell_sent(step, &action);
+                self.actions.push_back(action);
                 match &plan.steps[step].expect {
                     Some(_) if job.asks => self.await_answer(step, job.target, moment)?,
                     None if job.asks => self.conclude(step, None, moment)?,
@@ -718,12 +734,23 @@ impl Dialogue {
             }
             Act::Http(http) => {
                 let request = self.request(step, http, &job.target, moment)?;
+                let (method, url) = (&request.method, &request.url);
+                self.watched.tell(Sight::Requested { step: &plan.steps[step].name, method, url });
                 self.actions.push_back(Action::Http(request));
                 self.asked = Some(job);
             }
             Act::Wait | Act::Connect => {}
         }
         Ok(true)
+    }
+
+    fn tell_sent(&self, step: usize, action: &Action) {
+        let message = match action {
+            Action::Text(text) => observer::Message::Text(text),
+            Action::Binary(data) => observer::Message::Binary(data),
+            Action::Http(_) | Action::Connect(_) => return,
+        };
+        self.watched.tell(Sight::Sent { step: &self.plan.steps[step].name, message });
     }
 
     fn binary(&self, step: usize, text: &str) -> Result<Action, End> {

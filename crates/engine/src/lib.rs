@@ -20,6 +20,7 @@ mod ledger;
 mod losses;
 pub mod metrics;
 mod mutation;
+pub mod observer;
 pub mod offset;
 pub mod panic;
 pub mod properties;

@@ -61,6 +61,15 @@ impl Redactor {
         }
     }
 
+    /// What looks like a password or a key in the template of a message.
+    pub fn add_template(&self, template: &str) {
+        // The words of an expression are no secrets.
+        let mut pieces = template.split("{{");
+        let first = pieces.next().unwrap_or_default();
+        let after = pieces.map(|piece| piece.split_once("}}").map_or(piece, |(_, after)| after));
+        self.add_all(parts::of_message(&[first].into_iter().chain(after).collect::<String>()));
+    }
+
     /// A header that we send.
     pub fn add_header(&self, name: &str, value: &str) {
         self.add_all(parts::of_header(name, value));
@@ -83,15 +92,25 @@ impl Redactor {
 
     /// Returns the text with every secret in it hidden, for texts of our own: what panics say, for one.
     pub fn hide(&self, text: &str) -> String {
-        let views = View::all(text);
-        let mut search = Search::new(&views, text.len());
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.messages.iter().for_each(|message| search.hide_from_its_beginning(message.as_bytes()));
-        let learned = known.learned.values().flatten().flatten();
-        for secret in known.secrets.iter().chain(learned) {
-            forms::of(secret).iter().for_each(|form| search.hide_runs(form));
+        known.hide(text, &known.messages)
+    }
+
+    /// Returns a message of the feed with every secret in it hidden. Unlike [`Redactor::hide`] it leaves the harmless words of
+    /// our own messages, since many a feed's messages begin with the same words.
+    pub fn hide_in_message(&self, text: &str) -> String {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if known.secrets.is_empty() && known.learned.is_empty() {
+            return text.to_owned();
         }
-        search.result(text)
+        known.hide(text, &[])
+    }
+
+    /// The same for a message of ours: besides, what looks like a password or a key in it is hidden.
+    pub fn hide_in_own_message(&self, text: &str) -> String {
+        let mut own = Known { secrets: parts::of_message(text), ..Known::default() };
+        own.secrets.retain(|secret| secret.len() >= MIN_LEN);
+        self.hide_in_message(&own.hide(text, &[]))
     }
 
     /// Returns a foreign text as logs and errors may show it: without secrets, printable, and no longer than
@@ -134,6 +153,19 @@ impl Redactor {
 
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn hide(&self, text: &str, messages: &[String]) -> String {
+        let views = View::all(text);
+        let mut search = Search::new(&views, text.len());
+        messages.iter().for_each(|message| search.hide_from_its_beginning(message.as_bytes()));
+        let learned = self.learned.values().flatten().flatten();
+        for secret in self.secrets.iter().chain(learned) {
+            forms::of(secret).iter().for_each(|form| search.hide_runs(form));
+        }
+        search.result(text)
     }
 }
 
@@ -287,6 +319,25 @@ mod tests {
         );
         assert_eq!(redactor.hide(r#"bad message {"op":"subscribe","chan"#), "bad message ***");
         assert_eq!(redactor.hide(r#"bad message "{\"op\":\"subscribe\"}""#), r#"bad message "***}""#);
+    }
+
+    #[test]
+    fn in_messages_the_words_of_our_own_message_are_left_and_its_secrets_are_not() {
+        let redactor = Redactor::default();
+        let own = r#"{"type":"subscribe","channel":"trades","key":"AK1234567"}"#;
+        redactor.add_message(own);
+        assert_eq!(redactor.hide_in_message(r#"{"type":"snapshot"} AK1234567"#), r#"{"type":"snapshot"} ***"#);
+        assert_eq!(redactor.hide_in_own_message(own), own.replace("AK1234567", "***"));
+        let other = r#"{"op":"login","args":["swordfish"]}"#;
+        assert_eq!(redactor.hide_in_own_message(other), other.replace("swordfish", "***"));
+        assert_eq!(redactor.hide_in_message("swordfish"), "swordfish");
+    }
+
+    #[test]
+    fn of_a_template_the_text_is_secret_and_the_expressions_are_not() {
+        let redactor = Redactor::default();
+        redactor.add_template(r#"{"op":"auth","args":["AK1234567","{{hex(hmac_sha256(secret.s, 'GET/realtime'))}}"]}"#);
+        assert_eq!(redactor.hide_in_message("AK1234567 hmac_sha256 GET/realtime"), "*** hmac_sha256 GET/realtime");
     }
 
     #[test]

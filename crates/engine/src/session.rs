@@ -6,6 +6,7 @@
 mod backoff;
 mod connect_rate;
 mod link;
+pub(crate) mod observed;
 mod pace;
 mod retry;
 mod silence;
@@ -34,6 +35,7 @@ use crate::gap::{Cause, Gap};
 use crate::intake::memory::{Memory, Plan};
 use crate::metrics::Metrics;
 use crate::mutation::Mutation;
+use crate::observer::Sight;
 use crate::panic;
 use crate::queue::Queue;
 use link::{Action, Ending, Link, MAX_KEY_CHARS, dialogue_answered, earlier};
@@ -197,6 +199,12 @@ impl<W: World> Session<W> {
                 );
             }
         }
+        self.world.watched().tell(Sight::Ended {
+            cause: *cause,
+            sentence: message,
+            retry: delay.as_ref().ok().copied(),
+            planned: attempt == 0,
+        });
         let delay = delay?;
         let delay_ms = delay.as_millis();
         if self.retry.is_worth_a_line() {
@@ -215,6 +223,7 @@ impl<W: World> Session<W> {
         let Config { plan, redactor, .. } = &*self.config;
         let carried = std::mem::take(&mut self.carried);
         let mut dialogue = Dialogue::begin(plan.clone(), redactor.clone(), carried, &self.memory);
+        dialogue.watched_by(self.world.watched());
         let mut stop = self.stop.clone();
         let opened = tokio::select! {
             biased;

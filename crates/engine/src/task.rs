@@ -21,9 +21,11 @@ use crate::intake::memory::Memory;
 use crate::ledger;
 use crate::losses::Losses;
 use crate::metrics::Metrics;
+use crate::observer::{Observer, Watched};
 use crate::offset::StoredOffset;
 use crate::queue::{Popped, Queue};
 use crate::record::{Batch, Record, epoch_ms};
+use crate::session::observed::ObservedWorld;
 use crate::session::world::{Sockets, World};
 use crate::session::{Down, Past, Session};
 
@@ -84,7 +86,28 @@ impl SourceTask {
             handover::find(&config, stored.as_ref())
         };
         let sockets = Sockets::new(&config, tls);
-        let (mut task, session) = SourceTask::new(sockets, config, stored, found);
+        let (task, session) = SourceTask::new(sockets, config, stored, found);
+        Ok(task.run(session, runtime))
+    }
+
+    /// Starts a session that is watched, without an offset and without a hand-over file.
+    ///
+    /// # Errors
+    /// TLS files that cannot be used.
+    pub fn start_watched(config: Config, observer: Arc<dyn Observer>, runtime: &Handle) -> Result<SourceTask, Error> {
+        let config = Arc::new(Config { handover: None, ..config });
+        let tls = config.tls.client_config().map_err(Error::fatal)?;
+        let watched = Watched::by(observer);
+        let world = Sockets::new(&config, tls).watched_by(watched.clone());
+        let (task, session) = SourceTask::new(ObservedWorld { world, watched }, config, None, Found::default());
+        Ok(task.run(session, runtime))
+    }
+
+    fn run<W: World + Send + Sync + 'static>(mut self, session: Session<W>, runtime: &Handle) -> SourceTask
+    where
+        W::Wire: Send,
+    {
+        let task = &mut self;
         let config = &task.config;
         let (session_id, sequence) = (task.session_id(), task.next_sequence);
         let span = info_span!(
@@ -100,7 +123,7 @@ impl SourceTask {
             info!("event=session_initialized session_id={session_id} sequence={sequence}");
         }
         task.session = Some(runtime.spawn(session.run().instrument(span)).abort_handle());
-        Ok(task)
+        self
     }
 
     /// The task and its session, which nobody runs yet.

@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, lookup_host};
 
 use super::addresses::Addresses;
 use super::open_error::{OpenError, OpenErrorKind};
+use crate::observer::{Sight, Watched};
 
 /// An address of a host that has others is given up after this.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
@@ -18,19 +19,26 @@ pub(super) async fn dial(
     host: &str,
     port: u16,
     addresses: &mut Addresses,
+    watched: &Watched,
 ) -> Result<(TcpStream, SocketAddr), OpenError> {
     let resolved = lookup_host((host, port)).await.map_err(|error| unresolved(what, &error))?;
     let in_turn = addresses.in_turn(host, resolved.collect());
     let mut failures = Vec::new();
     for (index, &address) in in_turn.iter().enumerate() {
         addresses.trying(host, address);
+        watched.tell(Sight::Trying(address));
         // A dead address, of a broken IPv6 route perhaps, must not use up the time of those behind it (RFC 8305).
         let patience = if index + 1 < in_turn.len() { ADDRESS_PATIENCE } else { Duration::MAX };
-        match tokio::time::timeout(patience, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => return Ok((tcp, address)),
-            Ok(Err(error)) => failures.push(format!("{address}: {error}")),
-            Err(_) => failures.push(format!("{address}: it does not answer")),
-        }
+        let why = match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => {
+                watched.tell(Sight::Reached(address));
+                return Ok((tcp, address));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it does not answer".to_owned(),
+        };
+        watched.tell(Sight::Unreachable(address, &why));
+        failures.push(format!("{address}: {why}"));
     }
     let message = match &failures[..] {
         [] => format!("{what} has no address"),
@@ -77,7 +85,9 @@ mod tests {
     #[tokio::test]
     async fn every_address_that_was_tried_is_in_the_error() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = dial("localhost", "localhost", closed.port(), &mut Addresses::default()).await.unwrap_err();
+        let error = dial("localhost", "localhost", closed.port(), &mut Addresses::default(), &Watched::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, OpenErrorKind::Tcp);
         assert!(error.message.contains("no connection to localhost at "), "{error}");
         assert!(error.message.contains(&format!("127.0.0.1:{}: ", closed.port())), "{error}");

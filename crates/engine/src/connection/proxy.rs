@@ -13,6 +13,7 @@ use super::dial::dial;
 use super::handshake::USER_AGENT;
 use super::http::read_answer;
 use super::open_error::{OpenError, OpenErrorKind};
+use super::request::Request;
 use crate::config::{Proxy, ProxyScheme};
 use crate::endpoint::Endpoint;
 use crate::redact::Redactor;
@@ -26,11 +27,12 @@ pub(super) async fn connect(
     proxy: &Proxy,
     endpoint: &Endpoint,
     addresses: &mut Addresses,
-    redactor: &Redactor,
+    request: &Request,
 ) -> Result<(TcpStream, SocketAddr), OpenError> {
-    let (tcp, address) = dial(&format!("the proxy {}", proxy.host), &proxy.host, proxy.port, addresses).await?;
+    let what = format!("the proxy {}", proxy.host);
+    let (tcp, address) = dial(&what, &proxy.host, proxy.port, addresses, &request.watched).await?;
     let tunnel = match proxy.scheme {
-        ProxyScheme::Http => through_http(tcp, proxy, endpoint, redactor).await?,
+        ProxyScheme::Http => through_http(tcp, proxy, endpoint, &request.redactor).await?,
         ProxyScheme::Socks5 => through_socks5(tcp, proxy, endpoint).await?,
     };
     Ok((tunnel, address))
@@ -131,9 +133,9 @@ mod tests {
         });
         let proxy = Proxy { scheme: ProxyScheme::Http, host: "127.0.0.1".into(), port, credentials: None };
         let endpoint = Endpoint::parse("wss://[::1]:9443/").unwrap();
-        let redactor = Redactor::default();
-        redactor.add("hunter2-hunter2");
-        let opened = connect(&proxy, &endpoint, &mut Addresses::default(), &redactor).await;
+        let request = Request::to(endpoint.clone());
+        request.redactor.add("hunter2-hunter2");
+        let opened = connect(&proxy, &endpoint, &mut Addresses::default(), &request).await;
         (server.join().unwrap(), opened)
     }
 

@@ -9,6 +9,7 @@ use super::open_error::{OpenError, OpenErrorKind};
 use crate::config::{Config, Proxy, Secret};
 use crate::dialogue::Handshake;
 use crate::endpoint::Endpoint;
+use crate::observer::Watched;
 use crate::redact::Redactor;
 
 /// All that opening one connection needs to know, beside TLS.
@@ -28,6 +29,8 @@ pub struct Request {
     pub proxy: Option<Proxy>,
     /// All foreign text passes it: a server may repeat what we sent.
     pub redactor: Arc<Redactor>,
+    /// Who is told how it goes.
+    pub(crate) watched: Watched,
 }
 
 impl Request {
@@ -42,6 +45,7 @@ impl Request {
             timeout: config.connection_timeout,
             proxy: config.proxy.clone(),
             redactor: config.redactor.clone(),
+            watched: Watched::default(),
         }
     }
 
@@ -57,6 +61,7 @@ impl Request {
             timeout: Duration::from_secs(30),
             proxy: None,
             redactor: Arc::default(),
+            watched: Watched::default(),
         }
     }
 }

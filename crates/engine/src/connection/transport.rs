@@ -23,6 +23,7 @@ use super::socket::Socket;
 use super::tls_error::tls_error;
 use crate::config::Proxy;
 use crate::endpoint::Endpoint;
+use crate::observer::{Sight, Tls, Watched};
 
 #[derive(Debug)]
 pub(super) enum Transport {
@@ -40,8 +41,8 @@ impl Transport {
     ) -> Result<(Transport, SocketAddr), OpenError> {
         let proxy = request.proxy.as_ref();
         let (tcp, address) = match proxy {
-            None => dial(endpoint.host(), endpoint.host(), endpoint.port(), addresses).await?,
-            Some(proxy) => proxy::connect(proxy, endpoint, addresses, &request.redactor).await?,
+            None => dial(endpoint.host(), endpoint.host(), endpoint.port(), addresses, &request.watched).await?,
+            Some(proxy) => proxy::connect(proxy, endpoint, addresses, request).await?,
         };
         prepare(&tcp)
             .map_err(|error| OpenError::new(OpenErrorKind::Tcp, format!("the socket cannot be set up: {error}")))?;
@@ -53,13 +54,29 @@ impl Transport {
             OpenError::new(OpenErrorKind::Tls, format!("{} is not a name that TLS can check", endpoint.host()))
         })?;
         match TlsConnector::from(tls.clone()).connect(name, socket).await {
-            Ok(stream) => Ok((Transport::Tls(Box::new(stream)), address)),
+            Ok(stream) => {
+                tell_tls(&request.watched, &stream);
+                Ok((Transport::Tls(Box::new(stream)), address))
+            }
             Err(error) => {
                 let whom = format!("{}{}", endpoint.host(), way(endpoint, proxy, address));
                 Err(tls_error(&whom, &error))
             }
         }
     }
+}
+
+/// Tells what TLS agreed on.
+fn tell_tls(watched: &Watched, stream: &TlsStream<Socket>) {
+    if !watched.is_watched() {
+        return;
+    }
+    let tls = stream.get_ref().1;
+    let version = tls.protocol_version().map_or_else(String::new, |version| format!("{version:?}").replace('_', "."));
+    let cipher = tls.negotiated_cipher_suite().map_or_else(String::new, |suite| format!("{:?}", suite.suite()));
+    let certificate =
+        tls.peer_certificates().and_then(<[_]>::first).map_or(&[][..], |certificate| certificate.as_ref());
+    watched.tell(Sight::Tls(Tls { version: &version, cipher: &cipher, certificate }));
 }
 
 /// How an endpoint was reached, for errors: through which proxy, at which of its addresses.

@@ -19,6 +19,7 @@ use crate::connection::violation::Violation;
 use crate::connection::{Addresses, Connection, Discarded, OpenError, Request};
 use crate::dialogue::rate::Limit;
 use crate::dialogue::{Handshake, HttpRequest, Moment};
+use crate::observer::{Sight, Watched};
 use crate::redact::Redactor;
 
 /// A request of a step that is under way.
@@ -37,6 +38,11 @@ pub(crate) trait World {
 
     /// From 0 to 1.
     fn luck(&self) -> f64;
+
+    /// Who is told what happens: usually nobody.
+    fn watched(&self) -> Watched {
+        Watched::default()
+    }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
 
@@ -85,6 +91,29 @@ impl Sockets {
         }
     }
 
+    /// The same, with somebody who is told how connections are opened.
+    pub(crate) fn watched_by(mut self, watched: Watched) -> Sockets {
+        self.request.watched = watched;
+        self
+    }
+
+    /// Tells what the server answered to the opening handshake.
+    fn tell(&self, opened: &Result<Connection, OpenError>) {
+        let watched = &self.request.watched;
+        match opened {
+            Ok(connection) => {
+                let (subprotocol, compression) = (connection.subprotocol(), connection.compressed());
+                watched.tell(Sight::Handshake { status: connection.answer().status, subprotocol, compression });
+                watched.tell(Sight::Read(connection.unread()));
+            }
+            Err(error) => {
+                if let Some(answer) = &error.answer {
+                    watched.tell(Sight::Handshake { status: answer.status, subprotocol: None, compression: false });
+                }
+            }
+        }
+    }
+
     /// Waits until the rate allows a connection, and says so: meanwhile nothing comes.
     async fn wait_for_rate(&self, authority: &str) {
         while let Err(later) = connect_rate::attempt(authority, &self.connect_rate, Instant::now()) {
@@ -121,7 +150,9 @@ impl World for Sockets {
     async fn open(&mut self, handshake: Handshake) -> Result<Connection, OpenError> {
         let request = self.request.rendered(handshake)?;
         self.wait_for_rate(&request.endpoint.authority()).await;
-        let connection = Connection::open(&request, &self.tls, &mut self.addresses).await?;
+        let opened = Connection::open(&request, &self.tls, &mut self.addresses).await;
+        self.tell(&opened);
+        let connection = opened?;
         info!(
             "event=websocket_opened address={} compression={} subprotocol={}",
             connection.address(),

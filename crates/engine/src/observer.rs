@@ -1,0 +1,99 @@
+//! Who watches a session as it happens: `probe` shows it to people. A usual task has no observer and pays nothing for it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::gap::Cause;
+
+/// Is told what happens, at once and in order, on the session's own thread: it must not block for long.
+pub trait Observer: Send + Sync {
+    fn saw(&self, sight: Sight<'_>);
+}
+
+/// One thing that happened. Texts and bytes are as they came and may hold secrets: whoever shows them hides those
+/// ([`crate::redact::Redactor`]). What has the word *sentence* is fit to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight<'a> {
+    /// An address of a host is tried: the feed's, its proxy's, or that of a step's request.
+    Trying(SocketAddr),
+    /// That address did not work; a sentence says why.
+    Unreachable(SocketAddr, &'a str),
+    /// TCP is connected.
+    Reached(SocketAddr),
+    /// TLS is agreed on.
+    Tls(Tls<'a>),
+    /// The server's answer to the opening handshake, good or not.
+    Handshake { status: u16, subprotocol: Option<&'a str>, compression: bool },
+    /// A step begins: it sends something, asks for something, or waits.
+    StepBegan { step: &'a str },
+    /// A step has said something.
+    Sent { step: &'a str, message: Message<'a> },
+    /// A step makes a request over HTTP.
+    Requested { step: &'a str, method: &'a str, url: &'a str },
+    /// It was answered.
+    Answered { step: &'a str, status: u16, bytes: usize },
+    /// The message that came last is one that a step waited for or reacts to.
+    Heard { step: &'a str, is_record: bool },
+    /// Nothing of the step is under way any more.
+    StepDone { step: &'a str },
+    /// So many bytes were read: frames, before they are decompressed.
+    Read(usize),
+    /// A whole message came.
+    Received(Message<'a>),
+    /// A ping of the server, which is answered.
+    Ping,
+    /// The server's answer to a ping of ours.
+    Pong,
+    /// A Close of the server.
+    Close { code: Option<u16>, reason: &'a str },
+    /// The connection, or the attempt at one, ended; the sentence says why. `retry`: when the next attempt comes, if there
+    /// is one; `planned`: a step has asked for it.
+    Ended { cause: Cause, sentence: &'a str, retry: Option<Duration>, planned: bool },
+}
+
+/// A message, as its frames had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Valid UTF-8.
+    Text(&'a [u8]),
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Message::Text(bytes) | Message::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// What TLS agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tls<'a> {
+    /// Such as `TLSv1.3`.
+    pub version: &'a str,
+    pub cipher: &'a str,
+    /// The server's own certificate, in DER.
+    pub certificate: &'a [u8],
+}
+
+/// Whether somebody watches.
+#[derive(Clone, Default)]
+pub(crate) struct Watched(Option<Arc<dyn Observer>>);
+
+impl Watched {
+    pub(crate) fn by(observer: Arc<dyn Observer>) -> Watched {
+        Watched(Some(observer))
+    }
+
+    pub(crate) fn tell(&self, sight: Sight<'_>) {
+        if let Some(observer) = &self.0 {
+            observer.saw(sight);
+        }
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.is_some()
+    }
+}
