@@ -1,0 +1,131 @@
+//! What `probe` says: each line is one thing that happened. With `--json` it is written as it stands here; docs/probe.md
+//! lists the fields.
+
+use connect_websocket_engine::redact::is_invisible;
+use serde::Serialize;
+
+use super::figures::Summary;
+use crate::learn::Finding;
+
+/// A line, and when it was said.
+#[derive(Serialize)]
+pub(super) struct Timed<'a> {
+    /// Since the start.
+    pub(super) seconds: f64,
+    #[serde(flatten)]
+    pub(super) line: &'a Line,
+}
+
+/// One thing that happened. No secret is in it, and nothing that the server wrote is longer than what is shown.
+#[derive(Serialize, Debug)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Line {
+    Start { url: String, feed: Option<String> },
+    Address { address: String, state: AddressState, reason: Option<String> },
+    Tls { version: String, cipher: String, certificate: Option<Certificate> },
+    Handshake { status: u16, subprotocol: Option<String>, compression: bool },
+    Step { step: String, state: StepState, milliseconds: Option<f64> },
+    Sent { step: String, kind: Kind, bytes: usize, text: Option<String> },
+    Request { step: String, method: String, url: String },
+    Answer { step: String, status: u16, bytes: usize },
+    Heard { step: String, record: bool, text: Option<String> },
+    Sample(Sample),
+    Close { code: Option<u16>, reason: String },
+    Ended { cause: &'static str, reason: String, planned: bool, retry_milliseconds: Option<u64> },
+    Tape { path: String, messages: u64, bytes: u64, full: bool },
+    Summary(Summary),
+    Finding(Finding),
+    Result { exit_code: u8, reason: String },
+}
+
+#[derive(Serialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AddressState {
+    Trying,
+    Connected,
+    Failed,
+}
+
+#[derive(Serialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum StepState {
+    Begun,
+    Done,
+}
+
+#[derive(Serialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Text,
+    Binary,
+}
+
+/// Of the server's certificate what people ask for.
+#[derive(Serialize, Debug)]
+pub(super) struct Certificate {
+    pub(super) subject: String,
+    pub(super) issuer: String,
+    pub(super) valid_until: String,
+    pub(super) days_left: i32,
+}
+
+/// A record as it would go to Kafka.
+#[derive(Serialize, Debug)]
+pub(super) struct Sample {
+    pub(super) number: u64,
+    pub(super) kind: Kind,
+    pub(super) bytes: usize,
+    /// `None` for bytes that are no text.
+    pub(super) text: Option<String>,
+    pub(super) base64: Option<String>,
+    /// There is more of it.
+    pub(super) cut: bool,
+    pub(super) key: Option<String>,
+    /// Its topic, if it is not the configured one.
+    pub(super) topic: Option<String>,
+    /// Milliseconds since 1970.
+    pub(super) timestamp: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) headers: Vec<(String, String)>,
+}
+
+impl Timed<'_> {
+    pub(super) fn json(&self) -> String {
+        // Outside of strings JSON has no such characters.
+        harmless(&serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
+/// Returns the text with every character that could move a terminal's cursor, turn the writing around or hide itself as a
+/// `\u` escape of JSON.
+pub(super) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}') {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_a_cursor_or_hides_is_escaped_as_json_does() {
+        assert_eq!(harmless("a\u{1b}[2Jb\u{9b}c\u{202e}d\u{e0041}é世"), "a\\u001b[2Jb\\u009bc\\u202ed\\udb40\\udc41é世");
+        let line = Line::Close { code: None, reason: "\u{9b}31m\u{1b}\n\u{e0041}".to_owned() };
+        let json = Timed { seconds: 1.5, line: &line }.json();
+        assert!(!json.chars().any(|c| c.is_control() || is_invisible(c)), "{json:?}");
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["reason"], "\u{9b}31m\u{1b}\n\u{e0041}");
+        assert_eq!(read["event"], "close");
+        assert_eq!(read["seconds"].to_string(), "1.5");
+    }
+}

@@ -1,0 +1,124 @@
+//! Which feed the command line means, and its configuration.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use connect_websocket_engine::config::{Config, HANDOVER_DIR, TOPIC, URL};
+use connect_websocket_engine::config_def::ConfigError;
+use connect_websocket_engine::feeds::FEED;
+use connect_websocket_engine::redact::Redactor;
+use indexmap::IndexMap;
+
+use crate::command::standalone::read_worker;
+use crate::config::provider::{Providers, Resolved};
+use crate::connector::file::connector_file;
+use crate::connector::framework::NAME;
+use crate::properties;
+
+const TOPICS: &str = "websocket.subscription.topics";
+const SUBSCRIPTION: &str = "websocket.subscription.message";
+/// Without a worker the references of all providers are replaced, under the names that everybody gives them.
+const PROVIDERS: [(&str, &str); 4] = [
+    ("config.providers", "file,dir,env"),
+    ("config.providers.file.class", "org.apache.kafka.common.config.provider.FileConfigProvider"),
+    ("config.providers.dir.class", "org.apache.kafka.common.config.provider.DirectoryConfigProvider"),
+    ("config.providers.env.class", "org.apache.kafka.common.config.provider.EnvVarConfigProvider"),
+];
+
+/// A feed, as the command line names it.
+#[derive(Args)]
+pub struct Source {
+    /// A connector's file (properties or JSON), or the URL of a feed: ws:// or wss://.
+    #[arg(value_name = "FILE|URL")]
+    what: Option<String>,
+    /// A feed that is known: a name of `connect-websocket feeds`, or the path of a profile of your own.
+    #[arg(long)]
+    feed: Option<String>,
+    /// What to subscribe to, with --feed; separated by commas.
+    #[arg(long, value_name = "TOPICS")]
+    topics: Option<String>,
+    /// A message to send after every connect, as many feeds want it.
+    #[arg(long, value_name = "TEXT")]
+    subscribe: Option<String>,
+    /// Any other option of the connector. A secret is better given as '${env:NAME}', which is replaced here.
+    #[arg(long = "set", value_name = "OPTION=VALUE")]
+    set: Vec<String>,
+    /// The worker whose config providers replace `${…}`; without it those are file, dir and env.
+    #[arg(long, value_name = "worker.properties")]
+    worker: Option<PathBuf>,
+}
+
+impl Source {
+    /// Returns the configuration.
+    ///
+    /// # Errors
+    /// Sentences that say what is wrong, without secrets.
+    pub(in crate::command) fn config(&self) -> Result<Config, Vec<String>> {
+        let given = self.given().map_err(|why| vec![why])?;
+        let providers = self.providers().map_err(|why| vec![why])?;
+        let resolved = providers.resolve(&given).map_err(|error| vec![error.message])?;
+        let config = Config::parse_provided(&resolved.values, &resolved.provided)
+            .map_err(|errors| errors.iter().map(|error| sentence(error, &resolved)).collect::<Vec<_>>())?;
+        // What a step says may hold a password that nobody has declared to be one.
+        let said = resolved.values.iter().filter(|(option, _)| option.ends_with(".send") || option.ends_with(".body"));
+        said.for_each(|(_, template)| config.redactor.add_template(template));
+        Ok(config)
+    }
+
+    /// The options, with references to providers as they are.
+    fn given(&self) -> Result<IndexMap<String, String>, String> {
+        let mut options = match self.what.as_deref() {
+            Some(url) if url.starts_with("ws://") || url.starts_with("wss://") => {
+                IndexMap::from([(URL.to_owned(), url.to_owned())])
+            }
+            Some(file) => read(file)?,
+            None if self.feed.is_some() => IndexMap::new(),
+            None => return Err("name a feed: a connector's file, a URL, or --feed and a name".to_owned()),
+        };
+        for (option, value) in [(FEED, &self.feed), (TOPICS, &self.topics), (SUBSCRIPTION, &self.subscribe)] {
+            if let Some(value) = value {
+                options.insert(option.to_owned(), value.clone());
+            }
+        }
+        for set in &self.set {
+            let (option, value) =
+                set.split_once('=').ok_or("--set wants an option and its value: --set OPTION=VALUE")?;
+            options.insert(option.trim().to_owned(), value.to_owned());
+        }
+        options.entry(NAME.to_owned()).or_insert_with(|| "probe".to_owned());
+        options.entry(TOPIC.to_owned()).or_insert_with(|| "probe".to_owned());
+        // What a connector of this name has left is not ours.
+        options.insert(HANDOVER_DIR.to_owned(), String::new());
+        Ok(options)
+    }
+
+    fn providers(&self) -> Result<Arc<Providers>, String> {
+        if let Some(path) = &self.worker {
+            return Ok(read_worker(path)?.providers);
+        }
+        let standard = PROVIDERS.map(|(option, value)| (option.to_owned(), value.to_owned())).into();
+        Providers::from_worker(&standard).map(Arc::new).map_err(|errors| {
+            let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            sentences.join("\n")
+        })
+    }
+}
+
+fn read(file: &str) -> Result<IndexMap<String, String>, String> {
+    let bytes = properties::read_file(Path::new(file)).map_err(|error| {
+        format!("{file} cannot be read: {error}; a URL begins with ws:// or wss://, and --feed names a known feed")
+    })?;
+    connector_file(file, &bytes).map(|file| file.config).map_err(|error| error.to_string())
+}
+
+/// The sentence about an option. What a provider has put there is secret.
+fn sentence(error: &ConfigError, resolved: &Resolved) -> String {
+    let ConfigError { option, message } = error;
+    if resolved.provided.redacted.contains_key(option) {
+        return format!("{option}: the value that the config provider has given is not valid");
+    }
+    let redactor = Redactor::default();
+    resolved.provided.secrets.iter().for_each(|secret| redactor.add(secret.reveal()));
+    redactor.hide(message)
+}
