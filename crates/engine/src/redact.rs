@@ -12,6 +12,7 @@ mod unescape;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use url::Url;
 
@@ -93,24 +94,26 @@ impl Redactor {
     /// Returns the text with every secret in it hidden, for texts of our own: what panics say, for one.
     pub fn hide(&self, text: &str) -> String {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.hide(text, &known.messages)
+        known.hide(text, &known.messages, |_| true)
     }
 
     /// Returns a message of the feed with every secret in it hidden. Unlike [`Redactor::hide`] it leaves the harmless words of
-    /// our own messages, since many a feed's messages begin with the same words.
+    /// our own messages, since many a feed's messages begin with the same words; and the time at which a log-in was signed,
+    /// since all times near it begin with the same digits.
     pub fn hide_in_message(&self, text: &str) -> String {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if known.secrets.is_empty() && known.learned.is_empty() {
             return text.to_owned();
         }
-        known.hide(text, &[])
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        known.hide(text, &[], |learned| !is_time_near(learned, now))
     }
 
     /// The same for a message of ours: besides, what looks like a password or a key in it is hidden.
     pub fn hide_in_own_message(&self, text: &str) -> String {
         let mut own = Known { secrets: parts::of_message(text), ..Known::default() };
         own.secrets.retain(|secret| secret.len() >= MIN_LEN);
-        self.hide_in_message(&own.hide(text, &[]))
+        self.hide_in_message(&own.hide(text, &[], |_| true))
     }
 
     /// Returns a foreign text as logs and errors may show it: without secrets, printable, and no longer than
@@ -157,16 +160,24 @@ impl Redactor {
 }
 
 impl Known {
-    fn hide(&self, text: &str, messages: &[String]) -> String {
+    /// Of what was learned, only what `counts` is hidden.
+    fn hide(&self, text: &str, messages: &[String], counts: impl Fn(&str) -> bool) -> String {
         let views = View::all(text);
         let mut search = Search::new(&views, text.len());
         messages.iter().for_each(|message| search.hide_from_its_beginning(message.as_bytes()));
-        let learned = self.learned.values().flatten().flatten();
+        let learned = self.learned.values().flatten().flatten().filter(|learned| counts(learned));
         for secret in self.secrets.iter().chain(learned) {
             forms::of(secret).iter().for_each(|form| search.hide_runs(form));
         }
         search.result(text)
     }
+}
+
+/// Whether a text is a time of less than a day from `now`, in seconds, milliseconds, microseconds or nanoseconds since 1970.
+fn is_time_near(text: &str, now: u64) -> bool {
+    let seconds = text.get(..10).filter(|_| matches!(text.len(), 10 | 13 | 16 | 19));
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        && seconds.and_then(|seconds| seconds.parse::<u64>().ok()).is_some_and(|at| at.abs_diff(now) < 86_400)
 }
 
 impl fmt::Debug for Redactor {
@@ -331,6 +342,17 @@ mod tests {
         let other = r#"{"op":"login","args":["swordfish"]}"#;
         assert_eq!(redactor.hide_in_own_message(other), other.replace("swordfish", "***"));
         assert_eq!(redactor.hide_in_message("swordfish"), "swordfish");
+    }
+
+    #[test]
+    fn in_messages_the_time_of_a_log_in_hides_no_other_time() {
+        let redactor = Redactor::default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        redactor.learn_message("step login", &format!(r#"{{"op":"login","args":["{now}","swordfish","9876543210"]}}"#));
+        let message = format!("{now}123 swordfish 9876543210");
+        assert_eq!(redactor.hide_in_message(&message), format!("{now}123 *** ***"));
+        assert_eq!(redactor.hide(&message), "***123 *** ***");
+        assert!(!is_time_near("1234567890", now) && !is_time_near(&now.to_string()[..9], now));
     }
 
     #[test]

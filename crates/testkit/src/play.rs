@@ -38,11 +38,13 @@ pub(crate) struct Player {
     /// The last `send`, whose kind `go_on_sending` takes over.
     last: Messages,
     keep_open: bool,
+    /// The client was waited for, and said nothing.
+    is_mute: bool,
 }
 
 impl Player {
     pub(crate) fn new(link: Link, deflater: Option<Deflater>) -> Player {
-        Player { link, deflater, last: Messages::default(), keep_open: false }
+        Player { link, deflater, last: Messages::default(), keep_open: false, is_mute: false }
     }
 
     /// Ends the connection for this reason; returns how it ended.
@@ -144,6 +146,7 @@ impl Player {
             }
             Step::Raw { hex } => self.link.write(&hex_or_stop(hex)?).await,
             Step::ExpectText { contains, timeout_ms } => self.expect_text(contains, *timeout_ms).await,
+            Step::Hear { timeout_ms } => self.hear(*timeout_ms).await,
             Step::AwaitSignal => {
                 let shared = self.link.record.shared.clone();
                 tokio::select! {
@@ -331,6 +334,20 @@ impl Player {
                 }
             }
         }
+    }
+
+    async fn hear(&mut self, timeout_ms: u64) -> Result<(), Stop> {
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        while !self.is_mute {
+            if let Some(Received::Text(_)) = self.link.received.pop_front() {
+                return Ok(());
+            }
+            match timeout_at(deadline, self.link.serve_once()).await {
+                Ok(served) => served?,
+                Err(_) => self.is_mute = true,
+            }
+        }
+        Ok(())
     }
 
     async fn ping_flood(&mut self, count: Option<u64>) -> Result<(), Stop> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// | data, numbered | `send` |
 /// | one given message | `send_text`, `send_binary` |
 /// | any bytes | `raw` |
-/// | a log-in or subscription to wait for | `expect_text` |
+/// | a log-in or subscription to wait for | `expect_text`, `hear` |
 /// | the test to say when | `await_signal` and [`Server::signal`](crate::Server::signal) |
 /// | keepalive | `ping`, `ping_flood`, `await_pong`, `withhold_pongs`, `delay_pongs` |
 /// | an end | `close`, `close_raw`, `close_tcp`, `reset` |
@@ -51,6 +51,13 @@ pub enum Step {
     ExpectText {
         /// Part of the text; empty: any text.
         contains: String,
+        /// The limit; default 10 000.
+        #[serde(default = "default_timeout")]
+        timeout_ms: u64,
+    },
+    /// Waits for one text message of the client, whatever it says, and goes on if none comes. From then on this client is not
+    /// waited for any more. `{"do": "hear", "timeout_ms": 2000}`
+    Hear {
         /// The limit; default 10 000.
         #[serde(default = "default_timeout")]
         timeout_ms: u64,

@@ -1,6 +1,10 @@
-//! What the command line can ask for: the worker itself, and `validate`, `feeds` and `demo`.
+//! What the command line can ask for: the worker itself, and `validate`, `feeds`, `probe`, `record`, `replay` and `demo`.
 
 pub mod demo;
 pub mod feeds;
+pub mod probe;
+pub mod record;
+pub mod replay;
 pub mod standalone;
+mod time;
 pub mod validate;

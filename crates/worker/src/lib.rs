@@ -42,4 +42,5 @@ pub mod metrics;
 pub mod properties;
 pub mod rest;
 pub mod store;
+pub mod tape;
 pub mod task;

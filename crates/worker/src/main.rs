@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use connect_websocket::command::{demo, feeds, standalone, validate};
+use connect_websocket::command::{demo, feeds, probe, record, replay, standalone, validate};
 use connect_websocket::logging;
 
 #[derive(Parser)]
@@ -34,6 +34,12 @@ enum Command {
         #[arg(long, value_name = "FILE", requires = "feed")]
         write: Option<PathBuf>,
     },
+    /// Shows a feed before it is a connector: how it answers, samples, figures, and options that fit it. Needs no Kafka.
+    Probe(probe::Options),
+    /// Keeps a feed's messages, with their times, in a tape; secrets are hidden.
+    Record(record::Options),
+    /// Serves a tape as a WebSocket server on loopback.
+    Replay(replay::Options),
     /// Shows the whole job on embedded parts: a feed, the connector, a broker; and proves that nothing is lost.
     Demo(demo::Options),
 }
@@ -42,7 +48,8 @@ const ABOUT: &str =
     "Streams WebSocket feeds into Apache Kafka: a drop-in for connect-standalone for the WebSocket source connector";
 const AFTER: &str = "Exit codes: 0 stopped by a signal; 1 usage; 2 the worker cannot start; \
                      3 a connector file cannot be created; 129, 130, 143 ended at once by a second signal. validate: 0 valid, 1 not valid, 2 usage, \
-                     or a file that cannot be read.";
+                     or a file that cannot be read. probe and record: 0 messages came, 1 refused, 2 usage or a configuration that is not valid, \
+                     3 connected and nothing came.";
 
 const USAGE: u8 = 1;
 
@@ -52,7 +59,12 @@ fn main() -> ExitCode {
         eprintln!("-daemon is ignored: run the worker under a service manager, or with nohup and &");
     }
     // The worker's own is that of connect-standalone.
-    let usage_code = if arguments.get(1).is_some_and(|first| first == "validate") { validate::USAGE } else { USAGE };
+    let usage_code = match arguments.get(1).and_then(|first| first.to_str()) {
+        Some("validate") => validate::USAGE,
+        Some("probe" | "record") => probe::USAGE,
+        Some("replay") => replay::USAGE,
+        _ => USAGE,
+    };
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(usage) => {
@@ -63,6 +75,9 @@ fn main() -> ExitCode {
     match (arguments.command, arguments.worker) {
         (Some(Command::Validate(options)), _) => validate::run(&options),
         (Some(Command::Feeds { feed, write }), _) => feeds::run(feed.as_deref(), write.as_deref()),
+        (Some(Command::Probe(options)), _) => probe::run(&options),
+        (Some(Command::Record(options)), _) => record::run(&options),
+        (Some(Command::Replay(options)), _) => replay::run(&options),
         (Some(Command::Demo(options)), _) => with_log(|levels| demo::run(&options, levels)),
         (None, Some(worker)) => with_log(|levels| standalone::run(&worker, &arguments.connectors, levels)),
         (None, None) => {

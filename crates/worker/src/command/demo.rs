@@ -23,6 +23,7 @@ use connect_websocket_testkit::{Ended, Feed, FeedConfig, FeedSummary};
 use indexmap::IndexMap;
 
 use crate::command::standalone;
+use crate::command::time::time;
 use crate::config::WorkerConfig;
 use crate::connector::file::InitialState;
 use crate::connector::framework::CONNECTOR_CLASS;
@@ -65,18 +66,6 @@ pub struct Options {
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| (0.1..=100_000.0).contains(rate));
     rate.ok_or_else(|| "give a number from 0.1 to 100000".to_owned())
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let seconds = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err("give a number and s, m or h, such as 20s".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "give a number and s, m or h, such as 20s".to_owned())?;
-    Ok(Duration::from_secs(number.saturating_mul(seconds)))
 }
 
 /// Runs the demo until Ctrl-C or its time is over. The exit code says whether every message was there, once.
@@ -341,17 +330,4 @@ fn prove(sent: &FeedSummary, ledger: &ledger::Ledger, ran: f64) -> bool {
         if proven { "proven: every message the feed delivered is in the topic, once, in order" } else { "NOT proven" }
     );
     proven
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(time("20s"), Ok(Duration::from_secs(20)));
-        assert_eq!(time("20"), Ok(Duration::from_secs(20)));
-        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
-        assert!(time("soon").is_err() && time("5d").is_err());
-    }
 }

@@ -53,9 +53,10 @@ pub(super) enum StepState {
     Done,
 }
 
-#[derive(Serialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Serialize, Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
+    #[default]
     Text,
     Binary,
 }
@@ -119,7 +120,10 @@ mod tests {
 
     #[test]
     fn what_moves_a_cursor_or_hides_is_escaped_as_json_does() {
-        assert_eq!(harmless("a\u{1b}[2Jb\u{9b}c\u{202e}d\u{e0041}é世"), "a\\u001b[2Jb\\u009bc\\u202ed\\udb40\\udc41é世");
+        assert_eq!(
+            harmless("a\u{1b}[2Jb\u{9b}c\u{202e}d\u{e0041}é世"),
+            "a\\u001b[2Jb\\u009bc\\u202ed\\udb40\\udc41é世"
+        );
         let line = Line::Close { code: None, reason: "\u{9b}31m\u{1b}\n\u{e0041}".to_owned() };
         let json = Timed { seconds: 1.5, line: &line }.json();
         assert!(!json.chars().any(|c| c.is_control() || is_invisible(c)), "{json:?}");

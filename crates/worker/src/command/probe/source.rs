@@ -28,7 +28,7 @@ const PROVIDERS: [(&str, &str); 4] = [
 
 /// A feed, as the command line names it.
 #[derive(Args)]
-pub struct Source {
+pub(in crate::command) struct Source {
     /// A connector's file (properties or JSON), or the URL of a feed: ws:// or wss://.
     #[arg(value_name = "FILE|URL")]
     what: Option<String>,

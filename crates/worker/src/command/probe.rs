@@ -1,0 +1,224 @@
+//! `connect-websocket probe`: a feed as the connector sees it, before it is a connector. It needs no Kafka.
+//!
+//! ```text
+//! source ─▶ session of the engine ─ sights ─▶ watch ─▶ line ─▶ screen
+//!                                 └ records ─▶ samples, learn
+//! ```
+
+mod figures;
+mod line;
+mod screen;
+pub(super) mod source;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::task::SourceTask;
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::command::time::time;
+use crate::tape::Writer;
+use line::Line;
+use screen::Screen;
+use source::Source;
+use watch::Watch;
+
+/// Messages came.
+const CAME: u8 = 0;
+/// The feed, or the way to it, has refused us.
+const REFUSED: u8 = 1;
+/// The command line, a file or the configuration is wrong.
+pub const USAGE: u8 = 2;
+/// It was connected, and nothing came.
+const NOTHING: u8 = 3;
+
+/// What a tape may take if nobody says so.
+pub(super) const TAPE_BYTES: u64 = 64 << 20;
+/// How long the closing handshake may take.
+const GRACE: Duration = Duration::from_secs(1);
+/// So long one look for records takes.
+const POLL: Duration = Duration::from_millis(100);
+
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    source: Source,
+    /// Ends after this time, such as 30s or 5m.
+    #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "30s")]
+    time: Duration,
+    /// Ends when so many messages have come.
+    #[arg(long, value_name = "COUNT")]
+    messages: Option<u64>,
+    /// How many messages are shown.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    samples: u64,
+    /// Writes one JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Keeps all messages in a tape, as `record` does, up to 64 MiB.
+    #[arg(long, value_name = "tape.jsonl")]
+    save: Option<PathBuf>,
+}
+
+/// What is to be done, for `probe` and for `record`.
+pub(super) struct Task<'a> {
+    pub(super) source: &'a Source,
+    /// `None`: until a signal ends it.
+    pub(super) time: Option<Duration>,
+    pub(super) messages: Option<u64>,
+    pub(super) samples: u64,
+    pub(super) json: bool,
+    /// Where the tape goes, and its bound.
+    pub(super) tape: Option<(&'a Path, u64)>,
+    /// Whether the tape is all that is wanted: it ends when that is full, and nothing is learned.
+    pub(super) only_tape: bool,
+}
+
+/// Shows a feed. The exit code says whether messages came.
+pub fn run(options: &Options) -> ExitCode {
+    Task {
+        source: &options.source,
+        time: Some(options.time),
+        messages: options.messages,
+        samples: options.samples,
+        json: options.json,
+        tape: options.save.as_deref().map(|path| (path, TAPE_BYTES)),
+        only_tape: false,
+    }
+    .run()
+}
+
+impl Task<'_> {
+    pub(super) fn run(&self) -> ExitCode {
+        let config = match self.source.config() {
+            Ok(config) => config,
+            Err(sentences) => return wrong(&sentences),
+        };
+        let tape = self.tape.map(|(path, max_bytes)| Writer::create(path, config.endpoint.redacted(), max_bytes));
+        let tape = match tape.transpose() {
+            Ok(tape) => tape,
+            Err(why) => return wrong(&[why]),
+        };
+        let screen = Screen::of_standard_output(self.json);
+        let watch = Arc::new(Watch::new(screen, config.redactor.clone(), self.samples, tape));
+        let feed = config.partition.strip_prefix("feed:").map(str::to_owned);
+        watch.say(&Line::Start { url: config.endpoint.redacted().to_owned(), feed });
+        // The session runs on this thread too, so that what it says and what is polled stay in order.
+        let runtime = match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return wrong(&[format!("the probe's thread cannot be set up: {error}")]),
+        };
+        let outcome = runtime.block_on(self.watch(config, &watch));
+        // A thread that waits for the name service does not keep the process.
+        runtime.shutdown_background();
+        match outcome {
+            Ok(()) => self.report(&watch),
+            Err(why) => wrong(&[why]),
+        }
+    }
+
+    /// Runs the session until it is time.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    async fn watch(&self, config: Config, watch: &Arc<Watch>) -> Result<(), String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"));
+        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let mut task =
+            SourceTask::start_watched(config, watch.clone(), &Handle::current()).map_err(|e| e.to_string())?;
+        let end = self.time.map(|time| Instant::now() + time);
+        let is_time = async {
+            match end {
+                Some(end) => sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.poll(&mut task, watch) => {}
+            () = is_time => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        watch.finish();
+        say_goodbye(&mut task).await;
+        Ok(())
+    }
+
+    /// Takes records until there are enough, or no more can come.
+    async fn poll(&self, task: &mut SourceTask, watch: &Watch) {
+        while watch.refused().is_none() && !watch.is_unread() && !(self.only_tape && watch.tape_is_over()) {
+            match task.poll(POLL).await {
+                Ok(None) => {}
+                Ok(Some(batch)) => {
+                    for record in batch.iter() {
+                        let records = watch.record(&record);
+                        if self.messages.is_some_and(|most| records >= most) {
+                            return;
+                        }
+                    }
+                }
+                // The session has said why.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Says what came of it.
+    fn report(&self, watch: &Watch) -> ExitCode {
+        watch.say(&Line::Summary(watch.finish()));
+        if !self.only_tape {
+            watch.findings().into_iter().for_each(|finding| watch.say(&Line::Finding(finding)));
+        }
+        let (exit_code, reason) = match watch.end_tape() {
+            Ok(line) => {
+                line.iter().for_each(|line| watch.say(line));
+                self.outcome(watch)
+            }
+            Err(why) => (USAGE, why),
+        };
+        watch.say(&Line::Result { exit_code, reason });
+        ExitCode::from(exit_code)
+    }
+
+    /// The exit code, and why.
+    fn outcome(&self, watch: &Watch) -> (u8, String) {
+        let (records, messages) = (watch.records(), watch.messages());
+        if records > 0 {
+            return (CAME, format!("{records} messages came"));
+        }
+        if let Some(why) = watch.refused() {
+            return (REFUSED, format!("refused: {why}"));
+        }
+        if !watch.is_opened() {
+            return (REFUSED, "no connection was open when the time was over".to_owned());
+        }
+        if messages > 0 {
+            let why = "answers to steps and what a filter drops do not count";
+            return (NOTHING, format!("{messages} messages came, and none of them would be in Kafka: {why}"));
+        }
+        (
+            NOTHING,
+            "connected, and no message came; many feeds send nothing without a subscription (--subscribe)".to_owned(),
+        )
+    }
+}
+
+/// Ends the session with a closing handshake.
+async fn say_goodbye(task: &mut SourceTask) {
+    task.stop(GRACE);
+    let deadline = Instant::now() + GRACE;
+    while !task.is_drained() && matches!(timeout_at(deadline, task.poll(POLL)).await, Ok(Ok(_))) {}
+}
+
+/// Says why there is nothing to probe.
+fn wrong(sentences: &[String]) -> ExitCode {
+    sentences.iter().for_each(|sentence| eprintln!("{sentence}"));
+    ExitCode::from(USAGE)
+}

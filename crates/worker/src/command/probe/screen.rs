@@ -1,0 +1,370 @@
+//! Where the lines of `probe` go: for people, cut to the terminal and coloured if there is one; or as JSON.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+use super::figures::Summary;
+use super::line::{AddressState, Certificate, Kind, Line, Sample, StepState, Timed, harmless};
+use crate::learn::{Certainty, Finding};
+
+/// A terminal that does not say its width has the usual one.
+const USUAL_WIDTH: usize = 80;
+/// Of one sample so many lines are shown to people.
+const MAX_SAMPLE_LINES: usize = 24;
+/// Before a sample's lines.
+const MARGIN: &str = "           ";
+
+/// How the lines are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Screen {
+    Json,
+    /// `width`: of the terminal; without one nothing is cut.
+    People {
+        width: Option<usize>,
+        colours: bool,
+    },
+}
+
+/// Colours of a terminal (ECMA-48 SGR).
+#[derive(Clone, Copy)]
+enum Colour {
+    Bold,
+    Dim,
+    Red,
+    Green,
+    Cyan,
+}
+
+impl Screen {
+    /// Standard output as it is: a terminal, or not. `NO_COLOR` (no-color.org), if not empty, and TERM=dumb forbid colours.
+    pub(super) fn of_standard_output(json: bool) -> Screen {
+        if json {
+            return Screen::Json;
+        }
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let forbids = |name: &str, when: fn(&str) -> bool| std::env::var(name).is_ok_and(|value| when(&value));
+        let forbidden = forbids("NO_COLOR", |value| !value.is_empty()) || forbids("TERM", |value| value == "dumb");
+        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        let width = size.map(|size| usize::from(size.ws_col)).filter(|&width| width > 0).unwrap_or(USUAL_WIDTH);
+        Screen::People { width: is_terminal.then_some(width), colours: is_terminal && !forbidden }
+    }
+
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
+    pub(super) fn show(self, line: &Timed<'_>) -> io::Result<()> {
+        let mut text = match self {
+            Screen::Json => line.json(),
+            Screen::People { .. } => self.text(line),
+        };
+        if text.is_empty() {
+            return Ok(());
+        }
+        text.push('\n');
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    }
+
+    /// The line as people read it, of one or more lines of the screen.
+    fn text(self, Timed { seconds, line }: &Timed<'_>) -> String {
+        match line {
+            Line::Summary(summary) => self.summary(summary),
+            Line::Finding(finding) => self.finding(finding),
+            Line::Result { reason, exit_code } => {
+                let colour = if *exit_code == 0 { Colour::Green } else { Colour::Red };
+                format!("\n{}", self.paint(colour, &harmless(reason)))
+            }
+            Line::Start { url, feed } => {
+                let feed = feed.as_ref().map_or_else(String::new, |feed| format!(" (feed {feed})"));
+                self.cut(&format!("probing {url}{feed}"))
+            }
+            Line::Sample(sample) => self.sample(*seconds, sample),
+            other => {
+                let (what, says, colour) = event(other);
+                let text = format!("{seconds:>8.3} s  {what:<10} {says}");
+                let text = self.cut(&text);
+                colour.map_or(text.clone(), |colour| self.paint(colour, &text))
+            }
+        }
+    }
+
+    fn sample(self, seconds: f64, sample: &Sample) -> String {
+        let Sample { number, kind, bytes, key, topic, timestamp, headers, .. } = sample;
+        let mut head = format!("{seconds:>8.3} s  message {number}, {}, {bytes} bytes", name_of(*kind));
+        if let Some(key) = key {
+            let _ = write!(head, ", key {key}");
+        }
+        if let Some(topic) = topic {
+            let _ = write!(head, ", topic {topic}");
+        }
+        let _ = write!(head, ", timestamp {timestamp}");
+        for (name, value) in headers {
+            let _ = write!(head, ", {name}: {value}");
+        }
+        let mut shown = self.paint(Colour::Bold, &self.cut(&harmless(&head)));
+        let lines = pretty(sample);
+        for line in lines.iter().take(MAX_SAMPLE_LINES) {
+            let line = self.cut(&format!("{MARGIN}{}", harmless(line)));
+            let _ = write!(shown, "\n{}", self.name_painted(&line));
+        }
+        if lines.len() > MAX_SAMPLE_LINES {
+            let more = lines.len() - MAX_SAMPLE_LINES;
+            let _ = write!(shown, "\n{MARGIN}{}", self.paint(Colour::Dim, &format!("… and {more} lines more")));
+        }
+        shown
+    }
+
+    /// The name of a JSON member in colour.
+    fn name_painted(self, line: &str) -> String {
+        let text = line.trim_start();
+        let name = text.strip_prefix('"').and_then(|rest| rest.find("\": ").map(|end| &text[..end + 2]));
+        match name {
+            Some(name) => line.replacen(name, &self.paint(Colour::Cyan, name), 1),
+            None => line.to_owned(),
+        }
+    }
+
+    fn summary(self, summary: &Summary) -> String {
+        let Summary { connected_seconds, connections, messages, text_messages, binary_messages, records, .. } = summary;
+        let mut lines = vec![format!("\n{}", self.paint(Colour::Bold, "summary"))];
+        let mut row = |name: &str, value: String| lines.push(self.cut(&format!("  {name:<17} {value}")));
+        let again = if *connections > 1 { format!(", over {connections} connections") } else { String::new() };
+        row("connected", format!("{connected_seconds} s{again}"));
+        row(
+            "messages",
+            format!("{messages} ({text_messages} text, {binary_messages} binary), {} /s", summary.messages_per_second),
+        );
+        if records != messages {
+            row("records", format!("{records} of them would be in Kafka, taken apart and without answers to steps"));
+        }
+        row("bytes", format!("{}, {} /s", summary.message_bytes, summary.bytes_per_second));
+        if *messages > 0 {
+            let Summary { size_p50, size_p99, size_max, .. } = summary;
+            row(
+                "size",
+                format!("{size_p50} bytes at most for half of them, {size_p99} for 99 %, {size_max} the largest"),
+            );
+        }
+        row(
+            "compression",
+            match summary.compression_saved_percent {
+                Some(saved) => format!("saves {saved} % of the bytes"),
+                None => "none".to_owned(),
+            },
+        );
+        row(
+            "pings of server",
+            match summary.server_ping_every_seconds {
+                Some(every) => format!("{}, one every {every} s", summary.server_pings),
+                None => summary.server_pings.to_string(),
+            },
+        );
+        row("longest silence", format!("{} s", summary.longest_silence_seconds));
+        lines.join("\n")
+    }
+
+    /// As a piece of a properties file, to be pasted: what is no option is a comment.
+    fn finding(self, finding: &Finding) -> String {
+        let Finding { says, lines, certainty, others, caveat, .. } = finding;
+        let certainty = match certainty {
+            Certainty::Certain => "certain",
+            Certainty::Likely => "likely",
+            Certainty::Possible => "possible",
+        };
+        let mut shown = format!("\n{}", self.paint(Colour::Dim, &harmless(&format!("# {certainty}: {says}"))));
+        for other in others {
+            let _ = write!(shown, "\n{}", self.paint(Colour::Dim, &harmless(&format!("# also fits: {other}"))));
+        }
+        if let Some(caveat) = caveat {
+            let _ = write!(shown, "\n{}", self.paint(Colour::Dim, &harmless(&format!("# check: {caveat}"))));
+        }
+        for line in lines {
+            let option = harmless(&format!("{}={}", line.key, line.value));
+            let _ = write!(shown, "\n{}", self.paint(Colour::Green, &option));
+        }
+        shown
+    }
+
+    /// Cuts to the terminal's width.
+    fn cut(self, line: &str) -> String {
+        let Screen::People { width: Some(width), .. } = self else { return line.to_owned() };
+        match line.char_indices().nth(width) {
+            Some(_) => line.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+            None => line.to_owned(),
+        }
+    }
+
+    fn paint(self, colour: Colour, text: &str) -> String {
+        if !matches!(self, Screen::People { colours: true, .. }) {
+            return text.to_owned();
+        }
+        let code = match colour {
+            Colour::Bold => 1,
+            Colour::Dim => 2,
+            Colour::Red => 31,
+            Colour::Green => 32,
+            Colour::Cyan => 36,
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
+/// What happened, in a word and a sentence, and how it is to look.
+fn event(line: &Line) -> (&'static str, String, Option<Colour>) {
+    let (what, says, colour) = match line {
+        Line::Address { address, state, reason } => {
+            let state = match (state, reason) {
+                (AddressState::Trying, _) => "trying".to_owned(),
+                (AddressState::Connected, _) => "connected".to_owned(),
+                (AddressState::Failed, reason) => format!("failed: {}", reason.as_deref().unwrap_or_default()),
+            };
+            ("address", format!("{address} {state}"), None)
+        }
+        Line::Tls { version, cipher, certificate } => {
+            let certificate = certificate.as_ref().map_or_else(String::new, of_certificate);
+            ("TLS", format!("{version}, {cipher}{certificate}"), None)
+        }
+        Line::Handshake { status, subprotocol, compression } => {
+            let subprotocol = subprotocol.as_deref().unwrap_or("none");
+            let compression = if *compression { "permessage-deflate" } else { "none" };
+            let colour = (*status != 101).then_some(Colour::Red);
+            ("handshake", format!("status {status}, subprotocol {subprotocol}, compression {compression}"), colour)
+        }
+        Line::Step { step, state: StepState::Begun, .. } => ("step", format!("{step} begins"), None),
+        Line::Step { step, state: StepState::Done, milliseconds } => {
+            let after = milliseconds.map_or_else(String::new, |ms| format!(" after {ms} ms"));
+            ("step", format!("{step} is done{after}"), None)
+        }
+        Line::Sent { step, kind, bytes, text } => {
+            let text = text.as_ref().map_or_else(String::new, |text| format!(": {text}"));
+            ("sent", format!("{step}, {}, {bytes} bytes{text}", name_of(*kind)), None)
+        }
+        Line::Request { step, method, url } => ("request", format!("{step}: {method} {url}"), None),
+        Line::Answer { step, status, bytes } => {
+            ("answer", format!("{step}: status {status}, {bytes} bytes"), (*status >= 400).then_some(Colour::Red))
+        }
+        Line::Heard { step, text, .. } => {
+            ("heard", format!("{step}: {}", text.as_deref().unwrap_or("a binary message")), None)
+        }
+        Line::Close { code, reason } => {
+            let code = code.map_or_else(|| "without a code".to_owned(), |code| code.to_string());
+            ("close", format!("of the server: {code} {reason}"), Some(Colour::Red))
+        }
+        Line::Ended { reason, planned, retry_milliseconds, .. } => {
+            let retry = match retry_milliseconds {
+                Some(ms) => format!("; next attempt in {ms} ms"),
+                None => String::new(),
+            };
+            ("ended", format!("{reason}{retry}"), (!planned).then_some(Colour::Red))
+        }
+        Line::Tape { path, messages, bytes, full } => {
+            let full = if *full { "; it is full (--max-bytes)" } else { "" };
+            ("tape", format!("{path}: {messages} messages, {bytes} bytes{full}"), None)
+        }
+        Line::Start { .. } | Line::Sample(_) | Line::Summary(_) | Line::Finding(_) | Line::Result { .. } => {
+            ("", String::new(), None)
+        }
+    };
+    (what, harmless(&says), colour)
+}
+
+fn of_certificate(certificate: &Certificate) -> String {
+    let Certificate { subject, issuer, valid_until, days_left } = certificate;
+    format!("; certificate of {subject}, issued by {issuer}, valid until {valid_until} ({days_left} days left)")
+}
+
+fn name_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Binary => "binary",
+    }
+}
+
+/// The sample's text in lines: JSON indented, everything else as it is.
+fn pretty(sample: &Sample) -> Vec<String> {
+    let Some(text) = sample.text.as_ref().or(sample.base64.as_ref()) else { return Vec::new() };
+    let json = serde_json::from_str::<Value>(text).ok().filter(|json| json.is_object() || json.is_array());
+    let indented = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
+    indented.as_ref().unwrap_or(text).lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Screen = Screen::People { width: None, colours: false };
+
+    fn sample(text: &str) -> Line {
+        Line::Sample(Sample {
+            number: 1,
+            kind: Kind::Text,
+            bytes: text.len(),
+            text: Some(text.to_owned()),
+            base64: None,
+            cut: false,
+            key: None,
+            topic: None,
+            timestamp: 17,
+            headers: Vec::new(),
+        })
+    }
+
+    fn shown(screen: Screen, line: &Line) -> String {
+        screen.text(&Timed { seconds: 0.5, line })
+    }
+
+    #[test]
+    fn json_is_indented_and_exact() {
+        let text = shown(PLAIN, &sample(r#"{"b":123456789012345678901234567890,"a":[1.10,{"c":null}]}"#));
+        assert!(text.contains("\n             \"b\": 123456789012345678901234567890,\n"), "{text}");
+        assert!(text.contains("1.10,\n"), "{text}");
+        assert!(text.find("\"b\"") < text.find("\"a\""), "{text}");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let screen = Screen::People { width: Some(40), colours: false };
+        let long = format!(r#"{{"a":"{}"}}"#, "é".repeat(500));
+        let close = Line::Close { code: Some(1000), reason: "x".repeat(500) };
+        for line in [sample(&long), sample(&"y".repeat(500)), close] {
+            let text = shown(screen, &line);
+            assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+            assert!(text.contains('…'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_sample_is_cut_and_says_so() {
+        let array = format!("[{}]", (0..1000).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+        let text = shown(PLAIN, &sample(&array));
+        assert_eq!(text.lines().count(), 1 + MAX_SAMPLE_LINES + 1);
+        assert!(text.contains("… and 978 lines more"), "{text}");
+    }
+
+    #[test]
+    fn a_server_cannot_write_to_the_terminal() {
+        let evil = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}";
+        for line in [
+            sample(evil),
+            sample(&format!(r#"{{"{evil}":"{evil}"}}"#)),
+            Line::Close { code: Some(1000), reason: evil.to_owned() },
+            Line::Heard { step: "a".to_owned(), record: false, text: Some(evil.to_owned()) },
+        ] {
+            let text = shown(PLAIN, &line);
+            assert!(!text.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn colours_are_there_if_they_are_wanted() {
+        let line = sample(r#"{"price":"1"}"#);
+        let coloured = shown(Screen::People { width: Some(80), colours: true }, &line);
+        assert!(coloured.contains("\u{1b}[36m\"price\"\u{1b}[0m: \"1\""), "{coloured:?}");
+        assert!(!shown(PLAIN, &line).contains('\u{1b}'));
+    }
+}

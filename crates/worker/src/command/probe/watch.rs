@@ -1,0 +1,369 @@
+//! What `probe` sees of a session, and what it says of it. Every text passes the redactor here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use connect_websocket_engine::gap::Cause;
+use connect_websocket_engine::observer::{Message, Observer, Sight, Tls};
+use connect_websocket_engine::record::{Key, Record, ValueKind};
+use connect_websocket_engine::redact::Redactor;
+use openssl::asn1::Asn1Time;
+use openssl::nid::Nid;
+use openssl::x509::{X509, X509NameRef};
+
+use super::figures::{Figures, Summary, rounded};
+use super::line::{AddressState, Certificate, Kind, Line, Sample, StepState, Timed};
+use super::screen::Screen;
+use crate::convert;
+use crate::learn::{self, Learner};
+use crate::tape::Writer;
+
+/// So much is shown of a message.
+const MAX_SHOWN_BYTES: usize = 64 << 10;
+/// So much of what a step heard or said.
+const MAX_WORDS: usize = 1000;
+/// A step that comes again and again is shown so often.
+const MAX_REPEATS: u32 = 3;
+
+/// Watches a session. It is told by the session, and asked by the command, on one thread.
+pub(super) struct Watch(Mutex<State>);
+
+struct State {
+    began: Instant,
+    screen: Screen,
+    redactor: Arc<Redactor>,
+    /// How many samples are shown.
+    samples: u64,
+    figures: Figures,
+    learner: Learner,
+    tape: Option<Writer>,
+    records: u64,
+    /// The beginning of the message that came last.
+    last: (Kind, Vec<u8>),
+    /// When each step began.
+    steps: HashMap<String, Instant>,
+    /// How often each kind of line about a step was shown.
+    repeats: HashMap<(&'static str, String), u32>,
+    /// Why nothing could come.
+    refused: Option<String>,
+    /// Nobody reads what is shown.
+    unread: bool,
+    /// The figures at the end; what comes after them comes of our own Close.
+    summary: Option<Summary>,
+}
+
+impl Watch {
+    pub(super) fn new(screen: Screen, redactor: Arc<Redactor>, samples: u64, tape: Option<Writer>) -> Watch {
+        Watch(Mutex::new(State {
+            began: Instant::now(),
+            screen,
+            redactor,
+            samples,
+            figures: Figures::default(),
+            learner: Learner::new(),
+            tape,
+            records: 0,
+            last: (Kind::Text, Vec::new()),
+            steps: HashMap::new(),
+            repeats: HashMap::new(),
+            refused: None,
+            unread: false,
+            summary: None,
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn say(&self, line: &Line) {
+        self.state().say(line);
+    }
+
+    /// A record came out of the session. Returns how many there are.
+    pub(super) fn record(&self, record: &Record<'_>) -> u64 {
+        self.state().record(record)
+    }
+
+    /// Returns why nothing could come, if the feed or the way to it has refused us before anything came.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.state().refused.clone()
+    }
+
+    /// Returns whether an opening handshake has succeeded.
+    pub(super) fn is_opened(&self) -> bool {
+        self.state().figures.is_opened()
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.state().figures.messages()
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.state().records
+    }
+
+    /// Returns whether nobody reads what is said.
+    pub(super) fn is_unread(&self) -> bool {
+        self.state().unread
+    }
+
+    /// Returns whether nothing more can be written to the tape.
+    pub(super) fn tape_is_over(&self) -> bool {
+        self.state().tape.as_ref().is_some_and(Writer::is_over)
+    }
+
+    /// The probe ends: from here on nothing counts. Returns the figures.
+    pub(super) fn finish(&self) -> Summary {
+        let mut state = self.state();
+        if let Some(summary) = &state.summary {
+            return summary.clone();
+        }
+        let (now, records) = (state.began.elapsed(), state.records);
+        let summary = state.figures.summary(now, records);
+        state.summary = Some(summary.clone());
+        summary
+    }
+
+    /// Returns what the messages have shown.
+    pub(super) fn findings(&self) -> Vec<learn::Finding> {
+        let state = self.state();
+        let mut findings = state.learner.findings();
+        for finding in &mut findings {
+            let texts = finding.others.iter_mut().chain([&mut finding.says]).chain(&mut finding.caveat);
+            texts.chain(finding.lines.iter_mut().map(|line| &mut line.value)).for_each(|text| {
+                *text = state.redactor.hide_in_message(text);
+            });
+        }
+        findings
+    }
+
+    /// Ends the tape, if there is one.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub(super) fn end_tape(&self) -> Result<Option<Line>, String> {
+        self.state().tape.take().map(Writer::end).transpose().map(|ended| {
+            ended.map(|tape| Line::Tape {
+                path: tape.path,
+                messages: tape.messages,
+                bytes: tape.bytes,
+                full: tape.full,
+            })
+        })
+    }
+}
+
+impl Observer for Watch {
+    fn saw(&self, sight: Sight<'_>) {
+        let mut state = self.state();
+        if state.summary.is_none() {
+            state.saw(sight);
+        }
+    }
+}
+
+impl State {
+    fn say(&mut self, line: &Line) {
+        let seconds = rounded(self.began.elapsed().as_secs_f64(), 3);
+        self.unread |= self.screen.show(&Timed { seconds, line }).is_err();
+    }
+
+    /// Says something about a step, which people need not read again and again.
+    fn say_of(&mut self, what: &'static str, step: &str, line: &Line) {
+        let repeats = self.repeats.entry((what, step.to_owned())).or_default();
+        *repeats = repeats.saturating_add(1);
+        if *repeats <= MAX_REPEATS || self.screen == Screen::Json {
+            self.say(line);
+        }
+    }
+
+    fn saw(&mut self, sight: Sight<'_>) {
+        let now = self.began.elapsed();
+        match sight {
+            Sight::Trying(address) => self.address(&address.to_string(), AddressState::Trying, None),
+            Sight::Reached(address) => self.address(&address.to_string(), AddressState::Connected, None),
+            Sight::Unreachable(address, why) => self.address(&address.to_string(), AddressState::Failed, Some(why)),
+            Sight::Tls(tls) => {
+                let line = self.tls(tls);
+                self.say(&line);
+            }
+            Sight::Handshake { status, subprotocol, compression } => {
+                let subprotocol = subprotocol.map(|chosen| self.redactor.foreign(chosen, MAX_WORDS));
+                if status == 101 {
+                    self.figures.opened(now, compression);
+                    self.to_tape(|tape| tape.opened(now, subprotocol.as_deref(), compression));
+                }
+                self.say(&Line::Handshake { status, subprotocol, compression });
+            }
+            Sight::StepBegan { step } => {
+                self.steps.insert(step.to_owned(), Instant::now());
+                let line = Line::Step { step: step.to_owned(), state: StepState::Begun, milliseconds: None };
+                self.say_of("begun", step, &line);
+            }
+            Sight::StepDone { step } => {
+                let took = self.steps.remove(step).map(|began| rounded(began.elapsed().as_secs_f64() * 1000.0, 1));
+                let line = Line::Step { step: step.to_owned(), state: StepState::Done, milliseconds: took };
+                self.say_of("done", step, &line);
+            }
+            Sight::Sent { step, message } => self.sent(now, step, message),
+            Sight::Requested { step, method, url } => {
+                // Queries hold tokens.
+                let url = self.redactor.hide(url.split('?').next().unwrap_or_default());
+                let line = Line::Request { step: step.to_owned(), method: method.to_owned(), url };
+                self.say_of("request", step, &line);
+            }
+            Sight::Answered { step, status, bytes } => {
+                self.say_of("answer", step, &Line::Answer { step: step.to_owned(), status, bytes });
+            }
+            Sight::Heard { step, is_record } => {
+                let (kind, bytes) = std::mem::take(&mut self.last);
+                let text = match kind {
+                    Kind::Text => Some(self.words(&self.redactor.hide_in_message(&String::from_utf8_lossy(&bytes)))),
+                    Kind::Binary => None,
+                };
+                self.last = (kind, bytes);
+                self.say_of("heard", step, &Line::Heard { step: step.to_owned(), record: is_record, text });
+            }
+            Sight::Read(bytes) => self.figures.read(bytes),
+            Sight::Received(message) => self.received(now, message),
+            Sight::Ping => self.figures.ping(now),
+            Sight::Pong => {}
+            Sight::Close { code, reason } => {
+                let reason = self.redactor.foreign(reason, MAX_WORDS);
+                self.to_tape(|tape| tape.closed(now, code, &reason));
+                self.say(&Line::Close { code, reason });
+            }
+            Sight::Ended { cause, sentence, retry, planned } => self.ended(now, cause, sentence, retry, planned),
+        }
+    }
+
+    fn address(&mut self, address: &str, state: AddressState, reason: Option<&str>) {
+        self.say(&Line::Address { address: address.to_owned(), state, reason: reason.map(str::to_owned) });
+    }
+
+    fn tls(&self, Tls { version, cipher, certificate }: Tls<'_>) -> Line {
+        let certificate = X509::from_der(certificate).ok().and_then(|certificate| {
+            let now = Asn1Time::days_from_now(0).ok()?;
+            Some(Certificate {
+                subject: self.redactor.foreign(&name(certificate.subject_name()), MAX_WORDS),
+                issuer: self.redactor.foreign(&name(certificate.issuer_name()), MAX_WORDS),
+                valid_until: certificate.not_after().to_string(),
+                days_left: now.diff(certificate.not_after()).ok()?.days,
+            })
+        });
+        Line::Tls { version: version.to_owned(), cipher: cipher.to_owned(), certificate }
+    }
+
+    fn sent(&mut self, now: Duration, step: &str, message: Message<'_>) {
+        let bytes = message.bytes().len();
+        let (kind, text) = match message {
+            Message::Text(text) => {
+                (Kind::Text, Some(self.redactor.hide_in_own_message(&String::from_utf8_lossy(text))))
+            }
+            // What is packed in it cannot be searched for secrets.
+            Message::Binary(_) => (Kind::Binary, None),
+        };
+        self.to_tape(|tape| tape.sent(now, text.as_deref()));
+        let text = text.map(|text| self.words(&text));
+        self.say_of("sent", step, &Line::Sent { step: step.to_owned(), kind, bytes, text });
+    }
+
+    fn received(&mut self, now: Duration, message: Message<'_>) {
+        let (bytes, is_text) = (message.bytes(), matches!(message, Message::Text(_)));
+        self.figures.message(now, is_text, bytes.len());
+        self.last.0 = if is_text { Kind::Text } else { Kind::Binary };
+        self.last.1.clear();
+        self.last.1.extend_from_slice(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
+        let redactor = self.redactor.clone();
+        self.to_tape(|tape| tape.received(now, message, &redactor));
+    }
+
+    /// What cannot be written ends the tape; its end says so.
+    fn to_tape(&mut self, write: impl FnOnce(&mut Writer)) {
+        if let Some(tape) = &mut self.tape {
+            write(tape);
+        }
+    }
+
+    fn ended(&mut self, now: Duration, cause: Cause, sentence: &str, retry: Option<Duration>, planned: bool) {
+        self.figures.closed(now);
+        // A feed that is too quiet has refused nothing.
+        if self.records == 0 && !planned && cause != Cause::IdleTimeout {
+            self.refused.get_or_insert_with(|| sentence.to_owned());
+        }
+        let retry_milliseconds = retry.map(|retry| retry.as_millis() as u64);
+        let (cause, reason) = (cause.as_str(), sentence.to_owned());
+        self.say(&Line::Ended { cause, reason, planned, retry_milliseconds });
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> u64 {
+        self.records += 1;
+        let now = self.began.elapsed();
+        match (record.kind, std::str::from_utf8(record.value)) {
+            (ValueKind::Text, Ok(text)) => self.learner.message(now, learn::Message::Text(text)),
+            (ValueKind::Json, _) => {
+                let text = convert::shown(record.kind, record.value);
+                self.learner.message(now, learn::Message::Text(&text));
+            }
+            _ => self.learner.message(now, learn::Message::Binary(record.value)),
+        }
+        if self.records <= self.samples {
+            let line = Line::Sample(self.sample(record));
+            self.say(&line);
+        }
+        self.records
+    }
+
+    fn sample(&self, record: &Record<'_>) -> Sample {
+        let whole = match record.kind {
+            ValueKind::Bytes => std::str::from_utf8(record.value).ok().map(str::to_owned),
+            ValueKind::Text | ValueKind::Json => Some(convert::shown(record.kind, record.value)),
+        };
+        let (text, base64, cut) = match whole {
+            Some(text) => {
+                let end = text.floor_char_boundary(MAX_SHOWN_BYTES);
+                (Some(self.redactor.hide_in_message(&text[..end])), None, end < text.len())
+            }
+            None => {
+                let end = record.value.len().min(MAX_SHOWN_BYTES);
+                let base64 = BASE64.encode(&record.value[..end]);
+                (None, Some(self.redactor.hide_in_message(&base64)), end < record.value.len())
+            }
+        };
+        let hide = |text: &str| self.words(&self.redactor.hide_in_message(text));
+        Sample {
+            number: self.records,
+            kind: if record.kind == ValueKind::Bytes { Kind::Binary } else { Kind::Text },
+            bytes: record.value.len(),
+            text,
+            base64,
+            cut,
+            key: record.key().map(|key| match key {
+                Key::Text(key) => hide(key),
+                Key::Bytes(key) => hide(&String::from_utf8_lossy(key)),
+            }),
+            topic: record.topic().map(hide),
+            timestamp: record.timestamp_ms(),
+            headers: record.headers().map(|(name, value)| (name.to_owned(), hide(value))).collect(),
+        }
+    }
+
+    /// The beginning of a text.
+    fn words(&self, text: &str) -> String {
+        match text.char_indices().nth(MAX_WORDS) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// A certificate's name: the common name and the organization, or all of it.
+fn name(name: &X509NameRef) -> String {
+    let of = |nid| name.entries_by_nid(nid).next().and_then(|entry| entry.data().to_string().ok());
+    let parts: Vec<String> = [of(Nid::COMMONNAME), of(Nid::ORGANIZATIONNAME)].into_iter().flatten().collect();
+    if parts.is_empty() { "a name without CN and O".to_owned() } else { parts.join(", ") }
+}

@@ -1,0 +1,73 @@
+//! `connect-websocket record`: a feed's messages, as they come, in a tape.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::command::probe::source::Source;
+use crate::command::probe::{TAPE_BYTES, Task};
+use crate::command::time::time;
+
+#[derive(Args)]
+#[command(allow_missing_positional = true)]
+pub struct Options {
+    #[command(flatten)]
+    source: Source,
+    /// The file to make.
+    #[arg(value_name = "tape.jsonl")]
+    tape: PathBuf,
+    /// Ends after this time, such as 30s or 5m; without it at Ctrl-C.
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    time: Option<Duration>,
+    /// Ends when so many messages have come.
+    #[arg(long, value_name = "COUNT")]
+    messages: Option<u64>,
+    /// Ends when the tape would be larger: a number of bytes, or one with K, M or G.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value_t = TAPE_BYTES)]
+    max_bytes: u64,
+    /// Writes one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Records a feed. The exit code says whether messages came.
+pub fn run(options: &Options) -> ExitCode {
+    Task {
+        source: &options.source,
+        time: options.time,
+        messages: options.messages,
+        samples: 0,
+        json: options.json,
+        tape: Some((&options.tape, options.max_bytes)),
+        only_tape: true,
+    }
+    .run()
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let (number, shift) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "give a number of bytes, such as 1000000 or 64M".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_units() {
+        assert_eq!(bytes("1000"), Ok(1000));
+        assert_eq!(bytes("64M"), Ok(64 << 20));
+        assert_eq!(bytes("2g"), Ok(2 << 30));
+        for wrong in ["", "M", "1T", "-1", "99999999999G"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! A tape: what went over a WebSocket, with times and directions, one JSON object a line. docs/reference/probe.md has the form.
+//!
+//! A tape is written as the session goes and never changed, so one that was cut off is good up to its last whole line.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use connect_websocket_engine::calendar::DateTime;
+use connect_websocket_engine::observer::Message;
+use connect_websocket_engine::record::epoch_ms;
+use connect_websocket_engine::redact::Redactor;
+use serde::{Deserialize, Serialize};
+
+/// The form that is written, and the only one so far.
+const FORM: u32 = 1;
+/// A message has at most 64 MiB (`websocket.message.max.bytes` may be more), and base64 a third more.
+const MAX_LINE_BYTES: u64 = 128 << 20;
+/// What was written reaches the file at least this often.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The first line.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The number of the form.
+    pub tape: u32,
+    /// When it begins, in UTC.
+    pub recorded: String,
+    /// Without secrets.
+    pub url: String,
+    /// The program that wrote it.
+    pub by: String,
+}
+
+/// Every other line: when, and what happened.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Milliseconds since the tape began.
+    pub ms: f64,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// The opening handshake succeeded.
+    Open {
+        subprotocol: Option<String>,
+        /// Whether permessage-deflate was agreed on.
+        compression: bool,
+    },
+    /// The server sent a message.
+    Received(Said),
+    /// We sent one.
+    Sent(Said),
+    /// A Close of the server.
+    Close { code: Option<u16>, reason: String },
+}
+
+/// A message.
+#[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// In base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+    /// Something in it was a secret and is hidden; of a binary message, all of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
+}
+
+/// Writes a tape.
+pub struct Writer {
+    file: BufWriter<File>,
+    path: PathBuf,
+    max_bytes: u64,
+    bytes: u64,
+    messages: u64,
+    full: bool,
+    flushed: Instant,
+    failure: Option<io::Error>,
+}
+
+/// A tape that was written.
+pub struct Written {
+    pub path: String,
+    pub messages: u64,
+    pub bytes: u64,
+    /// It could have gone on.
+    pub full: bool,
+}
+
+impl Writer {
+    /// Begins a tape of at most `max_bytes`. A file that is there already is kept.
+    ///
+    /// # Errors
+    /// A sentence: the file cannot be made.
+    pub fn create(path: &Path, url: &str, max_bytes: u64) -> Result<Writer, String> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = file.map_err(|error| format!("the tape {} cannot be created: {error}", path.display()))?;
+        let mut writer = Writer {
+            file: BufWriter::new(file),
+            path: path.to_owned(),
+            max_bytes,
+            bytes: 0,
+            messages: 0,
+            full: false,
+            flushed: Instant::now(),
+            failure: None,
+        };
+        let by = concat!("connect-websocket ", env!("CARGO_PKG_VERSION")).to_owned();
+        writer.line(&Head { tape: FORM, recorded: utc(SystemTime::now()), url: url.to_owned(), by });
+        Ok(writer)
+    }
+
+    pub fn opened(&mut self, at: Duration, subprotocol: Option<&str>, compression: bool) {
+        self.entry(at, What::Open { subprotocol: subprotocol.map(str::to_owned), compression });
+    }
+
+    /// A message of ours, whose secrets are hidden already; of a binary one nothing is kept.
+    pub fn sent(&mut self, at: Duration, text: Option<&str>) {
+        let text = text.map(str::to_owned);
+        let redacted = text.is_none();
+        self.entry(at, What::Sent(Said { text, redacted, ..Said::default() }));
+    }
+
+    /// A message of the server, whose secrets are hidden here.
+    pub fn received(&mut self, at: Duration, message: Message<'_>, redactor: &Redactor) {
+        let said = said(message, redactor);
+        if self.entry(at, What::Received(said)) {
+            self.messages += 1;
+        }
+    }
+
+    pub fn closed(&mut self, at: Duration, code: Option<u16>, reason: &str) {
+        self.entry(at, What::Close { code, reason: reason.to_owned() });
+    }
+
+    /// Whether nothing more can be written.
+    pub fn is_over(&self) -> bool {
+        self.full || self.failure.is_some()
+    }
+
+    /// Ends the tape.
+    ///
+    /// # Errors
+    /// A sentence: something could not be written.
+    pub fn end(mut self) -> Result<Written, String> {
+        let (path, bytes) = (self.path.display().to_string(), self.bytes);
+        let written = self.failure.take().map_or_else(|| self.file.flush(), Err);
+        written.map_err(|error| format!("the tape {path} cannot be written: {error}; it ends after {bytes} bytes"))?;
+        Ok(Written { path, messages: self.messages, bytes, full: self.full })
+    }
+
+    fn entry(&mut self, at: Duration, what: What) -> bool {
+        let ms = (at.as_secs_f64() * 1e6).round() / 1e3;
+        self.line(&Entry { ms, what })
+    }
+
+    /// Returns whether the line was written.
+    fn line(&mut self, line: &impl Serialize) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        let mut bytes = match serde_json::to_vec(line) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.failure = Some(error.into());
+                return false;
+            }
+        };
+        bytes.push(b'\n');
+        if self.bytes + bytes.len() as u64 > self.max_bytes {
+            self.full = true;
+            return false;
+        }
+        self.bytes += bytes.len() as u64;
+        let mut written = self.file.write_all(&bytes);
+        if self.flushed.elapsed() >= FLUSH_INTERVAL {
+            self.flushed = Instant::now();
+            written = written.and_then(|()| self.file.flush());
+        }
+        self.failure = written.err();
+        self.failure.is_none()
+    }
+}
+
+fn said(message: Message<'_>, redactor: &Redactor) -> Said {
+    match message {
+        Message::Text(text) => {
+            let text = String::from_utf8_lossy(text);
+            let hidden = redactor.hide_in_message(&text);
+            Said { redacted: hidden != text, text: Some(hidden), binary: None }
+        }
+        Message::Binary(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            if redactor.hide_in_message(&text) != text {
+                return Said { redacted: true, ..Said::default() };
+            }
+            Said { binary: Some(BASE64.encode(bytes)), ..Said::default() }
+        }
+    }
+}
+
+/// `2026-11-27T00:12:34.567Z`.
+fn utc(time: SystemTime) -> String {
+    let ms = epoch_ms(time);
+    let DateTime { year, month, day, hour, minute, second } = DateTime::from_epoch_seconds(ms.div_euclid(1000));
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms.rem_euclid(1000))
+}
+
+/// A tape that was read.
+#[derive(Debug)]
+pub struct Tape {
+    pub head: Head,
+    pub entries: Vec<Entry>,
+    /// It was cut off in the middle of a line, which is left out.
+    pub cut: bool,
+}
+
+/// Reads a tape, of at most `max_bytes`.
+///
+/// # Errors
+/// A sentence: it cannot be read, is too large, or is none.
+pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
+    let shown = path.display();
+    let fails = |error: io::Error| format!("the tape {shown} cannot be read: {error}");
+    let file = File::open(path).map_err(fails)?;
+    let mut lines = BufReader::new(file.take(max_bytes + 1));
+    let (mut head, mut entries, mut cut) = (None, Vec::new(), false);
+    let (mut line, mut number, mut bytes) = (Vec::new(), 0u64, 0u64);
+    loop {
+        line.clear();
+        let read = (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).map_err(fails)?;
+        bytes += read as u64;
+        number += 1;
+        if bytes > max_bytes {
+            return Err(format!(
+                "the tape {shown} has more than {max_bytes} bytes, which is the most that is replayed"
+            ));
+        }
+        if read == 0 {
+            break;
+        }
+        let whole = line.ends_with(b"\n");
+        if !whole && read as u64 == MAX_LINE_BYTES {
+            return Err(format!("line {number} of the tape {shown} has more than {MAX_LINE_BYTES} bytes"));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let problem = match &head {
+            None => serde_json::from_slice(&line).map(|found| head = Some(found)),
+            Some(_) => serde_json::from_slice(&line).map(|entry| entries.push(entry)),
+        };
+        match problem {
+            Ok(()) => {}
+            // The last line, which nobody has finished.
+            Err(_) if !whole && head.is_some() => cut = true,
+            Err(error) => return Err(format!("line {number} of {shown} is no line of a tape: {error}")),
+        }
+    }
+    let head: Head = head.ok_or_else(|| format!("{shown} is empty, so it is no tape"))?;
+    if head.tape != FORM {
+        return Err(format!("the tape {shown} has the form {}; this program reads the form {FORM}", head.tape));
+    }
+    Ok(Tape { head, entries, cut })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MUCH: u64 = 1 << 20;
+
+    fn path(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("connect-websocket-tape-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        path
+    }
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A tape of a text and a binary message.
+    fn write(path: &Path, max_bytes: u64) -> Written {
+        let redactor = Redactor::default();
+        redactor.add("swordfish");
+        let mut writer = Writer::create(path, "wss://feed.example/", max_bytes).unwrap();
+        writer.opened(at(1), Some("v1"), true);
+        writer.sent(at(2), Some("hello"));
+        writer.received(at(3), Message::Text(r#"{"a":"swordfish"}"#.as_bytes()), &redactor);
+        writer.received(at(4), Message::Binary(&[0, 255]), &redactor);
+        writer.received(at(5), Message::Binary(b"\x00swordfish"), &redactor);
+        writer.closed(at(6), Some(1000), "bye");
+        writer.end().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let path = path("whole");
+        let written = write(&path, MUCH);
+        assert_eq!((written.messages, written.full), (3, false));
+        assert_eq!(written.bytes, std::fs::metadata(&path).unwrap().len());
+        let tape = read(&path, MUCH).unwrap();
+        assert_eq!((tape.head.tape, tape.head.url.as_str(), tape.cut), (1, "wss://feed.example/", false));
+        let whats: Vec<What> = tape.entries.into_iter().map(|entry| entry.what).collect();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            whats,
+            [
+                What::Open { subprotocol: text("v1"), compression: true },
+                What::Sent(Said { text: text("hello"), ..Said::default() }),
+                What::Received(Said { text: text(r#"{"a":"***"}"#), redacted: true, binary: None }),
+                What::Received(Said { binary: text("AP8="), ..Said::default() }),
+                What::Received(Said { redacted: true, ..Said::default() }),
+                What::Close { code: Some(1000), reason: "bye".to_owned() },
+            ]
+        );
+        assert!(Writer::create(&path, "ws://x", MUCH).is_err_and(|why| why.contains("cannot be created")));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_tape_that_was_cut_off_anywhere_is_good_up_to_there() {
+        let path = path("cut");
+        write(&path, MUCH);
+        let whole = std::fs::read(&path).unwrap();
+        let head = whole.iter().position(|&byte| byte == b'\n').unwrap();
+        for len in head + 1..whole.len() {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            let tape = read(&path, MUCH).unwrap_or_else(|why| panic!("{len}: {why}"));
+            let lines = whole[..len].iter().filter(|&&byte| byte == b'\n').count() - 1;
+            // A line without its end may be whole all the same.
+            assert!(tape.entries.len() == lines || tape.entries.len() == lines + 1, "{len}");
+            assert_eq!(tape.cut, tape.entries.len() == lines && whole[len - 1] != b'\n', "{len}");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_tape_does_not_grow_beyond_its_bound() {
+        let path = path("full");
+        let written = write(&path, 250);
+        assert!(written.full && written.bytes <= 250 && written.messages < 3);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), written.bytes);
+        assert!(!read(&path, MUCH).unwrap().cut);
+        assert!(read(&path, 100).unwrap_err().contains("more than 100 bytes"));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_tape_is_refused_with_its_line() {
+        let path = path("none");
+        let head = r#"{"tape":1,"recorded":"","url":"","by":""}"#;
+        for (text, words) in [
+            ("", "is empty"),
+            ("{\"a\":1}\n", "line 1 of"),
+            (&head.replace("1", "2"), "has the form 2"),
+            (&format!("{head}\nnonsense\n{{\"ms\":1.0,\"close\":{{\"code\":null,\"reason\":\"\"}}}}\n"), "line 2 of"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let why = read(&path, MUCH).unwrap_err();
+            assert!(why.contains(words), "{text}: {why}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(read(&path, MUCH).unwrap_err().contains("cannot be read"));
+    }
+}
