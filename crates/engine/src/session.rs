@@ -203,7 +203,7 @@ impl<W: World> Session<W> {
             cause: *cause,
             sentence: message,
             retry: delay.as_ref().ok().copied(),
-            planned: attempt == 0,
+            planned: attempt == 0 && delay.is_ok(),
         });
         let delay = delay?;
         let delay_ms = delay.as_millis();

@@ -153,8 +153,10 @@ impl Task<'_> {
 
     /// Takes records until there are enough, or no more can come.
     async fn poll(&self, task: &mut SourceTask, watch: &Watch) {
-        while watch.refused().is_none() && !watch.is_unread() && !(self.only_tape && watch.tape_is_over()) {
+        while !watch.is_unread() && !(self.only_tape && watch.tape_is_over()) {
             match task.poll(POLL).await {
+                // What came before the end is in the queue, so it is known only now whether anything did.
+                Ok(None) if watch.refused().is_some() => return,
                 Ok(None) => {}
                 Ok(Some(batch)) => {
                     for record in batch.iter() {

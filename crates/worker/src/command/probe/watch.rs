@@ -47,8 +47,8 @@ struct State {
     steps: HashMap<String, Instant>,
     /// How often each kind of line about a step was shown.
     repeats: HashMap<(&'static str, String), u32>,
-    /// Why nothing could come.
-    refused: Option<String>,
+    /// Why the first connection that failed did.
+    failure: Option<String>,
     /// Nobody reads what is shown.
     unread: bool,
     /// The figures at the end; what comes after them comes of our own Close.
@@ -69,7 +69,7 @@ impl Watch {
             last: (Kind::Text, Vec::new()),
             steps: HashMap::new(),
             repeats: HashMap::new(),
-            refused: None,
+            failure: None,
             unread: false,
             summary: None,
         }))
@@ -90,7 +90,8 @@ impl Watch {
 
     /// Returns why nothing could come, if the feed or the way to it has refused us before anything came.
     pub(super) fn refused(&self) -> Option<String> {
-        self.state().refused.clone()
+        let state = self.state();
+        state.failure.clone().filter(|_| state.records == 0)
     }
 
     /// Returns whether an opening handshake has succeeded.
@@ -292,8 +293,8 @@ impl State {
     fn ended(&mut self, now: Duration, cause: Cause, sentence: &str, retry: Option<Duration>, planned: bool) {
         self.figures.closed(now);
         // A feed that is too quiet has refused nothing.
-        if self.records == 0 && !planned && cause != Cause::IdleTimeout {
-            self.refused.get_or_insert_with(|| sentence.to_owned());
+        if !planned && cause != Cause::IdleTimeout {
+            self.failure.get_or_insert_with(|| sentence.to_owned());
         }
         let retry_milliseconds = retry.map(|retry| retry.as_millis() as u64);
         let (cause, reason) = (cause.as_str(), sentence.to_owned());
