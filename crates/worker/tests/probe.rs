@@ -8,6 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use connect_websocket_engine::feeds::Profile;
 use connect_websocket_testkit::{
     Accept, Close, Deflate, Handshake, Messages, Play, SIMULATORS, Script, Server, Simulation, Simulator, Step,
@@ -359,15 +361,13 @@ fn secrets() -> Vec<String> {
         "subscribed-swordfish",
         "query-secret-0099",
     ];
-    let hmac = openssl_hmac("captured&pass=11ff", "x");
+    let hmac = hmac_in_hex("captured&pass=11ff", "x");
     known.iter().map(|secret| (*secret).to_owned()).chain([hmac]).collect()
 }
 
-fn openssl_hmac(key: &str, text: &str) -> String {
-    let key = openssl::pkey::PKey::hmac(key.as_bytes()).unwrap();
-    let mut signer = openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &key).unwrap();
-    signer.update(text.as_bytes()).unwrap();
-    signer.sign_to_vec().unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
+fn hmac_in_hex(key: &str, text: &str) -> String {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.as_bytes());
+    ring::hmac::sign(&key, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn no_secret_is_in_any_output_whatever_the_server_repeats() {
             steps.push(text(
                 &serde_json::json!({ "echo": form, "deep": [{ "again": format!("x{form}y") }] }).to_string(),
             ));
-            steps.push(Step::SendBinary { base64: base64(format!("\0{form}").as_bytes()) });
+            steps.push(Step::SendBinary { base64: BASE64.encode(format!("\0{form}")) });
             echoes += 2;
         }
     }
@@ -414,10 +414,6 @@ fn no_secret_is_in_any_output_whatever_the_server_repeats() {
     // What the server was told: the probe has sent the real ones.
     let stats = server.stats();
     assert!(stats.connections[0].texts.iter().any(|text| text.contains("literal-hunter2")), "{stats:?}");
-}
-
-fn base64(bytes: &[u8]) -> String {
-    openssl::base64::encode_block(bytes)
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //!                                 └ records ─▶ samples, learn
 //! ```
 
+mod certificate;
 mod figures;
 mod line;
 mod screen;

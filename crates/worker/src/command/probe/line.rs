@@ -4,6 +4,7 @@
 use connect_websocket_engine::redact::is_invisible;
 use serde::Serialize;
 
+use super::certificate::Certificate;
 use super::figures::Summary;
 use crate::learn::Finding;
 
@@ -59,15 +60,6 @@ pub(super) enum Kind {
     #[default]
     Text,
     Binary,
-}
-
-/// Of the server's certificate what people ask for.
-#[derive(Serialize, Debug)]
-pub(super) struct Certificate {
-    pub(super) subject: String,
-    pub(super) issuer: String,
-    pub(super) valid_until: String,
-    pub(super) days_left: i32,
 }
 
 /// A record as it would go to Kafka.

@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
+use super::certificate::Certificate;
 use super::figures::Summary;
-use super::line::{AddressState, Certificate, Kind, Line, Sample, StepState, Timed, harmless};
+use super::line::{AddressState, Kind, Line, Sample, StepState, Timed, harmless};
 use crate::learn::{Certainty, Finding};
 
 /// A terminal that does not say its width has the usual one.

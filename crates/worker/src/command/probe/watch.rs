@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,12 +10,10 @@ use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::observer::{Message, Observer, Sight, Tls};
 use connect_websocket_engine::record::{Key, Record, ValueKind};
 use connect_websocket_engine::redact::Redactor;
-use openssl::asn1::Asn1Time;
-use openssl::nid::Nid;
-use openssl::x509::{X509, X509NameRef};
 
+use super::certificate::Certificate;
 use super::figures::{Figures, Summary, rounded};
-use super::line::{AddressState, Certificate, Kind, Line, Sample, StepState, Timed};
+use super::line::{AddressState, Kind, Line, Sample, StepState, Timed};
 use super::screen::Screen;
 use crate::convert;
 use crate::learn::{self, Learner};
@@ -247,15 +245,10 @@ impl State {
     }
 
     fn tls(&self, Tls { version, cipher, certificate }: Tls<'_>) -> Line {
-        let certificate = X509::from_der(certificate).ok().and_then(|certificate| {
-            let now = Asn1Time::days_from_now(0).ok()?;
-            Some(Certificate {
-                subject: self.redactor.foreign(&name(certificate.subject_name()), MAX_WORDS),
-                issuer: self.redactor.foreign(&name(certificate.issuer_name()), MAX_WORDS),
-                valid_until: certificate.not_after().to_string(),
-                days_left: now.diff(certificate.not_after()).ok()?.days,
-            })
-        });
+        let mut certificate = Certificate::read(certificate, SystemTime::now());
+        for text in certificate.iter_mut().flat_map(|known| [&mut known.subject, &mut known.issuer]) {
+            *text = self.redactor.foreign(text, MAX_WORDS);
+        }
         Line::Tls { version: version.to_owned(), cipher: cipher.to_owned(), certificate }
     }
 
@@ -360,11 +353,4 @@ impl State {
             None => text.to_owned(),
         }
     }
-}
-
-/// A certificate's name: the common name and the organization, or all of it.
-fn name(name: &X509NameRef) -> String {
-    let of = |nid| name.entries_by_nid(nid).next().and_then(|entry| entry.data().to_string().ok());
-    let parts: Vec<String> = [of(Nid::COMMONNAME), of(Nid::ORGANIZATIONNAME)].into_iter().flatten().collect();
-    if parts.is_empty() { "a name without CN and O".to_owned() } else { parts.join(", ") }
 }
