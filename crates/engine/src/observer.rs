@@ -1,10 +1,11 @@
 //! Who watches a session as it happens: `probe` shows it to people. A usual task has no observer and pays nothing for it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gap::Cause;
+use crate::gap::{Cause, Gap};
 
 /// Is told what happens, at once and in order, on the session's own thread: it must not block for long.
 pub trait Observer: Send + Sync {
@@ -13,16 +14,20 @@ pub trait Observer: Send + Sync {
 
 /// One thing that happened. Texts and bytes are as they came and may hold secrets: whoever shows them hides those
 /// ([`crate::redact::Redactor`]). What has the word *sentence* is fit to be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Sight<'a> {
-    /// An address of a host is tried: the feed's, its proxy's, or that of a step's request.
-    Trying(SocketAddr),
+    /// An address is tried: of the feed, of its proxy, or of a step's request; whose it is, the sentence says.
+    Trying { whose: &'a str, address: SocketAddr },
     /// That address did not work; a sentence says why.
     Unreachable(SocketAddr, &'a str),
     /// TCP is connected.
     Reached(SocketAddr),
-    /// TLS is agreed on.
-    Tls(Tls<'a>),
+    /// The server has shown its certificate, in DER. Whether it is trusted, is decided next.
+    Certificate(&'a [u8]),
+    /// TLS is agreed on: its version, such as `TLSv1.3`, and the cipher suite.
+    Tls { version: &'a str, cipher: &'a str },
+    /// The server sends us to this address instead; it is fit to be shown.
+    Redirected(&'a str),
     /// The server's answer to the opening handshake, good or not.
     Handshake { status: u16, subprotocol: Option<&'a str>, compression: bool },
     /// A step begins: it sends something, asks for something, or waits.
@@ -47,6 +52,8 @@ pub enum Sight<'a> {
     Pong,
     /// A Close of the server.
     Close { code: Option<u16>, reason: &'a str },
+    /// Messages are missing, or may be.
+    Gap(&'a Gap),
     /// The connection, or the attempt at one, ended; the sentence says why. `retry`: when the next attempt comes, if there
     /// is one; `planned`: a step has asked for it.
     Ended { cause: Cause, sentence: &'a str, retry: Option<Duration>, planned: bool },
@@ -68,19 +75,15 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What TLS agreed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tls<'a> {
-    /// Such as `TLSv1.3`.
-    pub version: &'a str,
-    pub cipher: &'a str,
-    /// The server's own certificate, in DER.
-    pub certificate: &'a [u8],
-}
-
 /// Whether somebody watches.
 #[derive(Clone, Default)]
 pub(crate) struct Watched(Option<Arc<dyn Observer>>);
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
 
 impl Watched {
     pub(crate) fn by(observer: Arc<dyn Observer>) -> Watched {

@@ -596,6 +596,7 @@ impl<W: World> Session<W> {
             format!(" key=\"{key}\" from={} to={}", range.from, range.to)
         });
         info!("event=gap cause={} duration_ms={duration}{missed}{range}", gap.cause);
+        self.world.watched().tell(Sight::Gap(&gap));
         let entry = link.note(&gap);
         self.metrics.gap(gap, entry);
     }

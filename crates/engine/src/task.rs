@@ -96,8 +96,8 @@ impl SourceTask {
     /// TLS files that cannot be used.
     pub fn start_watched(config: Config, observer: Arc<dyn Observer>, runtime: &Handle) -> Result<SourceTask, Error> {
         let config = Arc::new(Config { handover: None, ..config });
-        let tls = config.tls.client_config().map_err(Error::fatal)?;
         let watched = Watched::by(observer);
+        let tls = config.tls.watched_config(watched.clone()).map_err(Error::fatal)?;
         let world = Sockets::new(&config, tls).watched_by(watched.clone());
         let (task, session) = SourceTask::new(ObservedWorld { world, watched }, config, None, Found::default());
         Ok(task.run(session, runtime))

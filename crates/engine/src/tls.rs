@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::file;
+use crate::observer::{Sight, Watched};
 
 /// What the options say about TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +64,11 @@ impl Settings {
     /// # Errors
     /// A sentence that names the file.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, String> {
+        self.watched_config(Watched::default())
+    }
+
+    /// The same, with somebody who is shown the servers' certificates.
+    pub(crate) fn watched_config(&self, watched: Watched) -> Result<Arc<ClientConfig>, String> {
         let mut roots = RootCertStore::empty();
         let platform = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(platform.certs);
@@ -81,6 +87,7 @@ impl Settings {
                 webpki,
                 named,
                 check_host: self.check_host,
+                watched,
             }))
         };
         let config = match (&self.certificate, &self.key) {
@@ -159,6 +166,7 @@ struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
     named: Vec<CertificateDer<'static>>,
     check_host: bool,
+    watched: Watched,
 }
 
 impl Verifier {
@@ -201,6 +209,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        self.watched.tell(Sight::Certificate(end_entity));
         if self.named.iter().any(|named| named == end_entity) {
             return self.verify_named(end_entity, server_name, now);
         }

@@ -99,14 +99,14 @@ fn a_url_is_enough_to_see_address_handshake_samples_and_summary() {
     assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
     let address = server.addr();
     for shown in [
-        format!("address    {address} trying"),
-        format!("address    {address} connected"),
-        "handshake  status 101, subprotocol none, compression none".to_owned(),
+        format!("address     {address} of 127.0.0.1: trying"),
+        format!("address     {address} connected"),
+        "handshake   status 101, subprotocol none, compression none".to_owned(),
         "message 1, text, 32 bytes".to_owned(),
         "\"symbol\": \"BTC-USD\",\n".to_owned(),
         "message 2, text".to_owned(),
         "messages          2 (2 text, 0 binary)".to_owned(),
-        "32 the largest".to_owned(),
+        "p50 32, p99 32, max 32 bytes".to_owned(),
         "2 messages came".to_owned(),
     ] {
         assert!(ran.out.contains(&shown), "{shown} is not in\n{}", ran.out);
@@ -150,11 +150,11 @@ fn a_subscription_is_sent_and_its_step_is_shown() {
     let ran = run(&["probe", server.url(), "--subscribe", subscribe, "--messages", "1", "--for", PATIENCE]);
     assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
     assert!(
-        ran.out.contains(&format!("sent       subscribe, text, {} bytes: {subscribe}", subscribe.len())),
+        ran.out.contains(&format!("sent        subscribe, text, {} bytes: {subscribe}", subscribe.len())),
         "{}",
         ran.out
     );
-    assert!(ran.out.contains("step       subscribe is done after "), "{}", ran.out);
+    assert!(ran.out.contains("step        subscribe is done after "), "{}", ran.out);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_close_before_any_message_is_1_and_after_one_it_is_0() {
     let server = serve(vec![close()]);
     let ran = run(&["probe", server.url(), "--for", PATIENCE]);
     assert_eq!(ran.code, 1, "{}", ran.out);
-    assert!(ran.out.contains("close      of the server: 4001 bad token"), "{}", ran.out);
+    assert!(ran.out.contains("close       of the server: 4001 bad token"), "{}", ran.out);
     let server = serve(vec![text("{}"), close()]);
     let ran = run(&["probe", server.url(), "--for", "2s"]);
     assert_eq!(ran.code, 0, "{}", ran.out);
@@ -260,7 +260,7 @@ fn an_address_where_nobody_listens_is_1() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ran = run(&["probe", &format!("ws://{closed}/"), "--for", PATIENCE]);
     assert_eq!(ran.code, 1, "{}", ran.out);
-    assert!(ran.out.contains(&format!("address    {closed} failed: ")), "{}", ran.out);
+    assert!(ran.out.contains(&format!("address     {closed} failed: ")), "{}", ran.out);
     assert!(ran.out.contains("refused: no connection to 127.0.0.1"), "{}", ran.out);
 }
 
@@ -286,7 +286,7 @@ fn answers_to_steps_are_no_messages() {
         "websocket.session.welcome.expect=/event == 'welcome'",
     ]);
     assert_eq!(ran.code, 3, "{}", ran.out);
-    assert!(ran.out.contains(r#"heard      welcome: {"event":"welcome"}"#), "{}", ran.out);
+    assert!(ran.out.contains(r#"heard       welcome: {"event":"welcome"}"#), "{}", ran.out);
     assert!(ran.out.contains("1 messages came, and none of them would be in Kafka"), "{}", ran.out);
 }
 
@@ -325,17 +325,32 @@ fn tls_is_shown_with_issuer_and_end_and_a_stranger_is_refused_with_the_remedy() 
     let ran = run(&["probe", server.url(), "--for", PATIENCE]);
     assert_eq!(ran.code, 1, "{}", ran.out);
     assert!(ran.out.contains("websocket.ssl.ca.location"), "{}", ran.out);
+    assert!(ran.out.contains("certificate of ") && ran.out.contains("valid until 2044-"), "{}", ran.out);
 
     let trusted = folder.file("own.pem", pki.self_signed_pem(TlsProfile::SelfSigned).unwrap());
     let ca = format!("websocket.ssl.ca.location={trusted}");
     let ran = run(&["probe", server.url(), "--for", PATIENCE, "--messages", "1", "--json", "--set", &ca]);
     assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
-    let tls = ran.event("tls");
-    assert_eq!(tls["version"], "TLSv1.3");
-    let certificate = &tls["certificate"];
-    assert!(certificate["issuer"].as_str().is_some_and(|issuer| !issuer.is_empty()), "{tls}");
-    assert!(certificate["valid_until"].as_str().unwrap().contains("2044"), "{tls}");
-    assert!(certificate["days_left"].as_i64().unwrap() > 365, "{tls}");
+    assert_eq!(ran.event("tls")["version"], "TLSv1.3");
+    let certificate = ran.event("certificate");
+    assert!(certificate["issuer"].as_str().is_some_and(|issuer| !issuer.is_empty()), "{certificate}");
+    assert!(certificate["valid_until"].as_str().unwrap().starts_with("2044-"), "{certificate}");
+    assert!(certificate["days_left"].as_i64().unwrap() > 365, "{certificate}");
+}
+
+#[test]
+fn a_redirect_is_shown_and_so_is_a_gap_by_the_feeds_numbers() {
+    let server = serve(vec![text(r#"{"n":1}"#), text(r#"{"n":2}"#), text(r#"{"n":7}"#)]);
+    let location = format!("{}?token=in-the-query-4711", server.url());
+    let redirect = Handshake::Redirect { location, status: 302 };
+    let first = Server::start(Script::plays([Play { handshake: redirect, ..Play::default() }])).unwrap();
+    let arguments = ["probe", first.url(), "--messages", "3", "--json", "--for", PATIENCE];
+    let ran = run(&[&arguments[..], &["--set", "websocket.sequence={{/n}}"]].concat());
+    assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
+    assert!(ran.event("redirect")["url"].as_str().unwrap().contains(&server.addr().to_string()), "{}", ran.out);
+    assert!(!ran.out.contains("in-the-query-4711"), "{}", ran.out);
+    let gap = ran.event("gap");
+    assert_eq!((&gap["missed"], &gap["from"], &gap["to"]), (&4.into(), &"3".into(), &"6".into()), "{gap}");
 }
 
 // --- secrets ---------------------------------------------------------------------------------------------------------
@@ -501,8 +516,8 @@ fn a_token_over_http_is_shown_as_a_request_and_is_secret() {
     let tape = folder.path("tape.jsonl");
     let ran = run(&["probe", &file, "--messages", "5", "--for", PATIENCE, "--save", &tape]);
     assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
-    assert!(ran.out.contains("request    token: POST http://"), "{}", ran.out);
-    assert!(ran.out.contains("answer     token: status 200, "), "{}", ran.out);
+    assert!(ran.out.contains("request     token: POST http://"), "{}", ran.out);
+    assert!(ran.out.contains("answer      token: status 200, "), "{}", ran.out);
     let tape = fs::read_to_string(&tape).unwrap();
     for secret in simulation.issued() {
         for form in secret_forms(&secret) {
@@ -568,7 +583,7 @@ fn what_was_recorded_is_replayed_the_same() {
     let tape = folder.path("tape.jsonl");
     let ran = run(&["record", server.url(), &tape, "--subscribe", subscribe, "--messages", "5", "--for", PATIENCE]);
     assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
-    assert!(ran.out.contains(&format!("tape       {tape}: 5 messages, ")), "{}", ran.out);
+    assert!(ran.out.contains(&format!("tape        {tape}: 5 messages, ")), "{}", ran.out);
     let probe =
         |url: &str| run(&["probe", url, "--subscribe", subscribe, "--messages", "5", "--for", PATIENCE, "--json"]);
     let live = probe(server.url());

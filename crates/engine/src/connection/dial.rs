@@ -26,7 +26,7 @@ pub(super) async fn dial(
     let mut failures = Vec::new();
     for (index, &address) in in_turn.iter().enumerate() {
         addresses.trying(host, address);
-        watched.tell(Sight::Trying(address));
+        watched.tell(Sight::Trying { whose: what, address });
         // A dead address, of a broken IPv6 route perhaps, must not use up the time of those behind it (RFC 8305).
         let patience = if index + 1 < in_turn.len() { ADDRESS_PATIENCE } else { Duration::MAX };
         let why = match tokio::time::timeout(patience, TcpStream::connect(address)).await {

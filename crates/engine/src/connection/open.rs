@@ -20,6 +20,7 @@ use super::tls_error::{self, tls_error};
 use super::transport::{Transport, way};
 use super::{Connection, ControlFrames, Discarded, INPUT_BYTES, Unsent};
 use crate::endpoint::Endpoint;
+use crate::observer::Sight;
 
 /// So much is shown of a text that a server wrote.
 const MAX_FOREIGN_CHARS: usize = 200;
@@ -76,6 +77,7 @@ async fn follow(
                     OpenError::new(OpenErrorKind::Handshake, why)
                 })?;
                 endpoint = target.as_foreign(&request.redactor);
+                request.watched.tell(Sight::Redirected(endpoint.redacted()));
             }
         }
     }

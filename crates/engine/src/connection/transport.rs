@@ -23,7 +23,7 @@ use super::socket::Socket;
 use super::tls_error::tls_error;
 use crate::config::Proxy;
 use crate::endpoint::Endpoint;
-use crate::observer::{Sight, Tls, Watched};
+use crate::observer::{Sight, Watched};
 
 #[derive(Debug)]
 pub(super) enum Transport {
@@ -74,9 +74,7 @@ fn tell_tls(watched: &Watched, stream: &TlsStream<Socket>) {
     let tls = stream.get_ref().1;
     let version = tls.protocol_version().map_or_else(String::new, |version| format!("{version:?}").replace('_', "."));
     let cipher = tls.negotiated_cipher_suite().map_or_else(String::new, |suite| format!("{:?}", suite.suite()));
-    let certificate =
-        tls.peer_certificates().and_then(<[_]>::first).map_or(&[][..], |certificate| certificate.as_ref());
-    watched.tell(Sight::Tls(Tls { version: &version, cipher: &cipher, certificate }));
+    watched.tell(Sight::Tls { version: &version, cipher: &cipher });
 }
 
 /// How an endpoint was reached, for errors: through which proxy, at which of its addresses.

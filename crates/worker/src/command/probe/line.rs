@@ -22,8 +22,10 @@ pub(super) struct Timed<'a> {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Line {
     Start { url: String, feed: Option<String> },
-    Address { address: String, state: AddressState, reason: Option<String> },
-    Tls { version: String, cipher: String, certificate: Option<Certificate> },
+    Address { host: Option<String>, address: String, state: AddressState, reason: Option<String> },
+    Certificate(Certificate),
+    Tls { version: String, cipher: String },
+    Redirect { url: String },
     Handshake { status: u16, subprotocol: Option<String>, compression: bool },
     Step { step: String, state: StepState, milliseconds: Option<f64> },
     Sent { step: String, kind: Kind, bytes: usize, text: Option<String> },
@@ -32,6 +34,7 @@ pub(super) enum Line {
     Heard { step: String, record: bool, text: Option<String> },
     Sample(Sample),
     Close { code: Option<u16>, reason: String },
+    Gap { cause: &'static str, missed: Option<u64>, key: Option<String>, from: Option<String>, to: Option<String> },
     Ended { cause: &'static str, reason: String, planned: bool, retry_milliseconds: Option<u64> },
     Tape { path: String, messages: u64, bytes: u64, full: bool },
     Summary(Summary),

@@ -87,7 +87,7 @@ impl Screen {
             Line::Sample(sample) => self.sample(*seconds, sample),
             other => {
                 let (what, says, colour) = event(other);
-                let text = format!("{seconds:>8.3} s  {what:<10} {says}");
+                let text = format!("{seconds:>8.3} s  {what:<11} {says}");
                 let text = self.cut(&text);
                 colour.map_or(text.clone(), |colour| self.paint(colour, &text))
             }
@@ -132,41 +132,30 @@ impl Screen {
 
     fn summary(self, summary: &Summary) -> String {
         let Summary { connected_seconds, connections, messages, text_messages, binary_messages, records, .. } = summary;
-        let mut lines = vec![format!("\n{}", self.paint(Colour::Bold, "summary"))];
-        let mut row = |name: &str, value: String| lines.push(self.cut(&format!("  {name:<17} {value}")));
-        let again = if *connections > 1 { format!(", over {connections} connections") } else { String::new() };
-        row("connected", format!("{connected_seconds} s{again}"));
-        row(
-            "messages",
-            format!("{messages} ({text_messages} text, {binary_messages} binary), {} /s", summary.messages_per_second),
-        );
-        if records != messages {
-            row("records", format!("{records} of them would be in Kafka, taken apart and without answers to steps"));
-        }
-        row("bytes", format!("{}, {} /s", summary.message_bytes, summary.bytes_per_second));
-        if *messages > 0 {
-            let Summary { size_p50, size_p99, size_max, .. } = summary;
-            row(
-                "size",
-                format!("{size_p50} bytes at most for half of them, {size_p99} for 99 %, {size_max} the largest"),
-            );
-        }
-        row(
-            "compression",
-            match summary.compression_saved_percent {
-                Some(saved) => format!("saves {saved} % of the bytes"),
-                None => "none".to_owned(),
-            },
-        );
-        row(
-            "pings of server",
-            match summary.server_ping_every_seconds {
-                Some(every) => format!("{}, one every {every} s", summary.server_pings),
-                None => summary.server_pings.to_string(),
-            },
-        );
-        row("longest silence", format!("{} s", summary.longest_silence_seconds));
-        lines.join("\n")
+        let Summary { messages_per_second, bytes_per_second, size_p50, size_p99, size_max, server_pings, .. } = summary;
+        let connections = if *connections > 1 { format!(", over {connections} connections") } else { String::new() };
+        let compression = match summary.compression_saved_percent {
+            Some(saved) => format!("saves {saved} % of the bytes"),
+            None => "none".to_owned(),
+        };
+        let pings = match summary.server_ping_every_seconds {
+            Some(every) => format!("{server_pings}, one every {every} s"),
+            None => server_pings.to_string(),
+        };
+        let kinds = format!("({text_messages} text, {binary_messages} binary)");
+        let rows = [
+            ("connected", format!("{connected_seconds} s{connections}")),
+            ("messages", format!("{messages} {kinds}, {messages_per_second} messages/s")),
+            ("records", format!("{records}, as they would be in Kafka")),
+            ("bytes", format!("{}, {bytes_per_second} bytes/s", summary.message_bytes)),
+            ("size of a message", format!("p50 {size_p50}, p99 {size_p99}, max {size_max} bytes")),
+            ("compression", compression),
+            ("pings of server", pings),
+            ("longest silence", format!("{} s", summary.longest_silence_seconds)),
+        ];
+        let rows = rows.iter().map(|(name, value)| self.cut(&format!("  {name:<17} {value}")));
+        let title = format!("\n{}", self.paint(Colour::Bold, "summary"));
+        std::iter::once(title).chain(rows).collect::<Vec<_>>().join("\n")
     }
 
     /// As a piece of a properties file, to be pasted: what is no option is a comment.
@@ -218,18 +207,20 @@ impl Screen {
 /// What happened, in a word and a sentence, and how it is to look.
 fn event(line: &Line) -> (&'static str, String, Option<Colour>) {
     let (what, says, colour) = match line {
-        Line::Address { address, state, reason } => {
+        Line::Address { host, address, state, reason } => {
             let state = match (state, reason) {
-                (AddressState::Trying, _) => "trying".to_owned(),
+                (AddressState::Trying, _) => format!("of {}: trying", host.as_deref().unwrap_or_default()),
                 (AddressState::Connected, _) => "connected".to_owned(),
                 (AddressState::Failed, reason) => format!("failed: {}", reason.as_deref().unwrap_or_default()),
             };
             ("address", format!("{address} {state}"), None)
         }
-        Line::Tls { version, cipher, certificate } => {
-            let certificate = certificate.as_ref().map_or_else(String::new, of_certificate);
-            ("TLS", format!("{version}, {cipher}{certificate}"), None)
+        Line::Certificate(Certificate { subject, issuer, valid_until, days_left }) => {
+            let says = format!("of {subject}, issued by {issuer}, valid until {valid_until} ({days_left} days)");
+            ("certificate", says, (*days_left < 0).then_some(Colour::Red))
         }
+        Line::Tls { version, cipher } => ("TLS", format!("{version}, {cipher}"), None),
+        Line::Redirect { url } => ("redirect", format!("to {url}"), None),
         Line::Handshake { status, subprotocol, compression } => {
             let subprotocol = subprotocol.as_deref().unwrap_or("none");
             let compression = if *compression { "permessage-deflate" } else { "none" };
@@ -256,6 +247,15 @@ fn event(line: &Line) -> (&'static str, String, Option<Colour>) {
             let code = code.map_or_else(|| "without a code".to_owned(), |code| code.to_string());
             ("close", format!("of the server: {code} {reason}"), Some(Colour::Red))
         }
+        Line::Gap { cause, missed, key, from, to } => {
+            let missed =
+                missed.map_or_else(|| "messages may be missing".to_owned(), |n| format!("{n} messages are missing"));
+            let which = match (key, from, to) {
+                (Some(key), Some(from), Some(to)) => format!(", {from} to {to} of {key}"),
+                _ => String::new(),
+            };
+            ("gap", format!("{missed}: {cause}{which}"), Some(Colour::Red))
+        }
         Line::Ended { reason, planned, retry_milliseconds, .. } => {
             let retry = match retry_milliseconds {
                 Some(ms) => format!("; next attempt in {ms} ms"),
@@ -272,11 +272,6 @@ fn event(line: &Line) -> (&'static str, String, Option<Colour>) {
         }
     };
     (what, harmless(&says), colour)
-}
-
-fn of_certificate(certificate: &Certificate) -> String {
-    let Certificate { subject, issuer, valid_until, days_left } = certificate;
-    format!("; certificate of {subject}, issued by {issuer}, valid until {valid_until} ({days_left} days left)")
 }
 
 fn name_of(kind: Kind) -> &'static str {

@@ -1,13 +1,14 @@
 //! What `probe` sees of a session, and what it says of it. Every text passes the redactor here.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use connect_websocket_engine::gap::Cause;
-use connect_websocket_engine::observer::{Message, Observer, Sight, Tls};
+use connect_websocket_engine::gap::{Cause, Gap};
+use connect_websocket_engine::observer::{Message, Observer, Sight};
 use connect_websocket_engine::record::{Key, Record, ValueKind};
 use connect_websocket_engine::redact::Redactor;
 
@@ -183,13 +184,14 @@ impl State {
     fn saw(&mut self, sight: Sight<'_>) {
         let now = self.began.elapsed();
         match sight {
-            Sight::Trying(address) => self.address(&address.to_string(), AddressState::Trying, None),
-            Sight::Reached(address) => self.address(&address.to_string(), AddressState::Connected, None),
-            Sight::Unreachable(address, why) => self.address(&address.to_string(), AddressState::Failed, Some(why)),
-            Sight::Tls(tls) => {
-                let line = self.tls(tls);
-                self.say(&line);
+            Sight::Trying { whose, address } => self.address(Some(whose), address, AddressState::Trying, None),
+            Sight::Reached(address) => self.address(None, address, AddressState::Connected, None),
+            Sight::Unreachable(address, why) => self.address(None, address, AddressState::Failed, Some(why)),
+            Sight::Certificate(der) => self.certificate(der),
+            Sight::Tls { version, cipher } => {
+                self.say(&Line::Tls { version: version.to_owned(), cipher: cipher.to_owned() });
             }
+            Sight::Redirected(url) => self.say(&Line::Redirect { url: url.to_owned() }),
             Sight::Handshake { status, subprotocol, compression } => {
                 let subprotocol = subprotocol.map(|chosen| self.redactor.foreign(chosen, MAX_WORDS));
                 if status == 101 {
@@ -236,20 +238,35 @@ impl State {
                 self.to_tape(|tape| tape.closed(now, code, &reason));
                 self.say(&Line::Close { code, reason });
             }
+            Sight::Gap(gap) => self.gap(gap),
             Sight::Ended { cause, sentence, retry, planned } => self.ended(now, cause, sentence, retry, planned),
         }
     }
 
-    fn address(&mut self, address: &str, state: AddressState, reason: Option<&str>) {
-        self.say(&Line::Address { address: address.to_owned(), state, reason: reason.map(str::to_owned) });
+    fn address(&mut self, host: Option<&str>, address: SocketAddr, state: AddressState, reason: Option<&str>) {
+        let (host, reason) = (host.map(str::to_owned), reason.map(str::to_owned));
+        self.say(&Line::Address { host, address: address.to_string(), state, reason });
     }
 
-    fn tls(&self, Tls { version, cipher, certificate }: Tls<'_>) -> Line {
-        let mut certificate = Certificate::read(certificate, SystemTime::now());
-        for text in certificate.iter_mut().flat_map(|known| [&mut known.subject, &mut known.issuer]) {
+    fn certificate(&mut self, der: &[u8]) {
+        let Some(mut certificate) = Certificate::read(der, SystemTime::now()) else { return };
+        for text in [&mut certificate.subject, &mut certificate.issuer] {
             *text = self.redactor.foreign(text, MAX_WORDS);
         }
-        Line::Tls { version: version.to_owned(), cipher: cipher.to_owned(), certificate }
+        self.say(&Line::Certificate(certificate));
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        let hide = |text: &String| self.words(&self.redactor.hide_in_message(text));
+        let range = gap.range.as_ref();
+        let line = Line::Gap {
+            cause: gap.cause.as_str(),
+            missed: gap.missed,
+            key: range.map(|range| hide(&range.key)),
+            from: range.map(|range| hide(&range.from)),
+            to: range.map(|range| hide(&range.to)),
+        };
+        self.say(&line);
     }
 
     fn sent(&mut self, now: Duration, step: &str, message: Message<'_>) {
