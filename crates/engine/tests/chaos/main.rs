@@ -10,6 +10,7 @@ mod lifecycle;
 mod liveness;
 mod log_lines;
 mod messages;
+mod observed;
 mod proxy;
 mod queue;
 mod reconnect;
