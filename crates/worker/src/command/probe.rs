@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::command::time::time;
 use crate::tape::Writer;
 use line::Line;
+pub(super) use line::harmless;
 use screen::Screen;
 use source::Source;
 use watch::Watch;

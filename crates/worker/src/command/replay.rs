@@ -1,5 +1,6 @@
 //! `connect-websocket replay`: a tape as a WebSocket server, for bug reports and tests. It listens on loopback alone.
 
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use connect_websocket_testkit::{Accept, Close, Handshake, Play, Script, Server, 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::command::probe::harmless;
 use crate::tape::{self, Entry, Said, Tape, What};
 
 /// The command line or the tape is wrong.
@@ -44,7 +46,7 @@ pub fn run(options: &Options) -> ExitCode {
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("{why}");
+            eprintln!("{}", harmless(&why));
             ExitCode::from(USAGE)
         }
     }
@@ -55,19 +57,23 @@ fn serve(options: &Options) -> Result<(), String> {
     let shown = options.tape.display();
     let messages = tape.entries.iter().filter(|entry| matches!(entry.what, What::Received(_))).count();
     let left_out = tape.entries.iter().filter(|entry| is_left_out(entry)).count();
-    let (url, recorded, cut) = (tape.head.url.clone(), tape.head.recorded.clone(), tape.cut);
+    // Somebody else may have sent it.
+    let (url, recorded, cut) = (harmless(&tape.head.url), harmless(&tape.head.recorded), tape.cut);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let server = Server::bind(address, script(tape, options.speed, options.again))
         .map_err(|error| format!("port {} of 127.0.0.1 cannot be listened on: {error}", options.port))?;
-    println!("{shown}: {messages} messages of {url}, recorded {recorded}");
+    let mut said = format!("{shown}: {messages} messages of {url}, recorded {recorded}\n");
     if cut {
-        println!("the tape was cut off: its last line is not whole, and is left out");
+        said.push_str("the tape was cut off: its last line is not whole, and is left out\n");
     }
     if left_out > 0 {
-        println!("{left_out} binary messages are left out: a secret was in them, so the tape does not have them");
+        said.push_str(&format!(
+            "{left_out} binary messages are left out: a secret was in them, so the tape does not have them\n"
+        ));
     }
-    println!("serving it at {}", server.url());
-    println!("Ctrl-C ends it.");
+    said.push_str(&format!("serving it at {}\nCtrl-C ends it.\n", server.url()));
+    // Whoever has started it may not want to read.
+    let _ = io::stdout().write_all(said.as_bytes());
     wait_for_signal()?;
     server.stop();
     Ok(())

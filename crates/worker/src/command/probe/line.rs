@@ -94,7 +94,7 @@ impl Timed<'_> {
 
 /// Returns the text with every character that could move a terminal's cursor, turn the writing around or hide itself as a
 /// `\u` escape of JSON.
-pub(super) fn harmless(text: &str) -> String {
+pub(in crate::command) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}') {
