@@ -46,7 +46,7 @@ fn put(
 ) {
     let mut record = batch.add(epoch_ms(at));
     record.part(Part::Topic(&ledger.topic));
-    record.part(Part::Key(Key::Text(key)));
+    record.part(Part::Key(if ledger.key_bytes { Key::Bytes(key.as_bytes()) } else { Key::Text(key) }));
     beside(&mut record);
     match ledger.value {
         // What is made here is JSON, so there is nothing that could be wrong with it.

@@ -26,7 +26,7 @@ const RECORD_FILTER: &str = "websocket.record.filter";
 const TOPICS_MAX: &str = "websocket.topics.max";
 const TOPICS_ALLOWED: &str = "websocket.topics.allowed";
 const RECORD_KEY: &str = "websocket.record.key";
-const RECORD_KEY_TYPE: &str = "websocket.record.key.type";
+pub(super) const RECORD_KEY_TYPE: &str = "websocket.record.key.type";
 const RECORD_TIMESTAMP: &str = "websocket.record.timestamp";
 const RECORD_TIMESTAMP_UNIT: &str = "websocket.record.timestamp.unit";
 const RECORD_MISSING: &str = "websocket.record.missing";
@@ -139,7 +139,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("string"),
         width: Width::Short,
         display_name: "Key's schema",
-        documentation: "string (schema STRING), or bytes (schema BYTES, for ByteArrayConverter).",
+        documentation: "string (schema STRING), or bytes (schema BYTES, for ByteArrayConverter). Of the ledger's records too.",
         choices: &["string", "bytes"],
         ..BASE
     },

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::intake::RECORD_KEY_TYPE;
 use super::values::Values;
 use super::{option, session};
 use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
@@ -251,6 +252,8 @@ pub struct Resume {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
     pub topic: String,
+    /// As those of the feed's records, since they pass the same converter.
+    pub key_bytes: bool,
     pub value: ValueKind,
 }
 
@@ -276,7 +279,8 @@ pub(super) fn ledger(values: &Values<'_>) -> Option<Ledger> {
         Some("json") => ValueKind::Json,
         _ => ValueKind::Text,
     };
-    Some(Ledger { topic: values.non_empty(GAPS_TOPIC)?.to_owned(), value })
+    let key_bytes = values.text(RECORD_KEY_TYPE) == Some("bytes");
+    Some(Ledger { topic: values.non_empty(GAPS_TOPIC)?.to_owned(), key_bytes, value })
 }
 
 pub(super) fn memory(values: &Values<'_>) -> memory::Settings {

@@ -400,6 +400,30 @@ async fn a_record_that_is_too_large_is_in_the_ledger_and_the_cursor_is_behind_it
 }
 
 #[tokio::test]
+async fn records_whose_topic_is_not_allowed_are_in_the_ledger_by_their_number() {
+    let of = |topic: &str, n: u64| format!(r#"{{"n":{n},"t":"{topic}"}}"#);
+    let play = Play::accept().send_text(of("a", 0)).send_text(of("x", 1)).send_text(of("y", 2)).send_text(of("a", 3));
+    let server = Server::start(Script::every(play)).unwrap();
+    let options = [
+        CURSOR,
+        ("kafka.topic", "{{/t}}"),
+        ("websocket.topics.allowed", "a|b"),
+        ("websocket.record.missing", "skip"),
+        ("websocket.record.key.type", "bytes"),
+        ("websocket.gaps.topic", "gaps"),
+    ];
+    let mut feed = Feed::start(&url(&server), &options);
+    feed.until_records(3).await;
+    let topics: Vec<Option<&str>> = feed.records.iter().map(|record| record.topic.as_deref()).collect();
+    assert_eq!(topics, [Some("a"), Some("a"), Some("gaps")]);
+    let gap: serde_json::Value = serde_json::from_slice(&feed.records[2].value).unwrap();
+    assert_eq!((&gap["cause"], &gap["missing"]), (&"skipped".into(), &2.into()));
+    // It stores what the record before it stores, and its key passes the converter of the others.
+    assert_eq!(feed.records[2].offset, feed.records[1].offset);
+    assert_eq!(feed.records[2].key.as_deref(), gap["id"].as_str());
+}
+
+#[tokio::test]
 async fn a_cursor_that_moves_while_all_records_are_filtered_is_stored_with_a_record_of_the_ledger() {
     let server = Server::start(Script::every(sends(0..5))).unwrap();
     let options = [
