@@ -1,6 +1,7 @@
 //! Every profile against the simulator of its feed, on both hosts: the right configuration brings what the profile promises to Kafka, a wrong one
 //! ends FAILED with the server's words, and no secret is anywhere.
 
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -39,13 +40,23 @@ impl Run {
         Run::start(simulator, simulator.feed.to_owned(), &[], None)
     }
 
-    /// The same with a feed whose records are those that the test publishes, and with more options.
+    /// The same under another name, with a feed whose records are those that the test publishes, and with more options.
     ///
     /// # Panics
     /// As [`Run::right`].
-    pub fn with_history(simulator: &'static Simulator, more: &[(&str, &str)]) -> Run {
+    pub fn with_history(simulator: &'static Simulator, name: &str, more: &[(&str, &str)]) -> Run {
         let simulation = Simulation::start_with_history(simulator, WINDOW);
-        Run::of(simulator, simulation, simulator.feed.to_owned(), more, None)
+        Run::of(simulator, simulation, name.to_owned(), more, None)
+    }
+
+    /// The connector's configuration.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// The values of the records that were published, and their numbers.
+    pub fn published(&self) -> HashMap<String, u64> {
+        (0..self.simulation.published()).map(|n| ((self.simulator.record)(n).value, n)).collect()
     }
 
     /// The feed.

@@ -1,53 +1,78 @@
-//! Slack on the plugin, in a real Kafka Connect: no acknowledgement before Kafka has the record; what a transformation leaves out is acknowledged
-//! too; and a stop acknowledges before it closes.
+//! Feeds that want acknowledgements, with Kafka Connect and the plugin as host; the scenarios of both hosts are in [`acknowledged`].
 
-use connect_websocket_e2e::acknowledged::{assert_in_order, create_topic, slack, wait_acknowledged, wait_begun};
-use connect_websocket_e2e::feeds::Run;
-use connect_websocket_e2e::{Connect, Consumer, Kafka, plugin_dir, wait_until};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use connect_websocket_e2e::acknowledged::{
+    self, Stage, assert_after_kafka, assert_in_time, create_topic, wait_acknowledged,
+};
+use connect_websocket_e2e::{Connect, Kafka, plugin_dir, wait_until};
+
 const WITHIN: Duration = Duration::from_secs(60);
-const KEPT: &str = "slack-C0GENERAL";
-const FILTERED: &str = "slack-C0RANDOM";
+
+/// Plays a scenario when it is its turn: they suspend Kafka.
+fn play(scenario: fn(&Stage<Connect>)) {
+    static STAGE: Mutex<Option<Stage<Connect>>> = Mutex::new(None);
+    let mut stage = STAGE.lock().unwrap_or_else(|_| panic!("the test before left the stage in disorder"));
+    scenario(stage.get_or_insert_with(|| {
+        plugin_dir();
+        let kafka = Kafka::start();
+        let host = Connect::builder(&kafka.bootstrap()).start();
+        Stage { kafka, host }
+    }));
+}
 
 #[test]
-fn slack_is_acknowledged_after_kafka_with_what_is_filtered_and_before_our_close() {
-    plugin_dir();
-    let kafka = Kafka::shared();
-    let connect = Connect::builder(&kafka.bootstrap()).start();
-    create_topic(kafka, KEPT);
-    create_topic(kafka, FILTERED);
-    let run = Run::with_history(
-        slack(),
-        &[
-            ("kafka.topic", "slack-{{/event/channel}}"),
-            ("transforms", "drop"),
-            ("transforms.drop.type", "org.apache.kafka.connect.transforms.Filter"),
-            ("transforms.drop.predicate", "random"),
-            ("predicates", "random"),
-            ("predicates.random.type", "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"),
-            ("predicates.random.pattern", FILTERED),
-        ],
-    );
-    run.create(connect.rest());
-    wait_begun(&run);
-    // They come in pairs, every second one of the channel that is filtered.
-    for round in 1..=10 {
-        run.simulation().publish(8);
-        wait_acknowledged(&run, round * 8);
-    }
-    let consumer = Consumer::new(&kafka.bootstrap());
-    assert_eq!(assert_in_order(&run, &consumer, KEPT).len(), 40);
-    assert_eq!(consumer.count(FILTERED), 0);
+fn feeds_are_acknowledged_after_kafka_and_slack_in_time_though_kafka_takes_a_second() {
+    play(acknowledged::feeds_are_acknowledged_after_kafka_and_slack_in_time_though_kafka_takes_a_second);
+}
 
-    // While records are on their way.
-    run.simulation().publish(8);
-    wait_until("their receipt", WITHIN, || (run.simulation().sent() == 88).then_some(()));
-    assert_eq!(connect.rest().put(&format!("/connectors/{}/stop", run.name)).status, 204);
-    wait_until("our Close", WITHIN, || {
-        let stats = run.simulation().stats();
-        stats.connections.iter().any(|connection| connection.close_received.is_some()).then_some(())
+#[test]
+fn what_kafka_does_not_have_is_not_acknowledged_and_comes_again_but_no_record_twice() {
+    play(acknowledged::what_kafka_does_not_have_is_not_acknowledged_and_comes_again_but_no_record_twice);
+}
+
+#[test]
+fn a_paused_feed_with_a_full_queue_is_acknowledged_when_it_goes_on() {
+    play(acknowledged::a_paused_feed_with_a_full_queue_is_acknowledged_when_it_goes_on);
+}
+
+#[test]
+fn what_a_transformation_leaves_out_is_acknowledged_too_and_a_stop_acknowledges_before_it_closes() {
+    play(|stage| {
+        let (kept, filtered) = ("slack-C0GENERAL", "slack-C0RANDOM");
+        [kept, filtered].iter().for_each(|topic| create_topic(&stage.kafka, topic));
+        let run = stage.run(
+            "slack",
+            "slack-filtered",
+            &[
+                ("kafka.topic", "slack-{{/event/channel}}"),
+                ("transforms", "drop"),
+                ("transforms.drop.type", "org.apache.kafka.connect.transforms.Filter"),
+                ("transforms.drop.predicate", "random"),
+                ("predicates", "random"),
+                ("predicates.random.type", "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"),
+                ("predicates.random.pattern", filtered),
+            ],
+        );
+        // They come in pairs, every second one of the channel that is filtered.
+        for round in 1..=10 {
+            run.simulation().publish(8);
+            wait_acknowledged(&run, round * 8);
+        }
+        assert_eq!(assert_after_kafka(&run, &stage.consumer(), kept).len(), 40);
+        assert_eq!(stage.consumer().count(filtered), 0);
+
+        // While records are on their way.
+        run.simulation().publish(8);
+        wait_until("their receipt", WITHIN, || (run.simulation().sent() == 88).then_some(()));
+        assert_eq!(stage.host.rest().put(&format!("/connectors/{}/stop", run.name)).status, 204);
+        wait_until("our Close", WITHIN, || {
+            let stats = run.simulation().stats();
+            stats.connections.iter().any(|connection| connection.close_received.is_some()).then_some(())
+        });
+        // All that Kafka has was acknowledged.
+        assert_after_kafka(&run, &stage.consumer(), kept);
+        assert_in_time(&run);
     });
-    // All that Kafka has was acknowledged.
-    assert_in_order(&run, &consumer, KEPT);
 }

@@ -431,6 +431,7 @@ impl Turn<'_> {
             history.begin();
             let start = self.place.unwrap_or(history.published());
             *self.place = Some(history.published());
+            self.world.next = self.world.next.max(history.published());
             return start..history.published();
         }
         let end = self.world.end_now(end);
@@ -524,7 +525,7 @@ mod tests {
         let mut turn = Turn { now: Duration::ZERO, world, timers, place, actions: Vec::new() };
         assert_eq!(turn.numbers_to(0), 8..8);
         turn.start_at(5);
-        assert_eq!((turn.numbers_to(0), turn.numbers_to(0)), (5..8, 8..8));
+        assert_eq!((turn.numbers_to(0), turn.numbers_to(0), turn.world.sent()), (5..8, 8..8, 8));
     }
 
     #[test]
