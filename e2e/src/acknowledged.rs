@@ -170,7 +170,11 @@ pub fn after_sigkill_what_was_not_acknowledged_comes_again<H: Host>(kafka: &Kafk
 /// Those that want acknowledgements.
 const FEEDS: [&str; 3] = ["slack", "pulsar-consumer", "azure-web-pubsub"];
 
-fn simulator(feed: &str) -> &'static Simulator {
+/// The simulator of a feed.
+///
+/// # Panics
+/// If there is none.
+pub fn simulator(feed: &str) -> &'static Simulator {
     let simulator = SIMULATORS.iter().find(|simulator| simulator.feed == feed);
     simulator.unwrap_or_else(|| panic!("there is no simulator of {feed}"))
 }
@@ -183,7 +187,11 @@ pub fn create_topic(kafka: &Kafka, name: &str) {
     kafka.create_topic_with(name, 1, &[("message.timestamp.type", "LogAppendTime")]);
 }
 
-fn wait_begun(run: &Run) {
+/// Waits until the feed has a client.
+///
+/// # Panics
+/// If none comes.
+pub fn wait_begun(run: &Run) {
     wait_until(&format!("{} to be subscribed to", run.name), WITHIN, || run.simulation().has_begun().then_some(()));
 }
 

@@ -24,6 +24,21 @@ fn restarts_of_a_feed_that_resumes_lose_and_double_nothing() {
     resume::restarts_of_task_and_connector_lose_and_double_nothing::<Worker>();
 }
 
+#[test]
+fn kafka_away_while_a_feed_that_resumes_resets_costs_and_doubles_nothing() {
+    resume::a_kafka_that_is_away_while_the_feed_resets_costs_and_doubles_nothing::<Worker>();
+}
+
+#[test]
+fn after_sigkill_inside_a_split_message_the_rest_of_it_comes() {
+    resume::after_sigkill_inside_a_split_message_the_rest_of_it_comes::<Worker>();
+}
+
+#[test]
+fn offsets_that_are_changed_by_hand_say_where_a_feed_goes_on() {
+    resume::offsets_that_are_changed_by_hand_say_where_the_feed_goes_on::<Worker>();
+}
+
 fn worker(kafka: &Kafka, feed: &Server, topic: &str) -> WorkerBuilder {
     Worker::builder(&kafka.bootstrap()).connector(CONNECTOR, config(feed, topic))
 }

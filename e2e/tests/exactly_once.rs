@@ -7,6 +7,10 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use connect_websocket_e2e::acknowledged::{
+    self, assert_after_kafka, assert_in_time, create_topic, wait_acknowledged, wait_begun,
+};
+use connect_websocket_e2e::feeds::Run;
 use connect_websocket_e2e::{Connect, Consumer, Kafka, Numbers, Rest, plugin_dir, source_config, wait_until};
 use connect_websocket_engine::feeds::Profile;
 use connect_websocket_testkit::{Play, SIMULATORS, Script, Server, Simulation, Simulator};
@@ -369,6 +373,25 @@ fn equal_records_are_each_answered_for() {
     let log = group.log();
     let line = log.lines().find(|line| line.contains("[eos-equal|task-0") && line.contains("records_unanswered"));
     assert_eq!(line, None);
+    group.delete();
+}
+
+/// It cannot be exactly-once, but the worker writes its records in transactions too.
+#[test]
+fn slack_is_acknowledged_when_the_transaction_of_its_records_is_done() {
+    let group = Group::take("eos-slack");
+    create_topic(Kafka::shared(), group.connector);
+    let run = Run::with_history(acknowledged::simulator("slack"), group.connector, &[]);
+    group.put(run.config());
+    wait_begun(&run);
+    // The last comes to an idle connector.
+    for (publish, all) in [(8, 8), (8, 16), (1, 17)] {
+        run.simulation().publish(publish);
+        wait_acknowledged(&run, all);
+        group.consumer.read_until(group.connector, all, WITHIN);
+        assert_eq!(assert_after_kafka(&run, &group.consumer, group.connector).len(), all);
+    }
+    assert_in_time(&run);
     group.delete();
 }
 

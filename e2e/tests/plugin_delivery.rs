@@ -19,6 +19,16 @@ fn restarts_of_a_feed_that_resumes_lose_and_double_nothing() {
     resume::restarts_of_task_and_connector_lose_and_double_nothing::<Connect>();
 }
 
+#[test]
+fn kafka_away_while_a_feed_that_resumes_resets_costs_and_doubles_nothing() {
+    resume::a_kafka_that_is_away_while_the_feed_resets_costs_and_doubles_nothing::<Connect>();
+}
+
+#[test]
+fn after_sigkill_inside_a_split_message_the_rest_of_it_comes() {
+    resume::after_sigkill_inside_a_split_message_the_rest_of_it_comes::<Connect>();
+}
+
 /// The worker that scenarios share which only use its REST API.
 fn connect() -> &'static Connect {
     static SHARED: OnceLock<Connect> = OnceLock::new();
