@@ -27,6 +27,10 @@ const RUN: usize = 8;
 const MIN_LEN: usize = 4;
 /// What a variable held before may still come back in an answer.
 const VALUES_PER_VARIABLE: usize = 8;
+/// So much of a long text is searched at once: a search takes a hundred times the memory of its text.
+const PIECE: usize = 16 << 10;
+/// Pieces overlap, so that none ends within a run, however it is escaped.
+const OVERLAP: usize = 256;
 /// No more of a foreign text is looked at. What is shown of it is far shorter.
 const MAX_FOREIGN_BYTES: usize = 16 << 10;
 
@@ -106,7 +110,7 @@ impl Redactor {
             return text.to_owned();
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        known.hide(text, &[], |learned| !is_time_near(learned, now))
+        known.hide_in_pieces(text, |learned| !is_time_near(learned, now))
     }
 
     /// The same for a message of ours: besides, what looks like a password or a key in it is hidden.
@@ -162,6 +166,24 @@ impl Redactor {
 impl Known {
     /// Of what was learned, only what `counts` is hidden.
     fn hide(&self, text: &str, messages: &[String], counts: impl Fn(&str) -> bool) -> String {
+        without(text, &self.find(text, messages, &counts))
+    }
+
+    /// The same for a text of any length, without messages of ours.
+    fn hide_in_pieces(&self, text: &str, counts: impl Fn(&str) -> bool) -> String {
+        let mut hidden = vec![false; text.len()];
+        let (mut at, mut end) = (0, 0);
+        while end < text.len() {
+            end = text.floor_char_boundary(at + PIECE + OVERLAP);
+            let found = self.find(&text[at..end], &[], &counts);
+            hidden[at..end].iter_mut().zip(found).for_each(|(hidden, found)| *hidden |= found);
+            at = text.floor_char_boundary(at + PIECE);
+        }
+        without(text, &hidden)
+    }
+
+    /// Says of each byte whether it is to be hidden.
+    fn find(&self, text: &str, messages: &[String], counts: &impl Fn(&str) -> bool) -> Vec<bool> {
         let views = View::all(text);
         let mut search = Search::new(&views, text.len());
         messages.iter().for_each(|message| search.hide_from_its_beginning(message.as_bytes()));
@@ -169,7 +191,7 @@ impl Known {
         for secret in self.secrets.iter().chain(learned) {
             forms::of(secret).iter().for_each(|form| search.hide_runs(form));
         }
-        search.result(text)
+        search.hidden
     }
 }
 
@@ -243,21 +265,22 @@ impl<'a> Search<'a> {
     fn hide(&mut self, view: &View, at: usize, len: usize) {
         self.hidden[view.origin(at)..view.origin(at + len)].fill(true);
     }
+}
 
-    fn result(&self, text: &str) -> String {
-        let mut result = String::with_capacity(text.len());
-        let mut inside = false;
-        for (at, c) in text.char_indices() {
-            let hidden = self.hidden[at..at + c.len_utf8()].contains(&true);
-            match (hidden, inside) {
-                (false, _) => result.push(c),
-                (true, false) => result.push_str(REDACTED),
-                (true, true) => {}
-            }
-            inside = hidden;
+/// The text without the bytes that are to be hidden.
+fn without(text: &str, hidden: &[bool]) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut inside = false;
+    for (at, c) in text.char_indices() {
+        let hidden = hidden[at..at + c.len_utf8()].contains(&true);
+        match (hidden, inside) {
+            (false, _) => result.push(c),
+            (true, false) => result.push_str(REDACTED),
+            (true, true) => {}
         }
-        result
+        inside = hidden;
     }
+    result
 }
 
 #[cfg(test)]
@@ -342,6 +365,19 @@ mod tests {
         let other = r#"{"op":"login","args":["swordfish"]}"#;
         assert_eq!(redactor.hide_in_own_message(other), other.replace("swordfish", "***"));
         assert_eq!(redactor.hide_in_message("swordfish"), "swordfish");
+    }
+
+    #[test]
+    fn in_a_long_message_a_secret_is_hidden_wherever_it_stands() {
+        let redactor = knowing("swordfish~é1");
+        let escaped = "\\u0073\\u0077\\u006f\\u0072\\u0064\\u0066\\u0069\\u0073\\u0068~\\u00e91";
+        for secret in ["swordfish~é1", escaped] {
+            for before in (PIECE - 80..PIECE + 80).chain(PIECE + OVERLAP - 80..PIECE + OVERLAP + 80).step_by(7) {
+                let (before, after) = ("x".repeat(before), "y".repeat(2 * PIECE));
+                let hidden = redactor.hide_in_message(&format!("{before} {secret} {after}"));
+                assert!(hidden == format!("{before} *** {after}"), "{} {secret}", before.len());
+            }
+        }
     }
 
     #[test]

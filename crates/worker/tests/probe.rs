@@ -493,12 +493,7 @@ fn a_right_log_in_is_shown_step_by_step_and_a_wrong_one_with_the_servers_words()
         let file = connector(&folder, simulator, &simulation, wrong.set);
         let ran = run(&["probe", &file, "--for", PATIENCE]);
         assert_eq!(ran.code, 1, "{}: {}", wrong.what, ran.out);
-        assert!(
-            ran.out.contains(&format!("refused: the step login: the server answered")),
-            "{}: {}",
-            wrong.what,
-            ran.out
-        );
+        assert!(ran.out.contains("refused: the step login: the server answered"), "{}: {}", wrong.what, ran.out);
         assert!(ran.out.contains(wrong.words), "{}: {}", wrong.what, ran.out);
         for (option, secret) in
             simulator.right.iter().chain(wrong.set).filter(|(key, _)| key.starts_with("websocket.secret."))
@@ -538,16 +533,16 @@ struct Replay {
 
 impl Replay {
     fn start(arguments: &[&str]) -> Replay {
-        let mut child = Command::new(BINARY).arg("replay").args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut said = Vec::new();
-        for line in lines.map(Result::unwrap) {
-            said.push(line.clone());
+        let child = Command::new(BINARY).arg("replay").args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut replay = Replay { child, url: String::new(), said: Vec::new() };
+        for line in BufReader::new(replay.child.stdout.take().unwrap()).lines().map(Result::unwrap) {
+            replay.said.push(line.clone());
             if let Some(url) = line.strip_prefix("serving it at ") {
-                return Replay { child, url: url.to_owned(), said };
+                replay.url = url.to_owned();
+                return replay;
             }
         }
-        panic!("it serves nothing: {said:?}");
+        panic!("it serves nothing: {:?}", replay.said);
     }
 }
 

@@ -155,7 +155,7 @@ impl Task<'_> {
 
     /// Takes records until there are enough, or no more can come.
     async fn poll(&self, task: &mut SourceTask, watch: &Watch) {
-        while !watch.is_unread() && !(self.only_tape && watch.tape_is_over()) {
+        while !self.is_in_vain(watch) {
             match task.poll(POLL).await {
                 // What came before the end is in the queue, so it is known only now whether anything did.
                 Ok(None) if watch.refused().is_some() => return,
@@ -172,6 +172,11 @@ impl Task<'_> {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Nobody reads what is said, or the tape that is wanted is over.
+    fn is_in_vain(&self, watch: &Watch) -> bool {
+        watch.is_unread() || self.only_tape && watch.tape_is_over()
     }
 
     /// Says what came of it.

@@ -171,7 +171,7 @@ fn class(size: usize) -> usize {
         return size;
     }
     let doubling = (size / EXACT).ilog2() as usize;
-    let width = EXACT / CLASSES_PER_DOUBLING << doubling;
+    let width = (EXACT / CLASSES_PER_DOUBLING) << doubling;
     EXACT + doubling * CLASSES_PER_DOUBLING + (size - (EXACT << doubling)) / width
 }
 
@@ -180,7 +180,7 @@ fn largest_of(class: usize) -> usize {
         return class;
     }
     let (doubling, place) = ((class - EXACT) / CLASSES_PER_DOUBLING, (class - EXACT) % CLASSES_PER_DOUBLING);
-    (EXACT << doubling) + (place + 1) * (EXACT / CLASSES_PER_DOUBLING << doubling) - 1
+    (EXACT << doubling) + (place + 1) * ((EXACT / CLASSES_PER_DOUBLING) << doubling) - 1
 }
 
 #[cfg(test)]

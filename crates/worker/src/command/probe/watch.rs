@@ -196,7 +196,7 @@ impl State {
                 let subprotocol = subprotocol.map(|chosen| self.redactor.foreign(chosen, MAX_WORDS));
                 if status == 101 {
                     self.figures.opened(now, compression);
-                    self.to_tape(|tape| tape.opened(now, subprotocol.as_deref(), compression));
+                    self.write_tape(|tape| tape.opened(now, subprotocol.as_deref(), compression));
                 }
                 self.say(&Line::Handshake { status, subprotocol, compression });
             }
@@ -235,7 +235,7 @@ impl State {
             Sight::Pong => {}
             Sight::Close { code, reason } => {
                 let reason = self.redactor.foreign(reason, MAX_WORDS);
-                self.to_tape(|tape| tape.closed(now, code, &reason));
+                self.write_tape(|tape| tape.closed(now, code, &reason));
                 self.say(&Line::Close { code, reason });
             }
             Sight::Gap(gap) => self.gap(gap),
@@ -278,7 +278,7 @@ impl State {
             // What is packed in it cannot be searched for secrets.
             Message::Binary(_) => (Kind::Binary, None),
         };
-        self.to_tape(|tape| tape.sent(now, text.as_deref()));
+        self.write_tape(|tape| tape.sent(now, text.as_deref()));
         let text = text.map(|text| self.words(&text));
         self.say_of("sent", step, &Line::Sent { step: step.to_owned(), kind, bytes, text });
     }
@@ -290,11 +290,11 @@ impl State {
         self.last.1.clear();
         self.last.1.extend_from_slice(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
         let redactor = self.redactor.clone();
-        self.to_tape(|tape| tape.received(now, message, &redactor));
+        self.write_tape(|tape| tape.received(now, message, &redactor));
     }
 
     /// What cannot be written ends the tape; its end says so.
-    fn to_tape(&mut self, write: impl FnOnce(&mut Writer)) {
+    fn write_tape(&mut self, write: impl FnOnce(&mut Writer)) {
         if let Some(tape) = &mut self.tape {
             write(tape);
         }
