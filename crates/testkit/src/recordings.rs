@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use base64::Engine as _;
@@ -55,11 +56,21 @@ pub fn folder() -> Option<PathBuf> {
 /// # Panics
 /// If it is no such recording.
 pub fn received(folder: &Path, name: &str) -> Vec<Message> {
+    received_at(folder, name).into_iter().map(|(_, message)| message).collect()
+}
+
+/// The same, and when each was received.
+///
+/// # Panics
+/// If it is no such recording.
+pub fn received_at(folder: &Path, name: &str) -> Vec<(SystemTime, Message)> {
     let text = text(folder, name);
     let received = text.split('\n').filter(|line| !line.is_empty() && !line.starts_with("ws"));
     let message = |line: &str| {
-        let (_, message) = line.split_once(": ").unwrap_or_else(|| panic!("no time in {line}"));
-        python_bytes(message).map_or_else(|| Message::Text(message.to_owned()), Message::Binary)
+        let (time, message) = line.split_once(": ").unwrap_or_else(|| panic!("no time in {line}"));
+        let seconds = time.parse().unwrap_or_else(|e| panic!("{time} is no time: {e}"));
+        let message = python_bytes(message).map_or_else(|| Message::Text(message.to_owned()), Message::Binary);
+        (SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds), message)
     };
     received.map(message).collect()
 }

@@ -62,14 +62,7 @@ impl Sample {
             ),
             _ => return None,
         };
-        Some(Finding {
-            about: About::Sample,
-            says,
-            lines: Vec::new(),
-            certainty: Certainty::Certain,
-            others: Vec::new(),
-            caveat: None,
-        })
+        Some(Finding::new(About::Sample, Certainty::Certain, says))
     }
 }
 

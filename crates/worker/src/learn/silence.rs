@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{About, Certainty, Finding, Line, count};
+use super::{About, Certainty, Finding, count};
 
 /// The longest silence that was seen, this many times, is a connection that is dead: a short look sees a feed's busy time.
 const FACTOR: u32 = 10;
@@ -36,38 +36,26 @@ impl Silence {
     pub(super) fn finding(&self) -> Option<Finding> {
         let watched = self.last.saturating_sub(self.first?);
         if watched < ENOUGH || self.messages < ENOUGH_MESSAGES {
-            return Some(Finding {
-                about: About::Idle,
-                says: format!(
-                    "{} messages in {:.1} s are too few to say how long a connection may be silent.",
-                    count(self.messages),
-                    watched.as_secs_f64(),
-                ),
-                lines: Vec::new(),
-                certainty: Certainty::Possible,
-                others: Vec::new(),
-                caveat: None,
-            });
-        }
-        let timeout = timeout(self.longest);
-        Some(Finding {
-            about: About::Idle,
-            says: format!(
-                "The longest silence between {} messages in {:.0} s was {:.1} s. {FACTOR} times that, at least {} s, is {} s.",
+            let says = format!(
+                "{} messages in {:.1} s are too few to say how long a connection may be silent.",
                 count(self.messages),
                 watched.as_secs_f64(),
-                self.longest.as_secs_f64(),
-                LEAST.as_secs(),
-                timeout.as_secs(),
-            ),
-            lines: vec![Line::new("websocket.idle.timeout.ms", timeout.as_millis().to_string())],
-            certainty: Certainty::Likely,
-            others: Vec::new(),
-            caveat: Some(
-                "a feed without heartbeats may be silent for longer at a quiet time; then use a larger value"
-                    .to_owned(),
-            ),
-        })
+            );
+            return Some(Finding::new(About::Idle, Certainty::Possible, says));
+        }
+        let timeout = timeout(self.longest);
+        let says = format!(
+            "The longest silence between {} messages in {:.0} s was {:.1} s. {FACTOR} times that, at least {} s, is {} s.",
+            count(self.messages),
+            watched.as_secs_f64(),
+            self.longest.as_secs_f64(),
+            LEAST.as_secs(),
+            timeout.as_secs(),
+        );
+        let finding = Finding::new(About::Idle, Certainty::Likely, says)
+            .line("websocket.idle.timeout.ms", timeout.as_millis().to_string())
+            .caveat("a feed without heartbeats may be silent for longer at a quiet time; then use a larger value");
+        Some(finding)
     }
 }
 
@@ -79,6 +67,7 @@ fn timeout(longest: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Line;
     use super::*;
 
     fn silence(seconds: &[f64]) -> Silence {
@@ -96,7 +85,7 @@ mod tests {
         assert_eq!(timeout(Duration::from_millis(5001)), Duration::from_secs(60));
         let every_five: Vec<f64> = (0..30).map(|number| f64::from(number) * 5.0).collect();
         let finding = silence(&every_five).finding().unwrap();
-        assert_eq!(finding.lines, [Line::new("websocket.idle.timeout.ms", "50000")]);
+        assert_eq!(finding.lines, [Line { key: "websocket.idle.timeout.ms", value: "50000".to_owned() }]);
         assert!(finding.says.contains("was 5.0 s. 10 times that"), "{}", finding.says);
     }
 

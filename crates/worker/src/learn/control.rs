@@ -1,0 +1,169 @@
+//! Messages that are no data: acknowledgements, heartbeats, greetings. They say so themselves, in the words of feeds.
+
+use std::collections::BTreeMap;
+
+use super::condition::{Side, names_kind, telling_apart};
+use super::field::{Origin, literal};
+use super::table::{Column, EMPTY, Table};
+use super::{About, Certainty, Finding, in_of};
+
+/// What feeds call such messages, without capitals and signs.
+const WORDS: [&str; 32] = [
+    "ack",
+    "auth",
+    "authenticated",
+    "authok",
+    "authsuccess",
+    "confirmsubscription",
+    "connected",
+    "connectionack",
+    "connectionestablished",
+    "error",
+    "heartbeat",
+    "heartbeats",
+    "hb",
+    "hello",
+    "info",
+    "keepalive",
+    "login",
+    "phxreply",
+    "ping",
+    "pong",
+    "ready",
+    "sessionkeepalive",
+    "sessionwelcome",
+    "status",
+    "subscribe",
+    "subscribed",
+    "subscription",
+    "subscriptions",
+    "subscriptionstatus",
+    "success",
+    "systemstatus",
+    "welcome",
+];
+/// Fields that only such messages have.
+const FIELDS: [&str; 9] =
+    ["ping", "pong", "subbed", "unsubbed", "heartbeat", "connect", "subscribe", "subscribed", "unsubscribe"];
+/// A text that is no JSON, among messages that are.
+const MAX_TEXT: usize = 32;
+/// So many kinds of them are named.
+const MAX_NAMED: usize = 8;
+
+/// Which rows are control messages, and by what they are known.
+pub(super) struct Controls {
+    pub(super) is_control: Vec<bool>,
+    named: BTreeMap<String, usize>,
+}
+
+impl Controls {
+    pub(super) fn find(messages: &Table) -> Controls {
+        let mut controls = Controls { is_control: vec![false; messages.rows()], named: BTreeMap::new() };
+        for column in &messages.columns {
+            controls.look(column);
+        }
+        controls.answers(messages);
+        for (row, shape) in messages.shapes.iter().enumerate() {
+            if *shape == EMPTY {
+                controls.add(row, || "an empty object".to_owned());
+            }
+        }
+        if controls.is_control.iter().all(|is_control| *is_control) {
+            // A feed of nothing else is a feed of that.
+            return Controls { is_control: vec![false; messages.rows()], named: BTreeMap::new() };
+        }
+        controls
+    }
+
+    fn look(&mut self, column: &Column) {
+        let field = &column.field;
+        let is_kind = field.depth <= 2 && (names_kind(field) || field.place.is_some() && field.depth == 1);
+        let is_field = field.depth == 1 && FIELDS.contains(&field.name.as_str());
+        let is_odd_text = field.origin == Origin::Text && column.values.len() * 2 < self.is_control.len();
+        for (row, datum) in &column.values {
+            let says = match datum.text() {
+                Some(text) if is_odd_text => (text.len() <= MAX_TEXT).then_some(text),
+                // A notification of JSON-RPC.
+                Some("subscription") if field.name == "method" => None,
+                Some(text) if is_kind => is_control(text).then_some(text),
+                _ => None,
+            };
+            match says {
+                Some(text) => {
+                    self.add(*row, || literal(text).map_or_else(|| field.to_string(), |text| format!("{field} {text}")))
+                }
+                None if is_field => self.add(*row, || field.to_string()),
+                None => {}
+            }
+        }
+    }
+
+    /// Answers of JSON-RPC and its like: `id` beside `result` or `error`, and no method.
+    fn answers(&mut self, messages: &Table) {
+        let of = |name: &str| {
+            let column = messages.columns.iter().find(|column| column.field.depth == 1 && column.field.name == name);
+            column.map_or_else(|| vec![None; messages.rows()], |column| column.by_row(messages.rows()))
+        };
+        let (ids, results, errors, methods) = (of("id"), of("result"), of("error"), of("method"));
+        for row in 0..messages.rows() {
+            let is_answer = results[row].is_some() || errors[row].is_some();
+            if ids[row].is_some() && is_answer && methods[row].is_none() {
+                self.add(row, || "an answer with /id".to_owned());
+            }
+        }
+    }
+
+    fn add(&mut self, row: usize, name: impl FnOnce() -> String) {
+        if std::mem::replace(&mut self.is_control[row], true) {
+            return;
+        }
+        let name = name();
+        if self.named.len() < MAX_NAMED || self.named.contains_key(&name) {
+            *self.named.entry(name).or_default() += 1;
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.is_control.iter().filter(|is_control| **is_control).count()
+    }
+
+    /// What keeps them out of the topic; `are_skipped`: they have no record where the pointer looks for one.
+    pub(super) fn finding(&self, messages: &Table, are_skipped: bool, in_envelope: bool) -> Option<Finding> {
+        let controls = self.count();
+        if controls == 0 {
+            return None;
+        }
+        let named: Vec<String> =
+            self.named.iter().map(|(name, count)| format!("{name} ({})", super::count(*count))).collect();
+        let says = format!(
+            "Acknowledgements, heartbeats and the like {}: {}.",
+            in_of(controls, messages.rows(), "messages"),
+            named.join(", "),
+        );
+        if are_skipped {
+            let says =
+                format!("{says} They have nothing where websocket.record.pointer looks, so they are no records.");
+            return Some(Finding::new(About::Control, Certainty::Likely, says));
+        }
+        let sides: Vec<Side> =
+            self.is_control.iter().map(|is_control| if *is_control { Side::Unwanted } else { Side::Wanted }).collect();
+        let finding = Finding::new(About::Control, Certainty::Likely, says);
+        Some(match telling_apart(messages, &sides) {
+            Some(condition) if in_envelope => {
+                finding.line("websocket.record.filter", condition.of_envelope().to_string())
+            }
+            Some(condition) => finding.line("websocket.record.filter", condition.to_string()),
+            None => {
+                finding.caveat("no simple condition tells them from data; websocket.record.filter takes a longer one")
+            }
+        })
+    }
+}
+
+/// Whether a text is a word for such a message. Of `spot.pong` and `pusher:pong` the last part counts.
+fn is_control(text: &str) -> bool {
+    let last = text.rsplit(['.', ':']).next().unwrap_or(text);
+    let word: String =
+        last.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).take(40).collect();
+    WORDS.contains(&word.as_str()) || word.starts_with("unsubscribe")
+}

@@ -1,0 +1,212 @@
+//! Which field is a record's key: a text that comes again and again, and says what the record is about.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::condition::names_kind;
+use super::field::{Field, Origin};
+use super::table::{Column, Datum, Table};
+use super::{About, Certainty, Finding, count, in_of, time};
+
+/// What feeds call what a record is about.
+const NAMES: [&str; 38] = [
+    "account",
+    "asset",
+    "ch",
+    "channel",
+    "coin",
+    "device",
+    "deviceId",
+    "device_id",
+    "did",
+    "entity_id",
+    "hex",
+    "icao",
+    "instId",
+    "instrument",
+    "instrument_name",
+    "instrument_id",
+    "id",
+    "market",
+    "MMSI",
+    "mmsi",
+    "pair",
+    "product_id",
+    "productId",
+    "room",
+    "s",
+    "stream",
+    "sym",
+    "symbol",
+    "ticker",
+    "topic",
+    "user",
+    "userId",
+    "user_id",
+    "contract",
+    "currency_pair",
+    "repo",
+    "asset_id",
+    "sensor",
+];
+/// Those of them that only events have, and no part of one.
+const SUBJECTS: [&str; 12] = [
+    "currency_pair",
+    "instId",
+    "instrument",
+    "instrument_name",
+    "market",
+    "pair",
+    "product_id",
+    "productId",
+    "s",
+    "sym",
+    "symbol",
+    "ticker",
+];
+/// What is one of a few and says nothing of what the record is about.
+const NO_NAMES: [&str; 12] = [
+    "side",
+    "action",
+    "type",
+    "event",
+    "direction",
+    "status",
+    "version",
+    "currency",
+    "operation",
+    "interval",
+    "jsonrpc",
+    "method",
+];
+/// More different values are not counted.
+const MAX_DISTINCT: usize = 10_000;
+/// A longer text is no key.
+const MAX_KEY: usize = 100;
+/// So many are named beside the best.
+const MAX_OTHERS: usize = 3;
+
+/// A field that may be a key.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) field: Field,
+    records: usize,
+    distinct: usize,
+    is_named: bool,
+    /// It says which kind of record it is, and nothing else.
+    is_kind: bool,
+}
+
+/// The fields that may be a key, the best first.
+pub(super) fn candidates(records: &Table) -> Vec<Candidate> {
+    let mut found: Vec<Candidate> = records.columns.iter().filter_map(|column| candidate(records, column)).collect();
+    found.sort_by_key(|candidate| {
+        let in_all = candidate.records == records.rows();
+        let far = candidate.field.origin != Origin::Record;
+        (
+            !in_all,
+            candidate.is_kind,
+            !candidate.is_named,
+            std::cmp::Reverse((candidate.records, candidate.distinct)),
+            far,
+            candidate.field.depth,
+        )
+    });
+    // Of a message that is the record too, a field is found under two names.
+    let mut one_each: Vec<Candidate> = Vec::new();
+    for candidate in found {
+        if !one_each.iter().any(|better| better.field.is_beside(&candidate.field)) {
+            one_each.push(candidate);
+        }
+    }
+    one_each
+}
+
+fn candidate(records: &Table, column: &Column) -> Option<Candidate> {
+    let field = &column.field;
+    let is_named = NAMES.contains(&field.name.as_str());
+    if NO_NAMES.contains(&field.name.as_str())
+        || field.origin == Origin::Text
+        || column.values.len() * 2 < records.rows()
+    {
+        return None;
+    }
+    let mut distinct = BTreeSet::new();
+    for (_, datum) in &column.values {
+        let fits = match datum {
+            Datum::Text(text) => is_key(text) && time::read(datum).is_none(),
+            Datum::Number(number) => is_named && number.parse::<u64>().is_ok(),
+            Datum::Other => false,
+        };
+        if !fits {
+            return None;
+        }
+        if distinct.len() < MAX_DISTINCT {
+            distinct.insert(datum.rendered()?);
+        }
+    }
+    let (records_with, distinct) = (column.values.len(), distinct.len());
+    let repeats = distinct * 2 <= records_with && distinct > 1;
+    let repeats_sometimes = is_named && distinct < records_with;
+    if !(repeats || repeats_sometimes) {
+        return None;
+    }
+    let is_kind = is_kind(records, column);
+    Some(Candidate { field: field.clone(), records: records_with, distinct, is_named, is_kind })
+}
+
+/// A word or an identifier, and no number such as a price.
+fn is_key(text: &str) -> bool {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'));
+    !text.is_empty() && text.len() <= MAX_KEY && !is_number && !text.contains(char::is_whitespace)
+}
+
+/// Whether each value has a shape of records to itself, or the name says that it is a kind.
+fn is_kind(records: &Table, column: &Column) -> bool {
+    let mut shapes: HashMap<&str, HashMap<u64, usize>> = HashMap::new();
+    for (row, datum) in &column.values {
+        let Some(text) = datum.rendered() else { continue };
+        *shapes.entry(text).or_default().entry(records.shapes[*row]).or_default() += 1;
+    }
+    let mut most: BTreeSet<u64> = BTreeSet::new();
+    let mut is_pure = true;
+    for counts in shapes.values() {
+        let all: usize = counts.values().sum();
+        let Some((shape, count)) = counts.iter().max_by_key(|(shape, count)| (**count, **shape)) else { continue };
+        is_pure &= count * 10 >= all * 9;
+        most.insert(*shape);
+    }
+    let own_shapes = is_pure && most.len() == shapes.len() && shapes.len() > 1;
+    own_shapes || (names_kind(&column.field) && column.field.name != "channel")
+}
+
+/// Whether a field of this name, with this value, says what an event is about.
+pub(super) fn is_subject(name: &str, datum: &Datum) -> bool {
+    SUBJECTS.contains(&name) && datum.text().is_some_and(is_key)
+}
+
+pub(super) fn finding(records: &Table, candidates: &[Candidate]) -> Option<Finding> {
+    let Some((best, rest)) = candidates.split_first() else {
+        let says = "No field is a text that most records have and that comes again and again: records have no key.";
+        return (records.rows() > 0).then(|| Finding::new(About::Key, Certainty::Likely, says));
+    };
+    let says = format!("{}. It says what a record is about.", describe(best, records));
+    let is_clear = best.records == records.rows()
+        && best.is_named
+        && !best.is_kind
+        && best.distinct > 1
+        && best.distinct * 2 <= best.records;
+    let certainty = match best.is_kind {
+        true => Certainty::Possible,
+        false if is_clear => Certainty::Certain,
+        false => Certainty::Likely,
+    };
+    let mut finding = Finding::new(About::Key, certainty, says).line("websocket.record.key", best.field.template());
+    finding.others = rest.iter().take(MAX_OTHERS).map(|candidate| describe(candidate, records)).collect();
+    Some(finding)
+}
+
+fn describe(candidate: &Candidate, records: &Table) -> String {
+    let Candidate { field, records: with, distinct, .. } = candidate;
+    let values = if *distinct == 1 { "one value".to_owned() } else { format!("{} different values", count(*distinct)) };
+    format!("{field} has {values} {}", in_of(*with, records.rows(), "records"))
+}

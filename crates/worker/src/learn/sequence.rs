@@ -1,0 +1,389 @@
+//! How a feed numbers its messages: contiguous, in ranges, or as a chain; all of it, or each key on its own. What is
+//! suggested was followed over the whole sample.
+
+use std::collections::HashMap;
+
+use super::condition::{Condition, Side, names_kind, telling_apart};
+use super::field::Field;
+use super::key::Candidate;
+use super::table::{Column, Table};
+use super::{About, Certainty, Finding, count};
+
+/// What feeds call the first number of a range, in small letters.
+const FIRST_NAMES: [&str; 4] = ["first", "start", "begin", "from"];
+
+/// A numbering counts if so many numbers followed one another,
+const LEAST: usize = 3;
+/// and is certain from here on, if none was missing.
+const SURE: usize = 20;
+/// Of a hundred numbers, so many may not follow: the feed may have lost some.
+const MAX_BROKEN_PERCENT: usize = 5;
+/// So many fields that hold whole numbers are looked at, and so many keys.
+const MAX_FIELDS: usize = 40;
+const MAX_KEYS: usize = 4;
+/// Kinds that are looked at on their own.
+const MAX_KINDS: usize = 16;
+
+/// A column of whole numbers.
+struct Numbers {
+    field: Field,
+    by_row: Vec<Option<i64>>,
+}
+
+/// What a message says of the one before.
+#[derive(Clone, Copy)]
+enum Link<'n> {
+    /// Its number is one more.
+    Contiguous,
+    /// Its first number is one more than the last of the one before.
+    First(&'n Numbers),
+    /// It names the number of the one before.
+    Previous(&'n Numbers),
+}
+
+/// How often a rule held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Course {
+    followed: usize,
+    broken: usize,
+}
+
+impl Course {
+    fn holds(self) -> bool {
+        self.followed >= LEAST && self.broken * 100 <= (self.followed + self.broken) * MAX_BROKEN_PERCENT
+    }
+
+    /// The better the greater.
+    fn rank(self) -> (bool, usize) {
+        (self.broken == 0, self.followed)
+    }
+}
+
+/// A rule that held.
+struct Rule<'n> {
+    number: &'n Numbers,
+    link: Link<'n>,
+    key: Option<&'n Candidate>,
+    course: Course,
+    /// Which records are numbered like this, if not all with a number.
+    condition: Option<Condition>,
+}
+
+/// `records` may be messages, some of them acknowledgements and heartbeats (`is_control`): many feeds number those too.
+pub(super) fn finding(records: &Table, is_control: &[bool], keys: &[Candidate], times: &[Field]) -> Option<Finding> {
+    let numbers = numbers(records, is_control, times);
+    let mut rules = rules_of_key(records, &numbers, None, &vec![Some(0); records.rows()]);
+    for key in keys.iter().take(MAX_KEYS) {
+        let Some(column) = records.columns.iter().find(|column| column.field == key.field) else { continue };
+        rules.extend(rules_of_key(records, &numbers, Some(key), &values(column, records.rows())));
+    }
+    if let Some(best) = best(&rules) {
+        return Some(told(best, &rules));
+    }
+    let says = "No field numbers the records one after another: a record that is lost is not noticed.";
+    (records.rows() > LEAST).then(|| Finding::new(About::Sequence, Certainty::Likely, says))
+}
+
+fn numbers(records: &Table, is_control: &[bool], times: &[Field]) -> Vec<Numbers> {
+    let whole = records.columns.iter().filter(|column| !times.contains(&column.field));
+    let whole = whole.filter_map(|column| {
+        let mut by_row = vec![None; records.rows()];
+        for (row, datum) in &column.values {
+            by_row[*row] = datum.integer();
+        }
+        let of_data = by_row.iter().enumerate().filter(|(row, _)| is_control.get(*row) != Some(&true));
+        let there = of_data.filter(|(_, number)| number.is_some()).count();
+        (there > LEAST).then(|| Numbers { field: column.field.clone(), by_row })
+    });
+    whole.take(MAX_FIELDS).collect()
+}
+
+/// Each record's value as a number; `None` where it has none.
+fn values(column: &Column, rows: usize) -> Vec<Option<usize>> {
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut of_row = vec![None; rows];
+    for (row, datum) in &column.values {
+        let next = known.len();
+        of_row[*row] = datum.rendered().map(|text| *known.entry(text).or_insert(next));
+    }
+    of_row
+}
+
+fn rules_of_key<'n>(
+    records: &Table,
+    numbers: &'n [Numbers],
+    key: Option<&'n Candidate>,
+    of_row: &[Option<usize>],
+) -> Vec<Rule<'n>> {
+    let (mut pairs, mut alone) = (Vec::new(), Vec::new());
+    for number in numbers {
+        if let Some(pair) = best_pair(numbers, number, key, of_row) {
+            pairs.push(pair);
+            continue;
+        }
+        let link = Link::Contiguous;
+        let course = follow(number, link, of_row, None);
+        if course.holds() {
+            alone.push(Rule { number, link, key, course, condition: None });
+        } else if let Some((course, condition)) = of_a_kind(records, number, of_row) {
+            alone.push(Rule { number, link, key, course, condition: Some(condition) });
+        }
+    }
+    // Where both hold, a pair says more.
+    pairs.extend(alone);
+    pairs
+}
+
+/// The field that says best what is before a number.
+fn best_pair<'n>(
+    numbers: &'n [Numbers],
+    number: &'n Numbers,
+    key: Option<&'n Candidate>,
+    of_row: &[Option<usize>],
+) -> Option<Rule<'n>> {
+    let mut rules = Vec::new();
+    for other in numbers.iter().filter(|other| other.field != number.field) {
+        for link in [Link::First(other), Link::Previous(other)] {
+            let course = follow(number, link, of_row, None);
+            if course.holds() && is_a_pair(number, other, link) {
+                let condition = if matches!(link, Link::First(_)) { other.condition_of(number) } else { None };
+                rules.push(Rule { number, link, key, course, condition });
+            }
+        }
+    }
+    rules.into_iter().max_by_key(|rule| rule.course.rank())
+}
+
+/// Whether the two differ now and then, and the first or previous number is never the greater one.
+fn is_a_pair(number: &Numbers, other: &Numbers, link: Link<'_>) -> bool {
+    let pairs = || number.by_row.iter().zip(&other.by_row).filter_map(|(number, other)| Some(((*number)?, (*other)?)));
+    let in_order = match link {
+        Link::Previous(_) => pairs().all(|(number, previous)| previous <= number),
+        _ => pairs().all(|(last, first)| first <= last),
+    };
+    // Otherwise the contiguous rule says as much, if no name says that it is a range.
+    let says_more = match link {
+        Link::Previous(_) => pairs().any(|(number, previous)| previous.checked_add(1) != Some(number)),
+        _ => pairs().any(|(last, first)| first < last) || names_first(&other.field),
+    };
+    in_order && says_more
+}
+
+fn names_first(field: &Field) -> bool {
+    let name = field.name.to_lowercase();
+    FIRST_NAMES.iter().any(|first| name.contains(first))
+}
+
+impl Numbers {
+    /// Where a number may be without the first of its range, the first has to be there.
+    fn condition_of(&self, number: &Numbers) -> Option<Condition> {
+        let alone = number.by_row.iter().zip(&self.by_row).any(|(number, other)| number.is_some() && other.is_none());
+        alone.then(|| Condition::exists(&self.field))
+    }
+}
+
+/// Follows a numbering over all records, of `only` these; gives up when it is plain that it is none.
+fn follow(number: &Numbers, link: Link<'_>, of_row: &[Option<usize>], only: Option<&[bool]>) -> Course {
+    let mut last: HashMap<usize, i64> = HashMap::new();
+    let mut course = Course::default();
+    for (row, value) in number.by_row.iter().enumerate() {
+        let (Some(value), Some(key)) = (value, of_row[row]) else { continue };
+        if only.is_some_and(|only| !only[row]) {
+            continue;
+        }
+        let other = match link {
+            Link::Contiguous => Some(*value),
+            Link::First(other) | Link::Previous(other) => other.by_row[row],
+        };
+        let Some(other) = other else {
+            if matches!(link, Link::Previous(_)) {
+                // The numbering begins anew.
+                last.insert(key, *value);
+            }
+            continue;
+        };
+        let Some(before) = last.insert(key, *value) else { continue };
+        if before == *value {
+            continue;
+        }
+        let follows = match link {
+            Link::Previous(_) => other == before,
+            _ => before.checked_add(1) == Some(other),
+        };
+        if follows {
+            course.followed += 1;
+        } else {
+            course.broken += 1;
+        }
+        if course.broken > 20 && course.broken > course.followed {
+            return course;
+        }
+    }
+    course
+}
+
+/// Numbers that are contiguous in one kind of records only.
+fn of_a_kind(records: &Table, number: &Numbers, of_row: &[Option<usize>]) -> Option<(Course, Condition)> {
+    let rows = records.rows();
+    let kinds = records.columns.iter().filter(|column| names_kind(&column.field));
+    for column in kinds {
+        let of_kind = values(column, rows);
+        let kinds = of_kind.iter().flatten().max().map_or(0, |most| most + 1);
+        if !(2..=MAX_KINDS).contains(&kinds) {
+            continue;
+        }
+        for kind in 0..kinds {
+            let only: Vec<bool> = of_kind.iter().map(|own| *own == Some(kind)).collect();
+            let course = follow(number, Link::Contiguous, of_row, Some(&only));
+            if !course.holds() {
+                continue;
+            }
+            let side = |row: usize| match (number.by_row[row].is_some(), only[row]) {
+                (true, true) => Side::Wanted,
+                (true, false) => Side::Unwanted,
+                (false, _) => Side::Either,
+            };
+            let sides: Vec<Side> = (0..rows).map(side).collect();
+            return Some((course, telling_apart(records, &sides)?));
+        }
+    }
+    None
+}
+
+/// The rule that holds most often; one without a key if a key adds nothing, and the key that is best else.
+fn best<'r, 'n>(rules: &'r [Rule<'n>]) -> Option<&'r Rule<'n>> {
+    let mut best: Option<&Rule<'_>> = None;
+    for rule in rules {
+        // Rules stand in the order of keys: a later one has to be better.
+        let is_better = best.is_none_or(|best| {
+            let ((whole, followed), (best_whole, best_followed)) = (rule.course.rank(), best.course.rank());
+            (whole && !best_whole) || (whole == best_whole && followed > best_followed + best_followed / 10)
+        });
+        if is_better {
+            best = Some(rule);
+        }
+    }
+    best
+}
+
+fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
+    let Rule { number, link, key, course, condition } = rule;
+    let how = match link {
+        Link::Contiguous => format!("{} numbers records without holes", number.field),
+        Link::First(first) => {
+            format!("{} to {} is a range of numbers that goes on where the one before ended", first.field, number.field)
+        }
+        Link::Previous(previous) => format!("{} names the {} of the record before", previous.field, number.field),
+    };
+    let per = key.map_or(String::new(), |key| format!(", for each {} on its own", key.field));
+    let says = format!("{how}{per}: {} followed, {} did not.", count(course.followed), count(course.broken));
+    let certainty = match course {
+        Course { followed: SURE.., broken: 0 } => Certainty::Certain,
+        Course { broken: 0, .. } => Certainty::Likely,
+        _ => Certainty::Possible,
+    };
+    let template = match condition {
+        Some(condition) => format!("{{{{when({condition}, {})}}}}", number.field),
+        None => number.field.template(),
+    };
+    let mut finding = Finding::new(About::Sequence, certainty, says).line("websocket.sequence", template);
+    finding = match link {
+        Link::Contiguous => finding,
+        Link::First(first) => finding.line("websocket.sequence.first", first.field.template()),
+        Link::Previous(previous) => finding.line("websocket.sequence.previous", previous.field.template()),
+    };
+    if let Some(key) = key {
+        finding = finding.line("websocket.sequence.key", key.field.template());
+    }
+    if course.broken > 0 {
+        finding = finding.caveat("some numbers did not follow: either messages were lost, or it is no such numbering");
+    }
+    let own_key = |other: &&Rule<'_>| other.key.map(|key| &key.field) == key.map(|key| &key.field);
+    let others =
+        rules.iter().filter(own_key).filter(|other| other.number.field != number.field && other.course.broken == 0);
+    finding.others = others
+        .take(3)
+        .map(|other| match &other.condition {
+            Some(condition) => {
+                format!("{} where {condition}: {} followed", other.number.field, count(other.course.followed))
+            }
+            None => format!("{}: {} followed", other.number.field, count(other.course.followed)),
+        })
+        .collect();
+    finding
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::super::{Line, key};
+    use super::*;
+
+    fn lines(messages: impl IntoIterator<Item = Value>) -> Vec<String> {
+        let mut table = Table::default();
+        messages.into_iter().for_each(|message| table.message(Duration::ZERO, &message, false));
+        let finding = finding(&table, &[], &key::candidates(&table), &[]).unwrap();
+        finding.lines.iter().map(|Line { key, value }| format!("{key}={value}")).collect()
+    }
+
+    fn symbol(number: usize) -> &'static str {
+        ["A", "B"][number % 2]
+    }
+
+    #[test]
+    fn contiguous_numbers_are_found_with_and_without_a_key() {
+        assert_eq!(
+            lines((0..30).map(|n| json!({"s": symbol(n), "seq": n, "p": n * n}))),
+            ["websocket.sequence={{/seq}}"]
+        );
+        let per_symbol = (0..30).map(|n| json!({"s": symbol(n), "seq": n / 2 + 100 * (n % 2)}));
+        assert_eq!(lines(per_symbol), ["websocket.sequence={{/seq}}", "websocket.sequence.key={{/s}}"]);
+    }
+
+    #[test]
+    fn ranges_are_found_and_apart_from_numbers_without_a_first() {
+        let depth = |n: u64| json!({"U": n * 3, "u": n * 3 + 2});
+        let ranges = ["websocket.sequence={{/u}}", "websocket.sequence.first={{/U}}"];
+        assert_eq!(lines((0..30).map(depth)), ranges);
+        let mixed = (0..30).flat_map(|n| [depth(n), json!({"u": n * 3 + 1})]);
+        assert_eq!(lines(mixed), ["websocket.sequence={{when(/U exists, /u)}}", ranges[1]]);
+    }
+
+    #[test]
+    fn a_range_of_one_is_known_by_its_names() {
+        let one = (0..30).map(|n| json!({"sequenceStart": n, "sequenceEnd": n}));
+        assert_eq!(lines(one), ["websocket.sequence={{/sequenceEnd}}", "websocket.sequence.first={{/sequenceStart}}"]);
+    }
+
+    #[test]
+    fn a_chain_begins_anew_without_a_previous_number() {
+        let chain = (0..30).map(|n| match n {
+            0 => json!({"id": 0}),
+            n => json!({"id": n * n, "prev": (n - 1) * (n - 1)}),
+        });
+        assert_eq!(lines(chain), ["websocket.sequence={{/id}}", "websocket.sequence.previous={{/prev}}"]);
+    }
+
+    #[test]
+    fn what_is_numbered_in_one_kind_only_gets_a_condition() {
+        let mixed = (0..60_u64).map(|n| match n % 2 {
+            0 => json!({"e": "trade", "t": n / 2}),
+            _ => json!({"e": "order", "t": n.wrapping_mul(0x9E37_79B9) % 1000}),
+        });
+        assert_eq!(lines(mixed), ["websocket.sequence={{when(/e == 'trade', /t)}}"]);
+    }
+
+    #[test]
+    fn numbers_that_jump_are_no_sequence_and_a_few_holes_are_told() {
+        assert!(lines((0..50_u64).map(|n| json!({"id": n * 7}))).is_empty());
+        let mut table = Table::default();
+        let holes = (0..100_u64).filter(|n| *n != 40);
+        holes.for_each(|n| table.message(Duration::ZERO, &json!({"seq": n}), false));
+        let finding = finding(&table, &[], &[], &[]).unwrap();
+        assert_eq!(finding.certainty, Certainty::Possible);
+        assert!(finding.says.contains("97 followed, 1 did not") && finding.caveat.is_some(), "{finding:?}");
+    }
+}

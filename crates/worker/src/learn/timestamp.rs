@@ -1,0 +1,209 @@
+//! Which field is a record's time, and in which unit: near the receipt, and going forward with it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use connect_websocket_engine::intake::fields::Unit;
+
+use super::condition::{Condition, Side, telling_apart};
+use super::field::{Field, Origin};
+use super::table::{Column, Table};
+use super::time::{self, Time};
+use super::{About, Certainty, Finding, count, in_of};
+
+/// Most times lie so near to the receipt, or all are late by the same.
+const NEAR_MS: i64 = 120_000;
+/// A clock that is wrong by more, or a recording of another day.
+const SAME_DAY_MS: i64 = 86_400_000;
+/// Over a shorter time nobody sees whether times go forward.
+const ENOUGH_MS: i64 = 3_000;
+/// Of a hundred records, so many have to have the field.
+const LEAST_PERCENT: usize = 5;
+/// Fields that are joined by `??`.
+const MAX_JOINED: usize = 3;
+
+/// A field that holds times.
+#[derive(Debug)]
+pub(super) struct Timestamp {
+    pub(super) field: Field,
+    unit: Unit,
+    /// Rows with a time of this unit.
+    rows: Vec<usize>,
+    /// Rows with something else in the field.
+    strange: Vec<usize>,
+    /// How much later than the receipt, in the middle; unknown without the receipt's date.
+    late_ms: Option<i64>,
+    /// Whether it was seen to go forward as the receipts do.
+    goes_forward: bool,
+}
+
+/// The fields that are times of their records, the best first.
+pub(super) fn candidates(records: &Table, started: Option<SystemTime>) -> Vec<Timestamp> {
+    let mut found: Vec<Timestamp> =
+        records.columns.iter().filter_map(|column| timestamp(records, column, started)).collect();
+    found.sort_by_key(|timestamp| {
+        let far = timestamp.field.origin != Origin::Record;
+        (std::cmp::Reverse(timestamp.rows.len()), far, timestamp.field.depth)
+    });
+    found
+}
+
+fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> Option<Timestamp> {
+    let times: Vec<(usize, Option<Time>)> =
+        column.values.iter().map(|(row, datum)| (*row, time::read(datum))).collect();
+    let unit = most_frequent(&times)?;
+    let is_of_unit = |time: &Option<Time>| time.is_some_and(|time| time.unit == unit);
+    let (of_unit, strange): (Vec<_>, Vec<_>) = times.into_iter().partition(|(_, time)| is_of_unit(time));
+    if of_unit.len() * 100 < records.rows() * LEAST_PERCENT {
+        return None;
+    }
+    let offsets: Vec<(i64, i64)> = of_unit
+        .iter()
+        .filter_map(|(row, time)| {
+            let at = millis(records.at[*row]);
+            Some((at, time.as_ref()?.ms - at))
+        })
+        .collect();
+    let middle = median(offsets.iter().map(|(_, offset)| *offset).collect())?;
+    let near = offsets.iter().filter(|(_, offset)| (offset - middle).abs() <= NEAR_MS).count();
+    let (elapsed, moved) = course(&offsets);
+    let goes_forward = elapsed >= ENOUGH_MS && (moved - elapsed).abs() * 2 <= elapsed;
+    // Numbers of messages have as many digits, and their own pace.
+    if near * 10 < offsets.len() * 9 || (elapsed >= ENOUGH_MS && !goes_forward) {
+        return None;
+    }
+    let start = started.and_then(|started| started.duration_since(UNIX_EPOCH).ok()).map(millis);
+    Some(Timestamp {
+        field: column.field.clone(),
+        unit,
+        rows: of_unit.iter().map(|(row, _)| *row).collect(),
+        strange: strange.iter().map(|(row, _)| *row).collect(),
+        late_ms: start.map(|start| start - middle),
+        goes_forward,
+    })
+}
+
+fn most_frequent(times: &[(usize, Option<Time>)]) -> Option<Unit> {
+    let units = [Unit::Seconds, Unit::Millis, Unit::Micros, Unit::Nanos, Unit::Iso];
+    let count = |unit: Unit| times.iter().filter(|(_, time)| time.is_some_and(|time| time.unit == unit)).count();
+    units.into_iter().max_by_key(|unit| count(*unit)).filter(|unit| count(*unit) > 0)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+fn median(mut numbers: Vec<i64>) -> Option<i64> {
+    let middle = numbers.len() / 2;
+    (!numbers.is_empty()).then(|| *numbers.select_nth_unstable(middle).1)
+}
+
+/// From the middle of the first quarter to that of the last: how far the receipts went, and how far the times.
+fn course(offsets: &[(i64, i64)]) -> (i64, i64) {
+    let quarter = offsets.len().div_ceil(4);
+    let at = |part: &[(i64, i64)]| median(part.iter().map(|(at, _)| *at).collect()).unwrap_or_default();
+    let time = |part: &[(i64, i64)]| median(part.iter().map(|(at, offset)| at + offset).collect()).unwrap_or_default();
+    let (first, last) = (&offsets[..quarter], &offsets[offsets.len() - quarter..]);
+    (at(last) - at(first), time(last) - time(first))
+}
+
+pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing: bool) -> Option<Finding> {
+    let Some(best) = candidates.first() else {
+        let says =
+            "No field is a time near the receipt of its record: a record's timestamp is the time of its receipt.";
+        return (records.rows() > 0).then(|| Finding::new(About::Timestamp, Certainty::Likely, says));
+    };
+    let mut covered = vec![false; records.rows()];
+    let mut parts = Vec::new();
+    let mut is_apart = true;
+    for timestamp in candidates.iter().filter(|other| other.unit == best.unit) {
+        let adds = timestamp.rows.iter().any(|row| !covered[*row]);
+        if !adds || parts.len() == MAX_JOINED {
+            continue;
+        }
+        timestamp.rows.iter().for_each(|row| covered[*row] = true);
+        let condition = timestamp.condition(records);
+        is_apart &= condition.is_some() || timestamp.strange.is_empty();
+        parts.push(match condition {
+            Some(condition) => format!("when({condition}, {})", timestamp.field),
+            None => timestamp.field.to_string(),
+        });
+    }
+    let covered = covered.iter().filter(|covered| **covered).count();
+    let says = format!(
+        "{} is a time in {} {}{}{}.",
+        best.field,
+        unit_in_words(best.unit),
+        in_of(best.rows.len(), records.rows(), "records"),
+        best.nearness(),
+        if best.strange.is_empty() {
+            String::new()
+        } else {
+            format!("; {} others have another unit there", count(best.strange.len()))
+        },
+    );
+    let is_near = best.late_ms.is_none_or(|late| late.abs() <= SAME_DAY_MS);
+    let certainty = match (is_near, best.goes_forward && is_apart) {
+        (true, true) => Certainty::Certain,
+        (true, false) => Certainty::Likely,
+        (false, _) => Certainty::Possible,
+    };
+    let mut finding = Finding::new(About::Timestamp, certainty, says)
+        .line("websocket.record.timestamp", format!("{{{{{}}}}}", parts.join(" ?? ")));
+    if best.unit != Unit::Millis {
+        finding = finding.line("websocket.record.timestamp.unit", time::name(best.unit));
+    }
+    if covered < records.rows() || may_be_missing || !is_apart {
+        finding = finding.line("websocket.record.missing", "default");
+        finding.says.push_str(" A record without it gets the time of its receipt.");
+    }
+    if !is_near {
+        finding = finding.caveat("these times are of another day than the receipt");
+    }
+    let is_other = |other: &&Timestamp| other.rows.len() * 2 >= records.rows() && !other.field.is_beside(&best.field);
+    let rest = candidates.iter().skip(1).filter(is_other);
+    finding.others = rest
+        .take(3)
+        .map(|other| {
+            format!(
+                "{} in {} {}",
+                other.field,
+                unit_in_words(other.unit),
+                in_of(other.rows.len(), records.rows(), "records")
+            )
+        })
+        .collect();
+    Some(finding)
+}
+
+impl Timestamp {
+    /// Tells the records with a time of this unit from those with something else in the field.
+    fn condition(&self, records: &Table) -> Option<Condition> {
+        if self.strange.is_empty() {
+            return None;
+        }
+        let mut sides = vec![Side::Either; records.rows()];
+        self.rows.iter().for_each(|row| sides[*row] = Side::Wanted);
+        self.strange.iter().for_each(|row| sides[*row] = Side::Unwanted);
+        telling_apart(records, &sides)
+    }
+
+    fn nearness(&self) -> String {
+        let forward = if self.goes_forward { ", and goes forward with the receipts" } else { "" };
+        match self.late_ms {
+            Some(late) if late.abs() <= SAME_DAY_MS => {
+                format!(", {:.1} s from the receipt at the median{forward}", late.abs() as f64 / 1000.0)
+            }
+            _ => forward.to_owned(),
+        }
+    }
+}
+
+fn unit_in_words(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Seconds => "seconds",
+        Unit::Millis => "milliseconds",
+        Unit::Micros => "microseconds",
+        Unit::Nanos => "nanoseconds",
+        Unit::Iso => "ISO 8601",
+    }
+}

@@ -1,0 +1,151 @@
+//! What is learned from feeds, recorded and made, is what a person would write. The right answers stand in `learn/answers`, worked
+//! out by hand from each feed's documentation.
+
+#[path = "learn/made.rs"]
+mod made;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use connect_websocket::learn::{About, Certainty, Finding, Learner, Message};
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::dialogue::variables::Variables;
+use connect_websocket_engine::intake::memory::Memory;
+use connect_websocket_engine::intake::{Frame, Ground, Intake, Origin, Part, Steps};
+use connect_websocket_engine::properties;
+use connect_websocket_engine::record::Batch;
+use connect_websocket_testkit::recordings::{self, folder, received_at};
+
+use made::{FEEDS, Received};
+
+/// Each recording, and whose answers are right for it.
+const RECORDED: [(&str, &str); 5] = [
+    ("BINANCE.ws.1.0", "binance"),
+    ("KRAKEN.ws.50.0", "kraken"),
+    ("HUOBI.ws.44.0", "htx"),
+    ("OKX.ws.1.0", "okx"),
+    ("KUCOIN.ws.1.0", "kucoin"),
+];
+
+#[test]
+fn what_is_learned_of_recorded_feeds_is_what_a_person_would_write() {
+    let Some(folder) = folder() else { return };
+    let recorded = RECORDED.into_iter().map(|(recording, feed)| (received_at(&folder, recording), feed));
+    let all: Vec<(Received, &str)> = recorded.chain([(jetstream(&folder), "jetstream")]).collect();
+    for (messages, feed) in all {
+        check(feed, &messages);
+    }
+}
+
+#[test]
+fn what_is_learned_of_made_feeds_is_what_a_person_would_write() {
+    for (feed, make) in FEEDS {
+        check(feed, &make());
+    }
+}
+
+/// What is suggested is right, valid, and holds: the engine, told so, finds no gap in the same messages.
+fn check(feed: &str, messages: &Received) {
+    let findings = learned(messages);
+    let suggested = lines(&findings);
+    let answers = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/learn/answers/{feed}.properties"));
+    let answers = std::fs::read(&answers).unwrap_or_else(|e| panic!("{} cannot be read: {e}", answers.display()));
+    let right: BTreeMap<String, String> = properties::parse(&answers).unwrap().into_iter().collect();
+    assert_eq!(suggested, right, "{feed}: suggested, and right; it said {findings:#?}");
+    let cursor = findings.iter().find(|finding| finding.about == About::Cursor);
+    assert!(cursor.is_none_or(|cursor| cursor.certainty == Certainty::Possible && cursor.caveat.is_some()), "{feed}");
+    let told = done_by_the_engine(&suggested, messages);
+    assert_eq!(told.holes, 0, "{feed}");
+    assert!(told.records > 0, "{feed}");
+    let has_key = suggested.contains_key("websocket.record.key");
+    assert_eq!(told.with_key, if has_key { told.records } else { 0 }, "{feed}: records with a key");
+}
+
+fn learned(messages: &Received) -> Vec<Finding> {
+    let started = messages.first().map_or(SystemTime::UNIX_EPOCH, |(at, _)| *at);
+    let mut learner = Learner::started_at(started);
+    for (at, message) in messages {
+        let since_start = at.duration_since(started).unwrap_or_default();
+        learner.message(since_start, as_learned(message));
+    }
+    learner.findings()
+}
+
+fn as_learned(message: &recordings::Message) -> Message<'_> {
+    match message {
+        recordings::Message::Text(text) => Message::Text(text),
+        recordings::Message::Binary(bytes) => Message::Binary(bytes),
+    }
+}
+
+fn lines(findings: &[Finding]) -> BTreeMap<String, String> {
+    let lines = findings.iter().flat_map(|finding| &finding.lines);
+    lines.map(|line| (line.key.to_owned(), line.value.clone())).collect()
+}
+
+/// The events of Jetstream were recorded without their receipts: each came when the newest before it did.
+fn jetstream(folder: &Path) -> Received {
+    let path = folder.join("jetstream/expected_v1.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{} cannot be read: {e}", path.display()));
+    let mut newest = 0;
+    let received = text.lines().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        newest = newest.max(event["time_us"].as_u64().unwrap());
+        (SystemTime::UNIX_EPOCH + Duration::from_micros(newest), recordings::Message::Text(line.to_owned()))
+    });
+    received.collect()
+}
+
+#[derive(Default)]
+struct Told {
+    records: usize,
+    with_key: usize,
+    holes: usize,
+}
+
+fn done_by_the_engine(suggested: &BTreeMap<String, String>, messages: &Received) -> Told {
+    let mut options = suggested.clone();
+    let url = if options.contains_key("websocket.cursor") {
+        "wss://feed.test/?cursor={{cursor}}"
+    } else {
+        "wss://feed.test/"
+    };
+    for (key, value) in [("name", "feed"), ("kafka.topic", "feed"), ("websocket.url", url)] {
+        options.insert(key.to_owned(), value.to_owned());
+    }
+    let config = Config::parse(&options.into_iter().collect()).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let mut intake = Intake::new(config.intake.clone(), &config.plan.paths, false, Memory::default()).unwrap();
+    let mut steps = NoSteps::default();
+    let mut told = Told::default();
+    for (at, message) in messages {
+        let frame = match message {
+            recordings::Message::Text(text) => Frame::Text(text.as_bytes()),
+            recordings::Message::Binary(bytes) => Frame::Binary(bytes),
+        };
+        let ground = Ground { names: &config.plan.names, now: *at, chance: &|bytes| bytes.fill(0) };
+        let mut batch = Batch::default();
+        intake.take(frame, &ground, &Origin::default(), &mut batch, &mut steps).unwrap_or_else(|e| panic!("{e:?}"));
+        told.records += batch.len();
+        told.with_key += batch.iter().filter(|record| record.key().is_some()).count();
+    }
+    told.holes = intake.findings().holes.len();
+    told
+}
+
+#[derive(Default)]
+struct NoSteps {
+    variables: Variables,
+    numbers: Cell<u64>,
+}
+
+impl Steps for NoSteps {
+    fn look(&mut self, _: &Part<'_>) -> bool {
+        true
+    }
+
+    fn variables(&self) -> (&Variables, &Cell<u64>) {
+        (&self.variables, &self.numbers)
+    }
+}
