@@ -187,11 +187,7 @@ pub fn create_topic(kafka: &Kafka, name: &str) {
     kafka.create_topic_with(name, 1, &[("message.timestamp.type", "LogAppendTime")]);
 }
 
-/// Waits until the feed has a client.
-///
-/// # Panics
-/// If none comes.
-pub fn wait_begun(run: &Run) {
+fn wait_begun(run: &Run) {
     wait_until(&format!("{} to be subscribed to", run.name), WITHIN, || run.simulation().has_begun().then_some(()));
 }
 

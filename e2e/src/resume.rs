@@ -157,14 +157,14 @@ pub fn a_kafka_that_is_away_while_the_feed_resets_costs_and_doubles_nothing<H: H
     assert_eq!(scene.simulation.faults(), [""; 0]);
 }
 
-/// Kills the host when Kafka has a part of a message that becomes many records, and the offset says so.
+/// Kills the host when Kafka has a part of a message that becomes many records, and the offset says so. `batch_size`: of the producer, small.
 ///
 /// # Panics
 /// If a record is missing, or one came twice that was stored, or that Kafka did not have yet.
-pub fn after_sigkill_inside_a_split_message_the_rest_of_it_comes<H: Host>() {
+pub fn after_sigkill_inside_a_split_message_the_rest_of_it_comes<H: Host>(batch_size: &str) {
     const TOPIC: &str = "split-and-killed";
     /// The message's records are those from 1 to this one.
-    const LAST: u64 = 20_000;
+    const LAST: u64 = 6_000;
     let record = |n: u64| json!({"n": n, "text": "x".repeat(80)}).to_string();
     let message = |seq: u64, numbers: RangeInclusive<u64>| {
         let records: Vec<String> = numbers.map(record).collect();
@@ -180,7 +180,7 @@ pub fn after_sigkill_inside_a_split_message_the_rest_of_it_comes<H: Host>() {
         ("websocket.cursor.inclusive", "false"),
         ("websocket.handover.dir", ""),
         // Many small requests, so that there is time.
-        ("producer.override.batch.size", "500"),
+        ("producer.override.batch.size", batch_size),
         ("producer.override.linger.ms", "0"),
     ];
     let kafka = Kafka::shared();

@@ -31,7 +31,7 @@ fn kafka_away_while_a_feed_that_resumes_resets_costs_and_doubles_nothing() {
 
 #[test]
 fn after_sigkill_inside_a_split_message_the_rest_of_it_comes() {
-    resume::after_sigkill_inside_a_split_message_the_rest_of_it_comes::<Worker>();
+    resume::after_sigkill_inside_a_split_message_the_rest_of_it_comes::<Worker>("2000");
 }
 
 #[test]

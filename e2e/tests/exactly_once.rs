@@ -7,9 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use connect_websocket_e2e::acknowledged::{
-    self, assert_after_kafka, assert_in_time, create_topic, wait_acknowledged, wait_begun,
-};
+use connect_websocket_e2e::acknowledged::{self, assert_after_kafka, assert_in_time, create_topic, wait_acknowledged};
 use connect_websocket_e2e::feeds::Run;
 use connect_websocket_e2e::{Connect, Consumer, Kafka, Numbers, Rest, plugin_dir, source_config, wait_until};
 use connect_websocket_engine::feeds::Profile;
@@ -382,12 +380,27 @@ fn slack_is_acknowledged_when_the_transaction_of_its_records_is_done() {
     let group = Group::take("eos-slack");
     create_topic(Kafka::shared(), group.connector);
     let run = Run::with_history(acknowledged::simulator("slack"), group.connector, &[]);
-    group.put(run.config());
-    wait_begun(&run);
-    // The last comes to an idle connector.
-    for (publish, all) in [(8, 8), (8, 16), (1, 17)] {
-        run.simulation().publish(publish);
-        wait_acknowledged(&run, all);
+    let ending = |interval_ms: &str| {
+        let mut config = run.config().clone();
+        config["transaction.boundary"] = json!("interval");
+        config["transaction.boundary.interval.ms"] = json!(interval_ms);
+        config
+    };
+    let answer = group.rest().put_json(&group.path("config"), &ending("5000"));
+    assert!(answer.status == 400 && answer.text.contains("waits for a whole interval"), "{}", answer.text);
+    let mut all = 0;
+    for config in [run.config().clone(), ending("1000")] {
+        let connected = run.simulation().stats().accepted;
+        group.put(&config);
+        wait_until("the feed to have a new client", WITHIN, || {
+            (run.simulation().stats().accepted > connected && run.simulation().has_begun()).then_some(())
+        });
+        // The last ones come to an idle connector, in less time than a transaction may take.
+        for publish in [8, 1, 1, 1] {
+            run.simulation().publish(publish);
+            all += publish as usize;
+            wait_acknowledged(&run, all);
+        }
         group.consumer.read_until(group.connector, all, WITHIN);
         assert_eq!(assert_after_kafka(&run, &group.consumer, group.connector).len(), all);
     }
