@@ -20,6 +20,7 @@ mod sample;
 mod sequence;
 mod silence;
 mod split;
+mod structure;
 mod table;
 mod time;
 mod timestamp;

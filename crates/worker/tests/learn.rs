@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use connect_websocket::learn::{About, Certainty, Finding, Learner, Message};
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::dialogue::variables::Variables;
+use connect_websocket_engine::intake::decode::{Codec, Decoder};
 use connect_websocket_engine::intake::memory::Memory;
 use connect_websocket_engine::intake::{Frame, Ground, Intake, Origin, Part, Steps};
 use connect_websocket_engine::properties;
@@ -44,6 +45,27 @@ fn what_is_learned_of_made_feeds_is_what_a_person_would_write() {
     for (feed, make) in FEEDS {
         check(feed, &make());
     }
+}
+
+#[test]
+fn messages_of_the_firehose_are_named_and_left_as_they_are() {
+    let Some(folder) = folder() else { return };
+    let packed = std::fs::read(folder.join("jetstream/frames.bin.zst")).unwrap();
+    let mut decoder = Decoder::new(&[Codec::Zstd], &[], 16 << 20).unwrap();
+    let mut rest = decoder.decode(&packed).unwrap();
+    let mut learner = Learner::new();
+    let mut frames = 0;
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let (frame, behind) = behind.split_at(u32::from_le_bytes(*length) as usize);
+        learner.message(Duration::ZERO, Message::Binary(frame));
+        rest = behind;
+        frames += 1;
+    }
+    let findings = learner.findings();
+    assert_eq!(lines(&findings), BTreeMap::new());
+    assert_eq!(frames, 150);
+    let packing = findings.iter().find(|finding| finding.about == About::Packing).unwrap();
+    assert!(packing.says.contains("CBOR in 150 of 150 messages"), "{}", packing.says);
 }
 
 /// What is suggested is right, valid, and holds: the engine, told so, finds no gap in the same messages.

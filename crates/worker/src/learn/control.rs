@@ -8,11 +8,12 @@ use super::table::{Column, EMPTY, Table};
 use super::{About, Certainty, Finding, in_of};
 
 /// What feeds call such messages, without capitals and signs.
-const WORDS: [&str; 32] = [
+const WORDS: [&str; 33] = [
     "ack",
     "auth",
     "authenticated",
     "authok",
+    "authrequired",
     "authsuccess",
     "confirmsubscription",
     "connected",
@@ -166,4 +167,43 @@ fn is_control(text: &str) -> bool {
     let word: String =
         last.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).take(40).collect();
     WORDS.contains(&word.as_str()) || word.starts_with("unsubscribe")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn controls(messages: &[Value]) -> Vec<bool> {
+        let mut table = Table::default();
+        messages.iter().for_each(|message| table.message(Duration::ZERO, message, false));
+        Controls::find(&table.finish()).is_control
+    }
+
+    #[test]
+    fn feeds_say_themselves_what_is_no_data() {
+        let trade = json!({"type": "trade", "p": 1});
+        for control in [
+            json!({"event": "subscriptionStatus", "pair": "XBT/USD"}),
+            json!({"channel": "spot.pong"}),
+            json!({"event": "pusher:connection_established"}),
+            json!({"result": null, "id": 1}),
+            json!({"ping": 1}),
+            json!({"metadata": {"message_type": "session_keepalive"}}),
+            json!({}),
+        ] {
+            assert_eq!(controls(&[trade.clone(), control.clone()]), [false, true], "{control}");
+        }
+        let notification = json!({"jsonrpc": "2.0", "method": "subscription", "params": {}});
+        assert_eq!(controls(&[notification, json!({"id": 1, "result": []})]), [false, true]);
+        assert_eq!(controls(&[json!([5, "hb"]), json!([5, [1]])]), [true, false]);
+    }
+
+    #[test]
+    fn a_feed_of_nothing_else_is_a_feed_of_that() {
+        assert_eq!(controls(&[json!({"type": "status"}), json!({"type": "status"})]), [false, false]);
+    }
 }

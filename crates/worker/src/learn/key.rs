@@ -210,3 +210,41 @@ fn describe(candidate: &Candidate, records: &Table) -> String {
     let values = if *distinct == 1 { "one value".to_owned() } else { format!("{} different values", count(*distinct)) };
     format!("{field} has {values} {}", in_of(*with, records.rows(), "records"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn keys(messages: impl IntoIterator<Item = Value>) -> Vec<String> {
+        let mut table = Table::default();
+        messages.into_iter().for_each(|message| table.message(Duration::ZERO, &message, false));
+        candidates(&table.finish()).into_iter().map(|candidate| candidate.field.to_string()).collect()
+    }
+
+    fn few(number: usize) -> &'static str {
+        ["AB", "CD", "EF", "GH"][number % 4]
+    }
+
+    #[test]
+    fn the_best_key_is_in_all_records_and_says_what_they_are_about() {
+        let trades = (0..40).map(|n| match n {
+            0 => json!({"product_id": few(n), "venue": "X"}),
+            _ => json!({"product_id": few(n), "venue": few(n / 2), "maker": few(n / 3), "price": format!("0.{n}")}),
+        });
+        assert_eq!(keys(trades), ["/product_id", "/venue", "/maker"]);
+    }
+
+    #[test]
+    fn what_only_names_the_kind_comes_last_and_what_is_no_text_not_at_all() {
+        let mixed = (0..40).map(|n| match n % 2 {
+            0 => json!({"kind": "a", "sensor": few(n / 2), "t": 1.5, "n": n}),
+            _ => json!({"kind": "b", "sensor": few(n / 2), "u": "2026-07-04T12:00:00Z"}),
+        });
+        assert_eq!(keys(mixed), ["/sensor", "/kind"]);
+        assert!(keys((0..40).map(|n| json!({"id": format!("x{n}"), "note": "some words", "side": few(n)}))).is_empty());
+    }
+}

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use connect_websocket_engine::intake::decode::{Codec, DecodeError, Decoder};
 
 use super::sample::Kept;
-use super::{About, Certainty, Finding, in_of};
+use super::{About, Certainty, Finding, in_of, structure};
 
 /// Chains that feeds use. One without a checksum counts only if text comes out.
 const CHAINS: &[&[Codec]] = &[
@@ -157,10 +157,18 @@ fn unknown(messages: &[&Kept]) -> Finding {
         let says = format!("Messages are packed with {}; what comes out is no text.", names.join(", then "));
         return Finding::new(About::Packing, Certainty::Likely, says).line("websocket.frame.decode", names.join(","));
     }
-    let says = format!(
-        "Binary messages are neither text nor packed in a way that can be undone {}. They become records as they are.",
-        in_of(all, all, "messages")
-    );
+    let form = structure::form(&messages[0].bytes);
+    let of_form = messages.iter().filter(|kept| form.is_some() && structure::form(&kept.bytes) == form).count();
+    let says = match form {
+        Some(form) if of_form * 20 >= all * 19 => format!(
+            "Binary messages are {form} {}, which is not read: they become records as they are.",
+            in_of(of_form, all, "messages")
+        ),
+        _ => format!(
+            "Binary messages are neither text nor packed in a way that can be undone, {}: they become records as they are.",
+            in_of(all, all, "messages")
+        ),
+    };
     Finding::new(About::Packing, Certainty::Likely, says)
 }
 

@@ -175,6 +175,11 @@ fn names_first(field: &Field) -> bool {
 }
 
 impl Numbers {
+    /// Whether the first number is one that a count begins with: it is not likely that a feed was as young.
+    fn begins_anew(&self) -> bool {
+        self.by_row.iter().flatten().next().is_some_and(|first| (0..=1).contains(first))
+    }
+
     /// Where a number may be without the first of its range, the first has to be there.
     fn condition_of(&self, number: &Numbers) -> Option<Condition> {
         let alone = number.by_row.iter().zip(&self.by_row).any(|(number, other)| number.is_some() && other.is_none());
@@ -295,6 +300,10 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
     if let Some(key) = key {
         finding = finding.line("websocket.sequence.key", key.field.template());
     }
+    if key.is_none() && number.begins_anew() {
+        finding.says.push_str(" It begins with the connection.");
+        finding = finding.line("websocket.sequence.scope", "connection");
+    }
     if course.broken > 0 {
         finding = finding.caveat("some numbers did not follow: either messages were lost, or it is no such numbering");
     }
@@ -337,7 +346,7 @@ mod tests {
     fn contiguous_numbers_are_found_with_and_without_a_key() {
         assert_eq!(
             lines((0..30).map(|n| json!({"s": symbol(n), "seq": n, "p": n * n}))),
-            ["websocket.sequence={{/seq}}"]
+            ["websocket.sequence={{/seq}}", "websocket.sequence.scope=connection"]
         );
         let per_symbol = (0..30).map(|n| json!({"s": symbol(n), "seq": n / 2 + 100 * (n % 2)}));
         assert_eq!(lines(per_symbol), ["websocket.sequence={{/seq}}", "websocket.sequence.key={{/s}}"]);
@@ -345,24 +354,24 @@ mod tests {
 
     #[test]
     fn ranges_are_found_and_apart_from_numbers_without_a_first() {
-        let depth = |n: u64| json!({"U": n * 3, "u": n * 3 + 2});
+        let depth = |n: u64| json!({"U": n * 3 + 7, "u": n * 3 + 9});
         let ranges = ["websocket.sequence={{/u}}", "websocket.sequence.first={{/U}}"];
         assert_eq!(lines((0..30).map(depth)), ranges);
-        let mixed = (0..30).flat_map(|n| [depth(n), json!({"u": n * 3 + 1})]);
+        let mixed = (0..30).flat_map(|n| [depth(n), json!({"u": n * 3 + 8})]);
         assert_eq!(lines(mixed), ["websocket.sequence={{when(/U exists, /u)}}", ranges[1]]);
     }
 
     #[test]
     fn a_range_of_one_is_known_by_its_names() {
-        let one = (0..30).map(|n| json!({"sequenceStart": n, "sequenceEnd": n}));
+        let one = (0..30).map(|n| json!({"sequenceStart": n + 7, "sequenceEnd": n + 7}));
         assert_eq!(lines(one), ["websocket.sequence={{/sequenceEnd}}", "websocket.sequence.first={{/sequenceStart}}"]);
     }
 
     #[test]
     fn a_chain_begins_anew_without_a_previous_number() {
         let chain = (0..30).map(|n| match n {
-            0 => json!({"id": 0}),
-            n => json!({"id": n * n, "prev": (n - 1) * (n - 1)}),
+            0 => json!({"id": 9}),
+            n => json!({"id": n * n + 9, "prev": (n - 1) * (n - 1) + 9}),
         });
         assert_eq!(lines(chain), ["websocket.sequence={{/id}}", "websocket.sequence.previous={{/prev}}"]);
     }
@@ -370,7 +379,7 @@ mod tests {
     #[test]
     fn what_is_numbered_in_one_kind_only_gets_a_condition() {
         let mixed = (0..60_u64).map(|n| match n % 2 {
-            0 => json!({"e": "trade", "t": n / 2}),
+            0 => json!({"e": "trade", "t": n / 2 + 9}),
             _ => json!({"e": "order", "t": n.wrapping_mul(0x9E37_79B9) % 1000}),
         });
         assert_eq!(lines(mixed), ["websocket.sequence={{when(/e == 'trade', /t)}}"]);

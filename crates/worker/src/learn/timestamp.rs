@@ -207,3 +207,58 @@ fn unit_in_words(unit: Unit) -> &'static str {
         Unit::Iso => "ISO 8601",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::Line;
+    use super::*;
+
+    const START_MS: u64 = 1_783_166_400_000;
+
+    fn lines(messages: impl IntoIterator<Item = Value>) -> Vec<String> {
+        let mut table = Table::default();
+        for (number, message) in (0..).zip(messages) {
+            table.message(Duration::from_millis(number * 100), &message, false);
+        }
+        let started = UNIX_EPOCH + Duration::from_millis(START_MS);
+        let table = table.finish();
+        let finding = finding(&table, &candidates(&table, Some(started)), false).unwrap();
+        finding.lines.iter().map(|Line { key, value }| format!("{key}={value}")).collect()
+    }
+
+    #[test]
+    fn a_time_is_near_the_receipt_and_goes_forward_with_it() {
+        assert_eq!(
+            lines((0..60).map(|n| json!({"t": START_MS + n * 100 - 30}))),
+            ["websocket.record.timestamp={{/t}}"]
+        );
+        let seconds = (0..60).map(|n| json!({"t": format!("{}.5", START_MS / 1000 + n / 10)}));
+        let unit = "websocket.record.timestamp.unit=s";
+        assert_eq!(lines(seconds), ["websocket.record.timestamp={{/t}}", unit]);
+        assert!(lines((0..60).map(|n| json!({"seq": START_MS + n}))).is_empty(), "a number of that size");
+        assert!(lines((0..60).map(|_| json!({"opened": START_MS}))).is_empty(), "it stands still");
+    }
+
+    #[test]
+    fn records_without_a_time_get_that_of_their_receipt() {
+        let some = (0..60).map(|n| if n % 2 == 0 { json!({"t": START_MS + n * 100}) } else { json!({"x": n}) });
+        assert_eq!(lines(some), ["websocket.record.timestamp={{/t}}", "websocket.record.missing=default"]);
+    }
+
+    #[test]
+    fn fields_of_one_unit_are_joined_and_another_unit_is_told_apart() {
+        let joined = (0..60).map(|n| match n % 3 {
+            0 => json!({"T": START_MS + n * 100}),
+            _ => json!({"E": START_MS + n * 100}),
+        });
+        assert_eq!(lines(joined), ["websocket.record.timestamp={{/E ?? /T}}"]);
+        let units = (0..60).map(|n| match n % 3 {
+            0 => json!({"type": "match", "t": (START_MS + n * 100) * 1_000_000}),
+            _ => json!({"type": "ticker", "t": START_MS + n * 100}),
+        });
+        let apart = "websocket.record.timestamp={{when(/type == 'ticker', /t)}}";
+        assert_eq!(lines(units), [apart, "websocket.record.missing=default"]);
+    }
+}
