@@ -247,6 +247,29 @@ fn number(simulator: &Simulator, text: &str) -> u64 {
 }
 
 #[test]
+fn every_gap_is_in_the_ledger_once_though_a_worker_is_killed() {
+    const LEDGER: &str = "eos-gaps-ledger";
+    let mut group = Group::take("eos-gaps");
+    let server = serve([sends([0, 1, 5, 6]), sends([7, 11, 12])]);
+    group.put(&group.config(&server, &[("websocket.sequence", "{{/n}}"), ("websocket.gaps.topic", LEDGER)]));
+    assert_eq!(group.numbers(4), [0, 1, 5, 6]);
+    let owner = wait_until("the task to run", WITHIN, || group.owner());
+    group.workers[owner].kill9();
+    group.workers[owner].start_again();
+    assert_eq!(group.numbers(7)[4..], [7, 11, 12]);
+    assert_eq!(targets(&server), ["/", "/?cursor=6"]);
+    group.stop();
+    let told = group.consumer.read_all(LEDGER, WITHIN);
+    let range = |text: String| {
+        let gap: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        json!([gap["cause"], gap["from"], gap["to"], gap["missing"]])
+    };
+    let told: Vec<Value> = told.iter().map(|record| range(record.text())).collect();
+    assert_eq!(told, [json!(["sequence", "2", "4", 3]), json!(["sequence", "8", "10", 3])]);
+    group.delete();
+}
+
+#[test]
 fn a_configuration_that_cannot_be_exactly_once_is_refused_with_the_reason() {
     let group = Group::take("eos-refused");
     let server = serve([sends(0..1)]);
