@@ -79,6 +79,17 @@ fn every_json_and_yaml_block_can_be_parsed() {
 }
 
 #[test]
+fn a_code_block_in_a_list_is_indented_by_four_so_that_the_site_keeps_it_there() {
+    for path in pages() {
+        let text = fs::read_to_string(&path).unwrap();
+        let fences = text.lines().filter(|line| line.trim_start().starts_with("```"));
+        for indent in fences.map(|line| line.len() - line.trim_start().len()) {
+            assert!(indent % 4 == 0, "{}: a code block is indented by {indent}", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_code_block_says_what_it_is() {
     const KNOWN: &[&str] = &["bash", "properties", "json", "yaml", "promql", "text", "rust", "dockerfile", "ini"];
     for Block { page, language, text } in all_blocks() {
@@ -253,7 +264,8 @@ fn commands(script: &str) -> Vec<Vec<String>> {
             '\'' | '"' => {
                 let text = word.get_or_insert_default();
                 while let Some(inside) = chars.next_if(|inside| *inside != char) {
-                    text.push(inside);
+                    let escaped = (inside == '\\' && char == '"').then(|| chars.next()).flatten();
+                    text.push(escaped.unwrap_or(inside));
                 }
                 chars.next();
             }
@@ -285,8 +297,10 @@ fn commands(script: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn commands_are_read_as_a_shell_reads_them() {
-    let script = "# a comment\nmake demo  # the first\ncurl -d '{\"a\": 1}' \\\n  localhost | grep 'x y'\n";
-    let expected: &[&[&str]] = &[&["make", "demo"], &["curl", "-d", "{\"a\": 1}", "localhost"], &["grep", "x y"]];
+    let script =
+        "# a comment\nmake demo A=\"\\\"b c\\\"\"  # the first\ncurl -d '{\"a\": 1}' \\\n  localhost | grep 'x y'\n";
+    let expected: &[&[&str]] =
+        &[&["make", "demo", "A=\"b c\""], &["curl", "-d", "{\"a\": 1}", "localhost"], &["grep", "x y"]];
     assert_eq!(commands(script), expected);
 }
 

@@ -24,6 +24,8 @@ const SOURCES: &[&str] = &[
     "crates/engine/src/session.rs",
     "crates/engine/src/session",
     "crates/engine/src/tls.rs",
+    "crates/plugin/java/src/main/java/io/conduktor/connect/websocket/NativeLibrary.java",
+    "crates/plugin/java/src/main/java/io/conduktor/connect/websocket/Wire.java",
     "crates/plugin/src/failure.rs",
     "crates/plugin/src/task.rs",
     "crates/worker/src/config/provider.rs",
@@ -147,7 +149,7 @@ fn with_ellipses(text: &str) -> String {
     out.trim().to_owned()
 }
 
-/// The string literals of Rust code that are not raw, with their escapes undone.
+/// The string literals of Rust or Java code that are not raw, with their escapes undone.
 fn literals(code: &str) -> Vec<String> {
     let (mut rest, mut found) = (code, Vec::new());
     while let Some(at) = rest.find(['"', '/', '\'', '#']) {
