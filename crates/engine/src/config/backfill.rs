@@ -24,8 +24,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         importance: Importance::Medium,
         display_name: "Request",
-        documentation: "With websocket.sequence.action=backfill: the request that asks for what is missing, a template: GET \
-                        https://…?symbol={{key}}&fromId={{page ?? from}}. It may name key, from and to of the gap, and page.",
+        documentation: "The request that asks for what is missing, a template: GET https://…?symbol={{key}}&fromId={{page ?? from}}. It may name key, \
+                        from and to of the gap, and page.",
         mask: Some(super::mask_url),
         ..BASE
     },
@@ -33,7 +33,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: HEADERS,
         has_expressions: true,
         display_name: "Headers of the request",
-        documentation: "Its headers, in the form of websocket.headers.",
+        documentation: "Headers of the request, in the form of websocket.headers.",
         mask: Some(super::hide),
         ..BASE
     },
@@ -41,30 +41,30 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: BODY,
         has_expressions: true,
         display_name: "Body of the request",
-        documentation: "Its body, a template.",
+        documentation: "Body of the request, a template.",
         mask: Some(super::hide),
         ..BASE
     },
     ConfigKey {
         name: RECORDS,
         display_name: "Records of an answer",
-        documentation: "The pointer to the array of records in the answer: /result/trades. Not given: the answer is the array.",
+        documentation: "Where the array of records is in the answer, a JSON Pointer: /result/trades. Not given: the answer is the array.",
         ..BASE
     },
     ConfigKey {
         name: RECORD,
         has_expressions: true,
         display_name: "Form of a record",
-        documentation: "What a record of the answer is live, behind websocket.record.pointer; a template over it and the names of \
-                        the request. Not given: they are the same.",
+        documentation: "How a record of the answer looks live, after websocket.record.pointer. A template over it and the names of the request. Not \
+                        given: both are the same.",
         ..BASE
     },
     ConfigKey {
         name: NEXT,
         has_expressions: true,
         display_name: "Next page",
-        documentation: "The page of the next request, an expression over the answer: header('cb-after'), add(/-1/id, 1). Missing \
-                        or not given: it was the last.",
+        documentation: "The page of the next request, an expression over the answer: header('cb-after'), add(/-1/id, 1). If it has no value, there is \
+                        no next request.",
         ..BASE
     },
     ConfigKey {
@@ -72,8 +72,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("1/1s"),
         width: Width::Medium,
         display_name: "Rate of requests",
-        documentation: "How many requests the feed takes from us, in the form of websocket.send.rate. An answer 429 is obeyed in \
-                        any case.",
+        documentation: "How many requests the feed accepts from us, in the form of websocket.send.rate. An answer 429 is obeyed in any case.",
         check: Some(|text| rate::parse(text).map(drop)),
         ..BASE
     },
@@ -83,8 +82,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("5000"),
         width: Width::Short,
         display_name: "Wait for the repair (ms)",
-        documentation: "How long the records that follow a gap wait for what is missing, so that all are in order; then they go on, \
-                        and what is missing comes after them. 0 does not wait.",
+        documentation: "How long the records after a gap wait for what is missing, so that all are in order. After that the missing ones come later. 0 \
+                        does not wait.",
         at_least: Some(0),
         ..BASE
     },

@@ -24,9 +24,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: feeds::FEED,
         importance: Importance::High,
         display_name: "Feed",
-        documentation: "A feed that is known: its profile gives every other option that it needs a value, websocket.url too. What \
-                        you set yourself wins, and an empty value unsets what the profile sets. `connect-websocket feeds` prints the list. May \
-                        also be the path of your own profile.",
+        documentation: "A known feed. Its profile sets every other option, websocket.url too. What you set yourself wins; an empty value unsets what \
+                        the profile sets. `connect-websocket feeds` prints the list. May also be the path of a profile of your own.",
         recommended: feeds::NAMES,
         ..BASE
     },
@@ -36,8 +35,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::High,
         width: Width::Long,
         display_name: "URL",
-        documentation: "The feed's WebSocket URL, ws:// or wss://, a template; required unless websocket.feed gives one. \
-                        User info becomes basic authentication; it and the values of the query are treated as secrets.",
+        documentation: "The feed's WebSocket URL, ws:// or wss://, a template. Required unless websocket.feed gives one. User info becomes basic \
+                        authentication. User info and the values of the query are treated as secrets.",
         check: Some(check_url),
         mask: Some(mask_url),
         ..BASE
@@ -48,7 +47,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Long,
         display_name: "Subscription message",
-        documentation: "Sent as one text message after every connect and reconnect. Empty means none.",
+        documentation: "A text message to send after every connect and reconnect. Empty means none.",
         mask: Some(|_| HIDDEN.to_owned()),
         ..BASE
     },

@@ -46,9 +46,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: FRAME_DECODE,
         kind: Kind::List,
         display_name: "Decode messages",
-        documentation: "How binary messages are packed: gzip, zlib, deflate, zstd, base64, one after another in the order in \
-                        which they are undone. If base64 is the first, text messages are decoded too. What comes out is \
-                        binary, bounded by websocket.message.max.bytes.",
+        documentation: "How binary messages are packed: gzip, zlib, deflate, zstd, base64. Several are undone in the order given. If base64 is the \
+                        first, text messages are decoded too. The result is binary, and has at most websocket.message.max.bytes.",
         recommended: &Codec::NAMES,
         check: Some(|text| codecs(text).map(drop)),
         ..BASE
@@ -57,7 +56,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: FRAME_DECODE_DICTIONARY,
         width: Width::Long,
         display_name: "zstd dictionary",
-        documentation: "A file with the dictionary of zstd.",
+        documentation: "A file with a dictionary for zstd.",
         check: Some(check_dictionary),
         ..BASE
     },
@@ -65,8 +64,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: FRAME_SPLIT,
         width: Width::Short,
         display_name: "Split messages",
-        documentation: "How a message that holds several is split: json.array (each element; what is no array is one), \
-                        lines, or at a byte, such as byte:1e. Empty parts are left out. From there on a message is one part.",
+        documentation: "How to split a message that holds several: json.array (each element; what is no array is one message), lines, or at a byte, \
+                        such as byte:1e. Empty parts are left out. All later options see one part as the message.",
         recommended: &["json.array", "lines", "byte:1e"],
         check: Some(|text| if text.is_empty() { Ok(()) } else { Split::parse(text).map(drop) }),
         ..BASE
@@ -76,8 +75,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Long,
         display_name: "Record in the message",
-        documentation: "JSON Pointers to the record in a message, separated by commas; the first that is there counts. With * \
-                        each element or member is a record. A string gives its content.",
+        documentation: "Where the record is in a message: JSON Pointers, separated by commas; the first one that exists counts. With * each element or \
+                        member is a record. Of a JSON string the record is its content.",
         ..BASE
     },
     ConfigKey {
@@ -85,7 +84,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("skip"),
         width: Width::Short,
         display_name: "Message without a record",
-        documentation: "A message in which no pointer of websocket.record.pointer is: skip (no record, counted), whole (the \
+        documentation: "What becomes of a message in which no pointer of websocket.record.pointer exists: skip (no record, counted), whole (the \
                         message is the record) or fail (the task fails).",
         choices: &["skip", "whole", "fail"],
         ..BASE
@@ -94,7 +93,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: RECORD_DECODE,
         kind: Kind::List,
         display_name: "Decode records",
-        documentation: "How a record is packed inside of its message, as in websocket.frame.decode.",
+        documentation: "How a record is packed inside its message, in the form of websocket.frame.decode.",
         recommended: &Codec::NAMES,
         check: Some(|text| codecs(text).map(drop)),
         ..BASE
@@ -104,7 +103,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         width: Width::Long,
         display_name: "Filter",
-        documentation: "A condition, such as /type == 'trade'; records that do not meet it are dropped and counted.",
+        documentation: "A condition, such as /type == 'trade'. Records that do not meet it are dropped and counted.",
         ..BASE
     },
     ConfigKey {
@@ -113,7 +112,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("1000"),
         width: Width::Short,
         display_name: "Topics at most",
-        documentation: "How many different topics a templated kafka.topic may name.",
+        documentation: "How many different topics a template in kafka.topic may name.",
         at_least: Some(1),
         ..BASE
     },
@@ -121,7 +120,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: TOPICS_ALLOWED,
         width: Width::Long,
         display_name: "Topics allowed",
-        documentation: "A regular expression that each topic of a templated kafka.topic has to match as a whole.",
+        documentation: "A regular expression that the whole name of each topic must match, if kafka.topic is a template.",
         check: Some(|text| whole_pattern(text).map(drop)),
         ..BASE
     },
@@ -131,7 +130,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Long,
         display_name: "Key",
-        documentation: "The record's key, a template, such as {{/symbol}}; null where a value is missing.",
+        documentation: "The record's key, a template, such as {{/symbol}}. Null where a value is missing.",
         ..BASE
     },
     ConfigKey {
@@ -148,7 +147,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         width: Width::Long,
         display_name: "Timestamp",
-        documentation: "The record's timestamp, a template, such as {{/time}}; not given: the time of receipt.",
+        documentation: "The record's timestamp, a template, such as {{/time}}. Not given: the time of receipt.",
         ..BASE
     },
     ConfigKey {
@@ -156,7 +155,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("ms"),
         width: Width::Short,
         display_name: "Timestamp's unit",
-        documentation: "What the timestamp counts since 1970: s, ms, us or ns, with or without a fraction; or iso for ISO 8601.",
+        documentation: "The unit of the timestamp since 1970: s, ms, us or ns, with or without a fraction. Or iso for ISO 8601.",
         choices: &Unit::NAMES,
         ..BASE
     },
@@ -165,8 +164,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("fail"),
         width: Width::Short,
         display_name: "Missing topic or timestamp",
-        documentation: "A record whose topic or timestamp has no value, or one that cannot be: fail (the task fails), skip \
-                        (dropped and counted) or default (the time of receipt; _ for what is missing in the topic).",
+        documentation: "What becomes of a record whose topic or timestamp is missing or not possible: fail (the task fails), skip (dropped and \
+                        counted) or default (the time of receipt; _ in the place of what is missing in the topic).",
         choices: &["fail", "skip", "default"],
         ..BASE
     },
@@ -176,9 +175,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("as.received"),
         width: Width::Short,
         display_name: "Value",
-        documentation: "What a record's value is for converters: as.received (text is STRING, binary BYTES), string, bytes \
-                        (for ByteArrayConverter), or json (data without a schema, for JsonConverter and transformations; \
-                        numbers that neither Long nor Double keeps become text).",
+        documentation: "What the converter gets as the value: as.received (STRING for text, BYTES for binary), string, bytes (for ByteArrayConverter), \
+                        or json (data without a schema, for JsonConverter and transformations; numbers that fit neither Long nor Double become text).",
         choices: &ValueForm::NAMES,
         ..BASE
     },
@@ -188,9 +186,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Largest record (bytes)",
-        documentation: "The largest record: value, key and headers, before converters and transformations. A larger one, which \
-                        Kafka would refuse (its producer's max.request.size), is dropped and counted, and is in the ledger of \
-                        gaps. 0 is any size.",
+        documentation: "The largest record: value, key and headers, before converters and transformations. A larger one is dropped and counted, and is \
+                        in the ledger of gaps. Set it below the producer's max.request.size. 0 is any size.",
         at_least: Some(0),
         ..BASE
     },

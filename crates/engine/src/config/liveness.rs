@@ -51,8 +51,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Idle records timeout (ms)",
-        documentation: "What websocket.idle.action says is done when no record came for this long, whatever else came, \
-                        heartbeats for one; 0 is off.",
+        documentation: "How long no record may come, even if other messages do, such as heartbeats. Then websocket.idle.action is done. 0 is off.",
         at_least: Some(0),
         ..BASE
     },
@@ -61,9 +60,9 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         width: Width::Long,
         display_name: "Idle key",
-        documentation: "A template over each record, such as {{/symbol}}: websocket.idle.record.timeout.ms then counts for each \
-                        key that this connection has seen too, for a symbol that falls silent while others flow. The first \
-                        10,000 keys of up to 256 bytes are watched.",
+        documentation: "A template over each record, such as {{/symbol}}. Then websocket.idle.record.timeout.ms also counts for each key that this \
+                        connection has seen. So one symbol that falls silent is noticed while others flow. The first 10,000 keys of up to 256 bytes \
+                        are watched.",
         ..BASE
     },
     ConfigKey {
@@ -71,7 +70,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("reconnect"),
         width: Width::Short,
         display_name: "Without records",
-        documentation: "What websocket.idle.record.timeout.ms does: reconnect, or resubscribe on the same connection.",
+        documentation: "What is done after websocket.idle.record.timeout.ms: reconnect, or resubscribe on the same connection.",
         choices: &["reconnect", "resubscribe"],
         ..BASE
     },

@@ -22,8 +22,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Required,
         importance: Importance::High,
         display_name: "Topic",
-        documentation: "The Kafka topic that messages are written to; a template, such as trades-{{/symbol}}, takes it from \
-                        each record.",
+        documentation: "The Kafka topic to write to. A template, such as trades-{{/symbol}}, takes it from each record.",
         check: Some(check_topic),
         ..BASE
     },
@@ -52,7 +51,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("backpressure"),
         width: Width::Short,
         display_name: "When the queue is full",
-        documentation: "backpressure stops reading the socket, so that nothing is lost and TCP slows the server down; \
+        documentation: "What happens when the queue is full. backpressure stops reading the socket: nothing is lost, and TCP slows the server down. \
                         drop.oldest and drop.newest throw messages away and count them.",
         choices: &["backpressure", "drop.oldest", "drop.newest"],
         ..BASE
@@ -82,9 +81,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("close"),
         width: Width::Short,
         display_name: "Text that is not UTF-8",
-        documentation: "What happens at a text message that is not UTF-8: close ends the connection with code 1007 (RFC \
-                        6455 §8.1) and connects again; replace writes the message with U+FFFD in the place of each bad \
-                        sequence. Size and place of the bad byte are logged.",
+        documentation: "What happens at a text message that is not UTF-8. close ends the connection with code 1007 (RFC 6455 §8.1) and connects again. \
+                        replace writes the message, with U+FFFD in the place of each bad sequence. Size and place of the bad byte are logged.",
         choices: &["close", "replace"],
         ..BASE
     },
@@ -94,8 +92,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("7"),
         width: Width::Short,
         display_name: "Receive linger (ms)",
-        documentation: "After reading a little, wait this long before reading again, so that a busy feed costs few \
-                        wake-ups. Bounds the added latency; 0 reads at once. A burst is never held back.",
+        documentation: "After reading a little, wait this long before reading again. So a busy feed costs fewer wake-ups. It adds at most this much \
+                        latency; 0 reads at once. A burst is never held back.",
         at_least: Some(0),
         at_most: Some(1000),
         ..BASE

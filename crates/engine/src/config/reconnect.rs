@@ -31,8 +31,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Short,
         display_name: "Backoff (ms)",
-        documentation: "The base of the backoff: repeated failures wait base × 2^(n-1), up to the cap, plus up to 25 % \
-                        jitter. At least 100 ms are waited.",
+        documentation: "The delay before the second attempt. It doubles with each failure in a row, up to websocket.reconnect.backoff.max.ms, with up \
+                        to 25 % jitter added. At least 100 ms.",
         at_least: Some(0),
         ..BASE
     },
@@ -54,9 +54,9 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Short,
         display_name: "Attempts",
-        documentation: "How many attempts in a row may fail before the task fails; -1 or 0 means without end. Not given: a \
-                        feed that has worked is tried without end; one that never did, and refuses us, five times. The \
-                        count begins anew with a connection that lived for ten seconds.",
+        documentation: "How many attempts in a row may fail before the task fails; -1 or 0 means without end. Not given: a feed that has worked is \
+                        tried without end, and one that never worked and refuses us is tried five times. A connection that lived for ten seconds \
+                        resets the count.",
         ..BASE
     },
     ConfigKey {
@@ -65,8 +65,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("2"),
         width: Width::Short,
         display_name: "First delay (ms)",
-        documentation: "A connection that delivered messages for a second or longer is reopened after a random delay \
-                        between 0 and this; only then the backoff begins.",
+        documentation: "A connection that delivered messages for a second or longer is opened again after a random delay between 0 and this. Only then \
+                        do the delays grow.",
         at_least: Some(0),
         ..BASE
     },

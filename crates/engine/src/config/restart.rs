@@ -16,10 +16,10 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: HANDOVER_DIR,
         width: Width::Long,
         display_name: "Hand-over directory",
-        documentation: "Where a task that stops leaves the messages that it received and could not give to Kafka; the \
-                        next start on this machine sends them first. Made with mode 0700; one that others own or can \
-                        write to is not used, and a start warns about it. Not given: kafka-connect-websocket-<user id> in \
-                        the system's temporary directory. Empty: off, and such messages are counted as lost.",
+        documentation: "Where a stopping task writes the messages that it could not give to Kafka. The next start on this machine sends them first. \
+                        The directory is made with mode 0700. One that belongs to others, or that others can write to, is not used, and a start warns \
+                        about it. Not given: kafka-connect-websocket-<user id> in the system's temporary directory. Empty: off, and such messages are \
+                        counted as lost.",
         ..BASE
     },
     ConfigKey {

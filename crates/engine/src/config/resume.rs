@@ -41,15 +41,15 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         importance: Importance::Medium,
         display_name: "Cursor",
-        documentation: "Where in the feed a record stands, a template over it: {{/time_us}}. It is stored with the record's \
-                        offset; a new connection goes on from there, where the URL or a step says {{cursor}}.",
+        documentation: "Where a record stands in the feed, a template over it: {{/time_us}}. It is stored with the record's offset. A new connection \
+                        resumes from there: use {{cursor}} in the URL or in a step.",
         ..BASE
     },
     ConfigKey {
         name: CURSOR_KEY,
         has_expressions: true,
         display_name: "Key of the cursor",
-        documentation: "Where each topic has a cursor of its own, a template that says which: {{/push/channel}}. It is one of \
+        documentation: "For feeds where each topic has a cursor of its own: a template that gives the topic, {{/push/channel}}, one of \
                         websocket.subscription.topics.",
         ..BASE
     },
@@ -65,8 +65,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Rewind",
-        documentation: "How far to go back from the cursor, which is an integer then; what comes again is dropped by \
-                        websocket.dedup.key.",
+        documentation: "How far to go back from the cursor, which must be an integer. What comes again is dropped by websocket.dedup.key.",
         at_least: Some(0),
         ..BASE
     },
@@ -76,8 +75,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("false"),
         width: Width::Short,
         display_name: "Inclusive",
-        documentation: "The feed sends the record of the cursor again. It is dropped; if another one comes first, the feed has \
-                        gone on from a later place, which is a gap.",
+        documentation: "Whether the feed sends the record of the cursor again. If true, that record is dropped. If another one comes first, the feed \
+                        has resumed from a later place, which is a gap.",
         ..BASE
     },
     ConfigKey {
@@ -86,17 +85,16 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Cursor heartbeat (ms)",
-        documentation: "When the cursor moved and no record of the feed came for this long, since a filter dropped them all, \
-                        a record of websocket.gaps.topic carries it; 0 is off.",
+        documentation: "How long the cursor may move while a filter drops all records. Then a record of websocket.gaps.topic carries it. 0 is off.",
         at_least: Some(0),
         ..BASE
     },
     ConfigKey {
         name: RESUME_VARIABLES,
         display_name: "Variables to resume with",
-        documentation: "Captured variables that live on over connections and are stored with the cursor, separated by commas. \
-                        Secret ones are kept in memory alone. One that is captured with another value makes the cursor void; \
-                        a secret one only where the feed does not go on.",
+        documentation: "Captured variables that survive the connection and are stored with the cursor, separated by commas. Secret ones are kept in \
+                        memory only. If one is captured with another value, the cursor is void; if a secret one is, only where the feed does not \
+                        resume.",
         check: Some(check_variables),
         ..BASE
     },
@@ -106,7 +104,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Age of the cursor (ms)",
-        documentation: "A cursor that is older is lost; 0 is never.",
+        documentation: "How old a cursor may be. An older one counts as lost; 0 is any age.",
         at_least: Some(0),
         ..BASE
     },
@@ -114,8 +112,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: RESUME_LOST,
         has_expressions: true,
         display_name: "Cursor is lost",
-        documentation: "The condition on a message, an HTTP answer or a refused handshake by which the feed says that it cannot \
-                        go on from the cursor; looked at only while resuming.",
+        documentation: "How the feed says that it cannot resume: a condition on a message, an HTTP answer or a refused handshake. It is looked at only \
+                        while resuming.",
         ..BASE
     },
     ConfigKey {
@@ -123,8 +121,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("fresh"),
         width: Width::Short,
         display_name: "When the cursor is lost",
-        documentation: "continue on this connection, forget the cursor and connect anew (fresh), or fail the task. It is a gap \
-                        in any case.",
+        documentation: "What to do when the feed cannot resume: continue on this connection, forget the cursor and connect again (fresh), or fail the \
+                        task. In any case it is a gap.",
         choices: &LOST_ACTIONS,
         ..BASE
     },
@@ -132,8 +130,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: DEDUP_KEY,
         has_expressions: true,
         display_name: "Key of doubles",
-        documentation: "What identifies a record, a template: {{/id}}. A record whose key was seen is dropped and \
-                        counted.",
+        documentation: "What identifies a record, a template: {{/id}}. A record whose key was seen before is dropped and counted.",
         ..BASE
     },
     ConfigKey {
@@ -160,22 +157,22 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: SEQUENCE_KEY,
         has_expressions: true,
         display_name: "Key of the numbers",
-        documentation: "Where each symbol or channel has numbers of its own, a template that says which: {{/data/s}}.",
+        documentation: "For feeds where each symbol or channel has numbers of its own: a template that gives it, {{/data/s}}.",
         ..BASE
     },
     ConfigKey {
         name: SEQUENCE_FIRST,
         has_expressions: true,
         display_name: "First number",
-        documentation: "The first number of a message that has a range of them, a template: {{/data/U}}.",
+        documentation: "For messages that have a range of numbers: the first one, a template, {{/data/U}}.",
         ..BASE
     },
     ConfigKey {
         name: SEQUENCE_PREVIOUS,
         has_expressions: true,
         display_name: "Number before",
-        documentation: "Where numbers are a chain and not contiguous, the number of the message before, a template: \
-                        {{/data/pu}}. Without it the numbering begins anew.",
+        documentation: "For feeds whose numbers are a chain and not contiguous: the number of the message before, a template, {{/data/pu}}. A message \
+                        without it begins a new chain.",
         ..BASE
     },
     ConfigKey {
@@ -183,7 +180,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("gap"),
         width: Width::Short,
         display_name: "Holes",
-        documentation: "legal: numbers may be left out, and only one that goes back is reported.",
+        documentation: "gap: a number that is left out is a gap. legal: the feed may leave numbers out, and only one that goes back is reported.",
         choices: &["gap", "legal"],
         ..BASE
     },
@@ -192,7 +189,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("feed"),
         width: Width::Short,
         display_name: "Numbering of",
-        documentation: "feed: the numbers go on over connections. connection: they begin anew with each.",
+        documentation: "feed: the numbers continue over connections. connection: they begin anew with each.",
         choices: &["feed", "connection"],
         ..BASE
     },
@@ -201,8 +198,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("count"),
         width: Width::Short,
         display_name: "When messages are missing",
-        documentation: "What is done beside telling the gap: count, resubscribe, reconnect, ask the feed's history for what \
-                        is missing (backfill), or fail the task.",
+        documentation: "What to do about a gap, beside reporting it: count, resubscribe, reconnect, backfill (ask the feed's history for what is \
+                        missing), or fail the task.",
         choices: &sequence::Action::NAMES,
         ..BASE
     },
@@ -220,8 +217,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("string"),
         width: Width::Short,
         display_name: "Values of the ledger",
-        documentation: "What a record of the ledger is for the converter: JSON text as a string or as bytes, or json \
-                        (schemaless data).",
+        documentation: "The form of the ledger's records for the converter: JSON text as string or as bytes, or json (data without a schema).",
         choices: &GAPS_VALUES,
         ..BASE
     },

@@ -23,7 +23,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         kind: Kind::Password,
         importance: Importance::Medium,
         display_name: "Bearer token",
-        documentation: "Sent as `Authorization: Bearer <token>`; replaces an Authorization header of websocket.headers.",
+        documentation: "A token, sent as `Authorization: Bearer <token>`. It replaces an Authorization header of websocket.headers.",
         check: Some(check_header_value),
         ..BASE
     },
@@ -51,8 +51,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("https"),
         width: Width::Short,
         display_name: "Host name check",
-        documentation: "https checks that the server's certificate is for the URL's host; none (or empty) does not, \
-                        which lets anyone with a trusted certificate pose as the server.",
+        documentation: "https checks that the server's certificate is for the URL's host. none (or empty) does not check it: then anyone with a \
+                        trusted certificate can pose as the server.",
         choices: &["https", "none", ""],
         ..BASE
     },

@@ -42,8 +42,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: TOPICS,
         importance: Importance::Medium,
         display_name: "Topics",
-        documentation: "The feed's topics (channels, symbols, streams) to subscribe to, separated by commas. A message that \
-                        names {{topic}} is sent for each, one that names {{topics}} for each batch.",
+        documentation: "The feed's topics (channels, symbols, streams) to subscribe to, separated by commas. A message that names {{topic}} is sent \
+                        for each topic. One that names {{topics}} is sent for each batch.",
         ..BASE
     },
     ConfigKey {
@@ -51,7 +51,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         default: Default::Value("\"{{topic}}\""),
         display_name: "Topic in a list",
-        documentation: "What one topic is in {{topics}}, a template.",
+        documentation: "How one topic is written in {{topics}}, a template.",
         ..BASE
     },
     ConfigKey {
@@ -60,7 +60,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Topics in a batch",
-        documentation: "How many topics one message that names {{topics}} has; 0 is all.",
+        documentation: "How many topics a message that names {{topics}} has; 0 is all.",
         at_least: Some(0),
         ..BASE
     },
@@ -68,15 +68,15 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: UNSUBSCRIBE,
         has_expressions: true,
         display_name: "Unsubscribe message",
-        documentation: "Sent before a subscription is made anew on the same connection, a template.",
+        documentation: "A message to send before subscribing again on the same connection, a template.",
         mask: Some(super::hide),
         ..BASE
     },
     ConfigKey {
         name: SEND_RATE,
         display_name: "Send rate",
-        documentation: "How much the feed takes from us: 5/1s, or several limits 3/1s,480/1h. Messages and pings wait; pongs \
-                        count and never wait.",
+        documentation: "How many messages the feed accepts from us: 5/1s, or several limits 3/1s,480/1h. Messages and pings wait. Pongs count and \
+                        never wait.",
         check: Some(|text| crate::dialogue::rate::parse(text).map(drop)),
         ..BASE
     },
@@ -102,14 +102,14 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: CLOSE_FATAL_CODES,
         display_name: "Final close codes",
-        documentation: "A Close of the server with one of these codes fails the task at once: 4004,4010-4014.",
+        documentation: "Close codes of the server that fail the task at once: 4004,4010-4014.",
         check: Some(|text| parse_codes(text).map(drop)),
         ..BASE
     },
     ConfigKey {
         name: CLOSE_FRESH_CODES,
         display_name: "Close codes of a lost cursor",
-        documentation: "A Close of the server with one of these codes says that the feed cannot go on from the cursor: 4007,4009.",
+        documentation: "Close codes of the server that mean that the feed cannot resume from the cursor: 4007,4009.",
         check: Some(|text| parse_codes(text).map(drop)),
         ..BASE
     },
@@ -174,13 +174,13 @@ pub(super) const FAMILIES: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "websocket.session.<step>.http.headers",
-        documentation: "Its headers, in the form of websocket.headers.",
+        documentation: "Headers of the request, in the form of websocket.headers.",
         mask: Some(super::hide),
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.http.body",
-        documentation: "Its body, a template.",
+        documentation: "Body of the request, a template.",
         mask: Some(super::hide),
         ..ROW
     },
