@@ -43,12 +43,38 @@ fn feeds_index() -> String {
     page
 }
 
+/// Each sentence of a profile's notes, with options as code.
+fn sentences(notes: &str) -> impl Iterator<Item = String> {
+    let mut begin = 0;
+    let ends =
+        notes.match_indices(". ").map(|(at, _)| at + 1).filter(|at| notes[at + 1..].starts_with(char::is_uppercase));
+    let parts = ends.chain([notes.len()]).map(move |end| {
+        let part = &notes[begin..end];
+        begin = end;
+        part.split_whitespace().map(as_code).collect::<Vec<_>>().join(" ")
+    });
+    parts.collect::<Vec<_>>().into_iter()
+}
+
+fn as_code(word: &str) -> String {
+    let text = word.trim_end_matches(['.', ',', ':', ';']);
+    match text.starts_with("websocket.") || text.starts_with("value.converter") {
+        true => format!("`{text}`{}", &word[text.len()..]),
+        false => word.to_owned(),
+    }
+}
+
+#[test]
+fn notes_are_a_list_of_sentences() {
+    let list: Vec<String> = sentences("Slow. For more set websocket.url=ws://a. trade_id has no holes.").collect();
+    assert_eq!(list, ["Slow.", "For more set `websocket.url=ws://a`. trade_id has no holes."]);
+}
+
 fn feed_page(profile: &Profile) -> String {
     let Profile { name, title, docs, checked, notes, options, .. } = profile;
     let (resumes, counts) = (words::resumes(options), words::counts_gaps(options));
     let mut page = format!(
         "# {title}\n\n<!-- Generated from crates/engine/feeds/{name}.properties: run `make docs`. -->\n\n\
-         {notes}\n\n\
          | about this feed | |\n|---|---|\n\
          | the option | `websocket.feed={name}` |\n\
          | the feed's own documentation | <{docs}> |\n\
@@ -58,6 +84,8 @@ fn feed_page(profile: &Profile) -> String {
          | messages are acknowledged | {} |\n",
         words::acknowledges(options)
     );
+    page.push_str("\n## Good to know\n\n");
+    sentences(notes).for_each(|sentence| page.push_str(&format!("- {sentence}\n")));
     let _ = write!(
         page,
         "\n## A connector\n\nPut your own values in:\n\n```properties\n{}```\n\n\
