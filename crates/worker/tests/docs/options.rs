@@ -53,7 +53,7 @@ fn groups(table: &[ConfigKey]) -> Vec<&'static str> {
 }
 
 fn table<'a>(page: &mut String, prefix: &str, keys: impl IntoIterator<Item = &'a ConfigKey>) {
-    page.push_str("| option | type | default | importance | what it does |\n|---|---|---|---|---|\n");
+    page.push_str("| option | default, type, importance | what it does |\n|---|---|---|\n");
     for key in keys {
         let default = match key.default {
             Default::Required => "**required**".to_owned(),
@@ -75,7 +75,7 @@ fn table<'a>(page: &mut String, prefix: &str, keys: impl IntoIterator<Item = &'a
             _ => part.to_owned(),
         };
         let text = text.split('`').enumerate().map(escape).collect::<Vec<_>>().join("`");
-        let _ = writeln!(page, "| `{name}` | {kind} | {default} | {} | {text} |", key.importance.as_str());
+        let _ = writeln!(page, "| `{name}` | {default}, {kind}, {} | {text} |", key.importance.as_str());
     }
 }
 
