@@ -100,6 +100,11 @@ impl Connection {
         self.unread.len()
     }
 
+    /// How large the message is that has not come whole yet, as far as its frames say.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.decoder.unfinished()
+    }
+
     /// Whether no redirect led to another origin, which must learn no secret.
     pub fn at_configured_origin(&self) -> bool {
         self.at_configured_origin

@@ -417,7 +417,8 @@ impl<W: World> Session<W> {
             }
             let mut wake = link.next_wake(now, connection.unsent_since(), reading).unwrap_or(now + LOOK_AROUND);
             if std::mem::take(&mut has_read) {
-                pace.took_in(bytes, now);
+                // The rest of a large message is on its way.
+                pace.took_in(bytes.max(connection.unfinished()), now);
             }
             if Pace::is_burst(bytes) {
                 // The host's side of the queue may run on this very thread.

@@ -156,6 +156,13 @@ impl Decoder {
         Some((std::mem::take(&mut self.invalid), last))
     }
 
+    /// How large the message is whose frames are being read, as far as they say; 0 between messages.
+    pub fn unfinished(&self) -> usize {
+        let remaining = self.frame.map_or(0, |frame| frame.remaining);
+        let begun = if self.assembly.is_some() { self.message.len() } else { 0 };
+        begun.saturating_add(remaining)
+    }
+
     /// Reads from `input` up to the end of the next event. Returns how many bytes it took, and the event if one is
     /// complete; without one it wants more input. What it did not take must come again.
     ///
@@ -515,6 +522,20 @@ mod tests {
 
     fn violation(bytes: &[u8]) -> Violation {
         decode(&mut plain(), bytes, usize::MAX).unwrap_err()
+    }
+
+    #[test]
+    fn a_message_that_has_begun_says_how_large_it_is() {
+        let mut decoder = Decoder::new(1 << 20, None);
+        let large = frame(0x82, &[7; 70_000]);
+        decoder.decode(&large[..20_000]).unwrap();
+        assert_eq!(decoder.unfinished(), 70_000);
+        assert!(decoder.decode(&large[20_000..]).unwrap().1.is_some());
+        assert_eq!(decoder.unfinished(), 0);
+        decode(&mut decoder, &frame(0x01, b"first "), 3).unwrap();
+        assert_eq!(decoder.unfinished(), 6);
+        decode(&mut decoder, &frame(0x80, b"last"), 100).unwrap();
+        assert_eq!(decoder.unfinished(), 0);
     }
 
     #[test]

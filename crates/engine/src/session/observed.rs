@@ -103,6 +103,10 @@ impl<C: Wire + Send> Wire for ObservedWire<C> {
         self.wire.unsent_since()
     }
 
+    fn unfinished(&self) -> usize {
+        self.wire.unfinished()
+    }
+
     fn send_text(&mut self, text: &[u8]) {
         self.wire.send_text(text);
     }

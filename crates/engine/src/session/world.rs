@@ -62,6 +62,7 @@ pub(crate) trait Wire {
     fn exchange(&mut self, read: bool) -> impl Future<Output = io::Result<usize>> + Send;
     fn flush(&mut self) -> impl Future<Output = io::Result<()>> + Send;
     fn unsent_since(&self) -> Option<Instant>;
+    fn unfinished(&self) -> usize;
     fn send_text(&mut self, text: &[u8]);
     fn send_binary(&mut self, data: &[u8]);
     fn send_ping(&mut self);
@@ -191,6 +192,10 @@ impl Wire for Connection {
 
     fn unsent_since(&self) -> Option<Instant> {
         self.unsent_since()
+    }
+
+    fn unfinished(&self) -> usize {
+        self.unfinished()
     }
 
     fn send_text(&mut self, text: &[u8]) {

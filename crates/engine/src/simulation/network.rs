@@ -502,6 +502,10 @@ impl Wire for SimulatedWire {
         None
     }
 
+    fn unfinished(&self) -> usize {
+        0
+    }
+
     fn send_text(&mut self, text: &[u8]) {
         let mut net = lock(&self.net);
         if self.said_close || net.pipe(self.id).is_none_or(|pipe| pipe.half_open || pipe.end.is_some()) {

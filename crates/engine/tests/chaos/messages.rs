@@ -83,6 +83,15 @@ async fn a_burst_comes_whole_and_in_order() {
 }
 
 #[tokio::test]
+async fn the_rest_of_a_large_message_is_read_at_once() {
+    // It comes in more than a hundred reads, and time enough is there for a linger after half of them.
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(1).size(15 << 20)))).unwrap();
+    let mut feed = Feed::start(server.url(), &[("websocket.receive.linger.ms", "1000")]);
+    feed.until_records(1).await;
+    assert_eq!(feed.records[0].value.len(), 15 << 20);
+}
+
+#[tokio::test]
 async fn a_record_has_the_time_of_its_receipt() {
     let epoch_ms = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64;
     let server = Server::start(Script::every(Play::accept().send(Messages::count(5)))).unwrap();
