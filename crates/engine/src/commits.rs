@@ -48,7 +48,7 @@ impl Commits {
     /// A new link: what an earlier one received is no longer acknowledged.
     pub(crate) fn begin_link(&self) {
         let mut state = self.state();
-        state.last_id = if Mutation::NumbersOfMessagesBeginAnew.is_on() { 0 } else { state.last_id };
+        Mutation::NumbersOfMessagesBeginAnew.does(|| state.last_id = 0);
         state.waiting.iter_mut().for_each(|waiting| waiting.past = true);
         state.committed = Committed::default();
     }
@@ -84,7 +84,7 @@ impl Commits {
         found.open = found.open.saturating_sub(records);
         if found.open == 0 && !std::mem::replace(&mut found.given, true) && !found.past {
             committed.messages.push(message);
-            committed.up_to = Some(message).filter(|_| Mutation::CommittedPastAHole.is_on()).or(committed.up_to);
+            Mutation::CommittedPastAHole.does(|| committed.up_to = Some(message));
         }
         state.settle();
         self.tell(&state);

@@ -45,7 +45,7 @@ use split::{Split, Splitter};
 use value::{Content, Json, ValueForm};
 
 /// The header of a record out of the feed's history.
-const BACKFILLED: &str = "websocket.backfilled";
+pub(crate) const BACKFILLED: &str = "websocket.backfilled";
 
 /// The options of the intake, typed but not compiled.
 #[derive(Debug, Clone)]

@@ -40,7 +40,7 @@ impl Losses {
             return Vec::new();
         }
         if !last && self.told_at.is_some_and(|told| now.duration_since(told) < INTERVAL) {
-            self.told = if Mutation::LossesForgotten.is_on() { counts } else { self.told };
+            Mutation::LossesForgotten.does(|| self.told = counts);
             return Vec::new();
         }
         let began = self.since.replace(at);

@@ -24,13 +24,21 @@ pub(crate) enum Mutation {
     CommittedPastAHole,
     /// An acknowledgement of the last link's message is taken for one of this link's.
     NumbersOfMessagesBeginAnew,
+    /// A part of a message has the message's own cursor.
+    PartBehindItsOwnCursor,
+    /// What was seen is forgotten with the connection.
+    WindowOfOneConnection,
+    /// What is to be asked for is not stored.
+    RepairsNotStored,
+    /// A restart's gap begins with the last time that offsets were written.
+    RestartBeginsWithTheFlush,
     /// What is dropped soon after a loss was told is never told.
     LossesForgotten,
 }
 
 impl Mutation {
     #[cfg(test)]
-    pub(crate) const ALL: [Mutation; 12] = [
+    pub(crate) const ALL: [Mutation; 16] = [
         Mutation::CursorBeforeItsMessage,
         Mutation::PartOneLess,
         Mutation::InclusiveDoubleStays,
@@ -42,6 +50,10 @@ impl Mutation {
         Mutation::BackoffEndsWithAMessage,
         Mutation::CommittedPastAHole,
         Mutation::NumbersOfMessagesBeginAnew,
+        Mutation::PartBehindItsOwnCursor,
+        Mutation::WindowOfOneConnection,
+        Mutation::RepairsNotStored,
+        Mutation::RestartBeginsWithTheFlush,
         Mutation::LossesForgotten,
     ];
 
@@ -53,6 +65,13 @@ impl Mutation {
     #[cfg(test)]
     pub(crate) fn is_on(self) -> bool {
         ON.get() == Some(self)
+    }
+
+    /// Does what is wrong, if this bug is on.
+    pub(crate) fn does(self, wrong: impl FnOnce()) {
+        if self.is_on() {
+            wrong();
+        }
     }
 }
 

@@ -241,7 +241,7 @@ impl<W: World> Session<W> {
                 self.void_if(dialogue.is_void());
                 self.carried = dialogue.end(false);
                 let (began, cause) = (Some(self.world.at()), failure.cause);
-                self.down.take_if(|_| Mutation::GapBeginsWithEachAttempt.is_on());
+                Mutation::GapBeginsWithEachAttempt.does(|| self.down = None);
                 self.down.get_or_insert(Down { began, cause, missed: None, id: None }).lost_if(cause, since);
                 End::Failed(failure)
             }
@@ -393,7 +393,7 @@ impl<W: World> Session<W> {
                 && link.stop(by, self.world.now())
             {
                 self.queue.widen();
-                drop(Mutation::StopForgetsWaiting.is_on().then(|| std::mem::take(waiting)));
+                Mutation::StopForgetsWaiting.does(|| *waiting = Waiting::default());
             }
             link.release_due(self.world.now());
             let bytes = self.take_in(connection, link, waiting)?;

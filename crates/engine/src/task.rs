@@ -21,6 +21,7 @@ use crate::intake::memory::Memory;
 use crate::ledger;
 use crate::losses::Losses;
 use crate::metrics::Metrics;
+use crate::mutation::Mutation;
 use crate::observer::{Observer, Watched};
 use crate::offset::StoredOffset;
 use crate::queue::{Popped, Queue};
@@ -145,6 +146,7 @@ impl SourceTask {
         // All that came before the last stored record did, or before the file was written, is there. What came before offsets
         // were last written need not be: Kafka may not have had it yet.
         let began = written_at.max(stored.as_ref().and_then(StoredOffset::at));
+        let began = began.filter(|_| !Mutation::RestartBeginsWithTheFlush.is_on());
         let began = began.or(stored.as_ref().and_then(|stored| stored.written_at));
         let began = began.or(lost.as_ref().and_then(|lost| lost.since));
         let missed = lost.as_ref().and_then(|lost| lost.records);

@@ -245,6 +245,7 @@ impl Cursors {
             Some(newest) => newest.clone_from(&self.text),
             none => *none = Some(self.text.clone()),
         }
+        Mutation::PartBehindItsOwnCursor.does(|| place.before.clone_from(&place.newest));
         standing
     }
 

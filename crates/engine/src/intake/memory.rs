@@ -146,6 +146,7 @@ impl Memory {
     /// A new connection is there. `resuming`: it goes on from the newest cursor.
     pub(crate) fn connected(&mut self, plan: &Plan, resuming: bool) {
         self.forgotten = None;
+        Mutation::WindowOfOneConnection.does(|| self.window = None);
         self.cursors.connected(&plan.cursor, resuming);
         if let Some(sequence) = &plan.sequence {
             self.sequences.connected(sequence);
@@ -196,9 +197,7 @@ impl Memory {
 
     /// Looks at a record; `place` is how many are in the batch before it. Returns whether it is new.
     pub(super) fn look(&mut self, plan: &Plan, values: &Values<'_>, place: usize, findings: &mut Findings) -> bool {
-        if Mutation::NumberBeforeDedupe.is_on() {
-            self.read_number(plan, values, Standing::New, place, findings);
-        }
+        Mutation::NumberBeforeDedupe.does(|| self.read_number(plan, values, Standing::New, place, findings));
         if !self.is_unseen(plan, values, findings) {
             self.cursors.came_again(&plan.cursor, values);
             return false;
@@ -300,7 +299,7 @@ impl Memory {
     }
 
     fn write_unrepaired(&self, record: &mut RecordWriter<'_>) {
-        if let Some(gaps) = self.backfill.entry() {
+        if let Some(gaps) = self.backfill.entry().filter(|_| !Mutation::RepairsNotStored.is_on()) {
             record.part(Part::OffsetEntry { name: UNREPAIRED, value: OffsetValue::Text(gaps) });
         }
     }

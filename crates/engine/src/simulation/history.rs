@@ -373,9 +373,7 @@ impl History {
                 net.say(|| format!("fault  the clock jumps by {by} s"));
                 net.jumped += by * 1000;
                 net.went_back |= by < 0;
-                // What is under way arrives at another time of day than it would have.
-                net.longest_way += by.max(0) as u64 * 1000;
-                net.longest_wait += by.max(0) as u64 * 1000;
+                net.jumped_forward += by.max(0) as u64 * 1000;
             }
             16 if net.random.percent(40) => {
                 let back = net.random.between(0, 10);

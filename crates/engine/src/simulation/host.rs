@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::network::{Net, Shared, lock};
 use super::shape::KEYS;
 use crate::commits::Commits;
+use crate::intake::BACKFILLED;
 use crate::offset::{AT, CURSOR, PART, SEQUENCE, SESSION_ID, StoredOffset};
 use crate::record::{Batch, OffsetValue, Record};
 use crate::task::SourceTask;
@@ -33,6 +34,8 @@ pub(super) struct Landed {
     pub(super) n: u64,
     pub(super) i: u8,
     pub(super) generation: u32,
+    /// It was asked for.
+    pub(super) of_history: bool,
 }
 
 /// A record of the ledger in Kafka.
@@ -290,7 +293,8 @@ impl Host {
         } else if let Some(Name { key, n, i }) = name(record.value) {
             net.say(|| format!("kafka  {n}-{i} as {}", record.sequence));
             net.feed.get_mut(n).into_iter().for_each(|message| message.in_kafka |= 1 << i);
-            self.topic.push(Landed { key, n, i, generation: self.generation() });
+            let of_history = record.headers().any(|(name, _)| name == BACKFILLED);
+            self.topic.push(Landed { key, n, i, generation: self.generation(), of_history });
         }
     }
 

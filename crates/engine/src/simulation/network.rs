@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::feed::Feed;
 use super::shape::{Acks, Cursor, KEYS, RECONNECT_MOST_MS, RECONNECT_MS, Refusal, Shape};
 use crate::connection::frame::{Close, Event};
+use crate::connection::http_request::HttpResponse;
 use crate::connection::violation::Violation;
 use crate::connection::{Answer, Discarded, OpenError, OpenErrorKind};
 use crate::dialogue::{Handshake, HttpRequest, Moment};
@@ -24,6 +25,11 @@ pub(super) const EPOCH_MS: u64 = 1_700_000_000_000;
 /// A connection that lived for so long has worked.
 const WORKED_MS: u64 = 10_000;
 
+/// No moment has so many waits that are over.
+const MAX_WAKES: u32 = 10_000;
+/// So many messages are on a page of the history.
+const PAGE: usize = 4;
+
 static BASE: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What the engine sees, and what happens to it. Times are milliseconds since the begin of the history.
@@ -31,6 +37,8 @@ pub(super) struct Net {
     pub(super) now: u64,
     /// How far the clock on the wall is off.
     pub(super) jumped: i64,
+    /// How far it went forward at once, in all.
+    pub(super) jumped_forward: u64,
     /// It has gone back.
     pub(super) went_back: bool,
     /// The longest that a message was under way.
@@ -40,6 +48,8 @@ pub(super) struct Net {
     pub(super) random: Random,
     /// When the session wants to be woken.
     pub(super) wake: Option<u64>,
+    /// How many waits were over at one moment.
+    wakes: (u64, u32),
     pub(super) shape: Shape,
     pub(super) feed: Feed,
     pub(super) pipe: Option<Pipe>,
@@ -110,11 +120,13 @@ impl Net {
         Net {
             now: 0,
             jumped: 0,
+            jumped_forward: 0,
             went_back: false,
             longest_way: latency,
             longest_wait: latency,
             random,
             wake: None,
+            wakes: (0, 0),
             shape,
             feed: Feed::new(),
             pipe: None,
@@ -330,6 +342,32 @@ impl Net {
         }
     }
 
+    /// A wait is over.
+    fn count_wake(&mut self) {
+        let Net { now, wakes, .. } = self;
+        *wakes = (*now, if wakes.0 == *now { wakes.1 + 1 } else { 0 });
+        // A panic ends the loop that it is in.
+        assert!(wakes.1 < MAX_WAKES, "the session waits for what is over, again and again");
+    }
+
+    /// The answer to a question for what is missing: a page of it.
+    fn history(&mut self, url: &str) -> HttpResponse {
+        self.events += 1;
+        let number =
+            |name: &str| url.split_once(name).and_then(|(_, rest)| rest.split('&').next()?.parse::<u64>().ok());
+        let from = number("page=").or(number("from=")).unwrap_or_default();
+        let to = number("&to=").unwrap_or_default();
+        let key = KEYS.iter().position(|key| url.contains(&format!("/{key}?")));
+        let kept = self.feed.log.iter().filter(|message| message.n >= self.feed.oldest && Some(message.key) == key);
+        let asked = kept.filter(|message| message.records > 0 && (from..=to).contains(&message.number));
+        let mut asked: Vec<_> = asked.map(|message| (message.number, &*message.text)).collect();
+        let next = asked.get(PAGE).map_or("null".to_owned(), |(number, _)| number.to_string());
+        asked.truncate(PAGE);
+        let texts = asked.iter().map(|(_, text)| *text).collect::<Vec<_>>().join(",");
+        self.say(|| format!("asked  {url}: {} messages, next {next}", asked.len()));
+        HttpResponse { status: 200, headers: Vec::new(), body: format!(r#"{{"r":[{texts}],"next":{next}}}"#) }
+    }
+
     /// The engine acknowledges a message.
     fn acknowledged(&mut self, n: u64) {
         if self.pipe.as_ref().is_none_or(|pipe| !pipe.sent.contains(&n)) {
@@ -418,30 +456,45 @@ impl World for SimulatedWorld {
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send {
-        let until = Net::ms_of(at);
-        poll_fn(move |_| {
-            let mut net = lock(&self.net);
-            if net.now >= until {
-                return Poll::Ready(());
-            }
-            net.wake = Some(net.wake.map_or(until, |wake| wake.min(until)));
-            Poll::Pending
-        })
+        wait_until(&self.net, Net::ms_of(at))
     }
 
     async fn open(&mut self, handshake: Handshake) -> Result<SimulatedWire, OpenError> {
         lock(&self.net).check_backoff();
         let (at, error) = lock(&self.net).dial();
-        let until = lock(&self.net).instant(at);
-        self.sleep_until(until).await;
+        wait_until(&self.net, at).await;
         let opened = error.map_or_else(|| lock(&self.net).connect(handshake.url.as_deref()), Err);
         let id = opened.inspect_err(|_| lock(&self.net).failed(0))?;
         Ok(SimulatedWire { net: self.net.clone(), id, inbox: VecDeque::new(), current: None, said_close: false })
     }
 
-    fn ask(&self, _: HttpRequest) -> Asked {
-        Box::pin(std::future::pending())
+    fn ask(&self, request: HttpRequest) -> Asked {
+        let net = self.net.clone();
+        Box::pin(async move {
+            let (at, error) = lock(&net).dial();
+            wait_until(&net, at).await;
+            match error {
+                None => Ok(lock(&net).history(&request.url)),
+                Some(OpenError { kind: OpenErrorKind::Status(status), .. }) => {
+                    Ok(HttpResponse { status, headers: Vec::new(), body: String::new() })
+                }
+                Some(error) => Err(error),
+            }
+        })
     }
+}
+
+/// Waits for a moment of the history.
+fn wait_until(net: &Shared, until: u64) -> impl Future<Output = ()> + Send {
+    poll_fn(move |_| {
+        let mut net = lock(net);
+        if net.now >= until {
+            net.count_wake();
+            return Poll::Ready(());
+        }
+        net.wake = Some(net.wake.map_or(until, |wake| wake.min(until)));
+        Poll::Pending
+    })
 }
 
 pub(super) struct SimulatedWire {

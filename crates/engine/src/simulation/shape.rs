@@ -70,6 +70,9 @@ pub(super) struct Shape {
     pub(super) per_connection: bool,
     /// And now and then of their own.
     pub(super) resets: bool,
+    /// What is missing by the numbers is in the feed's history.
+    pub(super) backfill: bool,
+    hold_ms: u64,
     /// Messages without records, which have a number and a cursor.
     pub(super) heartbeats: bool,
     /// Some records are filtered.
@@ -121,6 +124,13 @@ impl Shape {
             acks,
             numbered,
             per_connection,
+            // A number of the history is one record's.
+            backfill: numbered
+                && !per_connection
+                && cursor == Cursor::None
+                && form == Form::Whole
+                && random.percent(70),
+            hold_ms: [0, 3000][random.below(2)],
             resets: numbered && !per_connection && random.percent(30),
             // A cursor of a message that does not come again, and a number that does, say something else to a feed that repeats.
             heartbeats: matches!(cursor, Cursor::None | Cursor::Exclusive) && random.percent(40),
@@ -199,6 +209,13 @@ impl Shape {
             set("websocket.sequence", "{{/s}}");
             set("websocket.sequence.key", "{{/k}}");
             set("websocket.sequence.scope", if self.per_connection { "connection" } else { "feed" });
+        }
+        if self.backfill {
+            set("websocket.sequence.action", "backfill");
+            set("websocket.backfill.http", "GET http://feed.test/{{key}}?from={{from}}&to={{to}}&page={{page}}");
+            set("websocket.backfill.records", "/r");
+            set("websocket.backfill.next", "/next");
+            set("websocket.backfill.hold.ms", &self.hold_ms.to_string());
         }
         match self.form {
             Form::Whole => {}

@@ -17,6 +17,7 @@ pub(super) fn check(shape: &Shape, net: &Net, host: &Host) -> Option<String> {
         .not_settled()
         .or_else(|| judge.missing())
         .or_else(|| judge.unacknowledged())
+        .or_else(|| judge.unrepaired())
         .or_else(|| judge.doubled())
         .or_else(|| judge.disordered())
         .or_else(|| judge.reset_not_told())
@@ -102,6 +103,36 @@ impl Judge<'_> {
         Some(format!("{} is never acknowledged", open.n))
     }
 
+    /// What lies between two messages of one task is asked for, and comes or is told.
+    fn unrepaired(&self) -> Option<String> {
+        if !self.shape.backfill || self.shape.drops {
+            return None;
+        }
+        let feed = &self.net.feed;
+        let mut last: [(u32, u64); KEYS.len()] = [(0, 0); KEYS.len()];
+        for landed in self.host.topic.iter().filter(|landed| !landed.of_history) {
+            let (generation, before) = std::mem::replace(&mut last[landed.key], (landed.generation, landed.n));
+            // What is missing before a record is stored with it.
+            let stored = self.host.generations.get(landed.generation as usize).map(|keys| keys[landed.key]);
+            if stored.is_some_and(|stored| stored < Some(landed.n)) {
+                continue;
+            }
+            let first = if generation == landed.generation { before + 1 } else { landed.n };
+            let number = feed.get(landed.n)?.number;
+            let numbers = feed.get(before).map_or(number, |before| before.number)..number;
+            let between = (first..landed.n).filter_map(|n| feed.get(n)).filter(|message| message.key == landed.key);
+            let is_lost = |message: &&Message| {
+                let is_open = self.taken(message).any(|i| message.in_kafka >> i & 1 == 0);
+                is_open && numbers.contains(&message.number)
+            };
+            let is_told = |message: &Message| self.host.ledger.iter().any(|told| self.counts(told, message));
+            if let Some(lost) = between.filter(is_lost).find(|message| !is_told(message)) {
+                return Some(format!("{} of {} is neither repaired nor told", lost.n, KEYS[lost.key]));
+            }
+        }
+        None
+    }
+
     /// Where a key's numbers went back between two messages of one task, this is told.
     fn reset_not_told(&self) -> Option<String> {
         let feed = &self.net.feed;
@@ -109,14 +140,15 @@ impl Judge<'_> {
             return None;
         }
         let mut last: [(u32, u64); KEYS.len()] = [(0, 0); KEYS.len()];
-        for landed in &self.host.topic {
+        for landed in self.host.topic.iter().filter(|landed| !landed.of_history) {
             let era = feed.get(landed.n)?.number / ERA;
             let (generation, before) = std::mem::replace(&mut last[landed.key], (landed.generation, era));
             let tells = |told: &&Told| {
                 let is_key = told.cause == "reset" && told.key.as_deref() == Some(KEYS[landed.key]);
                 is_key && told.range.is_some_and(|(_, to)| to / i128::from(ERA) == i128::from(era))
             };
-            if generation == landed.generation && era < before && !self.host.ledger.iter().any(|told| tells(&told)) {
+            let is_told = self.host.ledger.iter().any(|told| tells(&told)) || self.died_soon_after(feed.get(landed.n)?);
+            if generation == landed.generation && era < before && !is_told {
                 return Some(format!(
                     "the numbers of {} went back with {}, which is not told",
                     KEYS[landed.key], landed.n
@@ -126,13 +158,17 @@ impl Judge<'_> {
         None
     }
 
+    /// Whether a record of the ledger tells by its numbers that this message is missing.
+    fn counts(&self, told: &Told, message: &Message) -> bool {
+        let is_key = told.cause == "sequence" && told.key.as_deref() == Some(KEYS[message.key]);
+        let holds = |(from, to): (i128, i128)| (from..=to).contains(&i128::from(message.number));
+        is_key && told.missing != Some(0) && told.range.is_some_and(holds)
+    }
+
     /// Whether a record of the ledger tells that this message may be missing.
     fn covers(&self, told: &Told, message: &Message) -> bool {
-        if let Some((from, to)) = told.range
-            && told.cause == "sequence"
-        {
-            let is_key = told.key.as_deref() == Some(KEYS[message.key]);
-            return is_key && (from..=to).contains(&i128::from(message.number));
+        if told.range.is_some() && told.cause == "sequence" {
+            return self.counts(told, message);
         }
         if self.net.went_back {
             // Times of day say nothing then.
@@ -147,7 +183,7 @@ impl Judge<'_> {
             "dropped" | "skipped" => self.net.longest_wait + LOSSES_UNTOLD_MS,
             _ => self.net.longest_way,
         };
-        let latest = message.sent_wall + way;
+        let latest = message.sent_wall + way + self.net.jumped_forward;
         // A rewound feed sends old messages again, so the moment at which the newest one was read is no bound.
         let is_bound = self.shape.cursor != Cursor::Rewound;
         told.begin.is_none_or(|begin| begin <= latest || !is_bound) && told.end >= message.sent_wall
@@ -156,6 +192,7 @@ impl Judge<'_> {
     /// Twice comes only what was in Kafka and not in the stored offset when the host died.
     fn doubled(&self) -> Option<String> {
         let mut seen: HashMap<(u64, u8), u32> = HashMap::new();
+        let feed_clamps = self.net.feed.clamps > 0;
         for landed in &self.host.topic {
             let Some(before) = seen.insert((landed.n, landed.i), landed.generation) else { continue };
             let name = format!("{}-{}", landed.n, landed.i);
@@ -166,7 +203,9 @@ impl Judge<'_> {
             if self.forgets_doubles() {
                 continue;
             }
-            if self.host.mode == Mode::ExactlyOnce {
+            // Behind a clamp nobody knows whether it is the message of which a part is stored.
+            let is_clamped = feed_clamps && self.net.feed.get(landed.n).is_some_and(|message| message.records > 1);
+            if self.host.mode == Mode::ExactlyOnce && !is_clamped {
                 return Some(format!("{name} is doubled under exactly-once"));
             }
             let stored = self.host.generations.get(landed.generation as usize - 1).and_then(|keys| keys[landed.key]);
@@ -191,7 +230,7 @@ impl Judge<'_> {
 
     /// What was seen is known to one task alone.
     fn forgets_doubles(&self) -> bool {
-        self.shape.cursor == Cursor::Rewound || self.shape.doubles
+        self.shape.cursor == Cursor::Rewound || self.shape.doubles || self.shape.backfill
     }
 
     /// What comes for the first time comes in the order of its key.
@@ -205,7 +244,8 @@ impl Judge<'_> {
             if owed && seen.insert(place) {
                 // What was told as lost, or was dropped, may come after all.
                 let told = |message| self.host.ledger.iter().any(|told| self.covers(told, message));
-                let is_told = self.shape.drops || self.net.feed.get(landed.n).is_some_and(told);
+                let may_come_late = self.shape.drops || self.shape.backfill;
+                let is_told = may_come_late || self.net.feed.get(landed.n).is_some_and(told);
                 if place < newest[landed.key] && !is_told {
                     return Some(format!(
                         "{}-{} of {} comes behind {:?}",
@@ -241,7 +281,9 @@ impl Judge<'_> {
                 }
                 "sequence" => {
                     let (from, to) = told.range?;
-                    if told.missing.map(i128::from) != Some(to - from + 1) {
+                    let all = to - from + 1;
+                    let missing = told.missing.map(i128::from);
+                    if missing != Some(all) && !(self.shape.backfill && missing < Some(all)) {
                         return Some(format!("{from} to {to} are not {:?} messages", told.missing));
                     }
                 }

@@ -186,7 +186,8 @@ impl Link {
 
     /// When there is something to ask for, or records have waited long enough.
     pub(super) fn history_wake(&self, now: Instant) -> Option<Instant> {
-        let due = self.intake.as_ref().ok().filter(|_| self.config.backfill.is_some());
+        let may_ask = self.config.backfill.is_some() && self.ready.is_empty();
+        let due = self.intake.as_ref().ok().filter(|_| may_ask);
         let due = due.and_then(|intake| intake.remembered().backfill.due(now));
         [due, self.held.next_release()].into_iter().flatten().min()
     }
