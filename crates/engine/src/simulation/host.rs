@@ -74,6 +74,8 @@ impl State {
 struct Sent {
     batch: Batch,
     states: Vec<(usize, State)>,
+    /// Which of the feed's records they are, if they are.
+    names: Vec<Option<Name>>,
 }
 
 pub(super) struct Host {
@@ -191,11 +193,9 @@ impl Host {
         }
         self.last_polled = batch.last_sequence();
         net.say(|| format!("poll   {} to {}", batch.first_sequence(), batch.last_sequence()));
-        let state = |record: Record<'_>| {
-            let is_ledger = record.topic() == Some("gaps");
-            let lane = if is_ledger { LEDGER } else { name(record.value).map_or(LEDGER, |name| name.key) };
-            let of_feed = name(record.value).filter(|_| !is_ledger);
-            let state = match of_feed {
+        let names: Vec<_> = batch.iter().map(|record| name(&record)).collect();
+        let state = |(record, name): (Record<'_>, &Option<Name>)| {
+            let state = match *name {
                 Some(Name { n, i, .. }) if self.is_filtered(n, i) => State::Filtered,
                 Some(Name { n, i, .. }) if self.is_refused(n, i) => State::Refused,
                 _ => State::Waits,
@@ -204,13 +204,13 @@ impl Host {
             if state != State::Waits {
                 self.tell_commits(&record);
             }
-            (lane, state)
+            (name.map_or(LEDGER, |name| name.key), state)
         };
-        let states: Vec<_> = batch.iter().map(state).collect();
+        let states: Vec<_> = batch.iter().zip(&names).map(state).collect();
         self.in_flight += states.len();
         net.events += states.len() as u64;
         self.transaction_until = net.now + net.random.between(1, 60);
-        self.sent.push_back(Sent { batch, states });
+        self.sent.push_back(Sent { batch, states, names });
     }
 
     /// Whether a transformation drops this record, today as tomorrow.
@@ -283,19 +283,22 @@ impl Host {
         self.sent[at].states[index].1 = State::InKafka;
         let Some(record) = self.sent[at].batch.get(index) else { return };
         net.events += 1;
-        if record.topic() == Some("gaps") {
-            let told = told(record.value, self.generation(), net.now);
+        let Some(Name { key, n, i }) = self.sent[at].names[index] else {
+            // What the feed says of itself is a record too.
+            if record.topic() != Some("gaps") {
+                return;
+            }
             net.say(|| format!("ledger {}", String::from_utf8_lossy(record.value)));
-            match told {
+            match told(record.value, self.generation(), net.now) {
                 Some(told) => self.ledger.push(told),
                 None => drop(self.wrong.get_or_insert("a record of the ledger cannot be read".to_owned())),
             }
-        } else if let Some(Name { key, n, i }) = name(record.value) {
-            net.say(|| format!("kafka  {n}-{i} as {}", record.sequence));
-            net.feed.get_mut(n).into_iter().for_each(|message| message.in_kafka |= 1 << i);
-            let of_history = record.headers().any(|(name, _)| name == BACKFILLED);
-            self.topic.push(Landed { key, n, i, generation: self.generation(), of_history });
-        }
+            return;
+        };
+        net.say(|| format!("kafka  {n}-{i} as {}", record.sequence));
+        net.feed.get_mut(n).into_iter().for_each(|message| message.in_kafka |= 1 << i);
+        let of_history = record.headers().any(|(name, _)| name == BACKFILLED);
+        self.topic.push(Landed { key, n, i, generation: self.generation(), of_history });
     }
 
     /// Some acknowledgements arrive.
@@ -352,7 +355,7 @@ impl Host {
 
     /// Tells which of these records Kafka will never have.
     fn leave_out(&mut self, at: usize, records: usize, task: &mut SourceTask) {
-        let Sent { batch, states } = &self.sent[at];
+        let Sent { batch, states, .. } = &self.sent[at];
         let told = (self.committed + 1 - batch.first_sequence()).max(0) as usize;
         let count = |what| states[..records].iter().skip(told).filter(|(_, state)| *state == what).count() as u64;
         let (refused, filtered) = (count(State::Refused), count(State::Filtered));
@@ -371,7 +374,7 @@ impl Host {
         let mut seen: [bool; LANES] = [false; LANES];
         let mut found = Vec::new();
         for index in (0..records).rev() {
-            let (lane, state) = sent.states[index];
+            let state = sent.states[index].1;
             let Some(record) = sent.batch.get(index).filter(|_| state != State::Filtered) else { continue };
             if record.sequence <= self.committed {
                 break;
@@ -384,10 +387,7 @@ impl Host {
             // Without a cursor, a part of the first message is no place to go on from.
             let is_part = record.offset_entries().any(|(name, _)| name == PART);
             let is_place = !is_part || record.offset_entries().any(|(name, _)| name == CURSOR);
-            if lane != LEDGER
-                && is_place
-                && let Some(name) = name(record.value)
-            {
+            if let Some(name) = sent.names[index].filter(|_| is_place) {
                 let newest = &mut self.newest_unstored[name.key];
                 *newest = (*newest).max(Some(name.n));
             }
@@ -443,16 +443,17 @@ fn add(found: Option<StoredOffset>, record: &Record<'_>, session_id: &Arc<str>) 
     StoredOffset::add(found, record.partition_key(), own.into_iter().chain(record.offset_entries())).unwrap_or_default()
 }
 
-/// Reads which record of which message this is.
-fn name(value: &[u8]) -> Option<Name> {
-    let text = std::str::from_utf8(value).ok()?;
-    let number = |name: &str| {
-        let (_, rest) = text.split_once(name)?;
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
-    };
-    let key = text.split_once(r#""k":""#)?.1.get(..1)?;
-    let key = KEYS.iter().position(|own| *own == key)?;
-    Some(Name { key, n: number(r#""n":"#)?, i: number(r#""i":"#)? as u8 })
+/// Reads which record of which message this is; nothing for one of the ledger.
+fn name(record: &Record<'_>) -> Option<Name> {
+    let (number, rest) =
+        (|bytes: &[u8]| bytes.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')), record.value);
+    let (key, rest) = rest.strip_prefix(br#"{"k":""#)?.split_first()?;
+    let key = KEYS.iter().position(|own| own.as_bytes() == [*key])?;
+    let rest = rest.strip_prefix(br#"","n":"#)?;
+    let (n, rest) = rest.split_at(rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    let rest = rest.strip_prefix(br#","i":"#)?;
+    let i = &rest[..rest.iter().take_while(|byte| byte.is_ascii_digit()).count()];
+    Some(Name { key, n: number(n), i: number(i) as u8 })
 }
 
 fn told(value: &[u8], generation: u32, at: u64) -> Option<Told> {

@@ -191,10 +191,14 @@ impl Judge<'_> {
 
     /// Twice comes only what was in Kafka and not in the stored offset when the host died.
     fn doubled(&self) -> Option<String> {
-        let mut seen: HashMap<(u64, u8), u32> = HashMap::new();
+        let mut seen = vec![[0; 8]; self.net.feed.log.len() + 1];
         let feed_clamps = self.net.feed.clamps > 0;
         for landed in &self.host.topic {
-            let Some(before) = seen.insert((landed.n, landed.i), landed.generation) else { continue };
+            let place: &mut u32 = &mut seen[landed.n as usize][usize::from(landed.i)];
+            let before = std::mem::replace(place, landed.generation);
+            if before == 0 {
+                continue;
+            }
             let name = format!("{}-{}", landed.n, landed.i);
             if before == landed.generation {
                 return Some(format!("{name} is doubled without a restart"));
@@ -236,12 +240,14 @@ impl Judge<'_> {
     /// What comes for the first time comes in the order of its key.
     fn disordered(&self) -> Option<String> {
         let mut newest: [(u64, u8); KEYS.len()] = [(0, 0); KEYS.len()];
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = vec![0_u8; self.net.feed.log.len() + 1];
         let base = self.host.base?;
         for landed in &self.host.topic {
             let place = (landed.n, landed.i);
             let owed = self.net.feed.get(landed.n).is_some_and(|message| is_owed(message, &base));
-            if owed && seen.insert(place) {
+            let is_new = seen[landed.n as usize] >> landed.i & 1 == 0;
+            seen[landed.n as usize] |= 1 << landed.i;
+            if owed && is_new {
                 // What was told as lost, or was dropped, may come after all.
                 let told = |message| self.host.ledger.iter().any(|told| self.covers(told, message));
                 let may_come_late = self.shape.drops || self.shape.backfill;
