@@ -158,6 +158,31 @@ fn a_subscription_is_sent_and_its_step_is_shown() {
 }
 
 #[test]
+fn what_it_learned_can_be_pasted_into_a_connectors_file() {
+    let trade = |n: u64| {
+        let (symbol, at) = (["BTC-USD", "ETH-USD", "SOL-USD"][n as usize % 3], 1_795_738_518_437 + 250 * n);
+        text(&format!(r#"{{"symbol":"{symbol}","price":"{}.5","time":{at},"sequence":{}}}"#, 100 + n % 7, 5_000 + n))
+    };
+    let server = serve((0..600).map(trade).collect());
+    let arguments = ["probe", server.url(), "--messages", "600", "--for", PATIENCE, "--samples", "1"];
+    let ran = run(&arguments);
+    assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
+    // All after the summary is a piece of a properties file, up to the last line.
+    let learned = ran.out.split("longest silence").nth(1).unwrap().split_once('\n').unwrap().1;
+    let pasted: String =
+        learned.lines().filter(|line| *line != "600 messages came").map(|line| format!("{line}\n")).collect();
+    assert!(pasted.lines().all(|line| line.is_empty() || line.starts_with(['#', 'w'])), "{pasted}");
+    let folder = Folder::new();
+    let file = folder.file("pasted.properties", &format!("name=x\nwebsocket.url={}\n{pasted}", server.url()));
+    let ran = run(&["probe", &file, "--messages", "600", "--for", PATIENCE, "--samples", "1", "--json"]);
+    assert_eq!(ran.code, 0, "{pasted}: {} {}", ran.out, ran.err);
+    let sample = ran.event("sample");
+    assert_eq!((&sample["key"], &sample["timestamp"]), (&"BTC-USD".into(), &1_795_738_518_437_i64.into()), "{pasted}");
+    assert!(ran.events("gap").is_empty(), "{}", ran.out);
+    assert!(pasted.contains("websocket.sequence="), "{pasted}");
+}
+
+#[test]
 fn colours_are_for_terminals_and_no_color_forbids_them() {
     let server = serve(vec![text(r#"{"symbol":"BTC-USD"}"#)]);
     let url = server.url();
@@ -262,6 +287,7 @@ fn an_address_where_nobody_listens_is_1() {
     assert_eq!(ran.code, 1, "{}", ran.out);
     assert!(ran.out.contains(&format!("address     {closed} failed: ")), "{}", ran.out);
     assert!(ran.out.contains("refused: no connection to 127.0.0.1"), "{}", ran.out);
+    assert!(!ran.out.contains("summary"), "there is nothing to sum up: {}", ran.out);
 }
 
 #[test]

@@ -181,8 +181,11 @@ impl Task<'_> {
 
     /// Says what came of it.
     fn report(&self, watch: &Watch) -> ExitCode {
-        watch.say(&Line::Summary(watch.finish()));
-        if !self.only_tape {
+        let summary = watch.finish();
+        if watch.is_opened() || self.json {
+            watch.say(&Line::Summary(summary));
+        }
+        if !self.only_tape && watch.records() > 0 {
             watch.findings().into_iter().for_each(|finding| watch.say(&Line::Finding(finding)));
         }
         let (exit_code, reason) = match watch.end_tape() {

@@ -161,12 +161,12 @@ impl Screen {
     /// As a piece of a properties file, to be pasted: what is no option is a comment.
     fn finding(self, finding: &Finding) -> String {
         let Finding { says, lines, certainty, others, caveat, .. } = finding;
-        let certainty = match certainty {
+        let word = match certainty {
             Certainty::Certain => "certain",
             Certainty::Likely => "likely",
             Certainty::Possible => "possible",
         };
-        let mut shown = format!("\n{}", self.paint(Colour::Dim, &harmless(&format!("# {certainty}: {says}"))));
+        let mut shown = format!("\n{}", self.paint(Colour::Dim, &harmless(&format!("# {word}: {says}"))));
         for other in others {
             let _ = write!(shown, "\n{}", self.paint(Colour::Dim, &harmless(&format!("# also fits: {other}"))));
         }
@@ -174,8 +174,11 @@ impl Screen {
             let _ = write!(shown, "\n{}", self.paint(Colour::Dim, &harmless(&format!("# check: {caveat}"))));
         }
         for line in lines {
-            let option = harmless(&format!("{}={}", line.key, line.value));
-            let _ = write!(shown, "\n{}", self.paint(Colour::Green, &option));
+            // What the messages alone cannot say is not pasted by accident.
+            let (begin, colour) =
+                if *certainty == Certainty::Possible { ("#", Colour::Dim) } else { ("", Colour::Green) };
+            let option = harmless(&format!("{begin}{}={}", line.key, line.value));
+            let _ = write!(shown, "\n{}", self.paint(colour, &option));
         }
         shown
     }
@@ -354,6 +357,26 @@ mod tests {
             let text = shown(PLAIN, &line);
             assert!(!text.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_only_possible_is_a_comment() {
+        let finding = |certainty| {
+            Line::Finding(Finding {
+                about: crate::learn::About::Cursor,
+                says: "it may be".to_owned(),
+                lines: vec![crate::learn::Line { key: "websocket.cursor", value: "{{/n}}".to_owned() }],
+                certainty,
+                others: vec!["/m".to_owned()],
+                caveat: Some("the documentation".to_owned()),
+            })
+        };
+        let text = shown(PLAIN, &finding(Certainty::Possible));
+        assert_eq!(
+            text,
+            "\n# possible: it may be\n# also fits: /m\n# check: the documentation\n#websocket.cursor={{/n}}"
+        );
+        assert!(shown(PLAIN, &finding(Certainty::Likely)).ends_with("\nwebsocket.cursor={{/n}}"));
     }
 
     #[test]
