@@ -446,10 +446,7 @@ impl Dialogue {
             return (true, None);
         }
         let is_record = met.iter().map(|(step, _)| step).chain(&on).all(|&step| !self.plan.steps[step].drop);
-        for &step in met.iter().map(|(step, _)| step).chain(&on) {
-            self.watched.tell(Sight::Heard { step: &self.plan.steps[step].name, is_record });
-        }
-        (is_record, self.act_upon(met, on, message, moment).err())
+        (is_record, self.act_upon(met, on, message, is_record, moment).err())
     }
 
     /// Keeps what the matching steps capture of a message, and does what they do.
@@ -458,11 +455,16 @@ impl Dialogue {
         met: Vec<(usize, Target)>,
         on: Vec<usize>,
         message: Option<Scanned<'_>>,
+        is_record: bool,
         moment: &Moment<'_>,
     ) -> Result<(), End> {
         for (step, target) in met.iter().cloned().chain(on.iter().map(|&step| (step, Target::Once))) {
             let captured = self.captures(step, &target, moment, &Seen { message, ..Seen::default() })?;
             self.keep(&target, captured);
+        }
+        // Only now are the secrets in it known.
+        for &step in met.iter().map(|(step, _)| step).chain(&on) {
+            self.watched.tell(Sight::Heard { step: &self.plan.steps[step].name, is_record });
         }
         for (step, target) in met {
             self.meet(step, &target);

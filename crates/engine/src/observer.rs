@@ -44,7 +44,7 @@ pub enum Sight<'a> {
     StepDone { step: &'a str },
     /// So many bytes were read: frames, before they are decompressed.
     Read(usize),
-    /// A whole message came.
+    /// A whole message came. The secrets that steps capture of it are known when the next [`Sight::Read`] is told.
     Received(Message<'a>),
     /// A ping of the server, which is answered.
     Ping,

@@ -458,6 +458,34 @@ fn no_secret_is_in_any_output_whatever_the_server_repeats() {
 }
 
 #[test]
+fn a_secret_that_a_message_brings_is_hidden_in_that_very_message() {
+    let folder = Folder::new();
+    let server = serve(vec![
+        text(r#"{"event":"welcome","token":"captured-8812-brought"}"#),
+        Step::ExpectText { contains: "captured-8812-brought".to_owned(), timeout_ms: 60_000 },
+        text(r#"{"a":1}"#),
+    ]);
+    let tape = folder.path("tape.jsonl");
+    let steps = [
+        "websocket.session.steps=connect,welcome,hello",
+        "websocket.session.welcome.expect=/event == 'welcome'",
+        "websocket.session.welcome.capture=secret.token=/token",
+        "websocket.session.hello.send=hello {{secret.token}}",
+    ];
+    let mut arguments = vec!["probe", server.url(), "--messages", "1", "--for", PATIENCE, "--save", &tape];
+    steps.iter().for_each(|step| arguments.extend(["--set", *step]));
+    let ran = run(&arguments);
+    assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
+    let tape = fs::read_to_string(&tape).unwrap();
+    for text in [&ran.out, &tape] {
+        assert!(!text.contains("8812"), "{text}");
+    }
+    assert!(ran.out.contains(r#"heard       welcome: {"event":"welcome","token":"***"}"#), "{}", ran.out);
+    let kinds: Vec<bool> = tape.lines().skip(2).map(|line| line.contains("received")).collect();
+    assert_eq!(kinds, [true, false, true], "in the order in which they went: {tape}");
+}
+
+#[test]
 fn a_value_of_a_config_provider_is_replaced_and_never_shown() {
     let server = serve(vec![text("{\"echo\":\"from-the-environment-77\"}")]);
     let set = ["--set", "websocket.auth.token=${env:PROBE_TOKEN}"];

@@ -30,6 +30,14 @@ const MAX_REPEATS: u32 = 3;
 /// Watches a session. It is told by the session, and asked by the command, on one thread.
 pub(super) struct Watch(Mutex<State>);
 
+/// A message that is not on the tape yet.
+enum Untaped {
+    ReceivedText(Vec<u8>),
+    ReceivedBinary(Vec<u8>),
+    SentText(String),
+    SentBinary,
+}
+
 struct State {
     began: Instant,
     screen: Screen,
@@ -39,6 +47,8 @@ struct State {
     figures: Figures,
     learner: Learner,
     tape: Option<Writer>,
+    /// What goes onto the tape once all secrets in it are known.
+    untaped: Vec<(Duration, Untaped)>,
     records: u64,
     /// The beginning of the message that came last.
     last: (Kind, Vec<u8>),
@@ -64,6 +74,7 @@ impl Watch {
             figures: Figures::default(),
             learner: Learner::new(),
             tape,
+            untaped: Vec::new(),
             records: 0,
             last: (Kind::Text, Vec::new()),
             steps: HashMap::new(),
@@ -146,7 +157,9 @@ impl Watch {
     /// # Errors
     /// It could not be written.
     pub(super) fn end_tape(&self) -> Result<Option<Line>, String> {
-        self.state().tape.take().map(Writer::end).transpose().map(|ended| {
+        let mut state = self.state();
+        state.write_untaped();
+        state.tape.take().map(Writer::end).transpose().map(|ended| {
             ended.map(|tape| Line::Tape {
                 path: tape.path,
                 messages: tape.messages,
@@ -196,7 +209,9 @@ impl State {
                 let subprotocol = subprotocol.map(|chosen| self.redactor.foreign(chosen, MAX_WORDS));
                 if status == 101 {
                     self.figures.opened(now, compression);
-                    self.write_tape(|tape| tape.opened(now, subprotocol.as_deref(), compression));
+                    if let Some(tape) = &mut self.tape {
+                        tape.opened(now, subprotocol.as_deref(), compression);
+                    }
                 }
                 self.say(&Line::Handshake { status, subprotocol, compression });
             }
@@ -229,13 +244,19 @@ impl State {
                 self.last = (kind, bytes);
                 self.say_of("heard", step, &Line::Heard { step: step.to_owned(), record: is_record, text });
             }
-            Sight::Read(bytes) => self.figures.read(bytes),
+            Sight::Read(bytes) => {
+                self.write_untaped();
+                self.figures.read(bytes);
+            }
             Sight::Received(message) => self.received(now, message),
             Sight::Ping => self.figures.ping(now),
             Sight::Pong => {}
             Sight::Close { code, reason } => {
                 let reason = self.redactor.foreign(reason, MAX_WORDS);
-                self.write_tape(|tape| tape.closed(now, code, &reason));
+                self.write_untaped();
+                if let Some(tape) = &mut self.tape {
+                    tape.closed(now, code, &reason);
+                }
                 self.say(&Line::Close { code, reason });
             }
             Sight::Gap(gap) => self.gap(gap),
@@ -271,14 +292,15 @@ impl State {
 
     fn sent(&mut self, now: Duration, step: &str, message: Message<'_>) {
         let bytes = message.bytes().len();
-        let (kind, text) = match message {
+        let (kind, text, untaped) = match message {
             Message::Text(text) => {
-                (Kind::Text, Some(self.redactor.hide_in_own_message(&String::from_utf8_lossy(text))))
+                let text = String::from_utf8_lossy(text).into_owned();
+                (Kind::Text, Some(self.redactor.hide_in_own_message(&text)), Untaped::SentText(text))
             }
             // What is packed in it cannot be searched for secrets.
-            Message::Binary(_) => (Kind::Binary, None),
+            Message::Binary(_) => (Kind::Binary, None, Untaped::SentBinary),
         };
-        self.write_tape(|tape| tape.sent(now, text.as_deref()));
+        self.tape_later(now, untaped);
         let text = text.map(|text| self.words(&text));
         self.say_of("sent", step, &Line::Sent { step: step.to_owned(), kind, bytes, text });
     }
@@ -289,18 +311,38 @@ impl State {
         self.last.0 = if is_text { Kind::Text } else { Kind::Binary };
         self.last.1.clear();
         self.last.1.extend_from_slice(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
-        let redactor = self.redactor.clone();
-        self.write_tape(|tape| tape.received(now, message, &redactor));
+        // The steps are through with the message before it.
+        self.write_untaped();
+        if self.tape.is_some() {
+            let untaped = match message {
+                Message::Text(text) => Untaped::ReceivedText(text.to_vec()),
+                Message::Binary(data) => Untaped::ReceivedBinary(data.to_vec()),
+            };
+            self.untaped.push((now, untaped));
+        }
+    }
+
+    fn tape_later(&mut self, at: Duration, message: Untaped) {
+        if self.tape.is_some() {
+            self.untaped.push((at, message));
+        }
     }
 
     /// What cannot be written ends the tape; its end says so.
-    fn write_tape(&mut self, write: impl FnOnce(&mut Writer)) {
-        if let Some(tape) = &mut self.tape {
-            write(tape);
+    fn write_untaped(&mut self) {
+        let Some(tape) = &mut self.tape else { return };
+        for (at, message) in self.untaped.drain(..) {
+            match message {
+                Untaped::ReceivedText(text) => tape.received(at, Message::Text(&text), &self.redactor),
+                Untaped::ReceivedBinary(data) => tape.received(at, Message::Binary(&data), &self.redactor),
+                Untaped::SentText(text) => tape.sent(at, Some(&self.redactor.hide_in_own_message(&text))),
+                Untaped::SentBinary => tape.sent(at, None),
+            }
         }
     }
 
     fn ended(&mut self, now: Duration, cause: Cause, sentence: &str, retry: Option<Duration>, planned: bool) {
+        self.write_untaped();
         self.figures.closed(now);
         // A feed that is too quiet has refused nothing.
         if !planned && cause != Cause::IdleTimeout {
