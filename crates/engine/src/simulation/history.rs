@@ -19,9 +19,9 @@ use crate::task::SourceTask;
 const MESSAGES: u64 = 220;
 /// When all is well again, the feed sends these, and everything gets the time to arrive.
 const LAST_MESSAGES: u64 = 12;
-const LAST_MESSAGES_AFTER_MS: u64 = 60_000;
+const LAST_MESSAGES_AFTER_MS: u64 = 45_000;
 const LAST_MESSAGES_EVERY_MS: u64 = 1000;
-const PEACE_MS: u64 = 120_000;
+const PEACE_MS: u64 = 90_000;
 /// While there is something to do, the host does something this often, at least; and else.
 const STEP_MS: u64 = 60;
 const IDLE_STEP_MS: u64 = 1000;
@@ -124,16 +124,15 @@ impl History {
             if let Err(why) = self.run_session() {
                 return Some(why);
             }
-            let wrong = self.host.wrong.take().or_else(|| lock(&self.net).wrong.take());
-            if wrong.is_some() {
-                return wrong;
-            }
             self.hurry(now);
             turns += 1;
             if turns > MAX_TURNS {
                 return Some("the history does not end".to_owned());
             }
-            now = self.advance();
+            now = match self.advance() {
+                Ok(now) => now,
+                Err(wrong) => return Some(wrong),
+            };
             if self.peace_since.is_some_and(|since| now >= since + PEACE_MS) {
                 return None;
             }
@@ -177,18 +176,25 @@ impl History {
     }
 
     /// Goes to the next moment at which anything happens.
-    fn advance(&mut self) -> u64 {
+    ///
+    /// # Errors
+    /// What went wrong in the last one.
+    fn advance(&mut self) -> Result<u64, String> {
         let mut net = lock(&self.net);
+        if let Some(wrong) = self.host.wrong.take().or_else(|| net.wrong.take()) {
+            return Err(wrong);
+        }
         let arrival = net.next_arrival();
         let start = self.task.is_none().then_some(self.start_at);
         let own = [Some(self.next_message), Some(self.next_step), Some(self.next_fault), start];
         let next = own.into_iter().chain([net.wake, arrival]).flatten().min().unwrap_or(net.now + 1);
         net.now = net.now.max(next);
+        net.show_time();
         let now = net.now;
         if net.wake.is_some_and(|wake| now >= wake) || arrival.is_some_and(|arrival| now >= arrival) {
             self.woken.0.store(true, Relaxed);
         }
-        now
+        Ok(now)
     }
 
     fn start(&mut self) {
@@ -373,6 +379,7 @@ impl History {
                 net.say(|| format!("fault  the clock jumps by {by} s"));
                 net.jumped += by * 1000;
                 net.went_back |= by < 0;
+                net.show_time();
                 net.jumped_forward += by.max(0) as u64 * 1000;
             }
             16 if net.random.percent(40) => {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -32,9 +33,17 @@ const PAGE: usize = 4;
 
 static BASE: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// What the clocks show: the moment of the history, and the time of day, both in milliseconds. It is read without a lock.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    now: AtomicU64,
+    wall: AtomicU64,
+}
+
 /// What the engine sees, and what happens to it. Times are milliseconds since the begin of the history.
 pub(super) struct Net {
     pub(super) now: u64,
+    clock: Arc<Clock>,
     /// How far the clock on the wall is off.
     pub(super) jumped: i64,
     /// How far it went forward at once, in all.
@@ -119,6 +128,7 @@ impl Net {
     pub(super) fn new(random: Random, shape: Shape, latency: u64, trace: bool) -> Net {
         Net {
             now: 0,
+            clock: Arc::default(),
             jumped: 0,
             jumped_forward: 0,
             went_back: false,
@@ -147,6 +157,12 @@ impl Net {
 
     pub(super) fn wall(&self) -> u64 {
         (EPOCH_MS + self.now).saturating_add_signed(self.jumped)
+    }
+
+    /// Time passes, or the clock on the wall was changed.
+    pub(super) fn show_time(&self) {
+        self.clock.now.store(self.now, Relaxed);
+        self.clock.wall.store(self.wall(), Relaxed);
     }
 
     /// The time of day.
@@ -421,17 +437,18 @@ type Chance = Box<dyn Fn(&mut [u8]) + Send + Sync>;
 
 pub(super) struct SimulatedWorld {
     net: Shared,
+    clock: Arc<Clock>,
     chance: Chance,
 }
 
 impl SimulatedWorld {
     pub(super) fn new(net: Shared) -> SimulatedWorld {
-        let source = net.clone();
+        let (source, clock) = (net.clone(), lock(&net).clock.clone());
         let chance = move |bytes: &mut [u8]| {
             let mut net = lock(&source);
             bytes.iter_mut().for_each(|byte| *byte = net.random.below(256) as u8);
         };
-        SimulatedWorld { net, chance: Box::new(chance) }
+        SimulatedWorld { net, clock, chance: Box::new(chance) }
     }
 }
 
@@ -439,12 +456,11 @@ impl World for SimulatedWorld {
     type Wire = SimulatedWire;
 
     fn now(&self) -> Instant {
-        let net = lock(&self.net);
-        net.instant(net.now)
+        *BASE + Duration::from_millis(self.clock.now.load(Relaxed))
     }
 
     fn at(&self) -> SystemTime {
-        lock(&self.net).at()
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.wall.load(Relaxed))
     }
 
     fn moment(&self) -> Moment<'_> {
@@ -600,7 +616,9 @@ impl Wire for SimulatedWire {
 
     /// The host's thread sleeps too, so nothing else happens meanwhile.
     fn sleep(&mut self, time: Duration) {
-        lock(&self.net).now += time.as_millis() as u64;
+        let mut net = lock(&self.net);
+        net.now += time.as_millis() as u64;
+        net.show_time();
     }
 
     async fn farewell(self) -> Discarded {
