@@ -186,6 +186,7 @@ fn list(texts: &BTreeSet<&str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
     use std::time::Duration;
 
     use serde_json::{Value, json};
@@ -205,11 +206,11 @@ mod tests {
         let found = |wanted: &[Value], unwanted: &[Value]| condition(wanted, unwanted).unwrap_or_default();
         let (trade, quote) = (json!({"type": "trade", "p": 1}), json!({"type": "quote", "p": 1}));
         let (ack, ping) = (json!({"type": "ack"}), json!({"type": "ping"}));
-        assert_eq!(found(&[trade.clone()], &[ack.clone(), quote.clone()]), "/type == 'trade'");
-        assert_eq!(found(&[trade.clone(), quote.clone()], &[ack.clone(), ping.clone()]), "/p exists");
+        assert_eq!(found(from_ref(&trade), &[ack.clone(), quote.clone()]), "/type == 'trade'");
+        assert_eq!(found(&[trade, quote], &[ack.clone(), ping]), "/p exists");
         assert_eq!(found(&[json!([1, "a"])], &[json!({"event": "x"})]), "!(/event exists)");
         let bare = |kind: &str| json!({"type": kind});
-        assert_eq!(found(&[bare("a"), bare("b")], &[ack.clone()]), "/type in ['a','b']");
+        assert_eq!(found(&[bare("a"), bare("b")], from_ref(&ack)), "/type in ['a','b']");
         assert_eq!(found(&[json!([1, [2]])], &[json!([1, "hb"])]), "/1 != 'hb'");
     }
 

@@ -307,9 +307,15 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
     if course.broken > 0 {
         finding = finding.caveat("some numbers did not follow: either messages were lost, or it is no such numbering");
     }
-    let own_key = |other: &&Rule<'_>| other.key.map(|key| &key.field) == key.map(|key| &key.field);
-    let others =
-        rules.iter().filter(own_key).filter(|other| other.number.field != number.field && other.course.broken == 0);
+    let is_of_pair = |field: &Field| match link {
+        Link::Contiguous => *field == number.field,
+        Link::First(other) | Link::Previous(other) => *field == number.field || *field == other.field,
+    };
+    let is_other = |other: &&Rule<'_>| {
+        let has_key = other.key.map(|key| &key.field) == key.map(|key| &key.field);
+        has_key && other.course.broken == 0 && !is_of_pair(&other.number.field)
+    };
+    let others = rules.iter().filter(is_other);
     finding.others = others
         .take(3)
         .map(|other| match &other.condition {

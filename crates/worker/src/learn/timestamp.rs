@@ -32,7 +32,7 @@ pub(super) struct Timestamp {
     strange: Vec<usize>,
     /// How much later than the receipt, in the middle; unknown without the receipt's date.
     late_ms: Option<i64>,
-    /// Whether it was seen to go forward as the receipts do.
+    /// Whether it was seen to go forward at the pace of the receipts.
     goes_forward: bool,
 }
 
@@ -66,11 +66,12 @@ fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> O
     let middle = median(offsets.iter().map(|(_, offset)| *offset).collect())?;
     let near = offsets.iter().filter(|(_, offset)| (offset - middle).abs() <= NEAR_MS).count();
     let (elapsed, moved) = course(&offsets);
-    let goes_forward = elapsed >= ENOUGH_MS && (moved - elapsed).abs() * 2 <= elapsed;
-    // Numbers of messages have as many digits, and their own pace.
-    if near * 10 < offsets.len() * 9 || (elapsed >= ENOUGH_MS && !goes_forward) {
+    // Numbers of messages have as many digits, and their own pace. A recording may be replayed at another one too.
+    let stands_still = elapsed >= ENOUGH_MS && !(elapsed / 3..=elapsed.saturating_mul(30)).contains(&moved);
+    if near * 10 < offsets.len() * 9 || stands_still {
         return None;
     }
+    let goes_forward = elapsed >= ENOUGH_MS && (moved - elapsed).abs() * 2 <= elapsed;
     let start = started.and_then(|started| started.duration_since(UNIX_EPOCH).ok()).map(millis);
     Some(Timestamp {
         field: column.field.clone(),
@@ -138,7 +139,7 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
         if best.strange.is_empty() {
             String::new()
         } else {
-            format!("; {} others have another unit there", count(best.strange.len()))
+            format!("; {} records have another unit there", count(best.strange.len()))
         },
     );
     let is_near = best.late_ms.is_none_or(|late| late.abs() <= SAME_DAY_MS);
@@ -237,6 +238,8 @@ mod tests {
         let seconds = (0..60).map(|n| json!({"t": format!("{}.5", START_MS / 1000 + n / 10)}));
         let unit = "websocket.record.timestamp.unit=s";
         assert_eq!(lines(seconds), ["websocket.record.timestamp={{/t}}", unit]);
+        let replayed = (0..60).map(|n| json!({"t": START_MS + n * 200}));
+        assert_eq!(lines(replayed), ["websocket.record.timestamp={{/t}}"], "at twice the pace");
         assert!(lines((0..60).map(|n| json!({"seq": START_MS + n}))).is_empty(), "a number of that size");
         assert!(lines((0..60).map(|_| json!({"opened": START_MS}))).is_empty(), "it stands still");
     }

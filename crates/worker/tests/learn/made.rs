@@ -10,8 +10,11 @@ use flate2::write::GzEncoder;
 /// Messages, and when each was received.
 pub(crate) type Received = Vec<(SystemTime, Message)>;
 
-/// A feed, and how its messages are made.
-pub(crate) const FEEDS: &[(&str, fn() -> Received)] = &[
+/// How the messages of a feed are made.
+type Make = fn() -> Received;
+
+/// The feeds, by name.
+pub(crate) const FEEDS: &[(&str, Make)] = &[
     ("binance", binance),
     ("kraken", kraken),
     ("htx", htx),

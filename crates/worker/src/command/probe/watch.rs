@@ -72,7 +72,7 @@ impl Watch {
             redactor,
             samples,
             figures: Figures::default(),
-            learner: Learner::new(),
+            learner: Learner::started_at(SystemTime::now()),
             tape,
             untaped: Vec::new(),
             records: 0,
