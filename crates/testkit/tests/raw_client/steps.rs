@@ -181,6 +181,17 @@ fn expected_texts_are_waited_for_in_order() {
 }
 
 #[test]
+fn a_client_that_says_nothing_is_waited_for_once() {
+    let hear = |timeout_ms| Step::Hear { timeout_ms };
+    let server =
+        start(Play::accept().step(hear(60_000)).send_text("heard").step(hear(1)).step(hear(600_000)).send_text("on"));
+    let mut client = Client::connect(&server);
+    client.send(TEXT, b"anything");
+    assert_eq!(client.message().unwrap().text(), "heard");
+    assert_eq!(client.message().unwrap().text(), "on");
+}
+
+#[test]
 fn keepalive_in_both_directions() {
     let ping = Step::Ping { count: 2, payload: "hi".to_owned(), every_ms: 0 };
     let server = start(
