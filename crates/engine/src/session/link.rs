@@ -871,6 +871,31 @@ mod tests {
     }
 
     #[test]
+    fn while_what_was_repaired_waits_for_room_nothing_more_is_asked_for_or_waited_for() {
+        let now = Instant::now();
+        let options = [
+            ("websocket.sequence", "{{/n}}"),
+            ("websocket.sequence.action", "backfill"),
+            ("websocket.backfill.http", "GET http://host/?from={{from}}"),
+            ("websocket.backfill.rate", "100/1s"),
+        ];
+        let mut link = link(&options, now);
+        for message in [r#"{"n":1}"#, r#"{"n":3}"#, r#"{"n":5}"#] {
+            link.take(&Event::Text(message.as_bytes()), &moment(now)).unwrap();
+        }
+        assert!(link.next_question(&moment(now)).is_some());
+        let answer = HttpResponse { status: 200, headers: Vec::new(), body: r#"[{"n":2}]"#.to_owned() };
+        link.history_answered(Ok(answer), &moment(now)).unwrap();
+        assert!(link.next_question(&moment(now)).is_none());
+        assert!(link.next_wake(now, None, false) > Some(now));
+        while link.has_records() {
+            link.take_batch();
+        }
+        assert_eq!(link.next_wake(now, None, false), Some(now));
+        assert!(link.next_question(&moment(now)).is_some());
+    }
+
+    #[test]
     fn a_peer_that_takes_nothing_is_dead() {
         let now = Instant::now();
         let mut link = link(&[], now);
