@@ -40,6 +40,8 @@ pub struct Question {
     pub key: Box<str>,
     pub from: i128,
     pub to: i128,
+    /// When the message before was received.
+    pub since: SystemTime,
     /// `None` is the first page.
     pub page: Option<String>,
 }
@@ -55,8 +57,10 @@ pub struct Backfill {
     failures: u32,
     /// A request is under way.
     is_asked: bool,
-    /// The repairs as text, for offsets; empty if there is none.
-    entry: String,
+    /// The keys that have source partitions of their own.
+    partitions: Vec<String>,
+    /// The repairs as text, for the offsets of each partition.
+    entries: BTreeMap<Option<Box<str>>, String>,
 }
 
 /// One hole.
@@ -70,6 +74,8 @@ struct Repair {
     pages: u32,
     found: BTreeMap<i128, String>,
     bytes: usize,
+    /// The history has nothing more of it.
+    is_read: bool,
 }
 
 /// What became of a hole.
@@ -79,8 +85,8 @@ pub struct Outcome {
     pub number: u64,
     pub hole: Hole,
     pub at: SystemTime,
-    /// In the order of their numbers.
-    pub records: Vec<String>,
+    /// In the order of their numbers, which are beside them.
+    pub records: Vec<(i128, String)>,
     pub requests: u32,
     /// How many are still missing, if the numbers say so.
     pub missing: Option<u64>,
@@ -106,17 +112,15 @@ pub fn verdict(status: u16) -> Verdict {
 
 impl Backfill {
     /// Goes on with what an offset lists. What is no such list is nothing.
-    pub fn stored(text: &str) -> Backfill {
-        let mut backfill = Backfill::default();
-        let listed: Vec<(String, String, String, Option<u64>, u64)> = serde_json::from_str(text).unwrap_or_default();
-        for (key, from, to, missing, at) in listed {
+    pub fn go_on_with(&mut self, text: &str) {
+        let listed: Vec<Listed> = serde_json::from_str(text).unwrap_or_default();
+        for (key, from, to, missing, at, since, open) in listed {
             let (Ok(from), Ok(to)) = (from.parse(), to.parse()) else { continue };
-            let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
-            let hole = Hole { cause: Cause::Sequence, key: key.into(), from, to, missing };
+            let time = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+            let hole = Hole { cause: Cause::Sequence, key: key.into(), from, to, missing, open, since: time(since) };
             // More than there may be were never listed.
-            let _ = backfill.add(hole, at);
+            let _ = self.add(hole, time(at));
         }
-        backfill
     }
 
     /// Adds a hole; returns the number of its repair.
@@ -129,20 +133,27 @@ impl Backfill {
         }
         self.number += 1;
         let (number, found) = (self.number, BTreeMap::new());
-        self.repairs.push_back(Repair { number, hole, at, page: None, pages: 0, found, bytes: 0 });
+        self.repairs.push_back(Repair { number, hole, at, page: None, pages: 0, found, bytes: 0, is_read: false });
         self.list();
         Ok(number)
     }
 
-    /// The repairs as text, for offsets.
-    pub fn entry(&self) -> Option<&str> {
-        Some(&*self.entry).filter(|entry| !entry.is_empty())
+    /// The repairs as text, for the offsets of a key's partition, or of the feed's.
+    pub fn entry(&self, key: Option<&str>) -> Option<&str> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let partition = key.filter(|key| self.partitions.iter().any(|own| own == key));
+        let mut entries = self.entries.iter();
+        entries.find(|(own, _)| own.as_deref() == partition).map(|(_, entry)| entry.as_str())
     }
 
-    /// A new connection is there: a request that was under way is made again.
-    pub fn connected(&mut self, rate: &[Limit]) {
+    /// A new connection is there: a request that was under way is made again. `partitions`: the keys that have one.
+    pub fn connected(&mut self, rate: &[Limit], partitions: &[String]) {
         self.is_asked = false;
         self.rate.set_limits(rate);
+        self.partitions = partitions.to_vec();
+        self.list();
     }
 
     /// When the next request may be made; `None` if there is nothing to ask for, or a request is under way.
@@ -158,14 +169,12 @@ impl Backfill {
         repair.pages += 1;
         self.is_asked = true;
         self.rate.count(now);
-        let Hole { key, from, to, .. } = &repair.hole;
-        Some(Question { key: key.clone(), from: *from, to: *to, page: repair.page.clone() })
+        Some(repair.question())
     }
 
     /// What the request under way asks for.
     pub fn asked(&self) -> Option<Question> {
-        let Repair { hole: Hole { key, from, to, .. }, page, .. } = self.repairs.front().filter(|_| self.is_asked)?;
-        Some(Question { key: key.clone(), from: *from, to: *to, page: page.clone() })
+        self.repairs.front().filter(|_| self.is_asked).map(Repair::question)
     }
 
     /// Takes a page: records of the hole's key beside their numbers. Returns whether it was the last.
@@ -176,6 +185,8 @@ impl Backfill {
         let (first, last) = (numbers().next(), numbers().next_back());
         // Beyond the end of the hole, in the direction in which the pages go, nothing of it comes.
         let is_past = match (first, last) {
+            // Where numbers may be left out nothing says in which direction pages go: the last one says that it is.
+            (Some(_), _) if repair.hole.open => false,
             (Some(first), Some(last)) if first < last => last >= repair.hole.to,
             (Some(first), Some(last)) if first > last => last <= repair.hole.from,
             (first, _) => first.is_none(),
@@ -188,7 +199,8 @@ impl Backfill {
         }
         let stays = next.is_none() || next == repair.page;
         repair.page = next;
-        is_past || stays || repair.is_complete() || repair.pages >= MAX_PAGES || repair.bytes >= MAX_BYTES
+        repair.is_read = is_past || stays;
+        repair.is_read || repair.is_complete() || repair.pages >= MAX_PAGES || repair.bytes >= MAX_BYTES
     }
 
     /// The request failed. Returns how long to wait for the next one; `None` if there is to be none.
@@ -209,9 +221,19 @@ impl Backfill {
         (self.is_asked, self.failures) = (false, 0);
         let repair = self.repairs.front_mut()?;
         let missing = repair.missing();
-        let records = std::mem::take(&mut repair.found).into_values().collect();
+        let records = std::mem::take(&mut repair.found).into_iter().collect();
         let Repair { number, hole, at, pages, .. } = repair;
         Some(Outcome { number: *number, hole: hole.clone(), at: *at, records, requests: *pages, missing })
+    }
+
+    /// The first hole is repaired up to this number, which is on its way.
+    pub fn came_to(&mut self, number: i128) {
+        let Some(repair) = self.repairs.front_mut() else { return };
+        let is_chain = repair.is_chain();
+        let hole = &mut repair.hole;
+        hole.from = if is_chain { number } else { number.saturating_add(1) };
+        hole.missing = hole.missing.and_then(|_| u64::try_from(hole.to.saturating_sub(number)).ok());
+        self.list();
     }
 
     /// The first hole is done with.
@@ -222,28 +244,66 @@ impl Backfill {
 
     /// Writes the list of repairs anew.
     fn list(&mut self) {
-        self.entry.clear();
-        if self.repairs.is_empty() {
-            return;
+        let mut lists: BTreeMap<Option<Box<str>>, Vec<Listed>> = BTreeMap::new();
+        for repair in self.repairs.iter().filter(|repair| !repair.is_over()) {
+            let key = &repair.hole.key;
+            let partition = self.partitions.iter().any(|own| **own == **key).then(|| key.clone());
+            lists.entry(partition).or_default().push(repair.listed());
         }
-        let listed = |Repair { hole, at, .. }: &Repair| {
-            let Hole { key, from, to, missing, .. } = hole;
-            serde_json::json!([key, from.to_string(), to.to_string(), missing, epoch_ms(*at)])
-        };
-        self.entry = serde_json::Value::Array(self.repairs.iter().map(listed).collect()).to_string();
+        let text = |(partition, list): (_, Vec<Listed>)| Some((partition, as_text(&list)?));
+        self.entries = lists.into_iter().filter_map(text).collect();
     }
 }
 
+/// A repair in an offset: key, from, to, missing, found at, message before at, open. Numbers of the feed are text.
+type Listed = (String, String, String, Option<u64>, u64, u64, bool);
+
+fn as_text(list: &[Listed]) -> Option<String> {
+    if list.is_empty() { None } else { serde_json::to_string(list).ok() }
+}
+
+/// Returns a list of an offset without this hole, if anything is left of it.
+pub fn without(list: &str, hole: &Hole) -> Option<String> {
+    let list: Vec<Listed> = serde_json::from_str(list).unwrap_or_default();
+    let (key, to) = (&*hole.key, hole.to.to_string());
+    // What is missing of one key ends with another number each time.
+    let rest: Vec<Listed> = list.into_iter().filter(|listed| listed.0 != key || listed.2 != to).collect();
+    as_text(&rest)
+}
+
 impl Repair {
-    /// Of a chain, which does not say how many are missing, the number before the hole is known.
+    fn question(&self) -> Question {
+        let Hole { key, from, to, since, .. } = &self.hole;
+        Question { key: key.clone(), from: *from, to: *to, since: *since, page: self.page.clone() }
+    }
+
+    fn listed(&self) -> Listed {
+        let Hole { key, from, to, missing, open, since, .. } = &self.hole;
+        let ms = |at: SystemTime| u64::try_from(epoch_ms(at)).unwrap_or_default();
+        (key.to_string(), from.to_string(), to.to_string(), *missing, ms(self.at), ms(*since), *open)
+    }
+
+    /// The numbers do not say how many are missing, and the one before the hole is known.
+    fn is_chain(&self) -> bool {
+        self.hole.missing.is_none() && !self.hole.open
+    }
+
     fn wants(&self, number: i128) -> bool {
-        let Hole { from, to, missing, .. } = &self.hole;
-        (*from < number || missing.is_some() && *from == number) && number <= *to
+        let Hole { from, to, .. } = &self.hole;
+        (*from < number || !self.is_chain() && *from == number) && number <= *to
+    }
+
+    /// All of it is on its way.
+    fn is_over(&self) -> bool {
+        let Hole { from, to, .. } = &self.hole;
+        from > to || self.is_chain() && from == to
     }
 
     fn missing(&self) -> Option<u64> {
         match self.hole.missing {
             Some(missing) => Some(missing.saturating_sub(self.found.len() as u64)),
+            // What the history does not have was never there, as far as anybody can know.
+            None if self.hole.open => self.is_read.then_some(0),
             None => self.found.contains_key(&self.hole.to).then_some(0),
         }
     }
@@ -262,7 +322,7 @@ mod tests {
 
     fn hole(key: &str, from: i128, to: i128) -> Hole {
         let missing = to.checked_sub(from).and_then(|span| u64::try_from(span + 1).ok());
-        Hole { cause: Cause::Sequence, key: key.into(), from, to, missing }
+        Hole { cause: Cause::Sequence, key: key.into(), from, to, missing, open: false, since: SystemTime::UNIX_EPOCH }
     }
 
     fn page(numbers: impl IntoIterator<Item = i128>) -> Vec<(i128, String)> {
@@ -281,14 +341,17 @@ mod tests {
     fn end(backfill: &mut Backfill) -> (Vec<String>, Option<u64>) {
         let Outcome { records, missing, .. } = backfill.outcome().unwrap();
         backfill.forget();
-        (records, missing)
+        (records.into_iter().map(|(_, record)| record).collect(), missing)
     }
 
     #[test]
     fn holes_are_repaired_one_after_the_other_and_each_page_by_page() {
         let now = Instant::now();
         let mut backfill = with(&[hole("a", 5, 8), hole("b", 1, 1)]);
-        assert_eq!(backfill.ask(now).unwrap(), Question { key: "a".into(), from: 5, to: 8, page: None });
+        assert_eq!(
+            backfill.ask(now).unwrap(),
+            Question { key: "a".into(), from: 5, to: 8, since: SystemTime::UNIX_EPOCH, page: None }
+        );
         assert_eq!((backfill.due(now), backfill.ask(now)), (None, None), "one request at a time");
         assert!(!backfill.take_page(page([5, 6]), Some("7".into())));
         assert_eq!(backfill.ask(now).unwrap().page.as_deref(), Some("7"));
@@ -297,7 +360,7 @@ mod tests {
         assert_eq!(&*backfill.ask(now).unwrap().key, "b");
         assert!(backfill.take_page(page([1]), None));
         assert_eq!(end(&mut backfill), (vec!["1".to_owned()], Some(0)));
-        assert_eq!((backfill.due(now), backfill.entry()), (None, None));
+        assert_eq!((backfill.due(now), backfill.entry(None)), (None, None));
     }
 
     #[test]
@@ -345,7 +408,7 @@ mod tests {
     fn the_rate_is_kept_and_a_server_that_says_when_is_obeyed() {
         let now = Instant::now();
         let mut backfill = with(&[hole("", 1, 9)]);
-        backfill.connected(&rate::parse("2/10s").unwrap());
+        backfill.connected(&rate::parse("2/10s").unwrap(), &[]);
         backfill.ask(now).unwrap();
         backfill.take_page(page([1]), Some("2".into()));
         backfill.ask(now).unwrap();
@@ -376,12 +439,71 @@ mod tests {
     fn what_waits_is_in_the_offset_and_comes_back_from_it() {
         let holes = [hole("a\"b", 5, 8), Hole { missing: None, ..hole("", -3, 1 << 90) }];
         let backfill = with(&holes);
-        let stored = Backfill::stored(backfill.entry().unwrap());
-        assert_eq!(stored.entry(), backfill.entry());
-        assert_eq!(stored.repairs.iter().map(|repair| repair.hole.clone()).collect::<Vec<_>>(), holes);
-        for no_list in ["", "[", "{}", r#"[["a"]]"#, r#"[["a","x","y",1,2]]"#] {
-            assert_eq!(Backfill::stored(no_list).entry(), None, "{no_list}");
+        let stored = |text: &str| {
+            let mut backfill = Backfill::default();
+            backfill.go_on_with(text);
+            backfill
+        };
+        let again = stored(backfill.entry(None).unwrap());
+        assert_eq!(again.entry(None), backfill.entry(None));
+        assert_eq!(again.repairs.iter().map(|repair| repair.hole.clone()).collect::<Vec<_>>(), holes);
+        for no_list in ["", "[", "{}", r#"[["a"]]"#, r#"[["a","x","y",1,2,3,false]]"#] {
+            assert_eq!(stored(no_list).entry(None), None, "{no_list}");
         }
+    }
+
+    #[test]
+    fn what_waits_is_in_the_offsets_of_its_keys_partition() {
+        let mut backfill = with(&[hole("a", 5, 8), hole("b", 1, 2), hole("c", 1, 2)]);
+        backfill.connected(&[], &["a".to_owned(), "b".to_owned(), "d".to_owned()]);
+        let keys = |partition| {
+            let list: Option<Vec<Listed>> = backfill.entry(partition).map(|text| serde_json::from_str(text).unwrap());
+            list.unwrap_or_default().into_iter().map(|listed| listed.0).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (keys(Some("a")), keys(Some("d")), keys(None)),
+            (vec!["a".to_owned()], vec![], vec!["c".to_owned()])
+        );
+    }
+
+    #[test]
+    fn where_numbers_may_be_left_out_all_is_there_that_the_history_has() {
+        let now = Instant::now();
+        let open = |pages: &[(&[i128], Option<&str>)]| {
+            let mut backfill = with(&[Hole { missing: None, open: true, ..hole("", 5, 9) }]);
+            for (numbers, next) in pages {
+                backfill.ask(now);
+                backfill.take_page(page(numbers.iter().copied()), next.map(str::to_owned));
+            }
+            end(&mut backfill)
+        };
+        assert_eq!(open(&[(&[5, 7], Some("8")), (&[], None)]), (vec!["5".to_owned(), "7".to_owned()], Some(0)));
+        assert_eq!(
+            open(&[(&[5, 7], Some("8"))]),
+            (vec!["5".to_owned(), "7".to_owned()], None),
+            "it was not read to its end"
+        );
+    }
+
+    #[test]
+    fn what_is_on_its_way_again_is_no_more_in_the_list() {
+        let from = |backfill: &Backfill| {
+            let list: Vec<Listed> = serde_json::from_str(backfill.entry(None)?).unwrap();
+            Some((list[0].1.clone(), list[0].3))
+        };
+        let mut backfill = with(&[hole("", 5, 8)]);
+        backfill.came_to(6);
+        assert_eq!(from(&backfill), Some(("7".to_owned(), Some(2))));
+        backfill.came_to(8);
+        assert_eq!(from(&backfill), None);
+        let mut backfill = with(&[Hole { missing: None, ..hole("", 5, 9) }]);
+        backfill.came_to(7);
+        assert_eq!(from(&backfill), Some(("7".to_owned(), None)));
+        backfill.came_to(9);
+        assert_eq!(from(&backfill), None);
+        let list = with(&[hole("", 5, 8), hole("a", 5, 8)]).entry(None).unwrap().to_owned();
+        let rest = without(&list, &hole("", 7, 8)).unwrap();
+        assert_eq!((rest.contains(r#""a""#), without(&rest, &hole("a", 5, 8))), (true, None));
     }
 
     #[test]

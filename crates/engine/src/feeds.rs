@@ -286,7 +286,7 @@ mod tests {
             }
             // The questions to a history have variables of their own.
             let asks = profile.options.iter().any(|(key, _)| key.starts_with("websocket.backfill."));
-            for name in ["key", "from", "to", "page"].into_iter().filter(|_| asks) {
+            for name in ["key", "from", "to", "since", "page"].into_iter().filter(|_| asks) {
                 names.hold(name).unwrap_or_else(|why| panic!("{}: {name}: {why}", profile.name));
             }
             let users = profile.variables.iter().map(|variable| (&variable.option, &variable.example));

@@ -754,7 +754,10 @@ impl Maker {
         let mut writer = batch.add(epoch_ms(values.now));
         self.rendered.write(&plan.fields, &mut writer);
         if let Some(memory) = &plan.memory {
-            self.memory.write(memory, values.variables, input.last, &mut writer);
+            match self.of_history {
+                true => self.memory.write_back(memory, values.variables, &mut writer),
+                false => self.memory.write(memory, values.variables, input.last, &mut writer),
+            }
         }
         if let Some(message) = self.message {
             writer.part(RecordPart::Message(message));

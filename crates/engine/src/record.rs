@@ -215,6 +215,17 @@ impl Batch {
         added.value(record.kind, record.value);
     }
 
+    /// Appends a record with another text in this entry of its source offset, or without the entry.
+    pub(crate) fn push_with_entry(&mut self, record: &Record<'_>, entry: &str, text: Option<&str>) {
+        let mut added = self.add(record.received_ms);
+        let is_other = |part: &Part<'_>| !matches!(part, Part::OffsetEntry { name, .. } if *name == entry);
+        record.parts.iter().filter(is_other).for_each(|part| added.part(part));
+        if let Some(text) = text {
+            added.part(Part::OffsetEntry { name: entry, value: OffsetValue::Text(text) });
+        }
+        added.value(record.kind, record.value);
+    }
+
     /// Whether `other` can follow in the same buffer without it growing beyond `limit` bytes, dropped records included.
     pub(crate) fn has_room_for(&self, other: &Batch, limit: usize) -> bool {
         self.memory() + other.memory() <= limit.min(Self::MAX_BYTES)

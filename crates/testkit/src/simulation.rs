@@ -103,6 +103,11 @@ impl Simulation {
         self.history(|history| history.has_begun())
     }
 
+    /// How many connections have subscribed.
+    pub fn subscriptions(&self) -> u64 {
+        self.history(|history| history.subscriptions)
+    }
+
     /// Resets every open connection (RST).
     pub fn reset(&self) {
         self.server.reset_all();

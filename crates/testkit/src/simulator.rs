@@ -429,6 +429,7 @@ impl Turn<'_> {
     pub(crate) fn numbers_to(&mut self, end: u64) -> Range<u64> {
         if let Some(history) = &mut self.world.history {
             history.begin();
+            history.subscriptions += u64::from(self.place.is_none());
             let start = self.place.unwrap_or(history.published());
             *self.place = Some(history.published());
             self.world.next = self.world.next.max(history.published());

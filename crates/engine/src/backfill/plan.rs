@@ -10,12 +10,13 @@ use crate::dialogue::rate::Limit;
 use crate::dialogue::template::{Position, Template};
 use crate::dialogue::variables::{Made, Names, VariableId, Variables};
 use crate::dialogue::{HttpRequest, Moment};
-use crate::json::{Found, PointerId, Scanned, Scanner};
+use crate::json::{Found, PointerId, Raw, Scanned, Scanner};
+use crate::record::epoch_ms;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// What a template may name beside the session's variables.
-const GIVEN: [&str; 4] = ["key", "from", "to", "page"];
+const GIVEN: [&str; 5] = ["key", "from", "to", "since", "page"];
 
 /// The options, typed but not compiled.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +25,7 @@ pub struct Settings {
     pub http: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
-    /// The pointer to the array; empty if the answer itself is it.
+    /// The pointer to the array, or to the one record; empty if the answer itself is it.
     pub records: String,
     pub record: Option<String>,
     pub next: Option<String>,
@@ -37,13 +38,15 @@ pub struct Settings {
 pub struct Plan {
     /// Those of the session, and those of a question.
     names: Names,
-    given: [VariableId; 4],
+    given: [VariableId; 5],
     method: String,
     url: Template,
     headers: Vec<(String, Template)>,
     body: Option<Template>,
     /// Finds the elements in an answer, and what `next` reads.
     answer: Scanner,
+    /// Where the array is, if the answer itself is none.
+    array: Option<PointerId>,
     elements: PointerId,
     next: Option<Expression>,
     /// Makes a live record of an element.
@@ -98,7 +101,8 @@ impl Plan {
         })
     }
 
-    /// Reads an answer. An element of which no record can be made is left out.
+    /// Reads an answer; nothing if it has neither an array nor a record where they are to be. An element of which no record can
+    /// be made is left out.
     ///
     /// # Errors
     /// It is no JSON, or the next page has no text.
@@ -108,7 +112,7 @@ impl Plan {
         headers: &[(String, String)],
         question: &Question,
         session: Session<'_>,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Option<Page>, Failure> {
         let mut found = Found::default();
         if !self.answer.scan(body, &mut found) {
             return Err(Failure::Refused("the answer is no JSON".into()));
@@ -118,20 +122,31 @@ impl Plan {
         let values = Values { message: Some(scanned), headers, ..self.values(&variables, &made, session) };
         let next = self.next.as_ref().map(|next| next.text(&values)).transpose()?.flatten();
         let mut of_element = Found::default();
-        let record = |element: &str| {
+        let mut record = |element: &str| {
             let Some((template, scanner)) = &self.record else { return Some(element.to_owned()) };
             scanner.scan(element, &mut of_element);
             let scanned = Some(Scanned::new(element, &of_element));
             template.render(&Values { message: scanned, ..values }).ok()
         };
-        let records = scanned.all(self.elements).map(|element| element.text()).filter_map(record).collect();
-        Ok(Page { records, next: next.filter(|next| !next.is_empty()) })
+        let places: Vec<&str> = match self.array {
+            Some(array) => scanned.all(array).map(Raw::text).collect(),
+            None => vec![body.trim_start()],
+        };
+        let records = if places.iter().any(|place| place.starts_with('[')) {
+            scanned.all(self.elements).map(Raw::text).filter_map(&mut record).collect()
+        } else if let Some(place) = places.into_iter().find(|place| place.starts_with('{')) {
+            record(place).into_iter().collect()
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Page { records, next: next.filter(|next| !next.is_empty()) }))
     }
 
     fn variables(&self, question: &Question, session: &Variables) -> Variables {
         let mut variables = session.clone();
-        let Question { key, from, to, page } = question;
-        let texts = [Some(key.to_string()), Some(from.to_string()), Some(to.to_string()), page.clone()];
+        let Question { key, from, to, since, page } = question;
+        let since = epoch_ms(*since).to_string();
+        let texts = [Some(key.to_string()), Some(from.to_string()), Some(to.to_string()), Some(since), page.clone()];
         for (id, text) in self.given.iter().zip(texts) {
             match text {
                 Some(text) => variables.set(*id, &text),
@@ -172,6 +187,8 @@ impl Compiler {
             .and_then(|text| self.template(keys::BODY, text, Position::Plain, Message::None, &mut Paths::default()));
         let elements = self.compiled(keys::RECORDS, || pointer(&format!("{}/*", settings.records)))?;
         let elements = answer.message.add(elements);
+        let array = (!settings.records.is_empty()).then(|| self.compiled(keys::RECORDS, || pointer(&settings.records)));
+        let array = array.flatten().map(|array| answer.message.add(array));
         let record = settings.record.as_ref().and_then(|text| {
             let template = self.template(keys::RECORD, text, Position::Plain, Message::Whole, &mut element)?;
             Some((template, self.scanner(keys::RECORD, &element)?))
@@ -179,12 +196,13 @@ impl Compiler {
         let next = settings.next.as_ref().and_then(|text| self.next(text, &mut answer));
         Some(Plan {
             names: self.names.clone(),
-            given: [given[0]?, given[1]?, given[2]?, given[3]?],
+            given: [given[0]?, given[1]?, given[2]?, given[3]?, given[4]?],
             method: method.to_owned(),
             url: url?,
             headers,
             body,
             answer: self.scanner(keys::RECORDS, &answer)?,
+            array,
             elements,
             next,
             record,
@@ -259,7 +277,8 @@ mod tests {
     }
 
     fn question(page: Option<&str>) -> Question {
-        Question { key: "btc@x".into(), from: 5, to: 9, page: page.map(str::to_owned) }
+        let since = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
+        Question { key: "btc@x".into(), from: 5, to: 9, since, page: page.map(str::to_owned) }
     }
 
     /// A plan, and variables with a secret.
@@ -292,11 +311,16 @@ mod tests {
         let (plan, variables) = compile(&settings());
         with_session(&variables, |session| {
             let body = r#"{"result":{"trades":[{"id":5},{"no":1},{"id":6}],"next":7}}"#;
-            let page = plan.read(body, &[], &question(None), session).unwrap();
+            let page = plan.read(body, &[], &question(None), session).unwrap().unwrap();
             assert_eq!(page.records, [r#"{"s":"btc@x","n":5}"#, r#"{"s":"btc@x","n":6}"#]);
             assert_eq!(page.next.as_deref(), Some("7"));
             let header = [("next".to_owned(), "8".to_owned())];
-            assert_eq!(plan.read("{}", &header, &question(None), session).unwrap().next.as_deref(), Some("8"));
+            let empty = r#"{"result":{"trades":[]}}"#;
+            let page = plan.read(empty, &header, &question(None), session).unwrap().unwrap();
+            assert_eq!((page.records, page.next.as_deref()), (vec![], Some("8")));
+            for nothing in [r#"{"error":["busy"]}"#, r#"{"result":{"trades":null}}"#] {
+                assert_eq!(plan.read(nothing, &[], &question(None), session), Ok(None), "{nothing}");
+            }
             assert!(plan.read("<html>", &[], &question(None), session).is_err());
         });
     }
@@ -306,8 +330,32 @@ mod tests {
         let settings = Settings { records: String::new(), record: None, next: None, ..settings() };
         let (plan, variables) = compile(&settings);
         with_session(&variables, |session| {
-            let page = plan.read(r#"[{"id":5}, 6]"#, &[], &question(None), session).unwrap();
+            let page = plan.read(r#"[{"id":5}, 6]"#, &[], &question(None), session).unwrap().unwrap();
             assert_eq!((page.records, page.next), (vec![r#"{"id":5}"#.to_owned(), "6".to_owned()], None));
+        });
+    }
+
+    #[test]
+    fn an_answer_may_hold_one_record_or_arrays_under_any_name() {
+        let plain = Settings { record: None, next: None, ..settings() };
+        for (records, body, expected) in [
+            ("/result", r#"{"id":1,"result":{"number":"0x5"}}"#, vec![r#"{"number":"0x5"}"#]),
+            ("/result/*", r#"{"error":[],"result":{"XXBTZUSD":[[1],[2]],"last":"7"}}"#, vec!["[1]", "[2]"]),
+        ] {
+            let (plan, variables) = compile(&Settings { records: records.into(), ..plain.clone() });
+            with_session(&variables, |session| {
+                let page = plan.read(body, &[], &question(None), session).unwrap().unwrap();
+                assert_eq!(page.records, expected);
+            });
+        }
+    }
+
+    #[test]
+    fn a_question_says_when_the_message_before_came() {
+        let http = "GET https://host/?since={{since}}".into();
+        let (plan, variables) = compile(&Settings { http, ..settings() });
+        with_session(&variables, |session| {
+            assert_eq!(plan.request(&question(None), session).unwrap().url, "https://host/?since=1500");
         });
     }
 

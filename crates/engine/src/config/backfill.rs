@@ -6,6 +6,7 @@ use super::{URL, option, parse_headers};
 use crate::backfill::{Plan, Settings};
 use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width};
 use crate::dialogue::{Names, Problem, rate};
+use crate::feeds::FEED;
 
 pub(crate) const HTTP: &str = "websocket.backfill.http";
 pub(crate) const HEADERS: &str = "websocket.backfill.headers";
@@ -25,7 +26,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         display_name: "Request",
         documentation: "The request that asks for what is missing, a template: GET https://…?symbol={{key}}&fromId={{page ?? from}}. It may name key, \
-                        from and to of the gap, and page.",
+                        from and to of the gap, since (when the message before was received, ms), and page.",
         mask: Some(super::mask_url),
         ..BASE
     },
@@ -48,7 +49,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: RECORDS,
         display_name: "Records of an answer",
-        documentation: "Where the array of records is in the answer, a JSON Pointer: /result/trades. Not given: the answer is the array.",
+        documentation: "Where the array of records is in the answer, a JSON Pointer: /result/trades. An object there is the one record. Not given: the answer \
+                        is the array.",
         ..BASE
     },
     ConfigKey {
@@ -122,7 +124,9 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
     let is_set = |name: &str| values.given(name).is_some_and(|text| !text.is_empty());
     let mut errors = Vec::new();
     let mut refuse = |name: &str, why: String| errors.extend(refused(values, name, &why));
-    for name in [HEADERS, BODY, RECORDS, RECORD, NEXT, RATE, HOLD_MS].iter().filter(|name| is_set(name)) {
+    // A profile knows how to ask a server that only its user knows.
+    let own = [HEADERS, BODY, RECORDS, RECORD, NEXT, RATE, HOLD_MS];
+    for name in own.iter().filter(|name| is_set(name) && values.non_empty(FEED).is_none()) {
         if values.non_empty(HTTP).is_none() {
             refuse(name, format!("{HTTP} must be given too"));
         }

@@ -5,7 +5,7 @@
 //! has. What an option leaves out because of what is in a message, a filter for one, is left out every time.
 
 use super::messages::QUEUE_FULL;
-use super::resume::{CURSOR, CURSOR_INCLUSIVE, CURSOR_REWIND, DEDUP_KEY, RESUME_VARIABLES};
+use super::resume::{CURSOR, CURSOR_INCLUSIVE, CURSOR_REWIND, DEDUP_KEY, RESUME_VARIABLES, SEQUENCE_ACTION};
 use super::values::Values;
 use crate::config_def::ConfigError;
 use crate::dialogue::variables::is_secret;
@@ -13,6 +13,10 @@ use crate::dialogue::{Plan, list};
 
 /// Returns why the connector cannot be exactly-once, at the option that has to change.
 pub(super) fn obstacle(values: &Values<'_>, plan: &Plan) -> Option<ConfigError> {
+    if values.text(SEQUENCE_ACTION) == Some("backfill") {
+        let why = "=backfill asks a history, which need not have all that is missing";
+        return Some(ConfigError::new(SEQUENCE_ACTION, format!("{SEQUENCE_ACTION}{why}")));
+    }
     if values.non_empty(CURSOR).is_none() {
         let why = "is not given, so the feed cannot be asked for what follows a record";
         return Some(ConfigError::new(CURSOR, format!("{CURSOR} {why}")));
@@ -96,9 +100,15 @@ mod tests {
             ("websocket.session.hello.capture", "secret.token=/token"),
             ("websocket.resume.variables", "secret.token"),
         ];
+        let backfill = [
+            ("websocket.sequence", "{{/n}}"),
+            ("websocket.sequence.action", "backfill"),
+            ("websocket.backfill.http", "GET https://host/?from={{from}}"),
+        ];
         let with = |more: &[(&'static str, &'static str)]| [&RESUMING[..], more].concat();
         for (config, option, words) in [
             (vec![], CURSOR, "is not given"),
+            (backfill.to_vec(), SEQUENCE_ACTION, "need not have all"),
             (without("websocket.url"), CURSOR, "{{cursor}}"),
             (without("websocket.cursor.inclusive"), CURSOR_INCLUSIVE, "begins behind it"),
             (with(&[("websocket.cursor.rewind", "5")]), CURSOR_REWIND, "in memory alone"),

@@ -180,8 +180,10 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("gap"),
         width: Width::Short,
         display_name: "Holes",
-        documentation: "gap: a number that is left out is a gap. legal: the feed may leave numbers out, and only one that goes back is reported.",
-        choices: &["gap", "legal"],
+        documentation: "gap: a number that is left out is a gap. legal: the feed may leave numbers out, and only one that goes back is reported. \
+                        reconnect: numbers may be left out and may go back, and with websocket.sequence.action=backfill all between two connections is \
+                        asked for.",
+        choices: &sequence::Holes::NAMES,
         ..BASE
     },
     ConfigKey {
@@ -298,7 +300,7 @@ pub(super) fn memory(values: &Values<'_>) -> memory::Settings {
             key: text(SEQUENCE_KEY),
             first: text(SEQUENCE_FIRST),
             previous: text(SEQUENCE_PREVIOUS),
-            holes_are_legal: values.text(SEQUENCE_HOLES) == Some("legal"),
+            holes: values.text(SEQUENCE_HOLES).and_then(sequence::Holes::find).unwrap_or_default(),
             per_connection: values.text(SEQUENCE_SCOPE) == Some("connection"),
             action: values.text(SEQUENCE_ACTION).and_then(sequence::Action::find).unwrap_or_default(),
         }),
@@ -321,6 +323,11 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
     for (wanted, names) in wants {
         for name in names.iter().filter(|name| is_set(name) && values.non_empty(wanted).is_none()) {
             refuse(name, &format!("{wanted} must be given too"));
+        }
+    }
+    if values.text(SEQUENCE_HOLES) == Some("reconnect") {
+        for name in [SEQUENCE_FIRST, SEQUENCE_PREVIOUS].iter().filter(|name| is_set(name)) {
+            refuse(name, &format!("{SEQUENCE_HOLES}=reconnect excludes it"));
         }
     }
     if is_set(SEQUENCE_FIRST) && is_set(SEQUENCE_PREVIOUS) {

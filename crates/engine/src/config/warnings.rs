@@ -1,13 +1,16 @@
 //! What works, but not as its author will have meant it. Both hosts log these sentences, and `validate` prints them.
 
 use super::connection::SUBSCRIPTION_MESSAGE;
-use super::{converter, liveness, option};
+use super::resume::CURSOR;
+use super::{Config, converter, liveness, option};
 use crate::config_def::Properties;
+use crate::intake::memory::Plan;
 use crate::json::{Found, Pointers};
 use crate::redact::printable;
 
 /// Returns one sentence for each such thing; none shows a value. `value_converter` is the class in force, if it is known.
 pub fn warnings(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
+    let asks_for_nothing = stores_a_cursor_in_vain(config);
     // With the profile's values, which may be the user's own.
     let config = &*converter::in_force(config);
     let mut warnings: Vec<String> =
@@ -28,10 +31,22 @@ pub fn warnings(config: &Properties, value_converter: Option<&str>) -> Vec<Strin
         let (key, timeout) = (liveness::IDLE_KEY, liveness::IDLE_RECORD_TIMEOUT_MS);
         warnings.push(format!("{key} has no effect without {timeout}"));
     }
+    if asks_for_nothing {
+        warnings.push(format!(
+            "{CURSOR} is stored, and the feed is never asked for what follows it: write {{{{cursor}}}} into websocket.url, a header or \
+             the message of a step, as the feed's documentation says"
+        ));
+    }
     for (name, _) in config.iter().filter(|(name, value)| option(name).is_some() && looks_garbled(value)) {
         warnings.push(garbled_warning(name));
     }
     warnings
+}
+
+/// Whether a cursor is configured, and nothing says it to the feed. What is refused is told elsewhere.
+fn stores_a_cursor_in_vain(config: &Properties) -> bool {
+    let has_cursor = |config: &Config| config.intake.memory().is_some_and(Plan::has_cursor);
+    Config::parse(config).is_ok_and(|config| has_cursor(&config) && !config.plan.asks_from_cursor())
 }
 
 /// A template is JSON only when it is rendered.
@@ -78,6 +93,18 @@ mod tests {
         let key = ("websocket.idle.key", "{{/s}}");
         assert!(warned(&[key])[0].contains("websocket.idle.record.timeout.ms"));
         assert!(warned(&[key, ("websocket.idle.record.timeout.ms", "1")]).is_empty());
+    }
+
+    #[test]
+    fn a_cursor_that_the_feed_is_never_asked_for_is_noticed() {
+        let warns = |feed: &str, url: &str| {
+            let given = [("name", "x"), ("kafka.topic", "x"), ("websocket.feed", feed), ("websocket.url", url)];
+            let all = warned(&given);
+            all.iter().any(|warning| warning.contains("{{cursor}} into websocket.url"))
+        };
+        assert!(warns("jetstream-v2", "wss://host/subscribe"));
+        assert!(!warns("jetstream-v2", "wss://host/subscribe?cursor={{cursor}}"));
+        assert!(!warns("binance", "wss://host/"), "it has none");
     }
 
     #[test]

@@ -34,6 +34,20 @@ pub fn add(a: &str, b: &str) -> Option<String> {
     Some(sum.to_string())
 }
 
+/// The product of two integers; `None` as for the sum.
+pub fn mul(a: &str, b: &str) -> Option<String> {
+    let product = a.parse::<i128>().ok()?.checked_mul(b.parse().ok()?)?;
+    Some(product.to_string())
+}
+
+/// The quotient of two integers, rounded down; `None` as for the sum, and if the second is 0.
+pub fn div(a: &str, b: &str) -> Option<String> {
+    let (a, b) = (a.parse::<i128>().ok()?, b.parse::<i128>().ok()?);
+    let quotient = a.checked_div(b)?;
+    let is_rounded_up = a.checked_rem(b)? != 0 && (a < 0) != (b < 0);
+    Some((quotient - i128::from(is_rounded_up)).to_string())
+}
+
 fn split_exponent(number: &str) -> (&str, Option<&str>) {
     number.split_once(['e', 'E']).map_or((number, None), |(mantissa, exponent)| (mantissa, Some(exponent)))
 }
@@ -136,5 +150,17 @@ mod tests {
         assert_eq!(add("-5", "3").as_deref(), Some("-2"));
         assert_eq!(add("1.5", "1"), None);
         assert_eq!(add(&i128::MAX.to_string(), "1"), None);
+    }
+
+    #[test]
+    fn mul_and_div_are_exact_and_div_rounds_down() {
+        assert_eq!(mul("99999999999999999999", "-2").as_deref(), Some("-199999999999999999998"));
+        assert_eq!(mul(&i128::MAX.to_string(), "2"), None);
+        for (a, b, quotient) in
+            [("7", "2", "3"), ("-7", "2", "-4"), ("7", "-2", "-4"), ("-8", "2", "-4"), ("0", "5", "0")]
+        {
+            assert_eq!(div(a, b).as_deref(), Some(quotient), "{a}/{b}");
+        }
+        assert_eq!((div("1", "0"), div(&i128::MIN.to_string(), "-1")), (None, None));
     }
 }

@@ -25,12 +25,16 @@ pub(super) enum Function {
     Upper,
     Lower,
     Int,
+    HexInt,
     Add,
+    Mul,
+    Div,
     Bit,
     NowSeconds,
     NowMillis,
     NowMicros,
     Time,
+    Iso,
     Uuid,
     Count,
     RandomHex,
@@ -82,12 +86,16 @@ const TABLE: &[Row] = &[
     row("upper", Function::Upper, "upper(text)", 1, 1),
     row("lower", Function::Lower, "lower(text)", 1, 1),
     row("int", Function::Int, "int(value)", 1, 1),
+    row("hex_int", Function::HexInt, "hex_int(integer)", 1, 1),
     row("add", Function::Add, "add(integer, integer)", 2, 2),
+    row("mul", Function::Mul, "mul(integer, integer)", 2, 2),
+    row("div", Function::Div, "div(integer, integer)", 2, 2),
     row("bit", Function::Bit, "bit(integer, number)", 2, 2),
     row("now_s", Function::NowSeconds, "now_s()", 0, 0),
     row("now_ms", Function::NowMillis, "now_ms()", 0, 0),
     row("now_us", Function::NowMicros, "now_us()", 0, 0),
     row("time", Function::Time, "time('%Y-%m-%dT%H:%M:%S')", 1, 1),
+    row("iso", Function::Iso, "iso(seconds)", 1, 1),
     row("uuid", Function::Uuid, "uuid()", 0, 0),
     row("n", Function::Count, "n()", 0, 0),
     row("random_hex", Function::RandomHex, "random_hex(bytes)", 1, 1),
@@ -194,9 +202,15 @@ pub(super) fn call<'v>(
         Function::Upper => text_value(next().into_text()?.to_uppercase()),
         Function::Lower => text_value(next().into_text()?.to_lowercase()),
         Function::Int => int(&next().into_text()?).map_or_else(missing, number_value),
-        Function::Add => {
+        Function::HexInt => hex_int(&next().into_text()?).map_or_else(missing, text_value),
+        Function::Add | Function::Mul | Function::Div => {
             let (a, b) = (next().into_text()?, next().into_text()?);
-            decimal::add(&a, &b).map_or_else(missing, number_value)
+            let calculate = match function {
+                Function::Mul => decimal::mul,
+                Function::Div => decimal::div,
+                _ => decimal::add,
+            };
+            calculate(&a, &b).map_or_else(missing, number_value)
         }
         Function::Bit => {
             let (flags, number) = (next().into_text()?, next().into_text()?);
@@ -206,6 +220,7 @@ pub(super) fn call<'v>(
         Function::NowMillis => number_value(micros(values.now).div_euclid(1_000).to_string()),
         Function::NowMicros => number_value(micros(values.now).to_string()),
         Function::Time => text_value(write_time(&next().into_text()?, values.now).map_err(Failure::Refused)?),
+        Function::Iso => iso(&next().into_text()?).map_or_else(missing, text_value),
         Function::Uuid => {
             let mut bytes = [0; 16];
             (values.chance)(&mut bytes);
@@ -299,6 +314,21 @@ fn int(text: &str) -> Option<String> {
     }
     let size = u128::from_str_radix(digits, radix).ok()?;
     Some(if negative && size > 0 { format!("-{size}") } else { size.to_string() })
+}
+
+/// The reverse of `int`, for what is not negative: hexadecimal with 0x and without zeros in front.
+fn hex_int(text: &str) -> Option<String> {
+    text.parse::<u128>().ok().map(|number| format!("{number:#x}"))
+}
+
+/// Seconds since the epoch, which may have a fraction, as a date in UTC.
+fn iso(seconds: &str) -> Option<String> {
+    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let is_number = !whole.is_empty() && [whole, fraction].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let at = DateTime::from_epoch_seconds(whole.parse().ok().filter(|_| is_number)?);
+    let DateTime { year, month, day, hour, minute, second, .. } = at;
+    let point = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{point}{fraction}Z"))
 }
 
 /// A bit of an integer by its number from 0, the lowest.
@@ -435,6 +465,25 @@ mod tests {
         let fixture = Fixture::new().with("cursor", "99999999999999999999");
         assert_eq!(fixture.value("add(cursor, 1)"), "100000000000000000000");
         assert_eq!(fixture.value("add(now_s(), -30)"), "1785579600");
+    }
+
+    #[test]
+    fn integers_are_multiplied_divided_and_written_in_hexadecimal() {
+        let fixture = Fixture::new().with("block", "24000007");
+        assert_eq!(fixture.value("div(add(mul(block, 100000), 42), 100000)"), "24000007");
+        assert_eq!(fixture.value("hex_int(block)"), "0x16e3607");
+        assert_eq!((fixture.value("int(hex_int(0))"), fixture.capture("hex_int(-1)")), ("0".to_owned(), None));
+        assert_eq!(fixture.capture("div(block, 0)"), None);
+    }
+
+    #[test]
+    fn iso_writes_seconds_as_a_date_with_their_fraction() {
+        let message = Fixture::over(r#"{"t":1688669597.8277369}"#);
+        assert_eq!(message.value("iso(/t)"), "2023-07-06T18:53:17.8277369Z");
+        assert_eq!(message.value("iso(0)"), "1970-01-01T00:00:00Z");
+        for none in ["iso('1e9')", "iso('.5')", "iso('')", "iso(-1)", "iso('99999999999999999999')"] {
+            assert_eq!(message.capture(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub fn counts_gaps(options: &Properties) -> &'static str {
     match is("websocket.sequence", &|text| !text.is_empty()) {
         false => "no",
         true if is("websocket.sequence.holes", &|text| text == "legal") => "only numbers that go back",
-        true if is("websocket.backfill.http", &|text| !text.is_empty()) => "yes, and can be asked for",
+        true if is("websocket.sequence.holes", &|text| text == "reconnect") => "no, and can be asked for",
+        true if is("websocket.backfill.rate", &|text| !text.is_empty()) => "yes, and can be asked for",
         true => "yes",
     }
 }
@@ -211,8 +212,10 @@ mod tests {
         let sequence = ("websocket.sequence", "{{/s}}");
         assert_eq!((counts(&[]), counts(&[sequence])), ("no", "yes"));
         assert_eq!(counts(&[sequence, ("websocket.sequence.holes", "legal")]), "only numbers that go back");
-        let history = ("websocket.backfill.http", "GET https://host/");
+        let history = ("websocket.backfill.rate", "1/1s");
         assert_eq!(counts(&[sequence, history]), "yes, and can be asked for");
+        let leaves_out = ("websocket.sequence.holes", "reconnect");
+        assert_eq!(counts(&[sequence, history, leaves_out]), "no, and can be asked for");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! A cursor counts only when the whole of its message is stored: all records of a message but the last have the cursor of
 //! the message before it, and say how many records of the message are stored with them.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
+use crate::dialogue::decimal;
 use crate::dialogue::expression::Values;
 use crate::dialogue::template::Template;
 use crate::dialogue::variables::VariableId;
@@ -38,6 +40,10 @@ pub struct Plan {
     pub inclusive: bool,
     /// Those that live on; secret ones are not stored.
     pub variables: Vec<(VariableId, String)>,
+    /// It is the feed's number, for its history: nothing is asked to go on from it.
+    pub is_number: bool,
+    /// A lower one does not move it.
+    pub only_forward: bool,
 }
 
 impl Plan {
@@ -159,6 +165,14 @@ impl Cursors {
         }
     }
 
+    /// The newest cursor of the feed, or of each key, and when it was received.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str, Option<SystemTime>)> {
+        let keyed = self.places.keyed.iter().map(|(key, place)| (key.as_str(), place));
+        keyed
+            .chain([("", &self.places.only)])
+            .filter_map(|(key, place)| Some((key, place.newest.as_deref()?, place.at)))
+    }
+
     /// When the newest cursor was received; of several keys the oldest one's.
     pub fn since(&self) -> Option<SystemTime> {
         self.places.keyed.values().chain([&self.places.only]).filter_map(|place| place.at).min()
@@ -231,6 +245,10 @@ impl Cursors {
         if plan.cursor.as_ref().is_none_or(|cursor| cursor.write(values, &mut self.text).is_err()) {
             return Standing::New;
         }
+        let goes_back = |newest: &String| decimal::compare(&self.text, newest) != Ordering::Greater;
+        if plan.only_forward && place.newest.as_ref().is_some_and(goes_back) {
+            return Standing::New;
+        }
         let standing = if is_record { place.awaited.meet(&self.text) } else { Standing::New };
         if standing == Standing::Clamped {
             // What was stored of the message behind the cursor does not come.
@@ -247,6 +265,30 @@ impl Cursors {
         }
         Mutation::PartBehindItsOwnCursor.does(|| place.before.clone_from(&place.newest));
         standing
+    }
+
+    /// Reads where a record out of the feed's history stands. It moves nothing.
+    pub fn look_back(&mut self, plan: &Plan, values: &Values<'_>) {
+        self.read_key(plan, values);
+        self.text.clear();
+        if plan.cursor.as_ref().is_none_or(|cursor| cursor.write(values, &mut self.text).is_err()) {
+            self.text.clear();
+        }
+    }
+
+    /// Writes the offset entries of a record out of the feed's history. `overtakes`: newer ones are not on their way yet, so a
+    /// start that finds its offset has to go on behind it. Returns whether the record says so.
+    pub fn write_back(&self, plan: &Plan, overtakes: bool, record: &mut RecordWriter<'_>) -> bool {
+        let place = if plan.key.is_some() { self.places.keyed.get(&self.key) } else { Some(&self.places.only) };
+        let Some(place) = place else { return false };
+        let own = Some(&self.text).filter(|text| overtakes && !text.is_empty());
+        if let Some(cursor) = own.or(place.newest.as_ref()) {
+            record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });
+        }
+        if plan.key.is_some() {
+            record.part(Part::Partition(&self.key));
+        }
+        own.is_some()
     }
 
     /// Whether a new record that no filter has dropped is one of those behind the cursor that are stored.

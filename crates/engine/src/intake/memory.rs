@@ -48,6 +48,8 @@ impl Plan {
             rewind: own.rewind,
             inclusive: own.inclusive,
             variables: Vec::new(),
+            is_number: false,
+            only_forward: false,
         };
         let dedupe = template("websocket.dedup.key", &settings.dedupe_key).map(|key| (key, settings.dedupe_window));
         let sequence = settings.sequence.as_ref().and_then(|own| {
@@ -59,7 +61,7 @@ impl Plan {
                     Some(previous) => sequence::Link::Previous(previous),
                     None => sequence::Link::First(first),
                 },
-                holes_are_legal: own.holes_are_legal,
+                holes: own.holes,
                 per_connection: own.per_connection,
                 action: own.action,
             })
@@ -73,19 +75,33 @@ impl Plan {
             }
         });
         let variables = variables.collect::<Vec<_>>();
+        let cursor = match &sequence {
+            Some(sequence) if sequence.is_stored() => cursor::Plan {
+                cursor: Some(sequence.number.clone()),
+                key: sequence.key.clone(),
+                is_number: true,
+                only_forward: sequence.holes == sequence::Holes::Reconnect,
+                ..cursor
+            },
+            _ => cursor,
+        };
         let remembers = cursor.cursor.is_some() || !variables.is_empty() || dedupe.is_some() || sequence.is_some();
         remembers.then_some(Plan { cursor: cursor::Plan { variables, ..cursor }, dedupe, sequence })
     }
 
     /// Whether a start goes on from a stored cursor: what it needs may be stored.
     pub fn resumes_over_restarts(&self) -> bool {
-        let own = &self.cursor;
-        own.cursor.is_some() && !own.variables.iter().any(|(_, name)| is_secret(name))
+        self.has_cursor() && !self.cursor.variables.iter().any(|(_, name)| is_secret(name))
+    }
+
+    /// Whether the feed is to go on from a cursor.
+    pub fn has_cursor(&self) -> bool {
+        self.cursor.cursor.is_some() && !self.cursor.is_number
     }
 
     /// Whether a feed goes on from a cursor or a captured variable.
     pub fn resumes(&self) -> bool {
-        self.cursor.cursor.is_some() || !self.cursor.variables.is_empty()
+        self.has_cursor() || !self.cursor.variables.is_empty()
     }
 }
 
@@ -99,6 +115,8 @@ pub struct Memory {
     pub(crate) backfill: Backfill,
     /// When the last message came, if one did.
     pub(crate) at: Option<SystemTime>,
+    /// Records wait for those that are missing before them.
+    are_held: bool,
     /// When the cursor that was forgotten last was received, until there is another connection.
     forgotten: Option<SystemTime>,
     text: String,
@@ -139,7 +157,9 @@ impl Memory {
     pub fn stored(stored: StoredOffset) -> Memory {
         let at = stored.at();
         let StoredOffset { position, keyed, .. } = stored;
-        let backfill = position.unrepaired.as_deref().map(Backfill::stored).unwrap_or_default();
+        let mut backfill = Backfill::default();
+        let lists = keyed.values().chain([&position]).filter_map(|position| position.unrepaired.as_deref());
+        lists.for_each(|list| backfill.go_on_with(list));
         Memory { cursors: Cursors::stored(position, keyed), backfill, at, ..Memory::default() }
     }
 
@@ -148,9 +168,18 @@ impl Memory {
         self.forgotten = None;
         Mutation::WindowOfOneConnection.does(|| self.window = None);
         self.cursors.connected(&plan.cursor, resuming);
-        if let Some(sequence) = &plan.sequence {
-            self.sequences.connected(sequence);
+        let Some(sequence) = &plan.sequence else { return };
+        if plan.cursor.is_number && self.sequences.is_new() {
+            for (key, number, at) in self.cursors.all() {
+                self.sequences.stored(key, number, at.unwrap_or(SystemTime::UNIX_EPOCH));
+            }
         }
+        self.sequences.connected(sequence);
+    }
+
+    /// Records wait for those that are missing before them, or none does.
+    pub(crate) fn are_held(&mut self, are_held: bool) {
+        self.are_held = are_held;
     }
 
     /// The position in the feed is gone, and with it the numbering.
@@ -211,6 +240,7 @@ impl Memory {
 
     /// Looks at a record out of the feed's history, which is none of those that come in their turn. Returns whether it is new.
     pub(super) fn look_back(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) -> bool {
+        self.cursors.look_back(&plan.cursor, values);
         self.is_unseen(plan, values, findings)
     }
 
@@ -260,7 +290,9 @@ impl Memory {
             return;
         }
         if sequence.action != sequence::Action::Backfill || hole.cause != Cause::Sequence {
-            return findings.holes.push(hole);
+            // Nobody knows whether anything is missing, and the lost connection is told anyway.
+            findings.holes.extend(Some(hole).filter(|hole| !hole.open));
+            return;
         }
         match self.backfill.add(hole, values.now) {
             Ok(repair) => findings.repairs.push((repair, place)),
@@ -286,20 +318,31 @@ impl Memory {
         if plan.cursor.cursor.is_some() {
             self.cursors.write(&plan.cursor, last, record);
         }
-        self.write_unrepaired(record);
         let topic = plan.cursor.key.as_ref().map(|_| self.cursors.key());
+        self.write_unrepaired(topic, record);
+        write_variables(plan, variables, topic, record);
+    }
+
+    /// The same of a record out of the feed's history.
+    pub(super) fn write_back(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
+        let goes_back = plan.cursor.is_number && self.cursors.write_back(&plan.cursor, self.are_held, record);
+        let topic = plan.cursor.key.as_ref().map(|_| self.cursors.key());
+        // A start that goes on behind it misses what follows, also what is listed.
+        if !goes_back {
+            self.write_unrepaired(topic, record);
+        }
         write_variables(plan, variables, topic, record);
     }
 
     /// Writes the offset entries of a record that is none of the feed's.
     pub(crate) fn write_beside(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_beside(record);
-        self.write_unrepaired(record);
+        self.write_unrepaired(None, record);
         write_variables(plan, variables, None, record);
     }
 
-    fn write_unrepaired(&self, record: &mut RecordWriter<'_>) {
-        if let Some(gaps) = self.backfill.entry().filter(|_| !Mutation::RepairsNotStored.is_on()) {
+    fn write_unrepaired(&self, key: Option<&str>, record: &mut RecordWriter<'_>) {
+        if let Some(gaps) = self.backfill.entry(key).filter(|_| !Mutation::RepairsNotStored.is_on()) {
             record.part(Part::OffsetEntry { name: UNREPAIRED, value: OffsetValue::Text(gaps) });
         }
     }

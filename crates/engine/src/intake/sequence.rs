@@ -1,6 +1,7 @@
 //! The numbers that a feed gives its messages, and what they say is missing.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use crate::dialogue::expression::Values;
 use crate::dialogue::template::Template;
@@ -31,6 +32,27 @@ impl Action {
     }
 }
 
+/// What it means that numbers are left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Holes {
+    /// Messages are missing.
+    #[default]
+    Gap,
+    /// Nothing; only going back is reported.
+    Legal,
+    /// Nothing on one connection; between two of them messages may be missing.
+    Reconnect,
+}
+
+impl Holes {
+    pub const NAMES: [&str; 3] = ["gap", "legal", "reconnect"];
+
+    pub fn find(name: &str) -> Option<Holes> {
+        let all = [Holes::Gap, Holes::Legal, Holes::Reconnect];
+        Holes::NAMES.iter().position(|own| *own == name).map(|at| all[at])
+    }
+}
+
 /// The options of the numbering, not compiled.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -38,8 +60,7 @@ pub struct Settings {
     pub key: Option<String>,
     pub first: Option<String>,
     pub previous: Option<String>,
-    /// Only going back is reported.
-    pub holes_are_legal: bool,
+    pub holes: Holes,
     /// It begins anew with each connection.
     pub per_connection: bool,
     pub action: Action,
@@ -51,9 +72,16 @@ pub struct Plan {
     pub number: Template,
     pub key: Option<Template>,
     pub link: Link,
-    pub holes_are_legal: bool,
+    pub holes: Holes,
     pub per_connection: bool,
     pub action: Action,
+}
+
+impl Plan {
+    /// Whether the last numbers are in the offsets, so that what is missing after a start can be asked for.
+    pub fn is_stored(&self) -> bool {
+        self.action == Action::Backfill && !self.per_connection
+    }
 }
 
 /// How a message says which one is before it.
@@ -77,21 +105,51 @@ pub struct Hole {
     pub to: i128,
     /// `None` if the numbers do not say.
     pub missing: Option<u64>,
+    /// Numbers may be left out: only the feed's history knows what of these is missing, if anything is.
+    pub open: bool,
+    /// When the message before was received.
+    pub since: SystemTime,
 }
 
 /// The last number of each key.
 #[derive(Debug, Default)]
 pub struct Sequences {
-    last: HashMap<Box<str>, i128>,
+    last: HashMap<Box<str>, Last>,
+    /// Counts connections.
+    connection: u64,
     text: String,
     key: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    number: i128,
+    /// When it was received.
+    at: SystemTime,
+    /// The connection on which it was.
+    connection: u64,
+    /// An earlier task has received it.
+    stored: bool,
+    /// And a lower one came since: what was received comes again, or the numbering is another one.
+    behind: bool,
 }
 
 impl Sequences {
     /// A new connection is there.
     pub fn connected(&mut self, plan: &Plan) {
-        if plan.per_connection {
-            self.last.clear();
+        self.connection += 1;
+        self.last.retain(|_, last| !plan.per_connection && !last.behind);
+    }
+
+    /// Whether there was no connection yet.
+    pub fn is_new(&self) -> bool {
+        self.connection == 0
+    }
+
+    /// An earlier task has received this number, at that time.
+    pub fn stored(&mut self, key: &str, number: &str, at: SystemTime) {
+        if let Ok(number) = number.parse() {
+            self.last.insert(key.into(), Last { number, at, connection: 0, stored: true, behind: false });
         }
     }
 
@@ -117,18 +175,32 @@ impl Sequences {
             Link::First(Some(first)) => Before::Follows(self.number(first, values).unwrap_or(number)),
             Link::Previous(previous) => self.number(previous, values).map_or(Before::Nothing, Before::Is),
         };
+        let now = Last { number, at: values.now, connection: self.connection, stored: false, behind: false };
         let Some(last) = self.last.get_mut(self.key.as_str()) else {
             if self.last.len() < MAX_KEYS {
-                self.last.insert(self.key.as_str().into(), number);
+                self.last.insert(self.key.as_str().into(), now);
             }
             return None;
         };
-        let hole = hole(*last, number, before).filter(|hole| !plan.holes_are_legal || hole.0 == Cause::Reset);
-        let hole = hole.filter(|hole| hole.0 != Cause::Reset || !Mutation::ResetNotTold.is_on());
-        if number != *last {
-            *last = number;
+        // The first of a connection may be late, or come again: what is missing ends with the first higher one.
+        let (is_first, is_behind) = (last.connection != self.connection, number <= last.number);
+        if is_behind && (last.stored || plan.holes == Holes::Reconnect) {
+            last.behind |= last.stored && number < last.number;
+            return None;
         }
-        hole.map(|(cause, from, to, missing)| Hole { cause, key: self.key.as_str().into(), from, to, missing })
+        let since = last.at;
+        let found = match plan.holes {
+            Holes::Gap => hole(last.number, number, before),
+            Holes::Legal => hole(last.number, number, before).filter(|(cause, ..)| *cause == Cause::Reset),
+            Holes::Reconnect => between(last.number, number).filter(|_| is_first),
+        };
+        let found = found.filter(|found| found.0 != Cause::Reset || !Mutation::ResetNotTold.is_on());
+        *last = now;
+        let open = plan.holes == Holes::Reconnect;
+        found.map(|(cause, from, to, missing)| {
+            let key = self.key.as_str().into();
+            Hole { cause, key, from, to, missing, open, since }
+        })
     }
 
     /// Returns the number of a record of this key, which is none of those that came in their turn.
@@ -182,6 +254,12 @@ fn hole(last: i128, number: i128, before: Before) -> Option<(Cause, i128, i128, 
     }
 }
 
+/// What may be missing between the last number of a connection and the first one of the next.
+fn between(last: i128, number: i128) -> Option<(Cause, i128, i128, Option<u64>)> {
+    let (from, to) = (last.checked_add(1)?, number.checked_sub(1)?);
+    (from <= to).then_some((Cause::Sequence, from, to, None))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,5 +290,11 @@ mod tests {
         assert_eq!(hole(5, 9, Before::Nothing), None, "it begins anew");
         assert_eq!(hole(5, 2, Before::Nothing), None, "it begins anew");
         assert_eq!(hole(5, 2, Before::Is(1)), Some((Cause::Reset, 5, 2, None)));
+    }
+
+    #[test]
+    fn between_two_connections_may_be_whatever_lies_between_their_numbers() {
+        assert_eq!(between(5, 9), Some((Cause::Sequence, 6, 8, None)));
+        assert_eq!(between(5, 6), None);
     }
 }

@@ -150,7 +150,7 @@ impl Link {
             memory.connected(plan, dialogue.is_resuming());
         }
         if let Some(plan) = &config.backfill {
-            memory.backfill.connected(&plan.rate);
+            memory.backfill.connected(&plan.rate, config.partition_keys());
         }
         commits.iter().for_each(|commits| commits.begin_link());
         let timers = Timers::new(&config, now);
@@ -242,7 +242,7 @@ impl Link {
     }
 
     fn gap_of(&self, hole: Hole, at: SystemTime) -> Gap {
-        let Hole { cause, key, from, to, missing } = hole;
+        let Hole { cause, key, from, to, missing, .. } = hole;
         let (from, to) = (from.to_string(), to.to_string());
         // Numbers of one connection say nothing to another.
         let anew = self.sequence().is_some_and(|sequence| sequence.per_connection);
@@ -258,14 +258,18 @@ impl Link {
 
     /// Adds a gap to the ledger, if there is one. Returns its entry.
     pub(super) fn note(&mut self, gap: &Gap) -> Value {
-        let Link { config, intake, dialogue, name, batch, .. } = self;
+        let Link { config, intake, dialogue, name, batch, held, .. } = self;
         let entry = ledger::entry(gap, Some(name), &config.task_id());
         if let Some(ledger) = &config.ledger {
+            let mut behind = Batch::default();
+            let batch = if held.is_empty() { batch } else { &mut behind };
             ledger::add(ledger, gap, &entry, batch, |record| {
                 if let (Ok(intake), Some(plan)) = (intake, config.intake.memory()) {
                     intake.memory().write_beside(plan, dialogue.variables(), record);
                 }
             });
+            // It says how far the feed has come, so it must not overtake.
+            held.add(behind);
         }
         entry
     }
@@ -278,7 +282,7 @@ impl Link {
         self.timers.cursor = Some(moment.now + interval);
         let Link { config, intake, dialogue, batch, .. } = self;
         let (Some(ledger), Some(plan), Ok(intake)) = (&config.ledger, config.intake.memory(), intake) else { return };
-        if intake.memory().is_ahead() {
+        if intake.memory().is_ahead() && self.held.is_empty() {
             ledger::add_cursor(ledger, &config.task_id(), moment.at, batch, |record| {
                 intake.memory().write_beside(plan, dialogue.variables(), record);
             });

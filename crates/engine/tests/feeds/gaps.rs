@@ -25,7 +25,6 @@ const HOLES: &[Hole] = &[
     Hole { feed: "coinbase-advanced-user", key: None, from: 8, to: 10 },
     Hole { feed: "gate", key: Some("BTC_USDT"), from: 5, to: 7 },
     Hole { feed: "gemini", key: None, from: 10, to: 12 },
-    Hole { feed: "kraken", key: Some("BTC/USD"), from: 5, to: 7 },
     Hole { feed: "kucoin", key: Some("/market/level2:BTC-USDT"), from: 5, to: 7 },
 ];
 
@@ -37,7 +36,7 @@ fn what_a_feed_leaves_out_is_in_the_ledger_by_key_and_number() {
 #[test]
 fn every_profile_that_counts_missing_messages_is_looked_at() {
     // Of one that resumes or can be asked, other tests look at what is missing.
-    let otherwise = ["websocket.cursor", "websocket.backfill.http"];
+    let otherwise = ["websocket.cursor", "websocket.backfill.rate"];
     let counts = |profile: &Profile| {
         let option = |name: &str| profile.options.get(name).map(String::as_str);
         let is_here = otherwise.iter().all(|name| option(name).is_none());

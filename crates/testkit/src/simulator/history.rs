@@ -15,6 +15,8 @@ pub(crate) struct History {
     generation: u64,
     /// A client has subscribed: from now on it must not miss anything.
     begun: bool,
+    /// So many connections have subscribed.
+    pub(crate) subscriptions: u64,
     /// Opening handshakes are refused.
     pub(crate) refuses: bool,
     /// So many were.
@@ -82,6 +84,11 @@ impl History {
         } else {
             Held::All
         }
+    }
+
+    /// When a record was published, in seconds since 1970.
+    pub(crate) fn published_at(&self, number: u64) -> u64 {
+        usize::try_from(number).ok().and_then(|at| self.times.get(at)).copied().unwrap_or_default()
     }
 
     /// The oldest record that is kept.

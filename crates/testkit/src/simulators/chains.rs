@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{EARLY, HALF, turns};
+use super::{EARLY, HALF, numbers_in, turn_number, turns};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds,
 };
@@ -37,7 +37,7 @@ pub(super) static ETHEREUM: Simulator = Simulator {
         },
     ],
     record: ethereum_record,
-    http: Simulator::no_http,
+    http: ethereum_history,
     connect: ethereum_connect,
 };
 
@@ -62,15 +62,55 @@ pub(super) static SOLANA: Simulator = Simulator {
     connect: solana_connect,
 };
 
-/// Numbers are hexadecimal; only heads have a time.
+/// Numbers are hexadecimal; only heads have a time. Each block has one log.
 fn ethereum_record(n: u64) -> Expected {
+    let number = block(n);
     if turns(n, NAMES) == "newHeads" {
         let (hash, time) = (format!("0xb10c{n:04x}"), EPOCH_S + n as i64);
-        let value = format!(r#"{{"hash":"{hash}","number":"{:#x}","timestamp":"{time:#x}"}}"#, 24_000_000 + n);
+        let value = format!(r#"{{"hash":"{hash}","number":"{number:#x}","timestamp":"{time:#x}"}}"#);
         return Expected::new(value, hash, time * 1000);
     }
-    let value = format!(r#"{{"address":"{CONTRACT}","logIndex":"{n:#x}","data":"0x{n:02x}","removed":false}}"#);
+    let value = format!(
+        r#"{{"address":"{CONTRACT}","blockNumber":"{number:#x}","logIndex":"0x3","data":"0x{n:02x}","removed":false}}"#
+    );
     Expected { timestamp: None, ..Expected::new(value, CONTRACT, 0) }
+}
+
+/// The block of record n.
+fn block(n: u64) -> u64 {
+    24_000_000 + turn_number(n)
+}
+
+/// POST of one call: a block by its number, or the logs of a range of blocks.
+fn ethereum_history(request: &HttpRequest, world: &mut World) -> Answer {
+    let call = json(&String::from_utf8_lossy(&request.body));
+    let is_known = request.method() == "POST" && request.path() == format!("/v3/{PROJECT}");
+    if !is_known || request.header("Content-Type") != Some("application/json") {
+        return Answer::text(401, "invalid project id");
+    }
+    let quantity = |value: &Value| {
+        let digits = value.as_str().and_then(|text| text.strip_prefix("0x"));
+        digits.filter(|digits| !digits.starts_with('0')).and_then(|digits| u64::from_str_radix(digits, 16).ok())
+    };
+    let params = &call["params"];
+    let range = match call["method"].as_str() {
+        Some("eth_getBlockByNumber") if params[1] == false => quantity(&params[0]).map(|number| (0, number, number)),
+        Some("eth_getLogs") if params[0]["address"] == CONTRACT => {
+            let blocks = quantity(&params[0]["fromBlock"]).zip(quantity(&params[0]["toBlock"]));
+            blocks.filter(|(from, to)| from <= to).map(|(from, to)| (1, from, to))
+        }
+        _ => None,
+    };
+    let Some((topic, from, to)) = range else {
+        let error = json!({"code": -32602, "message": "invalid argument"});
+        return Answer::json(200, json!({"jsonrpc": "2.0", "id": call["id"], "error": error}));
+    };
+    world.ask(20, |history| {
+        let held = numbers_in(history, topic).filter(|(_, n)| (from..=to).contains(&block(*n)));
+        let mut found: Vec<Value> = held.map(|(_, n)| json(&ethereum_record(n).value)).collect();
+        let result = if topic == 0 { found.pop().unwrap_or_default() } else { Value::Array(found) };
+        Answer::json(200, json!({"jsonrpc": "2.0", "id": call["id"], "result": result}))
+    })
 }
 
 fn solana_record(n: u64) -> Expected {
@@ -172,6 +212,12 @@ impl Node {
 }
 
 impl Peer for Node {
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        if self.ids.len() > 1 {
+            self.send(RECORDS, turn);
+        }
+    }
+
     fn text(&mut self, text: &str, turn: &mut Turn<'_>) {
         let message = json(text);
         match message["method"].as_str() {

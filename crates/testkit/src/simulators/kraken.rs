@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{EARLY, HALF, number, time_iso, time_ms, turns};
+use super::{EARLY, HALF, PAGE, numbers_in, time_iso, time_ms, turn_number, turns};
 use crate::simulator::signature::{base64, from_base64, hmac_sha512, sha256};
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds, strings,
 };
 
 const SYMBOLS: [&str; 2] = ["BTC/USD", "ETH/USD"];
+/// The names of the pairs in a request to the history, and in its answer.
+const PAIRS: [(&str, &str); 2] = [("BTCUSD", "XXBTZUSD"), ("ETHUSD", "XETHZUSD")];
 const KEY: &str = "kraken-key-77ab";
 /// Base64, as Kraken gives it out.
 const SECRET: &str = "a3Jha2VuLXNlY3JldC1mb3ItdGhlLXRlc3Qta2l0";
@@ -17,7 +19,7 @@ const TOKEN: &str = "websockets";
 
 pub(super) static PUBLIC: Simulator = Simulator {
     feed: "kraken",
-    hosts: &["ws.kraken.com"],
+    hosts: &["ws.kraken.com", "api.kraken.com"],
     right: &[("websocket.subscription.topics", "BTC/USD,ETH/USD")],
     beats: &[],
     wrong: &[Wrong {
@@ -26,7 +28,7 @@ pub(super) static PUBLIC: Simulator = Simulator {
         words: "Currency pair not supported NO/SUCH",
     }],
     record: trade,
-    http: Simulator::no_http,
+    http: trades,
     connect: |request, _| connect(request, false),
 };
 
@@ -53,7 +55,7 @@ pub(super) static PRIVATE: Simulator = Simulator {
 };
 
 fn trade(n: u64) -> Expected {
-    let (symbol, time, number) = (turns(n, SYMBOLS), time_iso(n), number(n));
+    let (symbol, time, number) = (turns(n, SYMBOLS), time_iso(n), turn_number(n));
     let value = format!(
         r#"{{"symbol":"{symbol}","side":"sell","price":68012.5,"qty":0.0031,"ord_type":"market","trade_id":{number},"timestamp":"{time}"}}"#
     );
@@ -66,6 +68,30 @@ fn execution(n: u64) -> Expected {
         r#"{{"order_id":"OK4GJX-{n:03}","exec_type":"filled","symbol":"{symbol}","side":"buy","order_status":"filled","timestamp":"{time}"}}"#
     );
     Expected::new(value, format!("OK4GJX-{n:03}"), time_ms(n))
+}
+
+/// GET /0/public/Trades, behind a moment in nanoseconds. A trade happened when it was published.
+fn trades(request: &HttpRequest, world: &mut World) -> Answer {
+    let since = request.query("since").and_then(|text| text.parse::<u64>().ok());
+    let pair = request.query("pair").unwrap_or_default();
+    let (Some(since), Some(topic)) = (since, PAIRS.iter().position(|(name, _)| *name == pair)) else {
+        return Answer::json(200, json!({"error": ["EQuery:Unknown asset pair"]}));
+    };
+    if request.path() != "/0/public/Trades" {
+        return Answer::json(404, json!({"error": ["EGeneral:Unknown method"]}));
+    }
+    world.ask(2, |history| {
+        let moment = |n: u64| history.published_at(n) * 1_000_000_000 + n;
+        let held = numbers_in(history, topic).filter(|(_, n)| moment(*n) > since).take(PAGE);
+        let (mut rows, mut last) = (Vec::new(), since);
+        for (id, n) in held {
+            last = moment(n);
+            let seconds = history.published_at(n);
+            rows.push(format!(r#"["68012.50000","0.00310000",{seconds}.{n:09},"s","m","",{id}]"#));
+        }
+        let (rows, (_, name)) = (rows.join(","), PAIRS[topic]);
+        Answer::json(200, format!(r#"{{"error":[],"result":{{"{name}":[{rows}],"last":"{last}"}}}}"#))
+    })
 }
 
 fn http(request: &HttpRequest, world: &mut World) -> Answer {
@@ -136,10 +162,10 @@ impl Kraken {
     fn send(&mut self, end: u64, turn: &mut Turn<'_>) {
         let (channel, record) =
             if self.private { ("executions", execution as fn(u64) -> Expected) } else { ("trade", trade as _) };
-        for pair in turn.pairs_to(end) {
+        for pair in turn.records_to(end).chunk_by(|one, next| one / 2 == next / 2) {
             self.sequence += 1;
-            let (kind, sequence) = (if pair.start == 0 { "snapshot" } else { "update" }, self.sequence);
-            let data: Vec<String> = pair.map(|n| record(n).value).collect();
+            let (kind, sequence) = (if pair[0] == 0 { "snapshot" } else { "update" }, self.sequence);
+            let data: Vec<String> = pair.iter().map(|n| record(*n).value).collect();
             let data = data.join(",");
             turn.send(match self.private {
                 true => format!(r#"{{"channel":"{channel}","type":"{kind}","data":[{data}],"sequence":{sequence}}}"#),
@@ -181,6 +207,12 @@ impl Peer for Kraken {
         }
         if self.symbols > 0 && self.heartbeats == 0 {
             turn.after(seconds(1), "heartbeat");
+        }
+    }
+
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        if self.symbols > 1 {
+            self.send(RECORDS, turn);
         }
     }
 

@@ -1,10 +1,10 @@
 //! Mastodon streaming, after docs.joinmastodon.org/methods/streaming and streaming/index.js of mastodon/mastodon.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{EARLY, HALF, time_iso, time_ms};
+use super::{EARLY, HALF, PAGE, time_iso, time_ms};
 use crate::simulator::{
-    Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, seconds,
+    Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds,
 };
 
 const TOKEN: &str = "mastodon-token-0a47";
@@ -14,12 +14,12 @@ const DELETED: u64 = 5;
 pub(super) static SIMULATOR: Simulator = Simulator {
     feed: "mastodon",
     hosts: &[],
-    right: &[("websocket.url", "{ws}/api/v1/streaming?stream=public"), ("websocket.auth.token", TOKEN)],
+    right: &[("websocket.url", "{ws}/api/v1/streaming?stream=public"), ("websocket.secret.token", TOKEN)],
     beats: &[],
     wrong: &[
         Wrong {
             what: "a token that is not known",
-            set: &[("websocket.auth.token", "mastodon-token-0000")],
+            set: &[("websocket.secret.token", "mastodon-token-0000")],
             words: "401",
         },
         Wrong {
@@ -29,12 +29,39 @@ pub(super) static SIMULATOR: Simulator = Simulator {
         },
     ],
     record,
-    http: Simulator::no_http,
+    http,
     connect,
 };
 
+/// GET /api/v1/timelines/public, forwards from `min_id`; the newest of a page comes first.
+fn http(request: &HttpRequest, world: &mut World) -> Answer {
+    if request.path() != "/api/v1/timelines/public" {
+        return Answer::text(404, "Not found");
+    }
+    if !request.is_of_bearer(TOKEN) {
+        return Answer::json(401, json!({"error": "The access token is invalid"}));
+    }
+    let number = |name| request.query(name).and_then(|text| text.parse::<u64>().ok());
+    let (Some(min), Some(max), Some(limit)) = (number("min_id"), number("max_id"), number("limit")) else {
+        return Answer::json(400, json!({"error": "only a part of the timeline is asked for"}));
+    };
+    world.ask(2, |history| {
+        let is_between = |n: &u64| history.has(*n) && *n != DELETED && id(*n) > min && id(*n) < max;
+        let page: Vec<u64> = (0..history.published()).filter(is_between).take(PAGE.min(limit as usize)).collect();
+        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Answer::json(200, "[]") };
+        let page: Vec<Value> = page.iter().rev().map(|n| json(&record(*n).value)).collect();
+        let at = "https://mastodon.social/api/v1/timelines/public?limit=40";
+        let (next, prev) = (format!("{at}&max_id={}", id(*first)), format!("{at}&min_id={}", id(*last)));
+        Answer::json(200, Value::Array(page)).with("Link", format!(r#"<{next}>; rel="next", <{prev}>; rel="prev""#))
+    })
+}
+
+fn id(n: u64) -> u64 {
+    115_400_000_000_000_000 + n
+}
+
 fn record(n: u64) -> Expected {
-    let id = format!("11540000000000{n:04}");
+    let id = id(n).to_string();
     if n == DELETED {
         return Expected { timestamp: None, ..Expected::new(id.clone(), id, 0) };
     }
@@ -83,6 +110,10 @@ impl Peer for Mastodon {
         turn.send(json!({"error": "Error parsing message", "status": 400}));
     }
 
+    fn published(&mut self, turn: &mut Turn<'_>) {
+        self.send(RECORDS, turn);
+    }
+
     fn time(&mut self, _: &'static str, turn: &mut Turn<'_>) {
         turn.ping();
         self.send(RECORDS, turn);
@@ -93,7 +124,6 @@ impl Peer for Mastodon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::json;
     use crate::simulator::rehearsal::Rehearsal;
 
     #[test]

@@ -52,6 +52,7 @@ const OTHER_TEXTS: &[&str] = &[
     "without a code",
     "without a message",
     "a template has at most … bytes",
+    "the answer has nothing at websocket.backfill.records",
     "… is secret, and a record may show it to anybody",
     "the queue stayed full until the stop's deadline",
     "with code …",

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::record::Batch;
+use crate::offset::UNREPAIRED;
+use crate::record::{Batch, OffsetValue};
 
 /// More does not wait.
 const MAX_BYTES: usize = 8 << 20;
@@ -63,6 +64,24 @@ impl Held {
         segment.map(|segment| segment.batches).unwrap_or_default()
     }
 
+    /// Writes the lists of what is missing in the records' offsets anew.
+    pub(super) fn list(&mut self, mut anew: impl FnMut(&str) -> Option<String>) {
+        for batch in self.segments.iter_mut().flat_map(|segment| &mut segment.batches) {
+            let mut listed = Batch::default();
+            for record in batch.iter() {
+                let list = record.offset_entries().find_map(|(name, value)| match value {
+                    OffsetValue::Text(list) if name == UNREPAIRED => Some(list),
+                    _ => None,
+                });
+                match list {
+                    Some(list) => listed.push_with_entry(&record, UNREPAIRED, anew(list).as_deref()),
+                    None => listed.push_record(&record),
+                }
+            }
+            *batch = listed;
+        }
+    }
+
     pub(super) fn release_all(&mut self) -> Vec<Batch> {
         self.segments.drain(..).flat_map(|segment| segment.batches).collect()
     }
@@ -77,7 +96,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::record::ValueKind;
+    use crate::record::{Part, ValueKind};
 
     fn batch(values: &[&str]) -> Batch {
         let mut batch = Batch::default();
@@ -104,6 +123,29 @@ mod tests {
         assert_eq!(values(&held.release(1)), ["a", "b"]);
         assert_eq!(values(&held.release_due(now + 2 * second)), ["c"]);
         assert!(held.is_empty() && held.release(2).is_empty());
+    }
+
+    #[test]
+    fn what_waits_says_no_more_that_something_is_missing_when_it_is_not() {
+        let listing = |lists: &[Option<&str>]| {
+            let mut batch = Batch::default();
+            for list in lists {
+                let mut record = batch.add(7);
+                record.part(Part::OffsetEntry { name: "cursor", value: OffsetValue::Text("5") });
+                if let Some(list) = list {
+                    record.part(Part::OffsetEntry { name: UNREPAIRED, value: OffsetValue::Text(list) });
+                }
+                record.value(ValueKind::Text, b"x");
+            }
+            batch
+        };
+        let now = Instant::now();
+        let mut held = Held::default();
+        held.begin(1, now);
+        held.add(listing(&[Some("a b"), None, Some("a")]));
+        held.list(|list| Some(list.replace('a', "").trim().to_owned()).filter(|list| !list.is_empty()));
+        let expected = listing(&[Some("b"), None, None]);
+        assert!(held.release_all()[0].iter().eq(expected.iter()));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What is missing is asked for beside the connection, and put in its place if it comes in time.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Ending, Link, Listener, MAX_KEY_CHARS};
-use crate::backfill::{Outcome, Plan, Question, Session, Verdict, verdict};
+use crate::backfill::{Outcome, Plan, Question, Session, Verdict, verdict, without};
 use crate::connection::OpenError;
 use crate::connection::http::retry_after;
 use crate::connection::http_request::HttpResponse;
@@ -90,6 +90,9 @@ impl Link {
         }
         let page = plan.read(&body, &headers, question, self.session(moment));
         let page = page.map_err(|failure| NoPage::Never(failure.to_string()))?;
+        // Not every feed says by the status that it is busy.
+        let page =
+            page.ok_or_else(|| NoPage::Later("the answer has nothing at websocket.backfill.records".into(), None))?;
         let Link { intake, dialogue, commits, config, .. } = self;
         let Ok(intake) = intake else { return Ok(true) };
         let ground = Ground { names: &config.plan.names, now: moment.at, chance: moment.chance };
@@ -113,26 +116,38 @@ impl Link {
             records.len(),
             missing.map_or_else(|| "unknown".to_owned(), |missing| missing.to_string()),
         );
-        let taken = self.take_back(&records, moment);
-        let released = self.held.release(number);
-        self.put(released);
+        // What is held came since the hole was found: a stored offset must not say that all before this moment is stored.
+        let received = if self.held.is_empty() { moment.at } else { at };
+        let taken = self.take_back(&records, received, moment);
         if let Ok(intake) = &mut self.intake {
             intake.memory().backfill.forget();
         }
+        self.held.list(|list| without(list, &hole));
+        let released = self.held.release(number);
+        self.put(released);
         let mut gap = self.gap_of(hole, at);
         (gap.missed, gap.repaired) = (missing, missing == Some(0));
         self.repaired.push(gap);
         taken
     }
 
-    fn take_back(&mut self, records: &[String], moment: &Moment<'_>) -> Result<(), Ending> {
+    fn take_back(
+        &mut self,
+        records: &[(i128, String)],
+        received: SystemTime,
+        moment: &Moment<'_>,
+    ) -> Result<(), Ending> {
         let mut batch = Batch::default();
-        let Link { intake, dialogue, commits, config, name, .. } = self;
+        let Link { intake, dialogue, commits, config, name, held, .. } = self;
         let Ok(intake) = intake else { return Ok(()) };
-        let ground = Ground { names: &config.plan.names, now: moment.at, chance: moment.chance };
+        intake.memory().are_held(!held.is_empty());
+        let ground = Ground { names: &config.plan.names, now: received, chance: moment.chance };
         let origin = Origin { connection: name, feed: &config.partition };
         let steps = Listener { dialogue, moment, end: None, commits: commits.as_deref(), message: None };
-        let mut take = |record: &String| intake.take_back(record, &ground, &origin, &mut batch, &steps);
+        let mut take = |(number, record): &(i128, String)| {
+            intake.memory().backfill.came_to(*number);
+            intake.take_back(record, &ground, &origin, &mut batch, &steps)
+        };
         let taken = records.iter().try_for_each(&mut take);
         self.received.counts += intake.counts();
         self.findings.add(intake.findings());
