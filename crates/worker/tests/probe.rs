@@ -313,7 +313,7 @@ fn answers_to_steps_are_no_messages() {
     ]);
     assert_eq!(ran.code, 3, "{}", ran.out);
     assert!(ran.out.contains(r#"heard       welcome: {"event":"welcome"}"#), "{}", ran.out);
-    assert!(ran.out.contains("1 messages came, and none of them would be in Kafka"), "{}", ran.out);
+    assert!(ran.out.contains("1 message came, and nothing of it would be in Kafka"), "{}", ran.out);
 }
 
 #[test]

@@ -203,7 +203,7 @@ impl Task<'_> {
     fn outcome(&self, watch: &Watch) -> (u8, String) {
         let (records, messages) = (watch.records(), watch.messages());
         if records > 0 {
-            return (CAME, format!("{records} messages came"));
+            return (CAME, format!("{} came", count(records)));
         }
         if let Some(why) = watch.refused() {
             return (REFUSED, format!("refused: {why}"));
@@ -213,13 +213,18 @@ impl Task<'_> {
         }
         if messages > 0 {
             let why = "answers to steps and what a filter drops do not count";
-            return (NOTHING, format!("{messages} messages came, and none of them would be in Kafka: {why}"));
+            return (NOTHING, format!("{} came, and nothing of it would be in Kafka: {why}", count(messages)));
         }
         (
             NOTHING,
             "connected, and no message came; many feeds send nothing without a subscription (--subscribe)".to_owned(),
         )
     }
+}
+
+/// So many messages, in words.
+fn count(messages: u64) -> String {
+    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }
 
 /// Ends the session with a closing handshake.
