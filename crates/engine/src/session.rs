@@ -531,13 +531,21 @@ impl<W: World> Session<W> {
         while link.batch().len() < max_records && link.batch().bytes() < max_bytes {
             let ending = match connection.next() {
                 Ok(None) => return (bytes, false),
-                Ok(Some(event)) => match link.take(&event, &moment) {
-                    Ok(taken) => {
-                        bytes += taken;
-                        continue;
+                Ok(Some(event)) => {
+                    let taken = link.take(&event, &moment);
+                    if link.has_found_hole() {
+                        link.set_aside();
+                        self.tell_findings(link);
+                        link.put_back();
                     }
-                    Err(ending) => ending,
-                },
+                    match taken {
+                        Ok(taken) => {
+                            bytes += taken;
+                            continue;
+                        }
+                        Err(ending) => ending,
+                    }
+                }
                 Err(violation) => Ending::new(Cause::ProtocolError, violation.message),
             };
             waiting.end(ending);

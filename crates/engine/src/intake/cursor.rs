@@ -89,6 +89,8 @@ struct Place {
     awaited: Awaited,
     /// Records behind the cursor that are stored, and come again.
     stored: u64,
+    /// The same before the message under way.
+    stored_before: u64,
 }
 
 /// Where a server sends the record of the cursor again, and then what follows.
@@ -311,6 +313,21 @@ impl Cursors {
         }
     }
 
+    /// Writes the offset entries of a record that is none of the feed's and goes before those of the last message, into the
+    /// partition of that one's last record.
+    pub fn write_before(&mut self, plan: &Plan, record: &mut RecordWriter<'_>) {
+        let message = self.message;
+        match self.places.of(plan, &self.key) {
+            Some(place) if place.message == message => {
+                place.write(Some(place.stored_before).filter(|&stored| stored > 0), false, record);
+                if plan.key.is_some() {
+                    record.part(Part::Partition(&self.key));
+                }
+            }
+            _ => self.write_beside(record),
+        }
+    }
+
     /// Writes the offset entries of a record that is none of the feed's.
     pub fn write_beside(&mut self, record: &mut RecordWriter<'_>) {
         let place = &mut self.places.only;
@@ -339,6 +356,7 @@ impl Place {
     fn enter(&mut self, message: u64) {
         if self.message != message {
             (self.message, self.records) = (message, 0);
+            self.stored_before = self.stored;
             self.before.clone_from(&self.newest);
         }
     }

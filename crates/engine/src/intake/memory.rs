@@ -334,6 +334,14 @@ impl Memory {
         write_variables(plan, variables, topic, record);
     }
 
+    /// Writes the offset entries of a record that is none of the feed's and goes before those of the last message.
+    pub(crate) fn write_before(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
+        self.cursors.write_before(&plan.cursor, record);
+        let topic = plan.cursor.key.as_ref().map(|_| self.cursors.key());
+        self.write_unrepaired(topic, record);
+        write_variables(plan, variables, topic, record);
+    }
+
     /// Writes the offset entries of a record that is none of the feed's.
     pub(crate) fn write_beside(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_beside(record);

@@ -99,6 +99,10 @@ pub(super) struct Link {
     actions: VecDeque<Action>,
     /// Records that are not in the queue yet.
     batch: Batch,
+    /// Of the last message, while what it has shown is told: a record that is stored has everything before it stored.
+    aside: Option<Batch>,
+    /// So many records were in the batch before the last message.
+    before: usize,
     received: Received,
     timers: Timers,
     /// With `websocket.idle.key`.
@@ -174,6 +178,8 @@ impl Link {
             dialogue,
             actions: VecDeque::new(),
             batch: Batch::default(),
+            aside: None,
+            before: 0,
             received,
             timers,
             silence: silence.map(|timeout| Silence::new(timeout, now)),
@@ -256,16 +262,38 @@ impl Link {
         self.config.intake.memory()?.sequence.as_ref()
     }
 
+    /// Whether the last message has shown a hole before it.
+    pub(super) fn has_found_hole(&self) -> bool {
+        !self.findings.holes.is_empty()
+    }
+
+    /// Takes the records of the last message out of the batch, so that what it has shown goes before them. While records wait for
+    /// a repair it goes behind them.
+    pub(super) fn set_aside(&mut self) {
+        if self.held.is_empty() {
+            self.aside = Some(self.batch.split_off(self.before.min(self.batch.len())));
+        }
+    }
+
+    pub(super) fn put_back(&mut self) {
+        if let Some(records) = self.aside.take() {
+            self.batch.append(&records);
+        }
+    }
+
     /// Adds a gap to the ledger, if there is one. Returns its entry.
     pub(super) fn note(&mut self, gap: &Gap) -> Value {
-        let Link { config, intake, dialogue, name, batch, held, .. } = self;
+        let Link { config, intake, dialogue, name, batch, held, aside, .. } = self;
         let entry = ledger::entry(gap, Some(name), &config.task_id());
         if let Some(ledger) = &config.ledger {
             let mut behind = Batch::default();
             let batch = if held.is_empty() { batch } else { &mut behind };
             ledger::add(ledger, gap, &entry, batch, |record| {
                 if let (Ok(intake), Some(plan)) = (intake, config.intake.memory()) {
-                    intake.memory().write_beside(plan, dialogue.variables(), record);
+                    match aside {
+                        Some(_) => intake.memory().write_before(plan, dialogue.variables(), record),
+                        None => intake.memory().write_beside(plan, dialogue.variables(), record),
+                    }
                 }
             });
             // It says how far the feed has come, so it must not overtake.
@@ -418,6 +446,7 @@ impl Link {
     fn message(&mut self, frame: Frame<'_>, bytes: usize, moment: &Moment<'_>) -> Result<usize, Ending> {
         self.received.messages += 1;
         self.received.bytes += bytes as u64;
+        self.before = self.batch.len();
         let intake = self.intake.as_mut().map_err(|why| Ending::from(Refusal::Fatal(why.clone())))?;
         let ground = Ground { names: &self.config.plan.names, now: self.received.last_bytes, chance: moment.chance };
         let origin = Origin { connection: &self.name, feed: &self.config.partition };

@@ -77,6 +77,18 @@ async fn what_waits_for_room_in_the_queue_is_not_lost_when_a_step_fails() {
 }
 
 #[tokio::test]
+async fn a_gap_is_in_the_ledger_before_the_record_that_shows_it_and_stores_no_more_than_what_is_before_it() {
+    let server = Server::start(Script::plays([sends([0, 1, 2, 5, 6])])).unwrap();
+    let options = [CURSOR, ("websocket.sequence", "{{/n}}"), ("websocket.gaps.topic", "gaps")];
+    let mut feed = Feed::start(&url(&server), &options);
+    feed.until_records(6).await;
+    let is_ledger: Vec<bool> = feed.records.iter().map(|record| record.topic.is_some()).collect();
+    assert_eq!(is_ledger, [false, false, false, true, false, false]);
+    let cursors: Vec<&str> = feed.records.iter().map(|record| &*record.offset[0].1).collect();
+    assert_eq!(cursors, ["0", "1", "2", "2", "5", "6"]);
+}
+
+#[tokio::test]
 async fn a_start_goes_on_from_the_stored_cursor() {
     let server = Server::start(Script::plays([sends(0..9), sends(4..9)])).unwrap();
     let mut feed = Feed::start(&url(&server), &[CURSOR]);
