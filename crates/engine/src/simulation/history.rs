@@ -21,7 +21,7 @@ const MESSAGES: u64 = 220;
 const LAST_MESSAGES: u64 = 12;
 const LAST_MESSAGES_AFTER_MS: u64 = 45_000;
 const LAST_MESSAGES_EVERY_MS: u64 = 1000;
-const PEACE_MS: u64 = 100_000;
+const PEACE_MS: u64 = 140_000;
 /// While there is something to do, the host does something this often, at least; and else.
 const STEP_MS: u64 = 60;
 const IDLE_STEP_MS: u64 = 1000;
