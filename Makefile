@@ -12,7 +12,7 @@ help: ## Show this.
 
 demo: ## See it work without Kafka: a feed, the worker and a small broker in one process.
 	@bash scripts/needs.sh cargo gcc make
-	@echo "Building the demo: about two minutes the first time, most of it for librdkafka."
+	@echo "Building the demo: one to two minutes the first time, a good part of it for librdkafka."
 	cargo run --profile demo --no-default-features --locked -p connect-websocket -- demo $(OPTIONS)
 
 demo-connect: ## See the plugin work: a feed, a real Kafka and a real Kafka Connect on this machine.

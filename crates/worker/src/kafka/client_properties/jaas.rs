@@ -30,7 +30,8 @@ enum Token {
     Symbol(char),
 }
 
-/// Parses exactly one login module. Errors quote nothing of the text, because any part of a malformed one may be a secret.
+/// Parses exactly one login module, for a client of Kafka. Errors quote nothing of the text, because any part of a malformed one may be a secret.
+#[cfg(feature = "kafka-security")]
 pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
     let mut tokens = Tokens { rest: text.chars().peekable() };
     let Some(Token::Text(class)) = tokens.next() else {
