@@ -408,13 +408,15 @@ mod tests {
     fn the_rate_is_kept_and_a_server_that_says_when_is_obeyed() {
         let now = Instant::now();
         let mut backfill = with(&[hole("", 1, 9)]);
-        backfill.connected(&rate::parse("2/10s").unwrap(), &[]);
+        let limits = rate::parse("2/10s").unwrap();
+        backfill.connected(&limits, &[]);
         backfill.ask(now).unwrap();
         backfill.take_page(page([1]), Some("2".into()));
         backfill.ask(now).unwrap();
         backfill.take_page(page([2]), Some("3".into()));
-        assert_eq!((backfill.ask(now), backfill.due(now)), (None, Some(now + 10 * SECOND)));
-        let now = now + 10 * SECOND;
+        let later = now + limits[0].kept_for();
+        assert_eq!((backfill.ask(now), backfill.due(now)), (None, Some(later)));
+        let now = later;
         backfill.ask(now).unwrap();
         assert_eq!(backfill.put_off(now, Some(30 * SECOND)), Some(30 * SECOND));
         assert_eq!(backfill.due(now), Some(now + 30 * SECOND));

@@ -7,12 +7,22 @@ use tokio::time::Instant;
 
 /// No limit may count more than this: each is remembered.
 const MAX_COUNT: usize = 10_000;
+/// How much later than all others a message may come.
+const MAX_MARGIN: Duration = Duration::from_millis(500);
 
 /// At most `count` in any stretch of `time`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     pub count: usize,
     pub time: Duration,
+}
+
+impl Limit {
+    /// Returns how long we keep to it. A little longer than the feed says: what is late on its way comes closer to what
+    /// follows, and the feed counts as it comes.
+    pub fn kept_for(&self) -> Duration {
+        self.time + (self.time / 10).min(MAX_MARGIN)
+    }
 }
 
 /// Reads `5/1s` or `3/1s,480/1h`; units are ms, s, m and h.
@@ -73,7 +83,7 @@ impl Rate {
     pub fn next(&self, now: Instant) -> Instant {
         let free = |limit: &Limit| {
             let oldest = self.sent.len().checked_sub(limit.count).and_then(|at| self.sent.get(at));
-            oldest.map_or(now, |&at| at + limit.time)
+            oldest.map_or(now, |&at| at + limit.kept_for())
         };
         self.limits.iter().map(free).max().unwrap_or(now)
     }
@@ -105,16 +115,17 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_is_kept() {
+    fn every_limit_is_kept_and_a_little_longer() {
         let now = Instant::now();
         let mut rate = Rate::new(parse("2/1s,3/10s").unwrap());
         for _ in 0..2 {
             assert!(rate.next(now) <= now);
             rate.count(now);
         }
-        assert_eq!(rate.next(now), now + SECOND);
-        rate.count(now + SECOND);
-        assert_eq!(rate.next(now + SECOND), now + 10 * SECOND);
+        let later = now + Duration::from_millis(1100);
+        assert_eq!(rate.next(now), later);
+        rate.count(later);
+        assert_eq!(rate.next(later), now + Duration::from_millis(10_500));
         assert!(Rate::default().next(now) <= now);
     }
 }

@@ -470,8 +470,9 @@ fn the_rate_holds_messages_back_and_the_timeout_runs_from_the_last_one() {
     ];
     let mut session = Session::open("connect,sub", &keys);
     assert_eq!(session.said(), ["a", "b"]);
-    assert_eq!(session.dialogue.next_wake(session.now, true), Some(session.now + SECOND));
-    session.after(SECOND).unwrap();
+    let until = rate::parse("2/1s").unwrap()[0].kept_for();
+    assert_eq!(session.dialogue.next_wake(session.now, true), Some(session.now + until));
+    session.after(until).unwrap();
     assert_eq!(session.said(), ["c"]);
     session.after(SECOND).unwrap();
     assert!(failed(session.after(SECOND)).contains("sub"));
@@ -591,9 +592,9 @@ fn heartbeats_and_replies_wait_behind_no_subscription() {
     let mut session = Session::open("connect,sub,ping", &keys);
     assert_eq!(session.said(), ["a"]);
     session.hear("{\"ping\":1}").unwrap();
-    session.after(SECOND).unwrap();
+    session.after(2 * SECOND).unwrap();
     assert_eq!(session.said(), ["pong"]);
-    session.after(SECOND).unwrap();
+    session.after(2 * SECOND).unwrap();
     assert_eq!(session.said(), ["b"]);
 }
 

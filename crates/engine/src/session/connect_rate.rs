@@ -34,8 +34,6 @@ pub(super) fn attempt(host: &str, limits: &[Limit], now: Instant) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::dialogue::rate;
 
@@ -44,7 +42,7 @@ mod tests {
         let (now, limits) = (Instant::now(), rate::parse("2/1m").unwrap());
         let attempt = |host, at| attempt(host, &limits, at);
         assert_eq!((attempt("shared.test", now), attempt("shared.test", now)), (Ok(()), Ok(())));
-        let later = now + Duration::from_secs(60);
+        let later = now + limits[0].kept_for();
         assert_eq!(attempt("shared.test", now), Err(later));
         assert_eq!(attempt("other.test", now), Ok(()));
         assert_eq!(attempt("shared.test", later), Ok(()));
