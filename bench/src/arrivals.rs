@@ -14,7 +14,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde::Deserialize;
 
-use crate::program::Outcome;
+use crate::sample::Outcome;
 
 const REQUEST_WITHIN: Duration = Duration::from_secs(20);
 const READ_WITHIN: Duration = Duration::from_secs(300);

@@ -8,7 +8,7 @@ use connect_websocket_testkit::{
 };
 use tempfile::TempDir;
 
-use crate::program::Outcome;
+use crate::sample::Outcome;
 
 /// What a scenario sends before it measures.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::program::Outcome;
+use crate::sample::Outcome;
 
 /// Runs the example and returns the section of the report. It reads the recordings in `CAPTURES`, if that is set.
 pub(crate) fn section(example: &Path) -> Outcome<String> {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::program::Outcome;
+use crate::sample::Outcome;
 
 /// The parts of a Kafka Connect process, and the names by which the kernel knows their threads (at most 15 bytes).
 const PARTS: [(&str, &[&str]); 5] = [

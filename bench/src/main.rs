@@ -8,6 +8,7 @@ mod program;
 mod report;
 mod running;
 mod runs;
+mod sample;
 mod scenario;
 
 use std::fs;
@@ -21,9 +22,11 @@ use connect_websocket_e2e::Kafka;
 use connect_websocket_testkit::Kind as Frame;
 
 use crate::feed::{End, Transport};
-use crate::program::{Kind, Outcome, Program, Source};
+use crate::program::{Kind, Program, Source};
 use crate::report::Row;
-use crate::scenario::{Restart, Scenario};
+use crate::runs::Restart;
+use crate::sample::Outcome;
+use crate::scenario::Scenario;
 
 /// Measures programs that bring a WebSocket feed into Kafka, side by side. Start it with bench/run.sh, which builds all.
 #[derive(Parser)]

@@ -10,15 +10,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::feed::WarmUp;
-use crate::running::{Running, START_FILE};
-
-/// A figure, or why there is none.
-pub(crate) type Outcome<T> = Result<T, String>;
+use crate::running::{CONNECTOR, Running, START_FILE};
+use crate::sample::Outcome;
 
 const STRING_CONVERTER: &str = "org.apache.kafka.connect.storage.StringConverter";
 const BYTES_CONVERTER: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
-/// The connector's name where there is one.
-pub(crate) const CONNECTOR: &str = "bench";
 
 /// What is run for a name.
 #[derive(Debug, Clone)]

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::program::{Group, Outcome};
-use crate::scenario::{Integrity, Metric, Sample, Scenario};
+use crate::program::Group;
+use crate::sample::{Integrity, Outcome, Sample};
+use crate::scenario::{Metric, Scenario};
 
 /// All runs of one program in one scenario.
 #[derive(Debug, Clone)]

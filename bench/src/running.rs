@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::jvm::{self, Jvm};
-use crate::program::{CONNECTOR, Outcome};
+use crate::sample::Outcome;
 
+/// The connector's name where there is one.
+pub(crate) const CONNECTOR: &str = "bench";
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 /// The file whose existence lets the floor in Kafka Connect begin.
 pub(crate) const START_FILE: &str = "start";

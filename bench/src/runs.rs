@@ -5,15 +5,24 @@ use std::time::{Duration, Instant};
 use crate::arrivals::Topic;
 use crate::feed::{End, Feed, Shape, Transport};
 use crate::jvm::Jvm;
-use crate::program::{Job, Kind, Outcome, Program, Source};
+use crate::program::{Job, Kind, Program, Source};
 use crate::running::Running;
-use crate::scenario::{Integrity, Restart, Sample};
+use crate::sample::{Integrity, Outcome, Sample};
 
 const START_WITHIN: Duration = Duration::from_secs(120);
 /// After so long without a further record in Kafka, what is missing is lost.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// The deliveries of the last batch are handled within this time.
 const SETTLE: Duration = Duration::from_millis(300);
+
+/// What is restarted by the REST API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restart {
+    /// DELETE of the connector, and POST of the same.
+    Connector,
+    /// POST of the task's restart.
+    Task,
+}
 
 pub(crate) fn burst(
     program: &Program,

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use connect_websocket_e2e::{Kafka, Numbers};
+use connect_websocket_e2e::Kafka;
 use connect_websocket_testkit::Kind as Frame;
 
 use crate::arrivals::Topic;
 use crate::feed::{End, Transport};
 use crate::jvm::Jvm;
-use crate::program::{Group, Kind, Outcome, Program, Source};
-use crate::runs;
+use crate::program::{Group, Kind, Program, Source};
+use crate::runs::{self, Restart};
+use crate::sample::{Outcome, Sample};
 
 /// One thing to measure.
 #[derive(Debug, Clone, Copy)]
@@ -28,15 +29,6 @@ pub(crate) enum Scenario {
     Restart { what: Restart, rate: u32 },
 }
 
-/// What is restarted by the REST API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Restart {
-    /// DELETE of the connector, and POST of the same.
-    Connector,
-    /// POST of the task's restart.
-    Task,
-}
-
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Metric {
@@ -44,22 +36,6 @@ pub(crate) struct Metric {
     pub decimals: usize,
     /// Whether the ratio to the reference program is shown.
     pub ratio: bool,
-}
-
-/// One run: a value for each metric of its scenario, and whether everything arrived.
-#[derive(Debug, Clone)]
-pub(crate) struct Sample {
-    pub values: Vec<f64>,
-    pub integrity: Integrity,
-    pub note: Option<&'static str>,
-}
-
-/// How far what came differs from what was sent, in messages.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Integrity {
-    pub lost: u64,
-    pub duplicated: u64,
-    pub out_of_order: u64,
 }
 
 const fn metric(title: &'static str, decimals: usize, ratio: bool) -> Metric {
@@ -173,45 +149,5 @@ impl fmt::Display for Scenario {
             }
             Scenario::Restart { what: Restart::Task, rate } => write!(f, "Restart of the task at {rate} messages/s"),
         }
-    }
-}
-
-impl Integrity {
-    /// Compares with the numbers below `total`, each of which should have come once and in order.
-    pub(crate) fn of(numbers: &Numbers, total: u64) -> Integrity {
-        if total == 0 {
-            return Integrity::default();
-        }
-        let report = numbers.check(0..=total - 1);
-        Integrity { lost: report.missing, duplicated: report.duplicated, out_of_order: report.out_of_order }
-    }
-
-    /// Compares counts only.
-    pub(crate) fn of_count(count: u64, total: u64) -> Integrity {
-        Integrity { lost: total.saturating_sub(count), duplicated: count.saturating_sub(total), out_of_order: 0 }
-    }
-
-    /// Field by field the worse of two.
-    pub(crate) fn worst(self, other: Integrity) -> Integrity {
-        Integrity {
-            lost: self.lost.max(other.lost),
-            duplicated: self.duplicated.max(other.duplicated),
-            out_of_order: self.out_of_order.max(other.out_of_order),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use connect_websocket_e2e::Numbers;
-
-    use super::Integrity;
-
-    #[test]
-    fn integrity_counts_what_is_missing_doubled_and_late() {
-        let mut numbers = Numbers::default();
-        [0, 2, 1, 1].into_iter().for_each(|n| numbers.add(n));
-        assert_eq!(Integrity::of(&numbers, 5), Integrity { lost: 2, duplicated: 1, out_of_order: 1 });
-        assert_eq!(Integrity::of(&Numbers::default(), 0), Integrity::default());
     }
 }
