@@ -191,7 +191,10 @@ fn it_serves_rest_and_a_signal_ends_it_with_0() {
 fn the_end_of_its_terminal_stops_the_worker_as_any_signal_does() {
     let kafka = kafka();
     let folder = Folder::new();
-    let mut worker = Worker::start(&[&folder.worker(&kafka.bootstrap_servers(), "")]);
+    // The tests themselves may run under nohup.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", BINARY]).arg(folder.worker(&kafka.bootstrap_servers(), ""));
+    let mut worker = Worker::spawn(&mut command);
     worker.until("event=worker_started");
     worker.signal("HUP");
     let (code, log) = worker.end();
