@@ -1,4 +1,4 @@
-//! The bounded hand-over from a session to `poll`: in records and in bytes.
+//! The queue from a session to `poll`: bounded in records and in bytes.
 //!
 //! Full means what `websocket.message.queue.full` says: the session waits (and so stops reading the socket), or messages
 //! are dropped and counted.

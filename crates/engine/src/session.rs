@@ -1,7 +1,8 @@
 //! The endless life of one endpoint over many connections: connect, subscribe, read, keep alive, back off, again.
 //!
-//! A reconnect is the first connect again: only backoff, counters and the open gap survive. What a connection does stands in
-//! [`link`], whether and when there is a next one in [`retry`], sockets and clock in [`world`]; here is the one loop.
+//! A reconnect is the first connect again: backoff, counters, the open gap, the position (cursor, numbers, doubles) and the
+//! variables that are to live on survive. What a connection does stands in [`link`], whether and when there is a next one in
+//! [`retry`], sockets and clock in [`world`]; here is the one loop.
 
 mod backoff;
 mod connect_rate;
