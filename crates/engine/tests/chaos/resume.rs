@@ -5,7 +5,7 @@ use std::time::Duration;
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::gap::Cause;
 use connect_websocket_engine::offset::StoredOffset;
-use connect_websocket_testkit::{Play, Script, Server};
+use connect_websocket_testkit::{Play, Script, Server, Step};
 
 use crate::harness::{Feed, Received};
 
@@ -19,6 +19,15 @@ fn message(n: u64) -> String {
 /// Sends these numbers, each in a message of its own.
 fn sends(numbers: impl IntoIterator<Item = u64>) -> Play {
     numbers.into_iter().fold(Play::accept(), |play, n| play.send_text(message(n)))
+}
+
+/// Sends these in one write, so that one read takes them all.
+fn sends_at_once(numbers: impl IntoIterator<Item = u64>) -> Play {
+    let frame = |text: String| {
+        let header = [0x81, text.len() as u8];
+        header.iter().chain(text.as_bytes()).map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    Play::accept().step(Step::Raw { hex: numbers.into_iter().map(message).map(frame).collect() })
 }
 
 /// The address of a feed that is asked for what comes behind a cursor.
@@ -53,7 +62,7 @@ async fn a_new_connection_goes_on_from_the_newest_cursor_and_is_no_gap() {
 
 #[tokio::test]
 async fn what_waits_for_room_in_the_queue_is_not_lost_when_a_step_fails() {
-    let server = Server::start(Script::plays([sends(0..40), sends(20..25)])).unwrap();
+    let server = Server::start(Script::plays([sends_at_once(0..40), sends(20..25)])).unwrap();
     let options = [
         CURSOR,
         ("websocket.message.queue.size", "10"),
