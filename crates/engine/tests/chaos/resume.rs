@@ -22,12 +22,12 @@ fn sends(numbers: impl IntoIterator<Item = u64>) -> Play {
 }
 
 /// Sends these in one write, so that one read takes them all.
-fn sends_at_once(numbers: impl IntoIterator<Item = u64>) -> Play {
+fn sends_at_once(texts: impl IntoIterator<Item = String>) -> Play {
     let frame = |text: String| {
         let header = [0x81, text.len() as u8];
         header.iter().chain(text.as_bytes()).map(|byte| format!("{byte:02x}")).collect::<String>()
     };
-    Play::accept().step(Step::Raw { hex: numbers.into_iter().map(message).map(frame).collect() })
+    Play::accept().step(Step::Raw { hex: texts.into_iter().map(frame).collect() })
 }
 
 /// The address of a feed that is asked for what comes behind a cursor.
@@ -62,7 +62,7 @@ async fn a_new_connection_goes_on_from_the_newest_cursor_and_is_no_gap() {
 
 #[tokio::test]
 async fn what_waits_for_room_in_the_queue_is_not_lost_when_a_step_fails() {
-    let server = Server::start(Script::plays([sends_at_once(0..40), sends(20..25)])).unwrap();
+    let server = Server::start(Script::plays([sends_at_once((0..40).map(message)), sends(20..25)])).unwrap();
     let options = [
         CURSOR,
         ("websocket.message.queue.size", "10"),
@@ -423,7 +423,7 @@ async fn a_record_that_is_too_large_is_in_the_ledger_and_the_cursor_is_behind_it
 #[tokio::test]
 async fn records_whose_topic_is_not_allowed_are_in_the_ledger_by_their_number() {
     let of = |topic: &str, n: u64| format!(r#"{{"n":{n},"t":"{topic}"}}"#);
-    let play = Play::accept().send_text(of("a", 0)).send_text(of("x", 1)).send_text(of("y", 2)).send_text(of("a", 3));
+    let play = sends_at_once([of("a", 0), of("x", 1), of("y", 2), of("a", 3)]);
     let server = Server::start(Script::every(play)).unwrap();
     let options = [
         CURSOR,
