@@ -1,5 +1,7 @@
 //! Dates: seconds since the epoch to year, month and day, and back (the proleptic Gregorian calendar, UTC).
 
+use std::fmt;
+
 /// A moment, as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DateTime {
@@ -65,6 +67,14 @@ fn days_in(year: i64, month: u32) -> u32 {
     }
 }
 
+/// ISO 8601 without a fraction and an offset: `2026-08-01T10:20:30`.
+impl fmt::Display for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DateTime { year, month, day, hour, minute, second } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
 /// Reads ISO 8601 as feeds write it, with a fraction of any length: `2026-08-01T10:20:30.123456789Z`,
 /// `2026-08-01 10:20:30+02:00`. Without an offset it is UTC. Returns nanoseconds since the epoch.
 pub fn parse_iso(text: &str) -> Option<i128> {
@@ -124,6 +134,7 @@ mod tests {
         assert_eq!(DateTime::from_epoch_seconds(0), date(1970, 1, 1));
         assert_eq!(DateTime::from_epoch_seconds(951_782_400), date(2000, 2, 29));
         assert_eq!(DateTime::from_epoch_seconds(-1).second, 59);
+        assert_eq!(DateTime::from_epoch_seconds(-1).to_string(), "1969-12-31T23:59:59");
         for seconds in (-70_000_000_000..300_000_000_000).step_by(86_399 * 7_777) {
             assert_eq!(DateTime::from_epoch_seconds(seconds).epoch_seconds(), Some(seconds));
         }

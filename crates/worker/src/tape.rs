@@ -211,8 +211,7 @@ fn said(message: Message<'_>, redactor: &Redactor) -> Said {
 /// `2026-11-27T00:12:34.567Z`.
 fn utc(time: SystemTime) -> String {
     let ms = epoch_ms(time);
-    let DateTime { year, month, day, hour, minute, second } = DateTime::from_epoch_seconds(ms.div_euclid(1000));
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms.rem_euclid(1000))
+    format!("{}.{:03}Z", DateTime::from_epoch_seconds(ms.div_euclid(1000)), ms.rem_euclid(1000))
 }
 
 /// A tape that was read.

@@ -326,9 +326,8 @@ fn iso(seconds: &str) -> Option<String> {
     let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
     let is_number = !whole.is_empty() && [whole, fraction].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
     let at = DateTime::from_epoch_seconds(whole.parse().ok().filter(|_| is_number)?);
-    let DateTime { year, month, day, hour, minute, second, .. } = at;
     let point = if fraction.is_empty() { "" } else { "." };
-    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{point}{fraction}Z"))
+    Some(format!("{at}{point}{fraction}Z"))
 }
 
 /// A bit of an integer by its number from 0, the lowest.

@@ -42,14 +42,8 @@ impl Certificate {
         let (kind, end) = validity.next()?;
         let end = time(kind, end)?;
         let subject = name(fields.value(SEQUENCE)?);
-        let DateTime { year, month, day, hour, minute, second } = end;
         let left = end.epoch_seconds()? - epoch_ms(now).div_euclid(1000);
-        Some(Certificate {
-            subject,
-            issuer,
-            valid_until: format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"),
-            days_left: left.div_euclid(DAY),
-        })
+        Some(Certificate { subject, issuer, valid_until: format!("{end}Z"), days_left: left.div_euclid(DAY) })
     }
 }
 
