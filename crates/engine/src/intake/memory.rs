@@ -318,41 +318,42 @@ impl Memory {
         if plan.cursor.cursor.is_some() {
             self.cursors.write(&plan.cursor, last, record);
         }
-        let topic = plan.cursor.key.as_ref().map(|_| self.cursors.key());
-        self.write_unrepaired(topic, record);
-        write_variables(plan, variables, topic, record);
+        self.write_rest(plan, variables, self.topic(plan), record);
     }
 
     /// The same of a record out of the feed's history.
     pub(super) fn write_back(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         let goes_back = plan.cursor.is_number && self.cursors.write_back(&plan.cursor, self.are_held, record);
-        let topic = plan.cursor.key.as_ref().map(|_| self.cursors.key());
         // A start that goes on behind it misses what follows, also what is listed.
-        if !goes_back {
-            self.write_unrepaired(topic, record);
+        match goes_back {
+            true => write_variables(plan, variables, self.topic(plan), record),
+            false => self.write_rest(plan, variables, self.topic(plan), record),
         }
-        write_variables(plan, variables, topic, record);
     }
 
     /// Writes the offset entries of a record that is none of the feed's and goes before those of the last message.
     pub(crate) fn write_before(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_before(&plan.cursor, record);
-        let topic = plan.cursor.key.as_ref().map(|_| self.cursors.key());
-        self.write_unrepaired(topic, record);
-        write_variables(plan, variables, topic, record);
+        self.write_rest(plan, variables, self.topic(plan), record);
     }
 
     /// Writes the offset entries of a record that is none of the feed's.
     pub(crate) fn write_beside(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_beside(record);
-        self.write_unrepaired(None, record);
-        write_variables(plan, variables, None, record);
+        self.write_rest(plan, variables, None, record);
     }
 
-    fn write_unrepaired(&self, key: Option<&str>, record: &mut RecordWriter<'_>) {
-        if let Some(gaps) = self.backfill.entry(key).filter(|_| !Mutation::RepairsNotStored.is_on()) {
+    /// The topic of the record that was looked at, where each has a cursor of its own.
+    fn topic(&self, plan: &Plan) -> Option<&str> {
+        plan.cursor.key.as_ref().map(|_| self.cursors.key())
+    }
+
+    /// Writes the offset entries that are beside the cursor: what is missing still, and the variables.
+    fn write_rest(&self, plan: &Plan, variables: &Variables, topic: Option<&str>, record: &mut RecordWriter<'_>) {
+        if let Some(gaps) = self.backfill.entry(topic).filter(|_| !Mutation::RepairsNotStored.is_on()) {
             record.part(Part::OffsetEntry { name: UNREPAIRED, value: OffsetValue::Text(gaps) });
         }
+        write_variables(plan, variables, topic, record);
     }
 }
 
