@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod feeds;
+mod interrupt;
 pub mod probe;
 pub mod record;
 pub mod replay;

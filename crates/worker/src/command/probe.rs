@@ -21,9 +21,9 @@ use clap::Args;
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::task::SourceTask;
 use tokio::runtime::{Builder, Handle};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::command::interrupt::Interrupt;
 use crate::command::time::time;
 use crate::tape::Writer;
 use line::Line;
@@ -131,8 +131,7 @@ impl Task<'_> {
     /// # Errors
     /// It cannot be started.
     async fn watch(&self, config: Config, watch: &Arc<Watch>) -> Result<(), String> {
-        let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"));
-        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let mut interrupt = Interrupt::listen()?;
         let mut task =
             SourceTask::start_watched(config, watch.clone(), &Handle::current()).map_err(|e| e.to_string())?;
         let end = self.time.map(|time| Instant::now() + time);
@@ -145,8 +144,7 @@ impl Task<'_> {
         tokio::select! {
             () = self.poll(&mut task, watch) => {}
             () = is_time => {}
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            () = interrupt.came() => {}
         }
         watch.finish();
         say_goodbye(&mut task).await;

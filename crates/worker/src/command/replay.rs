@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::Args;
 use connect_websocket_testkit::{Accept, Close, Handshake, Play, Script, Server, Step};
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
 
+use crate::command::interrupt::Interrupt;
 use crate::command::probe::harmless;
 use crate::tape::{self, Entry, Said, Tape, What};
 
@@ -80,15 +80,10 @@ fn serve(options: &Options) -> Result<(), String> {
 }
 
 fn wait_for_signal() -> Result<(), String> {
-    let fails = |error: std::io::Error| format!("signals cannot be listened to: {error}");
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(fails)?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("signals cannot be listened to: {error}"))?;
     runtime.block_on(async {
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt()).map_err(fails)?, signal(SignalKind::terminate()).map_err(fails)?);
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        Interrupt::listen()?.came().await;
         Ok(())
     })
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use connect_websocket_engine::config::garbled_warning;
 use indexmap::IndexMap;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 use tracing::{error, info, warn};
 
+use crate::command::interrupt::listen;
 use crate::config::WorkerConfig;
 use crate::connector::file::{InitialState, connector_file};
 use crate::connector::framework::VERSION;
@@ -214,7 +215,6 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Signals, String> {
-        let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"));
         Ok(Signals {
             hang_up: if hang_up_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) },
             terminate: listen(SignalKind::terminate())?,
