@@ -1,5 +1,5 @@
-//! What `probe` says: each line is one thing that happened. With `--json` it is written as it stands here; docs/probe.md
-//! lists the fields.
+//! What `probe` says: each line is one thing that happened. With `--json` it is written as it stands here;
+//! docs/reference/probe.md lists the fields.
 
 use connect_websocket_engine::redact::is_invisible;
 use serde::Serialize;

@@ -236,12 +236,12 @@ impl State {
                 self.say_of("answer", step, &Line::Answer { step: step.to_owned(), status, bytes });
             }
             Sight::Heard { step, is_record } => {
-                let (kind, bytes) = std::mem::take(&mut self.last);
-                let text = match kind {
-                    Kind::Text => Some(self.words(&self.redactor.hide_in_message(&String::from_utf8_lossy(&bytes)))),
-                    Kind::Binary => None,
+                let text = match &self.last {
+                    (Kind::Text, bytes) => {
+                        Some(self.words(&self.redactor.hide_in_message(&String::from_utf8_lossy(bytes))))
+                    }
+                    (Kind::Binary, _) => None,
                 };
-                self.last = (kind, bytes);
                 self.say_of("heard", step, &Line::Heard { step: step.to_owned(), record: is_record, text });
             }
             Sight::Read(bytes) => {
@@ -300,7 +300,7 @@ impl State {
             // What is packed in it cannot be searched for secrets.
             Message::Binary(_) => (Kind::Binary, None, Untaped::SentBinary),
         };
-        self.tape_later(now, untaped);
+        self.tape_later(now, || untaped);
         let text = text.map(|text| self.words(&text));
         self.say_of("sent", step, &Line::Sent { step: step.to_owned(), kind, bytes, text });
     }
@@ -313,18 +313,15 @@ impl State {
         self.last.1.extend_from_slice(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
         // The steps are through with the message before it.
         self.write_untaped();
-        if self.tape.is_some() {
-            let untaped = match message {
-                Message::Text(text) => Untaped::ReceivedText(text.to_vec()),
-                Message::Binary(data) => Untaped::ReceivedBinary(data.to_vec()),
-            };
-            self.untaped.push((now, untaped));
-        }
+        self.tape_later(now, || match message {
+            Message::Text(text) => Untaped::ReceivedText(text.to_vec()),
+            Message::Binary(data) => Untaped::ReceivedBinary(data.to_vec()),
+        });
     }
 
-    fn tape_later(&mut self, at: Duration, message: Untaped) {
+    fn tape_later(&mut self, at: Duration, message: impl FnOnce() -> Untaped) {
         if self.tape.is_some() {
-            self.untaped.push((at, message));
+            self.untaped.push((at, message()));
         }
     }
 
