@@ -1,8 +1,8 @@
 //! THE table of a task's figures. The worker's page `/metrics`, the plugin's MBeans and the tables of docs/reference/metrics.md are
-//! made from it. A new counter is a row in `counters!` and the place that counts it with [`Metrics::count`].
-//!
-//! [`Metrics::count`]: crate::metrics::Metrics::count
+//! made from it. A new counter is a row in [`crate::counters`] and the place that counts it.
 
+use crate::counters;
+pub use crate::counters::{Counter, Host};
 use crate::gap::Cause;
 use crate::metrics::{LATENCY_BUCKETS, Snapshot};
 
@@ -24,13 +24,6 @@ impl Kind {
             Kind::Gauge => "gauge",
         }
     }
-}
-
-/// Which host shows a figure; in the other it would always be 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Host {
-    Worker,
-    Plugin,
 }
 
 /// One row of the table.
@@ -101,8 +94,20 @@ pub fn figures(host: Host) -> Vec<Figure> {
     let reconnects = by_cause.clone().filter(|cause| cause.begins_a_reconnect()).map(reconnects);
     let gaps = by_cause.filter(|cause| cause.begins_a_gap()).map(gaps);
     let latencies = (0..LATENCY_BUCKETS.len()).map(latency);
-    let all = COUNTERS.iter().cloned().chain(reconnects).chain(gaps).chain(latencies).chain(MEASURES.iter().cloned());
+    let all = counters::ROWS
+        .iter()
+        .map(counter)
+        .chain(reconnects)
+        .chain(gaps)
+        .chain(latencies)
+        .chain(MEASURES.iter().cloned());
     all.filter(|figure| figure.only.is_none_or(|only| only == host)).collect()
+}
+
+fn counter(row: &counters::Row) -> Figure {
+    let label = row.cause.map(|cause| ("cause", cause));
+    let value = Value::Counter(row.counter);
+    Figure { name: row.name, label, kind: Kind::Counter, help: row.help, only: row.only, value }
 }
 
 fn reconnects(cause: Cause) -> Figure {
@@ -122,60 +127,6 @@ fn latency(bucket: usize) -> Figure {
     let help = "committed records by the time from receipt (of the oldest in a batch) to Kafka's acknowledgement";
     let (label, value) = (Some(("le", LATENCY_BUCKETS[bucket].1)), Value::CommittedWithin(bucket));
     Figure { name: "latency_records_total", label, kind: Kind::Counter, help, only: None, value }
-}
-
-macro_rules! optional {
-    () => {
-        None
-    };
-    ($value:expr) => {
-        Some($value)
-    };
-}
-
-/// Makes [`Counter`] and the figure of each: a row is the counter, the figure's name and, if it has one, cause, then the
-/// only host that shows it, if it is one, and what it means.
-macro_rules! counters {
-    ($($counter:ident $name:literal $(cause $cause:literal)? $(only $host:ident)?: $help:literal;)*) => {
-        /// What a task counts from its start.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Counter {
-            $(#[doc = $help] $counter,)*
-        }
-
-        pub(crate) const COUNTERS: &[Figure] = &[$(Figure {
-            name: $name,
-            label: optional!($(("cause", $cause))?),
-            kind: Kind::Counter,
-            help: $help,
-            only: optional!($(Host::$host)?),
-            value: Value::Counter(Counter::$counter),
-        },)*];
-    };
-}
-
-counters! {
-    MessagesReceived "messages_received_total": "messages received";
-    BytesReceived "received_bytes_total": "bytes of messages received, decompressed";
-    RecordsPolled "records_polled_total": "records given to Kafka Connect, or to the worker's converter";
-    RecordsCommitted "records_committed_total": "records that Kafka has, once it has answered for all before them too";
-    RecordsSkipped "records_skipped_total":
-        "records that a converter, a transformation or Kafka refused and that were left out: they are lost";
-    RecordsFiltered "records_filtered_total" only Plugin: "records that a transformation left out, as configured";
-    RecordsTakenOver "records_taken_over_total": "records that came out of a hand-over file";
-    RecordsLeftBehind "records_left_behind_total" only Worker:
-        "records received that found a place neither in Kafka nor in a hand-over file when the task ended";
-    MessagesDroppedOldest "messages_dropped_total" cause "queue_full_oldest": "messages that did not become records";
-    MessagesDroppedNewest "messages_dropped_total" cause "queue_full_newest": "messages that did not become records";
-    BinaryMessagesSkipped "messages_dropped_total" cause "binary_skipped": "messages that did not become records";
-    MessagesWithoutRecord "messages_dropped_total" cause "no_record": "messages that did not become records";
-    MessagesFiltered "messages_dropped_total" cause "filtered": "messages that did not become records";
-    MessagesIncomplete "messages_dropped_total" cause "incomplete": "messages that did not become records";
-    MessagesTooLarge "messages_dropped_total" cause "too_large": "messages that did not become records";
-    MessagesDuplicate "messages_dropped_total" cause "duplicate": "messages that did not become records";
-    Connections "connections_total": "connections opened";
-    MessagesBackfilled "backfilled_records_total": "records that came out of the feed's history, to repair gaps";
-    MessagesMissed "gap_missed_messages_total": "messages known to be missing in gaps";
 }
 
 const fn gauge(name: &'static str, help: &'static str, value: fn(&Snapshot) -> f64) -> Figure {
@@ -281,13 +232,6 @@ fn percent(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counters_index_their_own_row() {
-        for (index, figure) in COUNTERS.iter().enumerate() {
-            assert!(matches!(figure.value, Value::Counter(counter) if counter as usize == index), "{figure:?}");
-        }
-    }
 
     #[test]
     fn rows_of_one_name_follow_one_another_and_differ_in_their_cause() {

@@ -6,6 +6,7 @@ pub mod commits;
 pub mod config;
 pub mod config_def;
 pub mod connection;
+mod counters;
 pub mod dialogue;
 pub mod endpoint;
 pub mod error;

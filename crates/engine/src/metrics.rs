@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::figures::{COUNTERS, Counter};
+use crate::counters::{self, Counter};
 use crate::gap::{Cause, Gap};
 use crate::record::epoch_ms;
 
@@ -38,9 +38,9 @@ const GAPS_KEPT: usize = 100;
 /// The live counters of one task.
 #[derive(Debug)]
 pub struct Metrics {
-    counters: [AtomicU64; COUNTERS.len()],
+    counters: [AtomicU64; counters::ROWS.len()],
     /// What they were when [`Metrics::reset`] was last called.
-    at_reset: [AtomicU64; COUNTERS.len()],
+    at_reset: [AtomicU64; counters::ROWS.len()],
     reconnects: [AtomicU64; Cause::ALL.len()],
     gap_counts: [AtomicU64; Cause::ALL.len()],
     gap_ms: AtomicU64,
@@ -67,8 +67,8 @@ pub struct Metrics {
 pub struct Snapshot {
     /// When it was taken, milliseconds since the epoch.
     at_ms: i64,
-    counters: [u64; COUNTERS.len()],
-    at_reset: [u64; COUNTERS.len()],
+    counters: [u64; counters::ROWS.len()],
+    at_reset: [u64; counters::ROWS.len()],
     /// Reconnects by what made them necessary; only causes that occurred.
     pub reconnects: Vec<(Cause, u64)>,
     pub gap_counts: Vec<(Cause, u64)>,

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::deliveries::Deliveries;
 use self::history::{Asked, History};
-use crate::simulators::azure_web_pubsub::Reliable;
+use self::session::RecoverableSession;
 use crate::stats::Request;
 
 pub(crate) mod channels;
@@ -22,6 +22,7 @@ pub(crate) mod history;
 pub(crate) mod limit;
 #[cfg(test)]
 pub(crate) mod rehearsal;
+pub(crate) mod session;
 pub(crate) mod signature;
 
 /// How many numbered records each simulator sends, from 0.
@@ -283,8 +284,8 @@ pub(crate) struct World {
     pub(crate) faults: Vec<String>,
     /// Of a feed that has one.
     pub(crate) history: Option<History>,
-    /// Sessions of Azure Web PubSub, by their connectionId.
-    pub(crate) reliable: HashMap<String, Reliable>,
+    /// Sessions that can be recovered, by their id.
+    pub(crate) sessions: HashMap<String, RecoverableSession>,
     /// Of a feed that wants acknowledgements.
     pub(crate) deliveries: Deliveries,
     next: u64,

@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::{Router, middleware};
 
 use self::config::Listener;
-use crate::herder::Herder;
+use self::error::RestError;
+use crate::herder::{Herder, HerderError};
 use crate::logging::Levels;
 
 mod body;
@@ -66,4 +68,18 @@ pub fn router(api: Api, served: Resources) -> Router {
     Router::new()
         .fallback_service(resources)
         .layer(middleware::from_fn_with_state(Arc::new(surface), surface::surround))
+}
+
+impl From<HerderError> for RestError {
+    fn from(error: HerderError) -> Self {
+        let status = match error {
+            HerderError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            HerderError::Forbidden(_) => StatusCode::FORBIDDEN,
+            HerderError::NotFound(_) => StatusCode::NOT_FOUND,
+            HerderError::AlreadyExists(_) => StatusCode::CONFLICT,
+            HerderError::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
+            HerderError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        RestError::new(status, error.to_string())
+    }
 }

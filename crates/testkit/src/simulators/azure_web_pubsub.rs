@@ -1,11 +1,10 @@
 //! Azure Web PubSub with the subprotocol json.reliable.webpubsub.azure.v1, after learn.microsoft.com/azure/azure-web-pubsub
 //! (howto-develop-reliable-clients, reference-client-feature-spec).
 
-use std::collections::BTreeSet;
-
 use serde_json::json;
 
 use super::{EARLY, HALF, turns};
+use crate::simulator::session::RecoverableSession;
 use crate::simulator::signature::hs256_claims;
 use crate::simulator::{
     Accepted, Answer, Expected, HttpRequest, Peer, RECORDS, Simulator, Turn, World, Wrong, json, seconds,
@@ -56,7 +55,7 @@ fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer>
     let accepted = |peer| Ok(Accepted { peer: Box::new(peer), subprotocol: Some(SUBPROTOCOL), deflate: false });
     if let Some(id) = request.query("awps_connection_id") {
         let is_known = world.redeem_from(request, "awps_reconnection_token", RECONNECTION)
-            && world.reliable.get(&id).is_some_and(|session| session.generation == generation(world));
+            && world.sessions.get(&id).is_some_and(|session| session.generation == generation(world));
         return accepted(WebPubSub {
             id,
             may_join: true,
@@ -72,25 +71,14 @@ fn connect(request: &HttpRequest, world: &mut World) -> Result<Accepted, Answer>
     }
     let may_join = claims["role"].as_array().is_some_and(|roles| roles.contains(&json!("webpubsub.joinLeaveGroup")));
     let id = format!("az-{}", world.opened);
-    world.reliable.insert(id.clone(), Reliable { generation: generation(world), ..Reliable::default() });
+    world
+        .sessions
+        .insert(id.clone(), RecoverableSession { generation: generation(world), ..RecoverableSession::default() });
     accepted(WebPubSub { id, may_join, state: State::New })
 }
 
 fn generation(world: &World) -> String {
     world.history.as_ref().map(|history| history.named("")).unwrap_or_default()
-}
-
-/// What the service keeps of a session, over its connections.
-#[derive(Debug, Default)]
-pub(crate) struct Reliable {
-    generation: String,
-    groups: BTreeSet<String>,
-    /// The next record, once the groups are joined.
-    next: Option<u64>,
-    /// Records of the session, by sequence id from 1 on.
-    sent: Vec<u64>,
-    /// The highest sequence id that was acknowledged.
-    acknowledged: usize,
 }
 
 struct WebPubSub {
@@ -107,8 +95,8 @@ enum State {
 }
 
 impl WebPubSub {
-    fn session<'w>(&self, world: &'w mut World) -> &'w mut Reliable {
-        world.reliable.entry(self.id.clone()).or_default()
+    fn session<'w>(&self, world: &'w mut World) -> &'w mut RecoverableSession {
+        world.sessions.entry(self.id.clone()).or_default()
     }
 
     fn join(&mut self, message: &serde_json::Value, turn: &mut Turn<'_>) {

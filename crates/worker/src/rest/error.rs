@@ -5,8 +5,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::herder::HerderError;
-
 /// What 401 must say (RFC 9110 section 11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"connect\", charset=\"UTF-8\"");
 
@@ -40,20 +38,6 @@ impl RestError {
     /// The sentence that Connect's JAX-RS gives a status: `HTTP 404 Not Found`.
     pub(super) fn plain(status: StatusCode) -> RestError {
         RestError::new(status, format!("HTTP {} {}", status.as_u16(), status.canonical_reason().unwrap_or_default()))
-    }
-}
-
-impl From<HerderError> for RestError {
-    fn from(error: HerderError) -> Self {
-        let status = match error {
-            HerderError::BadRequest(_) => StatusCode::BAD_REQUEST,
-            HerderError::Forbidden(_) => StatusCode::FORBIDDEN,
-            HerderError::NotFound(_) => StatusCode::NOT_FOUND,
-            HerderError::AlreadyExists(_) => StatusCode::CONFLICT,
-            HerderError::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
-            HerderError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        RestError::new(status, error.to_string())
     }
 }
 
