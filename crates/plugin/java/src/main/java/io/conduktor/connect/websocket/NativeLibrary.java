@@ -64,7 +64,7 @@ final class NativeLibrary {
                         + " aarch64, with glibc or musl.";
             } catch (IOException | LinkageError | SecurityException e) {
                 return "The native library of the WebSocket connector for " + platform + " cannot be loaded: " + e.getMessage()
-                        + ". If the temporary directory is mounted noexec or is not writable, set -D" + TMPDIR_PROPERTY
+                        + ". If the temporary directory is mounted noexec, full or not writable, set -D" + TMPDIR_PROPERTY
                         + " to a directory where files can be executed.";
             }
         }
@@ -75,6 +75,13 @@ final class NativeLibrary {
                     throw new UnsupportedOperationException(resource);
                 }
                 Path parent = Paths.get(System.getProperty(TMPDIR_PROPERTY, System.getProperty("java.io.tmpdir")));
+                // Java's own messages name the path alone.
+                if (!Files.isDirectory(parent)) {
+                    throw new IOException("there is no directory " + parent);
+                }
+                if (!Files.isWritable(parent)) {
+                    throw new IOException("no file can be made in " + parent);
+                }
                 FileAttribute<?>[] mine = FileSystems.getDefault().supportedFileAttributeViews().contains("posix")
                         ? new FileAttribute<?>[] {
                             PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))
