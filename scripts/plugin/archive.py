@@ -15,6 +15,10 @@ import zipfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+# A worker whose own converter is JsonConverter, which is Kafka's default, would quote the text once more.
+CONVERTER = {"value.converter": "org.apache.kafka.connect.storage.StringConverter"}
+
+
 def connector(path):
     """A connector's properties file as the body of POST /connectors."""
     config = {}
@@ -22,7 +26,7 @@ def connector(path):
         if line.strip() and not line.lstrip().startswith("#"):
             name, _, value = line.partition("=")
             config[name.strip()] = value.strip()
-    return json.dumps({"name": config.pop("name"), "config": config}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"name": config.pop("name"), "config": {**config, **CONVERTER}}, indent=2, ensure_ascii=False) + "\n"
 
 
 def main():
