@@ -38,7 +38,7 @@ pub struct Profile {
     pub docs: String,
     /// How new the facts are: a date, or a year.
     pub checked: String,
-    /// What is good to know.
+    /// What is good to know: plain sentences, with code in backticks.
     pub notes: String,
     /// What the user gives.
     pub variables: Vec<Variable>,
@@ -91,6 +91,17 @@ impl Profile {
         let text = file::read_text(path, MAX_BYTES).map_err(|error| format!("the profile cannot be read: {error}"))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         Profile::parse(&name, &text)
+    }
+
+    /// Returns the notes, sentence by sentence.
+    pub fn sentences(&self) -> impl Iterator<Item = &str> {
+        let notes = self.notes.as_str();
+        let ends = notes
+            .match_indices(". ")
+            .map(|(at, _)| at + 1)
+            .filter(|at| notes[at + 1..].starts_with(char::is_uppercase));
+        let mut begin = 0;
+        ends.chain([notes.len()]).map(move |end| notes[std::mem::replace(&mut begin, end)..end].trim())
     }
 
     /// Reads the text of a profile.
@@ -176,6 +187,15 @@ mod tests {
 
     fn given(pairs: &[(&str, &str)]) -> Properties {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn notes_are_read_sentence_by_sentence() {
+        let profile =
+            Profile::parse("mine", "feed.notes=Slow. For more set websocket.url=ws://a. trade_id has no holes.");
+        let profile = profile.unwrap();
+        let sentences: Vec<&str> = profile.sentences().collect();
+        assert_eq!(sentences, ["Slow.", "For more set websocket.url=ws://a. trade_id has no holes."]);
     }
 
     #[test]

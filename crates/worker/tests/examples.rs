@@ -74,7 +74,7 @@ fn validate_prints_the_session_in_words() {
     for line in [
         "1. POST https://api.kucoin.com/api/v1/bullet-public → endpoint, secret.token, interval, ",
         "2. connect to {{endpoint}}?token={{secret.token}}",
-        "3. wait up to 10 s for /type == 'welcome'; refused if /type == 'error'",
+        "3. wait up to 10 s for /type == 'welcome'; the attempt fails if /type == 'error'",
     ] {
         assert!(said.contains(&format!("kucoin.properties: {line}")), "{line} is not in\n{said}");
     }

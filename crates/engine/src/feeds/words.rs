@@ -14,23 +14,23 @@ pub fn session(options: &Properties) -> Vec<String> {
     steps(options).iter().map(|name| step(name)).collect()
 }
 
-/// Whether a new connection goes on from where the last one was.
+/// Whether a new connection continues where the last one stopped.
 pub fn resumes(options: &Properties) -> &'static str {
     let given = |name| options.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
     match (given("websocket.cursor"), given("websocket.resume.variables")) {
         (None, None) => "no",
         // What is secret is not stored.
         (_, Some(variables)) if variables.split(',').any(|name| name.trim().starts_with("secret.")) => {
-            "within one process"
+            "yes, except after a restart"
         }
         _ => "yes",
     }
 }
 
-/// Whether the feed hears what Kafka has.
+/// Whether messages are acknowledged to the feed.
 pub fn acknowledges(options: &Properties) -> &'static str {
     let has = |word: &str| options.keys().any(|key| key.starts_with("websocket.session.") && key.ends_with(word));
-    if has(".on.commit") { "when Kafka has it" } else { "no" }
+    if has(".on.commit") { "yes, when Kafka has them" } else { "no" }
 }
 
 /// Whether messages that are missing are counted.
@@ -38,9 +38,11 @@ pub fn counts_gaps(options: &Properties) -> &'static str {
     let is = |name, expected: &dyn Fn(&str) -> bool| options.get(name).is_some_and(|text| expected(text.trim()));
     match is("websocket.sequence", &|text| !text.is_empty()) {
         false => "no",
-        true if is("websocket.sequence.holes", &|text| text == "legal") => "only numbers that go back",
-        true if is("websocket.sequence.holes", &|text| text == "reconnect") => "no, and can be asked for",
-        true if is("websocket.backfill.rate", &|text| !text.is_empty()) => "yes, and can be asked for",
+        true if is("websocket.sequence.holes", &|text| text == "legal") => {
+            "no, only a number that goes back is reported"
+        }
+        true if is("websocket.sequence.holes", &|text| text == "reconnect") => "no, but they can be fetched",
+        true if is("websocket.backfill.rate", &|text| !text.is_empty()) => "yes, and they can be fetched",
         true => "yes",
     }
 }
@@ -86,16 +88,17 @@ impl<'a> Step<'a> {
     fn in_words(&self) -> String {
         let parts = [self.connect(), self.request(), self.send(), self.expect(), self.keep(), self.then()];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
-        let done = if parts.is_empty() { "no record".to_owned() } else { parts.join(", ") };
+        let done = if parts.is_empty() { "write no record".to_owned() } else { parts.join(", ") };
         let when = [
             self.get("when").map(|condition| format!("if {condition}")),
-            self.get("on").map(|condition| format!("whenever {condition}")),
-            self.get("on.commit").map(|condition| format!("when Kafka has the records of {condition}")),
+            self.get("on").map(|condition| format!("whenever a message matches {condition}")),
+            self.get("on.commit")
+                .map(|condition| format!("when Kafka has the records of a message that matches {condition}")),
             self.get("every.ms").map(|interval| format!("every {}", time(interval))),
         ];
         let when: Vec<String> = when.into_iter().flatten().collect();
         let sentence = if when.is_empty() { done } else { format!("{}: {done}", when.join(", ")) };
-        let refused = self.get("fail").map_or(String::new(), |condition| format!("; refused if {condition}"));
+        let refused = self.get("fail").map_or(String::new(), |condition| format!("; the attempt fails if {condition}"));
         let failed =
             self.get("fail.final").map_or(String::new(), |condition| format!("; the task fails if {condition}"));
         format!("{sentence}{refused}{failed}")
@@ -148,7 +151,7 @@ impl<'a> Step<'a> {
             "reconnect" => "reconnect",
             "rotate" => "open the next connection, then close this one",
             "resubscribe" => "subscribe again",
-            "fresh" => "forget what could be resumed and reconnect",
+            "fresh" => "forget the position and reconnect",
             "fail" => "fail the task",
             other => other,
         };
@@ -203,7 +206,7 @@ mod tests {
         let resumes_of = |pairs: &[(&str, &str)]| resumes(&options(pairs));
         assert_eq!(resumes_of(&[("websocket.cursor", "")]), "no");
         assert_eq!(resumes_of(&[("websocket.cursor", "{{/s}}"), ("websocket.resume.variables", "sid,url")]), "yes");
-        assert_eq!(resumes_of(&[("websocket.resume.variables", "a, secret.key")]), "within one process");
+        assert_eq!(resumes_of(&[("websocket.resume.variables", "a, secret.key")]), "yes, except after a restart");
     }
 
     #[test]
@@ -211,11 +214,14 @@ mod tests {
         let counts = |pairs: &[(&str, &str)]| counts_gaps(&options(pairs));
         let sequence = ("websocket.sequence", "{{/s}}");
         assert_eq!((counts(&[]), counts(&[sequence])), ("no", "yes"));
-        assert_eq!(counts(&[sequence, ("websocket.sequence.holes", "legal")]), "only numbers that go back");
+        assert_eq!(
+            counts(&[sequence, ("websocket.sequence.holes", "legal")]),
+            "no, only a number that goes back is reported"
+        );
         let history = ("websocket.backfill.rate", "1/1s");
-        assert_eq!(counts(&[sequence, history]), "yes, and can be asked for");
+        assert_eq!(counts(&[sequence, history]), "yes, and they can be fetched");
         let leaves_out = ("websocket.sequence.holes", "reconnect");
-        assert_eq!(counts(&[sequence, history, leaves_out]), "no, and can be asked for");
+        assert_eq!(counts(&[sequence, history, leaves_out]), "no, but they can be fetched");
     }
 
     #[test]
@@ -234,8 +240,8 @@ mod tests {
                 "POST https://api.kucoin.com/api/v1/bullet-public → endpoint, secret.token, interval, \
                  wait up to 10 s for status == 200 && /code == '200000'",
                 "connect to {{endpoint}}?token={{secret.token}}&connectId={{uuid()}}",
-                "wait up to 10 s for /type == 'welcome'; refused if /type == 'error'",
-                "for each topic send a message, wait up to 10 s for /type == 'ack'; refused if /type == 'error'",
+                "wait up to 10 s for /type == 'welcome'; the attempt fails if /type == 'error'",
+                "for each topic send a message, wait up to 10 s for /type == 'ack'; the attempt fails if /type == 'error'",
                 "every {{interval}} ms: send a message, wait up to 10 s for /type == 'pong'",
             ]
         );
@@ -247,11 +253,11 @@ mod tests {
         assert_eq!(
             words[1],
             "for each batch of topics send a message, wait up to 10 s for each topic for /event == 'subscribe'; \
-                              refused if /event == 'error'"
+                              the attempt fails if /event == 'error'"
         );
-        assert_eq!(words[3], "whenever /event == 'notice' && /code == '64008': reconnect");
+        assert_eq!(words[3], "whenever a message matches /event == 'notice' && /code == '64008': reconnect");
         let words = session(&super::super::Profile::named("htx").unwrap().options);
-        assert_eq!(words[2], "whenever /ping exists: send a message");
+        assert_eq!(words[2], "whenever a message matches /ping exists: send a message");
     }
 
     #[test]

@@ -41,15 +41,16 @@ fn list() -> String {
 
 /// What people should know, the session in words, a connector file, and every default.
 fn describe(profile: &Profile) -> String {
-    let mut text = format!(
-        "{}: {}\n{}\nFacts of {}. {}\n",
-        profile.name, profile.title, profile.docs, profile.checked, profile.notes
-    );
-    text.push_str("\nThe session:\n");
+    let mut text =
+        format!("{}: {}\n{} (as of {})\n\nGood to know:\n", profile.name, profile.title, profile.docs, profile.checked);
+    for sentence in profile.sentences() {
+        let _ = writeln!(text, "- {}", sentence.replace('`', ""));
+    }
+    text.push_str("\nWhat happens on each connection:\n");
     for (at, step) in words::session(&profile.options).iter().enumerate() {
         let _ = writeln!(text, "{}. {step}", at + 1);
     }
-    let _ = write!(text, "\nA connector:\n{}\nWhat the profile sets:\n", connector_file(profile));
+    let _ = write!(text, "\nConnector file:\n{}\nWhat the profile sets:\n", connector_file(profile));
     for (key, value) in &profile.options {
         let _ = writeln!(text, "{key}={value}");
     }
@@ -66,7 +67,7 @@ fn save(profile: &Profile, path: &Path) -> Result<String, String> {
         .map_err(|error| format!("{shown} cannot be created: {error}"))?;
     let text = connector_file(profile);
     file.write_all(text.as_bytes()).map_err(|error| format!("{shown} cannot be written: {error}"))?;
-    Ok(format!("{shown} is written: fill it in, then start the worker with it\n"))
+    Ok(format!("{shown} is written: replace the examples with your own values, then start the worker with it\n"))
 }
 
 /// A connector's properties, with an example in each place that the user fills.
@@ -98,7 +99,7 @@ mod tests {
         for profile in Profile::all() {
             assert!(list.contains(&profile.title), "{}", profile.name);
             let text = describe(&profile);
-            assert!(text.contains("1. ") && text.contains(&profile.notes), "{text}");
+            assert!(text.contains("1. ") && text.contains(profile.sentences().next().unwrap()), "{text}");
             // Java reads properties as ISO 8859-1.
             assert!(connector_file(&profile).is_ascii(), "{text}");
         }

@@ -33,7 +33,7 @@ fn the_readme_lists_every_feed() {
 
 fn feeds_index() -> String {
     let mut page = String::from(FEEDS);
-    page.push_str("\n| feed | what | resumes | missing messages are counted | acknowledged | facts of |\n|---|---|---|---|---|---|\n");
+    page.push_str("\n| feed | what it is | resumes | missing messages are counted | acknowledged | documentation as of |\n|---|---|---|---|---|---|\n");
     for Profile { name, title, checked, options, .. } in Profile::all() {
         let (resumes, counts) = (words::resumes(&options), words::counts_gaps(&options));
         let acknowledged = words::acknowledges(&options);
@@ -43,17 +43,13 @@ fn feeds_index() -> String {
     page
 }
 
-/// Each sentence of a profile's notes, with options as code.
-fn sentences(notes: &str) -> impl Iterator<Item = String> {
-    let mut begin = 0;
-    let ends =
-        notes.match_indices(". ").map(|(at, _)| at + 1).filter(|at| notes[at + 1..].starts_with(char::is_uppercase));
-    let parts = ends.chain([notes.len()]).map(move |end| {
-        let part = &notes[begin..end];
-        begin = end;
-        part.split_whitespace().map(as_code).collect::<Vec<_>>().join(" ")
+/// A sentence of a profile's notes. Options are written as code, beside what is in backticks already.
+fn marked(sentence: &str) -> String {
+    let parts = sentence.split('`').enumerate().map(|(at, part)| match at % 2 {
+        0 => part.split(' ').map(as_code).collect::<Vec<_>>().join(" "),
+        _ => part.to_owned(),
     });
-    parts.collect::<Vec<_>>().into_iter()
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn as_code(word: &str) -> String {
@@ -65,31 +61,31 @@ fn as_code(word: &str) -> String {
 }
 
 #[test]
-fn notes_are_a_list_of_sentences() {
-    let list: Vec<String> = sentences("Slow. For more set websocket.url=ws://a. trade_id has no holes.").collect();
-    assert_eq!(list, ["Slow.", "For more set `websocket.url=ws://a`. trade_id has no holes."]);
+fn options_in_notes_are_written_as_code() {
+    let marked = marked("Set websocket.url=ws://a, and `websocket.backfill.http=GET b` in websocket.url.");
+    assert_eq!(marked, "Set `websocket.url=ws://a`, and `websocket.backfill.http=GET b` in `websocket.url`.");
 }
 
 fn feed_page(profile: &Profile) -> String {
-    let Profile { name, title, docs, checked, notes, options, .. } = profile;
+    let Profile { name, title, docs, checked, options, .. } = profile;
     let (resumes, counts) = (words::resumes(options), words::counts_gaps(options));
     let mut page = format!(
         "# {title}\n\n<!-- Generated from crates/engine/feeds/{name}.properties: run `make docs`. -->\n\n\
          | about this feed | |\n|---|---|\n\
-         | the option | `websocket.feed={name}` |\n\
-         | the feed's own documentation | <{docs}> |\n\
-         | the profile is true as of | {checked} |\n\
+         | option | `websocket.feed={name}` |\n\
+         | the feed's documentation | <{docs}> |\n\
+         | documentation as of | {checked} |\n\
          | [resumes](../guide/delivery.md) after a lost connection | {resumes} |\n\
          | missing messages are [counted](../operations/gaps.md) | {counts} |\n\
          | messages are acknowledged | {} |\n",
         words::acknowledges(options)
     );
     page.push_str("\n## Good to know\n\n");
-    sentences(notes).for_each(|sentence| page.push_str(&format!("- {sentence}\n")));
+    profile.sentences().for_each(|sentence| page.push_str(&format!("- {}\n", marked(sentence))));
     let _ = write!(
         page,
-        "\n## A connector\n\nPut your own values in:\n\n```properties\n{}```\n\n\
-         `connect-websocket feeds {name} --write {name}.properties` writes this file, and `connect-websocket validate {name}.properties` checks \
+        "\n## Connector file\n\nReplace the examples with your own values:\n\n```properties\n{}```\n\n\
+         `connect-websocket feeds {name} --write {name}.properties` writes this file. `connect-websocket validate {name}.properties` checks \
          it without connecting. Then start the [worker](../start/worker.md) with it, or give it to the [plugin](../start/plugin.md).\n\n## What happens on each connection\n\n",
         feeds::connector_file(profile)
     );
@@ -104,8 +100,8 @@ const FEEDS: &str = "\
 
 <!-- Generated from the profiles: run `make docs`. -->
 
-A feed of this list works with three lines: `websocket.feed`, what the feed asks of you (mostly its topics), and the Kafka topic.
-The feed's *profile* sets every other option. What you set yourself wins, option by option. An empty value unsets what the profile sets.
+For a feed of this list you set three things: `websocket.feed`, what the feed needs from you (mostly its topics), and the Kafka topic.
+The feed's *profile* sets all other options. An option that you set replaces the profile's. An empty value removes it.
 
 ```bash
 connect-websocket feeds                                   # the list
@@ -115,17 +111,17 @@ connect-websocket feeds kucoin --write kucoin.properties  # a connector file to 
 
 (`make build` makes the program: `target/worker/connect-websocket`.)
 
-Your feed is not in the list? Configure its session [in steps](../guide/sessions.md). You can keep the result as a profile of your own:
-`websocket.feed` also takes the path of a file in the form of `crates/engine/feeds/*.properties`.
+If your feed is not in the list, configure its session [in steps](../guide/sessions.md). You can save the result as a profile of your own:
+`websocket.feed` also accepts the path of a file in the form of `crates/engine/feeds/*.properties`.
 
-What the columns say:
+The columns of the table:
 
-- **resumes**: after a lost connection or a restart the feed is read on from where it stopped. Nothing is missed while the feed keeps its
-  messages. *Within one process* means that a restart of the process begins anew: the feed resumes by a secret, and secrets are not stored.
+- **resumes**: after a lost connection or a restart, the feed continues where it stopped. No message is lost as long as the feed still has it.
+  *Except after a restart*: the feed resumes by a secret, and secrets are not stored. So a restarted task begins anew.
 - **missing messages are counted**: the feed numbers its messages, so the [ledger of gaps](../operations/gaps.md) says which are missing.
-  *And can be asked for*: with `websocket.sequence.action=backfill` the connector asks the feed's history for them.
-- **acknowledged**: the feed sends a message again until it is acknowledged. The connector does that when Kafka has the record.
-- **facts of**: how new the facts are that the profile was written from.
+  *They can be fetched*: with `websocket.sequence.action=backfill`, the connector fetches them from the feed's history over HTTP.
+- **acknowledged**: the feed sends a message again until it is acknowledged. The connector acknowledges it when Kafka has the record.
+- **documentation as of**: the date of the documentation that the profile is based on. If it is old, check limits and addresses yourself.
 
-[Delivery](../guide/delivery.md) says what that means for loss and for duplicates.
+[Delivery](../guide/delivery.md) explains what this means for losses and duplicates.
 ";
