@@ -46,7 +46,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::List,
         default: Default::Required,
         importance: Importance::High,
-        documentation: "Kafka brokers to begin with: host1:port1,host2:port2.",
+        documentation: "Kafka brokers to connect to first: host1:port1,host2:port2.",
         check: Some(not_empty),
         ..BASE
     },
@@ -55,7 +55,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::Class,
         default: Default::Required,
         importance: Importance::High,
-        documentation: "Converter of record keys, for connectors that name none.",
+        documentation: "The converter of record keys. Not set: the worker's.",
         ..BASE
     },
     ConfigKey {
@@ -63,14 +63,14 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::Class,
         default: Default::Required,
         importance: Importance::High,
-        documentation: "Converter of record values, for connectors that name none.",
+        documentation: "The converter of record values. Not set: the worker's. StringConverter writes a text message as it is.",
         ..BASE
     },
     ConfigKey {
         name: HEADER_CONVERTER,
         kind: Kind::Class,
         default: Default::Value("org.apache.kafka.connect.storage.SimpleHeaderConverter"),
-        documentation: "Converter of record headers, for connectors that name none.",
+        documentation: "The converter of record headers. Not set: the worker's.",
         ..BASE
     },
     ConfigKey {
@@ -85,7 +85,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         name: FLUSH_INTERVAL_MS,
         kind: Kind::Long,
         default: Default::Value("60000"),
-        documentation: "How often source offsets are written to the file.",
+        documentation: "How often source offsets are written to the file, in milliseconds.",
         at_least: Some(1),
         ..BASE
     },
@@ -93,7 +93,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         name: FLUSH_TIMEOUT_MS,
         kind: Kind::Long,
         default: Default::Value("5000"),
-        documentation: "How long a stopping task waits for acknowledgements before it writes its last offset.",
+        documentation: "No effect. A stopping task uses task.shutdown.graceful.timeout.ms.",
         at_least: Some(1),
         ..BASE
     },
@@ -101,7 +101,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         name: SHUTDOWN_TIMEOUT_MS,
         kind: Kind::Long,
         default: Default::Value("5000"),
-        documentation: "How long all tasks together may take to stop.",
+        documentation: "How long all tasks together may take to stop, in milliseconds.",
         at_least: Some(0),
         ..BASE
     },
@@ -109,7 +109,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         name: TOPIC_CREATION,
         kind: Kind::Boolean,
         default: Default::Value("true"),
-        documentation: "Whether topic.creation.* of connectors is obeyed (KIP-158).",
+        documentation: "Whether topic.creation.* of connectors is used (KIP-158).",
         ..BASE
     },
     ConfigKey {
@@ -139,15 +139,15 @@ pub const OPTIONS: &[ConfigKey] = &[
         name: OVERRIDE_ALLOWLIST,
         kind: Kind::List,
         default: Default::Value(""),
-        documentation: "The client properties that the policy Allowlist allows.",
+        documentation: "The client properties that the policy Allowlist permits.",
         ..BASE
     },
     ConfigKey {
         name: PASSWORDS_HIDDEN,
         kind: Kind::Boolean,
         default: Default::Value("false"),
-        documentation: "Whether REST answers hide passwords and other secrets of connector configurations. The hidden \
-                        mark sent back keeps the stored value. Not an option of Kafka Connect.",
+        documentation: "Whether REST responses hide passwords and other secrets in connector configurations. If a client sends the hidden value \
+                        back, the stored value is kept. Not an option of Kafka Connect.",
         ..BASE
     },
 ];

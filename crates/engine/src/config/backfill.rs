@@ -25,8 +25,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         importance: Importance::Medium,
         display_name: "Request",
-        documentation: "The request that asks for what is missing, a template: GET https://…?symbol={{key}}&fromId={{page ?? from}}. It may name key, \
-                        from and to of the gap, since (when the message before was received, ms), and page.",
+        documentation: "The request that fetches missing records. A template: GET https://…?symbol={{key}}&fromId={{page ?? from}}. It can use key, \
+                        from and to of the gap, since (when the message before it was received, in ms), and page.",
         mask: Some(super::mask_url),
         ..BASE
     },
@@ -42,31 +42,31 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: BODY,
         has_expressions: true,
         display_name: "Body of the request",
-        documentation: "Body of the request, a template.",
+        documentation: "Body of the request. A template.",
         mask: Some(super::hide),
         ..BASE
     },
     ConfigKey {
         name: RECORDS,
         display_name: "Records of an answer",
-        documentation: "Where the array of records is in the answer, a JSON Pointer: /result/trades. An object there is the one record. Not given: the answer \
-                        is the array.",
+        documentation: "Where the array of records is in the response: a JSON Pointer, such as /result/trades. An object there is a single record. \
+                        Not set: the response is the array.",
         ..BASE
     },
     ConfigKey {
         name: RECORD,
         has_expressions: true,
         display_name: "Form of a record",
-        documentation: "How a record of the answer looks live, after websocket.record.pointer. A template over it and the names of the request. Not \
-                        given: both are the same.",
+        documentation: "A template that makes a live record (after websocket.record.pointer) of a record of the response. It can use the names of \
+                        the request. Not set: both have the same form.",
         ..BASE
     },
     ConfigKey {
         name: NEXT,
         has_expressions: true,
         display_name: "Next page",
-        documentation: "The page of the next request, an expression over the answer: header('cb-after'), add(/-1/id, 1). If it has no value, there is \
-                        no next request.",
+        documentation: "The page of the next request: an expression over the response, such as header('cb-after') or add(/-1/id, 1). If it has no \
+                        value, there is no next request.",
         ..BASE
     },
     ConfigKey {
@@ -74,7 +74,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("1/1s"),
         width: Width::Medium,
         display_name: "Rate of requests",
-        documentation: "How many requests the feed accepts from us, in the form of websocket.send.rate. An answer 429 is obeyed in any case.",
+        documentation: "How many requests the feed accepts, in the form of websocket.send.rate. A response with status 429 is always obeyed.",
         check: Some(|text| rate::parse(text).map(drop)),
         ..BASE
     },
@@ -84,8 +84,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("5000"),
         width: Width::Short,
         display_name: "Wait for the repair (ms)",
-        documentation: "How long the records after a gap wait for what is missing, so that all are in order. After that the missing ones come later. 0 \
-                        does not wait.",
+        documentation: "How long the records after a gap wait for the missing ones, in milliseconds, so that all are in order. Missing records that \
+                        come later are written later. 0: no wait.",
         at_least: Some(0),
         ..BASE
     },

@@ -24,8 +24,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: feeds::FEED,
         importance: Importance::High,
         display_name: "Feed",
-        documentation: "A known feed. Its profile sets every other option, websocket.url too. What you set yourself wins; an empty value unsets what \
-                        the profile sets. `connect-websocket feeds` prints the list. May also be the path of a profile of your own.",
+        documentation: "The name of a known feed. Its profile sets all other options, websocket.url included. An option that you set replaces the \
+                        profile's; an empty value removes it. `connect-websocket feeds` prints the list. Can also be the path of your own profile.",
         recommended: feeds::NAMES,
         ..BASE
     },
@@ -35,8 +35,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::High,
         width: Width::Long,
         display_name: "URL",
-        documentation: "The feed's WebSocket URL, ws:// or wss://, a template. Required unless websocket.feed gives one. User info becomes basic \
-                        authentication. User info and the values of the query are treated as secrets.",
+        documentation: "The feed's WebSocket URL, ws:// or wss://. A template. Required unless websocket.feed sets it. A user name and password in \
+                        it are sent as basic authentication. They and the values of the query are treated as secrets.",
         check: Some(check_url),
         mask: Some(mask_url),
         ..BASE
@@ -47,7 +47,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Long,
         display_name: "Subscription message",
-        documentation: "A text message to send after every connect and reconnect. Empty means none.",
+        documentation: "A text message to send after every connect and reconnect. A template. Empty: none.",
         mask: Some(|_| HIDDEN.to_owned()),
         ..BASE
     },
@@ -56,9 +56,9 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         width: Width::Long,
         display_name: "Headers",
-        documentation: "Headers of the opening handshake: name1:value1,name2:value2; a comma inside a value is written `\\,`. \
-                        Host, User-Agent, Origin, Cookie and Sec-WebSocket-Protocol replace what is sent otherwise. Sent \
-                        to the configured origin alone, never to another one after a redirect.",
+        documentation: "Headers of the opening handshake: name1:value1,name2:value2. A template. Write a comma inside a value as `\\,`. Host, \
+                        User-Agent, Origin, Cookie and Sec-WebSocket-Protocol replace the connector's own. After a redirect to another origin, these \
+                        headers are not sent.",
         check: Some(|text| parse_headers(text).map(drop)),
         mask: Some(|_| HIDDEN.to_owned()),
         ..BASE
@@ -69,7 +69,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         kind: Kind::List,
         default: Default::Value(""),
         display_name: "Subprotocols",
-        documentation: "Subprotocols to offer, in order of preference (RFC 6455 §1.9). A server may choose one or none.",
+        documentation: "Subprotocols to offer, in order of preference (RFC 6455 §1.9). The server chooses one or none.",
         check: Some(check_subprotocols),
         ..BASE
     },
@@ -78,7 +78,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("permessage-deflate"),
         width: Width::Short,
         display_name: "Compression",
-        documentation: "The extension to offer: permessage-deflate (RFC 7692) or none.",
+        documentation: "The compression to offer: permessage-deflate (RFC 7692) or none.",
         choices: &["permessage-deflate", "none"],
         ..BASE
     },
@@ -88,16 +88,16 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("30000"),
         width: Width::Short,
         display_name: "Connection timeout (ms)",
-        documentation: "How long opening a connection may take: proxy, TCP, TLS and opening handshake together. 0 means \
-                        ten minutes.",
+        documentation: "How long opening a connection may take, in milliseconds: proxy, TCP, TLS and opening handshake together. 0 means ten \
+                        minutes.",
         at_least: Some(0),
         ..BASE
     },
     ConfigKey {
         name: PROXY_URL,
         display_name: "Proxy",
-        documentation: "A proxy to connect through: http://host:port (HTTP CONNECT) or socks5://host:port (RFC 1928; the \
-                        proxy resolves the host name).",
+        documentation: "A proxy to connect through: http://host:port (HTTP CONNECT) or socks5://host:port (RFC 1928; the proxy resolves the host \
+                        name).",
         check: Some(|text| parse_proxy_url(text).map(drop)),
         mask: Some(mask_url),
         ..BASE

@@ -47,7 +47,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         kind: Kind::List,
         display_name: "Decode messages",
         documentation: "How binary messages are packed: gzip, zlib, deflate, zstd, base64. Several are undone in the order given. If base64 is the \
-                        first, text messages are decoded too. The result is binary, and has at most websocket.message.max.bytes.",
+                        first, text messages are decoded too. The result is binary and has at most websocket.message.max.bytes.",
         recommended: &Codec::NAMES,
         check: Some(|text| codecs(text).map(drop)),
         ..BASE
@@ -56,7 +56,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: FRAME_DECODE_DICTIONARY,
         width: Width::Long,
         display_name: "zstd dictionary",
-        documentation: "A file with a dictionary for zstd.",
+        documentation: "The path of a zstd dictionary.",
         check: Some(check_dictionary),
         ..BASE
     },
@@ -64,8 +64,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: FRAME_SPLIT,
         width: Width::Short,
         display_name: "Split messages",
-        documentation: "How to split a message that holds several: json.array (each element; what is no array is one message), lines, or at a byte, \
-                        such as byte:1e. Empty parts are left out. All later options see one part as the message.",
+        documentation: "How to split a message that holds several. json.array: at each element; what is not an array stays one message. lines: at \
+                        line ends. byte:1e: at this byte, in hexadecimal. Empty parts are left out. All later options see each part as a message.",
         recommended: &["json.array", "lines", "byte:1e"],
         check: Some(|text| if text.is_empty() { Ok(()) } else { Split::parse(text).map(drop) }),
         ..BASE
@@ -75,8 +75,9 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Long,
         display_name: "Record in the message",
-        documentation: "Where the record is in a message: JSON Pointers, separated by commas; the first one that exists counts. With * each element or \
-                        member is a record. Of a JSON string the record is its content.",
+        documentation: "Where the records are in a message: JSON Pointers such as /data/*, separated by commas. The first one that exists is used. \
+                        With *, each element or member is a record. A JSON string there becomes its content. Not set: the whole message is the \
+                        record.",
         ..BASE
     },
     ConfigKey {
@@ -84,8 +85,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("skip"),
         width: Width::Short,
         display_name: "Message without a record",
-        documentation: "What becomes of a message in which no pointer of websocket.record.pointer exists: skip (no record, counted), whole (the \
-                        message is the record) or fail (the task fails).",
+        documentation: "What to do with a message in which no pointer of websocket.record.pointer exists. skip: write no record and count the \
+                        message. whole: write the whole message. fail: fail the task.",
         choices: &["skip", "whole", "fail"],
         ..BASE
     },
@@ -130,7 +131,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Long,
         display_name: "Key",
-        documentation: "The record's key, a template, such as {{/symbol}}. Null where a value is missing.",
+        documentation: "The record key. A template, such as {{/symbol}}. If a value is missing, the key is null.",
         ..BASE
     },
     ConfigKey {
@@ -138,7 +139,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("string"),
         width: Width::Short,
         display_name: "Key's schema",
-        documentation: "string (schema STRING), or bytes (schema BYTES, for ByteArrayConverter). Of the ledger's records too.",
+        documentation: "The schema of the key: string (STRING), or bytes (BYTES, for ByteArrayConverter). Applies to records of websocket.gaps.topic \
+                        too.",
         choices: &["string", "bytes"],
         ..BASE
     },
@@ -147,7 +149,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         width: Width::Long,
         display_name: "Timestamp",
-        documentation: "The record's timestamp, a template, such as {{/time}}. Not given: the time of receipt.",
+        documentation: "The record timestamp. A template, such as {{/time}}. Not set: the time of receipt.",
         ..BASE
     },
     ConfigKey {
@@ -155,7 +157,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("ms"),
         width: Width::Short,
         display_name: "Timestamp's unit",
-        documentation: "The unit of the timestamp since 1970: s, ms, us or ns, with or without a fraction. Or iso for ISO 8601.",
+        documentation: "The unit of the timestamp: s, ms, us or ns since 1970, with or without a fraction; or iso for ISO 8601.",
         choices: &Unit::NAMES,
         ..BASE
     },
@@ -164,8 +166,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("fail"),
         width: Width::Short,
         display_name: "Missing topic or timestamp",
-        documentation: "What becomes of a record whose topic or timestamp is missing or not possible: fail (the task fails), skip (dropped and \
-                        counted) or default (the time of receipt; _ in the place of what is missing in the topic).",
+        documentation: "What to do with a record whose topic or timestamp is missing or invalid. fail: fail the task. skip: drop and count it. \
+                        default: use the time of receipt, and _ for what is missing in the topic.",
         choices: &["fail", "skip", "default"],
         ..BASE
     },
@@ -175,8 +177,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("as.received"),
         width: Width::Short,
         display_name: "Value",
-        documentation: "What the converter gets as the value: as.received (STRING for text, BYTES for binary), string, bytes (for ByteArrayConverter), \
-                        or json (data without a schema, for JsonConverter and transformations; numbers that fit neither Long nor Double become text).",
+        documentation: "What the converter gets as the value. as.received: STRING for text, BYTES for binary. string. bytes: for ByteArrayConverter. \
+                        json: data without a schema, for JsonConverter and transformations; numbers that fit neither Long nor Double become text.",
         choices: &ValueForm::NAMES,
         ..BASE
     },
@@ -186,8 +188,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Largest record (bytes)",
-        documentation: "The largest record: value, key and headers, before converters and transformations. A larger one is dropped and counted, and is \
-                        in the ledger of gaps. Set it below the producer's max.request.size. 0 is any size.",
+        documentation: "The largest record in bytes: value, key and headers, before converters and transformations. A larger one is dropped, \
+                        counted, and reported in the ledger of gaps. Set it below the producer's max.request.size. 0: no limit.",
         at_least: Some(0),
         ..BASE
     },
@@ -197,8 +199,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("false"),
         width: Width::Short,
         display_name: "Provenance headers",
-        documentation: "Adds the headers websocket.received.ns, websocket.connection, websocket.number (of the record, per \
-                        connection) and websocket.feed.",
+        documentation: "Whether to add the headers websocket.received.ns, websocket.connection, websocket.number (of the record, per connection) and \
+                        websocket.feed.",
         ..BASE
     },
 ];
@@ -208,7 +210,7 @@ pub(super) const FAMILIES: &[ConfigKey] = &[ConfigKey {
     name: "websocket.record.header.<name>",
     width: Width::Long,
     display_name: "Header",
-    documentation: "A header of the record, a template; left out where a value is missing.",
+    documentation: "A header of the record. A template. Left out if a value is missing.",
     ..BASE
 }];
 

@@ -20,7 +20,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("30000"),
         width: Width::Short,
         display_name: "Ping interval (ms)",
-        documentation: "How often to send a ping (RFC 6455 §5.5.2); 0 sends none, for feeds that forbid it.",
+        documentation: "How often to send a ping, in milliseconds (RFC 6455 §5.5.2). 0: never, for feeds that forbid pings.",
         at_least: Some(0),
         ..BASE
     },
@@ -30,7 +30,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("30000"),
         width: Width::Short,
         display_name: "Pong timeout (ms)",
-        documentation: "A connection that has not answered a ping for this long is closed and opened again.",
+        documentation: "How long to wait for the answer to a ping, in milliseconds. Then the connector reconnects.",
         at_least: Some(1),
         ..BASE
     },
@@ -40,8 +40,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Idle timeout (ms)",
-        documentation: "A connection without a message for this long is closed and opened again, even while it answers \
-                        pings; 0 is off.",
+        documentation: "How long no message may come, in milliseconds. Then the connector reconnects, even if pings are answered. 0: off.",
         at_least: Some(0),
         ..BASE
     },
@@ -51,7 +50,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Idle records timeout (ms)",
-        documentation: "How long no record may come, even if other messages do, such as heartbeats. Then websocket.idle.action is done. 0 is off.",
+        documentation: "How long no record may come, in milliseconds, even if other messages come, such as heartbeats. Then websocket.idle.action is \
+                        done. 0: off.",
         at_least: Some(0),
         ..BASE
     },
@@ -60,9 +60,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         width: Width::Long,
         display_name: "Idle key",
-        documentation: "A template over each record, such as {{/symbol}}. Then websocket.idle.record.timeout.ms also counts for each key that this \
-                        connection has seen. So one symbol that falls silent is noticed while others flow. The first 10,000 keys of up to 256 bytes \
-                        are watched.",
+        documentation: "A template over each record, such as {{/symbol}}. Then websocket.idle.record.timeout.ms applies to each key that this \
+                        connection has seen. So one symbol that falls silent is noticed. The first 10,000 keys of up to 256 bytes are watched.",
         ..BASE
     },
     ConfigKey {
@@ -70,7 +69,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("reconnect"),
         width: Width::Short,
         display_name: "Without records",
-        documentation: "What is done after websocket.idle.record.timeout.ms: reconnect, or resubscribe on the same connection.",
+        documentation: "What to do after websocket.idle.record.timeout.ms: reconnect, or resubscribe on the same connection.",
         choices: &["reconnect", "resubscribe"],
         ..BASE
     },

@@ -22,7 +22,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Required,
         importance: Importance::High,
         display_name: "Topic",
-        documentation: "The Kafka topic to write to. A template, such as trades-{{/symbol}}, takes it from each record.",
+        documentation: "The Kafka topic to write to. Can be a template, such as trades-{{/symbol}}: then each record decides its topic.",
         check: Some(check_topic),
         ..BASE
     },
@@ -32,7 +32,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("10000"),
         width: Width::Short,
         display_name: "Queue size",
-        documentation: "How many messages may wait in memory.",
+        documentation: "How many messages may wait in memory for Kafka.",
         at_least: Some(1),
         ..BASE
     },
@@ -42,7 +42,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("67108864"),
         width: Width::Short,
         display_name: "Queue bytes",
-        documentation: "How many bytes of messages may wait in memory. At least websocket.message.max.bytes.",
+        documentation: "How many bytes of messages may wait in memory for Kafka. At least websocket.message.max.bytes.",
         at_least: Some(1),
         ..BASE
     },
@@ -51,8 +51,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("backpressure"),
         width: Width::Short,
         display_name: "When the queue is full",
-        documentation: "What happens when the queue is full. backpressure stops reading the socket: nothing is lost, and TCP slows the server down. \
-                        drop.oldest and drop.newest throw messages away and count them.",
+        documentation: "What to do when the queue is full. backpressure: stop reading the socket; nothing is lost, and TCP slows the server down. \
+                        drop.oldest, drop.newest: drop messages and count them.",
         choices: &["backpressure", "drop.oldest", "drop.newest"],
         ..BASE
     },
@@ -62,7 +62,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("16777216"),
         width: Width::Short,
         display_name: "Largest message (bytes)",
-        documentation: "The largest message, decompressed. A larger one closes the connection with code 1009.",
+        documentation: "The largest message in bytes, decompressed. A larger one closes the connection with code 1009.",
         at_least: Some(1),
         ..BASE
     },
@@ -71,8 +71,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("bytes"),
         width: Width::Short,
         display_name: "Binary messages",
-        documentation: "What a binary message becomes: bytes (a record of schema BYTES), base64 or text (a record of \
-                        schema STRING; bytes that are not UTF-8 become U+FFFD), or skip (counted, not written).",
+        documentation: "What a binary message becomes. bytes: a record of schema BYTES. base64, text: a record of schema STRING; in text, bytes that \
+                        are not UTF-8 become U+FFFD. skip: no record; the message is counted.",
         choices: &["bytes", "base64", "text", "skip"],
         ..BASE
     },
@@ -81,8 +81,9 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("close"),
         width: Width::Short,
         display_name: "Text that is not UTF-8",
-        documentation: "What happens at a text message that is not UTF-8. close ends the connection with code 1007 (RFC 6455 §8.1) and connects again. \
-                        replace writes the message, with U+FFFD in the place of each bad sequence. Size and place of the bad byte are logged.",
+        documentation: "What to do with a text message that is not UTF-8. close: close the connection with code 1007 (RFC 6455 §8.1) and reconnect. \
+                        replace: write the message, with U+FFFD in place of each invalid sequence. The log has the message's size and the position \
+                        of the invalid byte.",
         choices: &["close", "replace"],
         ..BASE
     },
@@ -92,8 +93,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("7"),
         width: Width::Short,
         display_name: "Receive linger (ms)",
-        documentation: "After reading a little, wait this long before reading again. So a busy feed costs fewer wake-ups. It adds at most this much \
-                        latency; 0 reads at once. A burst is never held back.",
+        documentation: "How long to wait before reading again when little was read, in milliseconds. Saves CPU on a busy feed and adds at most this \
+                        much latency. 0: no wait. A burst is never delayed.",
         at_least: Some(0),
         at_most: Some(1000),
         ..BASE

@@ -21,7 +21,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Short,
         display_name: "Reconnect",
-        documentation: "Whether to connect again when a connection ends. If false, the task fails with the reason.",
+        documentation: "Whether to reconnect when a connection ends. If false, the task fails with the reason.",
         ..BASE
     },
     ConfigKey {
@@ -31,8 +31,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Short,
         display_name: "Backoff (ms)",
-        documentation: "The delay before the second attempt. It doubles with each failure in a row, up to websocket.reconnect.backoff.max.ms, with up \
-                        to 25 % jitter added. At least 100 ms.",
+        documentation: "The delay before the second attempt in a row, in milliseconds; less than 100 counts as 100. It doubles with each failed \
+                        attempt, up to websocket.reconnect.backoff.max.ms. Up to 25 % is added at random.",
         at_least: Some(0),
         ..BASE
     },
@@ -43,7 +43,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Short,
         display_name: "Backoff cap (ms)",
-        documentation: "The longest backoff between two attempts, before jitter.",
+        documentation: "The longest delay between two attempts, in milliseconds, before the random part.",
         at_least: Some(0),
         ..BASE
     },
@@ -54,9 +54,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         importance: Importance::Medium,
         width: Width::Short,
         display_name: "Attempts",
-        documentation: "How many attempts in a row may fail before the task fails; -1 or 0 means without end. Not given: a feed that has worked is \
-                        tried without end, and one that never worked and refuses us is tried five times. A connection that lived for ten seconds \
-                        resets the count.",
+        documentation: "How many attempts in a row may fail before the task fails. -1 or 0: no limit. Not set: no limit for a feed that has worked \
+                        before, five for one that never worked and refuses the connection. A connection that lived for ten seconds resets the count.",
         ..BASE
     },
     ConfigKey {
@@ -65,8 +64,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("2"),
         width: Width::Short,
         display_name: "First delay (ms)",
-        documentation: "A connection that delivered messages for a second or longer is opened again after a random delay between 0 and this. Only then \
-                        do the delays grow.",
+        documentation: "The longest delay before the first attempt, in milliseconds; the delay is random. It applies after a connection that \
+                        delivered messages for a second or longer. Only further attempts wait longer.",
         at_least: Some(0),
         ..BASE
     },

@@ -16,10 +16,10 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: HANDOVER_DIR,
         width: Width::Long,
         display_name: "Hand-over directory",
-        documentation: "Where a stopping task writes the messages that it could not give to Kafka. The next start on this machine sends them first. \
-                        The directory is made with mode 0700. One that belongs to others, or that others can write to, is not used, and a start warns \
-                        about it. Not given: kafka-connect-websocket-<user id> in the system's temporary directory. Empty: off, and such messages are \
-                        counted as lost.",
+        documentation: "The directory where a stopping task writes the messages that it could not give to Kafka. The next start on this machine \
+                        sends them first. It is made with mode 0700. If others own it or can write to it, it is not used, and a warning says so. Not \
+                        set: kafka-connect-websocket-<user id> in the system's temporary directory. Empty: off, and such messages are counted as \
+                        lost.",
         ..BASE
     },
     ConfigKey {
@@ -28,7 +28,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("134217728"),
         width: Width::Short,
         display_name: "Hand-over bytes",
-        documentation: "The largest hand-over file. What does not fit is counted as lost.",
+        documentation: "The largest hand-over file, in bytes. Messages that do not fit are counted as lost.",
         at_least: Some(1),
         ..BASE
     },

@@ -41,22 +41,22 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         importance: Importance::Medium,
         display_name: "Cursor",
-        documentation: "Where a record stands in the feed, a template over it: {{/time_us}}. It is stored with the record's offset. A new connection \
-                        resumes from there: use {{cursor}} in the URL or in a step.",
+        documentation: "The position of a record in the feed. A template over the record, such as {{/time_us}}. It is stored with the record's \
+                        offset. A new connection resumes there: use {{cursor}} in the URL or in a step.",
         ..BASE
     },
     ConfigKey {
         name: CURSOR_KEY,
         has_expressions: true,
         display_name: "Key of the cursor",
-        documentation: "For feeds where each topic has a cursor of its own: a template that gives the topic, {{/push/channel}}, one of \
-                        websocket.subscription.topics.",
+        documentation: "For feeds in which each topic has its own cursor: a template that gives the topic, such as {{/push/channel}}. It must be one \
+                        of websocket.subscription.topics.",
         ..BASE
     },
     ConfigKey {
         name: CURSOR_INITIAL,
         display_name: "First cursor",
-        documentation: "The cursor before the first record.",
+        documentation: "The cursor to use before the first record.",
         ..BASE
     },
     ConfigKey {
@@ -65,7 +65,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Rewind",
-        documentation: "How far to go back from the cursor, which must be an integer. What comes again is dropped by websocket.dedup.key.",
+        documentation: "How far to go back from the cursor, which must be an integer. Records that come again are dropped by websocket.dedup.key.",
         at_least: Some(0),
         ..BASE
     },
@@ -76,7 +76,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         width: Width::Short,
         display_name: "Inclusive",
         documentation: "Whether the feed sends the record of the cursor again. If true, that record is dropped. If another one comes first, the feed \
-                        has resumed from a later place, which is a gap.",
+                        has resumed from a later position, and a gap is recorded.",
         ..BASE
     },
     ConfigKey {
@@ -85,16 +85,17 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Cursor heartbeat (ms)",
-        documentation: "How long the cursor may move while a filter drops all records. Then a record of websocket.gaps.topic carries it. 0 is off.",
+        documentation: "How long the cursor may move while a filter drops all records, in milliseconds. Then a record of websocket.gaps.topic stores \
+                        it. 0: off.",
         at_least: Some(0),
         ..BASE
     },
     ConfigKey {
         name: RESUME_VARIABLES,
         display_name: "Variables to resume with",
-        documentation: "Captured variables that survive the connection and are stored with the cursor, separated by commas. Secret ones are kept in \
-                        memory only. If one is captured with another value, the cursor is void; if a secret one is, only where the feed does not \
-                        resume.",
+        documentation: "Captured variables to keep for the next connection and to store with the cursor, separated by commas. Secret ones are kept \
+                        in memory only. If one is captured with another value, the cursor is no longer used; with a secret one, only if the feed \
+                        does not resume.",
         check: Some(check_variables),
         ..BASE
     },
@@ -104,7 +105,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Age of the cursor (ms)",
-        documentation: "How old a cursor may be. An older one counts as lost; 0 is any age.",
+        documentation: "How old a cursor may be, in milliseconds. An older one counts as lost. 0: no limit.",
         at_least: Some(0),
         ..BASE
     },
@@ -112,7 +113,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: RESUME_LOST,
         has_expressions: true,
         display_name: "Cursor is lost",
-        documentation: "How the feed says that it cannot resume: a condition on a message, an HTTP answer or a refused handshake. It is looked at only \
+        documentation: "How the feed says that it cannot resume: a condition on a message, an HTTP response or a refused handshake. Checked only \
                         while resuming.",
         ..BASE
     },
@@ -121,8 +122,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("fresh"),
         width: Width::Short,
         display_name: "When the cursor is lost",
-        documentation: "What to do when the feed cannot resume: continue on this connection, forget the cursor and connect again (fresh), or fail the \
-                        task. In any case it is a gap.",
+        documentation: "What to do when the feed cannot resume. continue: stay on this connection. fresh: forget the cursor and reconnect. fail: \
+                        fail the task. In each case, a gap is recorded.",
         choices: &LOST_ACTIONS,
         ..BASE
     },
@@ -130,7 +131,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: DEDUP_KEY,
         has_expressions: true,
         display_name: "Key of doubles",
-        documentation: "What identifies a record, a template: {{/id}}. A record whose key was seen before is dropped and counted.",
+        documentation: "What identifies a record. A template, such as {{/id}}. A record whose key was seen before is dropped and counted.",
         ..BASE
     },
     ConfigKey {
@@ -149,30 +150,29 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         importance: Importance::Medium,
         display_name: "Number",
-        documentation: "The number that the feed gives its messages, a template: {{/data/u}}. What is missing between two of \
-                        them is a gap.",
+        documentation: "The number that the feed gives its messages. A template, such as {{/data/u}}. Missing numbers are a gap.",
         ..BASE
     },
     ConfigKey {
         name: SEQUENCE_KEY,
         has_expressions: true,
         display_name: "Key of the numbers",
-        documentation: "For feeds where each symbol or channel has numbers of its own: a template that gives it, {{/data/s}}.",
+        documentation: "For feeds in which each symbol or channel has its own numbers: a template that gives it, such as {{/data/s}}.",
         ..BASE
     },
     ConfigKey {
         name: SEQUENCE_FIRST,
         has_expressions: true,
         display_name: "First number",
-        documentation: "For messages that have a range of numbers: the first one, a template, {{/data/U}}.",
+        documentation: "For messages with a range of numbers: the first number. A template, such as {{/data/U}}.",
         ..BASE
     },
     ConfigKey {
         name: SEQUENCE_PREVIOUS,
         has_expressions: true,
         display_name: "Number before",
-        documentation: "For feeds whose numbers are a chain and not contiguous: the number of the message before, a template, {{/data/pu}}. A message \
-                        without it begins a new chain.",
+        documentation: "For feeds whose messages contain the number of the previous message: a template that gives it, such as {{/data/pu}}. A \
+                        message without it begins a new chain.",
         ..BASE
     },
     ConfigKey {
@@ -180,9 +180,9 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("gap"),
         width: Width::Short,
         display_name: "Holes",
-        documentation: "gap: a number that is left out is a gap. legal: the feed may leave numbers out, and only one that goes back is reported. \
-                        reconnect: numbers may be left out and may go back, and with websocket.sequence.action=backfill all between two connections is \
-                        asked for.",
+        documentation: "gap: a missing number is a gap. legal: the feed may leave numbers out; only a number that goes back is reported. reconnect: \
+                        numbers may be left out and may go back; with websocket.sequence.action=backfill, everything between two connections is \
+                        fetched.",
         choices: &sequence::Holes::NAMES,
         ..BASE
     },
@@ -191,7 +191,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("feed"),
         width: Width::Short,
         display_name: "Numbering of",
-        documentation: "feed: the numbers continue over connections. connection: they begin anew with each.",
+        documentation: "feed: the numbers continue over connections. connection: they begin anew on each connection.",
         choices: &["feed", "connection"],
         ..BASE
     },
@@ -200,8 +200,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("count"),
         width: Width::Short,
         display_name: "When messages are missing",
-        documentation: "What to do about a gap, beside reporting it: count, resubscribe, reconnect, backfill (ask the feed's history for what is \
-                        missing), or fail the task.",
+        documentation: "What to do about a gap, besides reporting it. count: nothing more. resubscribe, reconnect. backfill: fetch the missing \
+                        records from the feed's history. fail: fail the task.",
         choices: &sequence::Action::NAMES,
         ..BASE
     },
@@ -209,8 +209,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: GAPS_TOPIC,
         importance: Importance::Medium,
         display_name: "Ledger of gaps",
-        documentation: "A Kafka topic that gets a record for each gap: when, why, which messages and how many. Not given: gaps \
-                        are in the log and in the metrics alone.",
+        documentation: "A Kafka topic that gets a record for each gap: when, why, which messages and how many. Not set: gaps are only in the log and \
+                        in the metrics.",
         check: Some(check_topic),
         ..BASE
     },
@@ -219,7 +219,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("string"),
         width: Width::Short,
         display_name: "Values of the ledger",
-        documentation: "The form of the ledger's records for the converter: JSON text as string or as bytes, or json (data without a schema).",
+        documentation: "What the converter gets as the value of a record of websocket.gaps.topic. string, bytes: JSON text. json: data without a \
+                        schema.",
         choices: &GAPS_VALUES,
         ..BASE
     },

@@ -30,20 +30,20 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: SSL_CA,
         display_name: "CA file",
-        documentation: "A PEM file of certificates to trust beside the platform's authorities: other authorities, or a server's \
-                        self-signed certificate.",
+        documentation: "A PEM file of certificates to trust in addition to the platform's: a private authority's, or a server's self-signed \
+                        certificate.",
         ..BASE
     },
     ConfigKey {
         name: SSL_CERTIFICATE,
         display_name: "Client certificate",
-        documentation: "A PEM file with the client's certificate chain, for servers that ask for one.",
+        documentation: "A PEM file with the client's certificate chain, for servers that require one.",
         ..BASE
     },
     ConfigKey {
         name: SSL_KEY,
         display_name: "Client key",
-        documentation: "A PEM file with the client certificate's private key, not encrypted.",
+        documentation: "A PEM file with the private key of the client's certificate, not encrypted.",
         ..BASE
     },
     ConfigKey {
@@ -51,8 +51,8 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("https"),
         width: Width::Short,
         display_name: "Host name check",
-        documentation: "https checks that the server's certificate is for the URL's host. none (or empty) does not check it: then anyone with a \
-                        trusted certificate can pose as the server.",
+        documentation: "https: check that the server's certificate is for the URL's host. none or empty: do not check; then anyone with a trusted \
+                        certificate can pose as the server.",
         choices: &["https", "none", ""],
         ..BASE
     },

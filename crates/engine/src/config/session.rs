@@ -34,16 +34,16 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: STEPS,
         importance: Importance::Medium,
         display_name: "Steps",
-        documentation: "The steps of the session in their order, separated by commas; connect is the opening handshake. Not \
-                        given: connect, and subscribe if there is a subscription message.",
+        documentation: "The steps of the session in order, separated by commas. connect is the opening handshake. Not set: connect, then subscribe \
+                        if there is a subscription message.",
         ..BASE
     },
     ConfigKey {
         name: TOPICS,
         importance: Importance::Medium,
         display_name: "Topics",
-        documentation: "The feed's topics (channels, symbols, streams) to subscribe to, separated by commas. A message that names {{topic}} is sent \
-                        for each topic. One that names {{topics}} is sent for each batch.",
+        documentation: "The feed's topics (channels, symbols, streams) to subscribe to, separated by commas. A message with {{topic}} is sent for \
+                        each topic. A message with {{topics}} is sent for each batch.",
         ..BASE
     },
     ConfigKey {
@@ -51,7 +51,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         default: Default::Value("\"{{topic}}\""),
         display_name: "Topic in a list",
-        documentation: "How one topic is written in {{topics}}, a template.",
+        documentation: "How one topic is written in {{topics}}. A template.",
         ..BASE
     },
     ConfigKey {
@@ -60,7 +60,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("0"),
         width: Width::Short,
         display_name: "Topics in a batch",
-        documentation: "How many topics a message that names {{topics}} has; 0 is all.",
+        documentation: "How many topics a message with {{topics}} has. 0: all.",
         at_least: Some(0),
         ..BASE
     },
@@ -68,22 +68,22 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         name: UNSUBSCRIBE,
         has_expressions: true,
         display_name: "Unsubscribe message",
-        documentation: "A message to send before subscribing again on the same connection, a template.",
+        documentation: "A message to send before subscribing again on the same connection. A template.",
         mask: Some(super::hide),
         ..BASE
     },
     ConfigKey {
         name: SEND_RATE,
         display_name: "Send rate",
-        documentation: "How many messages the feed accepts from us: 5/1s, or several limits 3/1s,480/1h. Messages and pings wait. Pongs count and \
-                        never wait.",
+        documentation: "How many messages the feed accepts from a client, such as 5/1s, or several limits, such as 3/1s,480/1h. Messages and pings \
+                        wait. Pongs count and never wait.",
         check: Some(|text| crate::dialogue::rate::parse(text).map(drop)),
         ..BASE
     },
     ConfigKey {
         name: CONNECT_RATE,
         display_name: "Connect rate",
-        documentation: "How often this process may connect to the feed's host and port, all tasks together: 300/5m.",
+        documentation: "How often this process may connect to the feed's host and port, such as 300/5m. All tasks count together.",
         check: Some(|text| crate::dialogue::rate::parse(text).map(drop)),
         ..BASE
     },
@@ -93,7 +93,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         default: Default::Value("1000"),
         width: Width::Short,
         display_name: "Close code",
-        documentation: "The code of our Close when the task stops (RFC 6455 §7.4).",
+        documentation: "The close code to send when the task stops (RFC 6455 §7.4).",
         at_least: Some(1000),
         at_most: Some(4999),
         check: Some(check_own_code),
@@ -102,14 +102,14 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: CLOSE_FATAL_CODES,
         display_name: "Final close codes",
-        documentation: "Close codes of the server that fail the task at once: 4004,4010-4014.",
+        documentation: "Close codes of the server that fail the task at once, such as 4004,4010-4014.",
         check: Some(|text| parse_codes(text).map(drop)),
         ..BASE
     },
     ConfigKey {
         name: CLOSE_FRESH_CODES,
         display_name: "Close codes of a lost cursor",
-        documentation: "Close codes of the server that mean that the feed cannot resume from the cursor: 4007,4009.",
+        documentation: "Close codes with which the server says that it cannot resume from the cursor, such as 4007,4009.",
         check: Some(|text| parse_codes(text).map(drop)),
         ..BASE
     },
@@ -122,53 +122,53 @@ const ROW: ConfigKey = ConfigKey { display_name: "Step", ..BASE };
 pub(super) const FAMILIES: &[ConfigKey] = &[
     ConfigKey {
         name: "websocket.session.<step>.when",
-        documentation: "The step is done only if this condition over variables holds.",
+        documentation: "The step runs only if this condition over variables holds.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.every.ms",
-        documentation: "The step is done again and again, so many milliseconds apart, from its place on; a template.",
+        documentation: "The step runs again and again, at this interval in milliseconds. A template.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.every.jitter",
-        documentation: "How much of the first interval is random, 0 to 1.",
+        documentation: "The random part of the first interval, 0 to 1.",
         check: Some(check_fraction),
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.on",
-        documentation: "The step is done whenever a message matches this condition.",
+        documentation: "The step runs whenever a message meets this condition.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.on.commit",
-        documentation: "The step is done when Kafka has all records of a message that matches this condition: its message is \
-                        an acknowledgement, and what is not acknowledged comes again.",
+        documentation: "The step runs when Kafka has all records of a message that meets this condition. What it sends is an acknowledgement; the \
+                        feed sends again what is not acknowledged.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.on.commit.latest",
         kind: Kind::Boolean,
-        documentation: "The feed's acknowledgements are cumulative: only the newest message up to which Kafka has everything is \
+        documentation: "Whether the feed's acknowledgements are cumulative. If true, only the newest message up to which Kafka has everything is \
                         acknowledged.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.send",
-        documentation: "A text message to send, a template.",
+        documentation: "A text message to send. A template.",
         mask: Some(super::hide),
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.send.binary",
         kind: Kind::Boolean,
-        documentation: "The text to send is base64 of a binary message.",
+        documentation: "Whether the text to send is base64 of a binary message.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.http",
-        documentation: "An HTTP request to make: GET https://… or POST https://…, a template.",
+        documentation: "An HTTP request to make: GET https://… or POST https://…. A template.",
         mask: Some(super::mask_url),
         ..ROW
     },
@@ -180,76 +180,75 @@ pub(super) const FAMILIES: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "websocket.session.<step>.http.body",
-        documentation: "Body of the request, a template.",
+        documentation: "Body of the request. A template.",
         mask: Some(super::hide),
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.http.cache",
-        documentation: "How long its answer serves further connections: 3600s, or a template of seconds. A tenth less is used.",
+        documentation: "How long later connections use the same response: 3600s, or a template of seconds. They use it for a tenth less.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.expect",
-        documentation: "The condition that the answer meets; awaited once for each message that was sent.",
+        documentation: "The condition that the answer must meet. The step waits for one answer to each message that it sent.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.timeout.ms",
-        documentation: "How long to wait for the answer since the last message was sent, a template; 10000 if not given.",
+        documentation: "How long to wait for the answer after the last message was sent, in milliseconds. A template. Not set: 10000.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.count",
         choices: &["topics"],
-        documentation: "topics: the answer is awaited once for each topic of a message.",
+        documentation: "topics: wait for one answer to each topic of a message.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.fail",
-        documentation: "A message that meets this condition while the step waits is a refusal: the attempt has failed.",
+        documentation: "If a message meets this condition while the step waits, the attempt has failed.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.fail.final",
-        documentation: "A message that meets this condition while the step waits fails the task at once.",
+        documentation: "If a message meets this condition while the step waits, the task fails at once.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.capture",
-        documentation: "Variables to keep: name=expression, separated by commas. A name secret.x is hidden everywhere.",
+        documentation: "Values to keep as variables: name=expression, separated by commas. A variable secret.x is hidden everywhere.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.then",
         choices: &["reconnect", "resubscribe", "fresh", "fail"],
-        documentation: "What comes then: reconnect, resubscribe on the same connection, forget the cursor and reconnect \
-                        (fresh), or fail the task.",
+        documentation: "What to do next: reconnect, resubscribe on the same connection, fresh (forget the cursor and reconnect), or fail the task.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.url",
-        documentation: "With reconnect: where the next connection goes, a template, until an attempt on it fails.",
+        documentation: "With reconnect: the address of the next connection, until an attempt there fails. A template.",
         mask: Some(super::mask_url),
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.drop",
         kind: Kind::Boolean,
-        documentation: "Whether the matched message is no record; true if not given.",
+        documentation: "Whether the matched message is not written as a record. Not set: true.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.var.<name>",
         display_name: "Variable",
-        documentation: "A variable, a template that is rendered for each message, request or handshake that uses it.",
+        documentation: "A variable. A template that is evaluated for each message, request or handshake that uses it.",
         ..ROW
     },
     ConfigKey {
         name: "websocket.secret.<name>",
         kind: Kind::Password,
         display_name: "Secret",
-        documentation: "A secret, which templates use as secret.<name>.",
+        documentation: "A secret. Templates use it as secret.<name>.",
         ..ROW
     },
 ];

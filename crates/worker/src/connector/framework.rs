@@ -85,7 +85,7 @@ pub const KEYS: &[OrderedKey] = &[
             importance: Importance::High,
             width: Width::Long,
             display_name: "Connector class",
-            documentation: "The connector's class: its full name, its simple name, or that without Connector.",
+            documentation: "The connector's class: its full name, or its simple name with or without Connector at the end.",
             ..BASE
         },
     },
@@ -97,7 +97,7 @@ pub const KEYS: &[OrderedKey] = &[
             importance: Importance::Medium,
             width: Width::Medium,
             display_name: "Connector version",
-            documentation: "The connector's version. This worker has one and uses it.",
+            documentation: "The connector's version. The worker has only this one.",
             recommended: &[VERSION],
             ..BASE
         },
@@ -110,7 +110,7 @@ pub const KEYS: &[OrderedKey] = &[
             default: Default::Value("1"),
             importance: Importance::High,
             display_name: "Tasks max",
-            documentation: "The most tasks to make. One WebSocket feed is always one task.",
+            documentation: "The largest number of tasks. One WebSocket feed is always one task.",
             at_least: Some(1),
             ..BASE
         },
@@ -122,7 +122,7 @@ pub const KEYS: &[OrderedKey] = &[
             kind: Kind::Boolean,
             default: Default::Value("true"),
             display_name: "Enforce tasks max",
-            documentation: "Deprecated; without effect, since there is one task.",
+            documentation: "Deprecated. No effect, since there is one task.",
             ..BASE
         },
     },
@@ -132,7 +132,7 @@ pub const KEYS: &[OrderedKey] = &[
             name: "key.converter",
             kind: Kind::Class,
             display_name: "Key converter class",
-            documentation: "The converter of record keys; the worker's if unset.",
+            documentation: "The converter of record keys. Not set: the worker's.",
             recommended: CONVERTERS,
             ..BASE
         },
@@ -144,8 +144,7 @@ pub const KEYS: &[OrderedKey] = &[
             name: "value.converter",
             kind: Kind::Class,
             display_name: "Value converter class",
-            documentation: "The converter of record values; the worker's if unset. StringConverter writes a text message \
-                            as it is.",
+            documentation: "The converter of record values. Not set: the worker's. StringConverter writes a text message as it is.",
             recommended: CONVERTERS,
             ..BASE
         },
@@ -157,7 +156,7 @@ pub const KEYS: &[OrderedKey] = &[
             name: "header.converter",
             kind: Kind::Class,
             display_name: "Header converter class",
-            documentation: "The converter of record headers; the worker's if unset.",
+            documentation: "The converter of record headers. Not set: the worker's.",
             recommended: HEADER_CONVERTERS,
             ..BASE
         },
@@ -172,7 +171,7 @@ pub const KEYS: &[OrderedKey] = &[
             group: "Transforms",
             width: Width::Long,
             display_name: "Transforms",
-            documentation: "Aliases of transformations. Not supported by this worker yet.",
+            documentation: "Names of transformations. Not supported by this worker.",
             check: Some(|text| {
                 refuse_unless_empty(
                     text,
@@ -191,7 +190,7 @@ pub const KEYS: &[OrderedKey] = &[
             group: "Predicates",
             width: Width::Long,
             display_name: "Predicates",
-            documentation: "Aliases of predicates for transformations. Not supported by this worker yet.",
+            documentation: "Names of predicates for transformations. Not supported by this worker.",
             check: Some(|text| {
                 refuse_unless_empty(
                     text,
@@ -208,8 +207,8 @@ pub const KEYS: &[OrderedKey] = &[
             default: Default::Value("restart"),
             width: Width::Medium,
             display_name: "Reload Action",
-            documentation: "What to do when a value of a config provider expires: none or restart. The worker's providers \
-                            have values without end.",
+            documentation: "What to do when a value of a config provider expires: none or restart. The values of the worker's providers never \
+                            expire.",
             check: Some(|text| one_of(text, &["none", "restart"])),
             ..BASE
         },
@@ -224,7 +223,7 @@ pub const KEYS: &[OrderedKey] = &[
             group: ERRORS,
             width: Width::Medium,
             display_name: "Retry Timeout for Errors",
-            documentation: "How long a failed operation is tried again, in milliseconds; -1 without end.",
+            documentation: "How long a failed operation is tried again, in milliseconds. -1: without limit.",
             ..BASE
         },
     },
@@ -250,7 +249,7 @@ pub const KEYS: &[OrderedKey] = &[
             importance: Importance::Medium,
             group: ERRORS,
             display_name: "Error Tolerance",
-            documentation: "none: a record that cannot be written fails the task; all: it is skipped and counted.",
+            documentation: "none: a record that cannot be written fails the task. all: the record is skipped and counted.",
             check: Some(|text| one_of(text, &["none", "all"])),
             ..BASE
         },
@@ -277,7 +276,7 @@ pub const KEYS: &[OrderedKey] = &[
             importance: Importance::Medium,
             group: ERRORS,
             display_name: "Log Error Details",
-            documentation: "Whether the log of a skipped record holds the record.",
+            documentation: "Whether the log line of a skipped record contains the record.",
             ..BASE
         },
     },
@@ -290,7 +289,7 @@ pub const KEYS: &[OrderedKey] = &[
             group: TOPICS,
             width: Width::Long,
             display_name: "Topic Creation Groups",
-            documentation: "Groups of topics with settings of their own (KIP-158).",
+            documentation: "Groups of topics with their own settings (KIP-158).",
             ..BASE
         },
     },
@@ -302,7 +301,7 @@ pub const KEYS: &[OrderedKey] = &[
             importance: Importance::Medium,
             group: EXACTLY_ONCE,
             display_name: "Exactly once support",
-            documentation: "requested or required. This worker writes no transactions, so required is refused; the plugin in Kafka Connect \
+            documentation: "requested or required. The worker writes no transactions, so required is refused. The plugin in Kafka Connect \
                             distributed can be exactly-once.",
             check: Some(check_exactly_once),
             ..BASE
@@ -316,7 +315,7 @@ pub const KEYS: &[OrderedKey] = &[
             importance: Importance::Medium,
             group: EXACTLY_ONCE,
             display_name: "Transaction Boundary",
-            documentation: "poll, interval or connector; only with exactly-once support, so without effect here.",
+            documentation: "poll, interval or connector. Used only with exactly-once support, so it has no effect here.",
             check: Some(|text| one_of_any_case(text, &["poll", "interval", "connector"])),
             ..BASE
         },
@@ -328,7 +327,7 @@ pub const KEYS: &[OrderedKey] = &[
             kind: Kind::Long,
             group: EXACTLY_ONCE,
             display_name: "Transaction boundary interval",
-            documentation: "The interval of transaction.boundary=interval; without effect here.",
+            documentation: "The interval of transaction.boundary=interval, in milliseconds. No effect here.",
             at_least: Some(0),
             ..BASE
         },
@@ -340,7 +339,7 @@ pub const KEYS: &[OrderedKey] = &[
             group: "offsets.topic",
             width: Width::Long,
             display_name: "Offsets topic",
-            documentation: "An offsets topic of the connector's own; only distributed workers have one.",
+            documentation: "The connector's own offsets topic. Only distributed workers have one.",
             check: Some(|text| if text.is_empty() { Err("String must be non-empty".into()) } else { Ok(()) }),
             ..BASE
         },
@@ -410,7 +409,7 @@ const JSON_KEYS: &[OrderedKey] = &[
             group: "Schemas",
             width: Width::Medium,
             display_name: "Enable Schemas",
-            documentation: "Whether each value is wrapped into an envelope with its schema.",
+            documentation: "Whether each value is written in an envelope with its schema.",
             ..BASE
         },
     },
@@ -424,7 +423,7 @@ const JSON_KEYS: &[OrderedKey] = &[
             group: "Schemas",
             width: Width::Medium,
             display_name: "Schema Cache Size",
-            documentation: "Without effect here.",
+            documentation: "No effect here.",
             ..BASE
         },
     },
@@ -448,7 +447,7 @@ const JSON_KEYS: &[OrderedKey] = &[
             group: "Serialization",
             width: Width::Medium,
             display_name: "Decimal Format",
-            documentation: "BASE64 or NUMERIC; records of this connector hold no decimals.",
+            documentation: "BASE64 or NUMERIC. Records of this connector have no decimals.",
             ..BASE
         },
     },
@@ -461,7 +460,7 @@ const JSON_KEYS: &[OrderedKey] = &[
             group: "Serialization",
             width: Width::Medium,
             display_name: "Replace null with default",
-            documentation: "Without effect here: the schemas of this connector have no defaults.",
+            documentation: "No effect here: the schemas of this connector have no defaults.",
             ..BASE
         },
     },

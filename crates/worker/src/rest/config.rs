@@ -29,8 +29,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         name: LISTENERS,
         kind: Kind::List,
         default: Default::Value("http://:8083"),
-        documentation: "Addresses of the REST API, http://host:port or https://host:port. No host means all interfaces, \
-                        port 0 a free port.",
+        documentation: "Addresses of the REST API: http://host:port or https://host:port. No host: all interfaces. Port 0: any free port.",
         check: Some(|text| {
             if text.is_empty() {
                 Err("give at least one address such as http://:8083".into())
@@ -43,20 +42,19 @@ pub const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: ADMIN_LISTENERS,
         kind: Kind::List,
-        documentation: "Addresses of /admin. Unset: the same as listeners; empty: /admin is off; else /admin is served \
-                        there and only there.",
+        documentation: "Addresses of /admin. Not set: the same as listeners. Empty: /admin is off. Otherwise /admin is served only there.",
         check: Some(|text| listeners(text).map(drop)),
         ..BASE
     },
     ConfigKey {
         name: ADVERTISED_HOST,
-        documentation: "The host of worker_id and of the Location header, if not the listener's.",
+        documentation: "The host in worker_id and in the Location header. Not set: the listener's.",
         ..BASE
     },
     ConfigKey {
         name: ADVERTISED_PORT,
         kind: Kind::Int,
-        documentation: "The port of worker_id, if not the listener's.",
+        documentation: "The port in worker_id. Not set: the listener's.",
         check: Some(port),
         ..BASE
     },
@@ -69,51 +67,47 @@ pub const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: ALLOW_ORIGIN,
         default: Default::Value(""),
-        documentation: "Origins that may use the API from a browser (CORS): * or a comma list; empty is none.",
+        documentation: "Origins that may use the API from a browser (CORS), separated by commas, or * for all. Empty: none.",
         ..BASE
     },
     ConfigKey {
         name: ALLOW_METHODS,
         default: Default::Value(""),
-        documentation: "Methods that those origins may use; empty means GET, POST and HEAD.",
+        documentation: "Methods that these origins may use. Empty: GET, POST and HEAD.",
         ..BASE
     },
     ConfigKey {
         name: ALLOWED_HOSTS,
         kind: Kind::List,
-        documentation: "Host names under which the API may be asked, without ports; * is any. IP addresses always may \
-                        be. Unset: on a listener of a loopback address, loopback names only; elsewhere any. Ends DNS \
-                        rebinding. Not an option of Kafka Connect.",
+        documentation: "Host names that requests to the API may use, without ports; * allows all. IP addresses are always allowed. Not set: on a \
+                        loopback listener only loopback names, elsewhere all. Prevents DNS rebinding. Not an option of Kafka Connect.",
         ..BASE
     },
     ConfigKey {
         name: EXTENSIONS,
         kind: Kind::List,
         default: Default::Value(""),
-        documentation: "Extensions of the REST API. BasicAuthSecurityRestExtension is built in; a worker with another one \
-                        does not start.",
+        documentation: "Extensions of the REST API. BasicAuthSecurityRestExtension is built in. With any other, the worker does not start.",
         check: Some(users::check_extensions),
         ..BASE
     },
     ConfigKey {
         name: USERS_FILE,
-        documentation: "A file of the users who may use the REST API (Basic authentication), with hashed passwords: lines \
-                        as htpasswd -B writes them, bcrypt of a cost up to 12. Read at the start. Not an option of \
-                        Kafka Connect.",
+        documentation: "A file of the users who may use the REST API (Basic authentication), with hashed passwords: lines as htpasswd -B writes \
+                        them, bcrypt with a cost up to 12. Read at the start. Not an option of Kafka Connect.",
         ..BASE
     },
     ConfigKey {
         name: JAAS_FILE,
-        documentation: "The JAAS login file of BasicAuthSecurityRestExtension: an entry KafkaConnect with \
-                        PropertyFileLoginModule, whose file has lines user=password. Unset, with the extension: \
-                        -Djava.security.auth.login.config of the environment variable KAFKA_OPTS. Not an option of Kafka \
-                        Connect.",
+        documentation: "The JAAS login file of BasicAuthSecurityRestExtension. It has an entry KafkaConnect with PropertyFileLoginModule, whose file \
+                        has lines user=password. Not set: the file that -Djava.security.auth.login.config names in the environment variable \
+                        KAFKA_OPTS. Not an option of Kafka Connect.",
         ..BASE
     },
     ConfigKey {
         name: HEADERS,
         default: Default::Value(""),
-        documentation: "Headers for every answer: a comma list of \"[set|add|setDate|addDate] name: value\".",
+        documentation: "Headers for every response: a comma-separated list of \"[set|add|setDate|addDate] name: value\".",
         check: Some(|text| header_rules(text).map(drop)),
         ..BASE
     },

@@ -85,32 +85,32 @@ const INTRODUCTION: &str = "\
 # Options
 
 - [Connector options](#connector-options) are the same in the plugin and in the worker.
-- [Options of every source connector](#options-of-every-source-connector) and [converter options](#converter-options) are Kafka Connect's. Here stands
-  what the *worker* does with them. For the plugin, read Kafka Connect's documentation.
+- [Options of every source connector](#options-of-every-source-connector) and [converter options](#converter-options) belong to Kafka Connect. This page
+  says what the *worker* does with them. For the plugin, read Kafka Connect's documentation.
 - [Worker options](#worker-options) are for the worker's own file, such as `worker.properties`.
 
-Both files are Java properties, as for `connect-standalone`. A connector's file may also be JSON. All values are text. Blanks around a value do not
-count.
+Both files are Java properties, as for `connect-standalone`. A connector's file can also be JSON. All values are text. Spaces around a value are
+ignored.
 
-This reports every error of a connector at once, without connecting:
+This command reports all errors of a connector at once, without connecting:
 
 ```bash
 connect-websocket validate connector.properties --worker worker.properties
 ```
 
-**Secrets.** Write `${env:NAME}`, `${file:/path:key}` or `${dir:/path:file}` instead of a secret, and name a config provider in the worker's file
-([how](#more-worker-options)). A reference that nothing replaced is refused where a secret belongs, in client properties, and anywhere in the worker's
-file.
+**Secrets.** Do not write a secret into the file: write `${env:NAME}`, `${file:/path:key}` or `${dir:/path:file}`, and set a config provider in the
+worker's file ([how](#more-worker-options)). A reference that no provider replaced is refused where a secret belongs, in client properties, and
+everywhere in the worker's file.
 
-**Templates.** Where a description says *template*, the value may contain `{{…}}`. [Sessions](../guide/sessions.md#templates-and-expressions) explains
-them.
+**Templates.** Where a description says *template*, the value can contain `{{…}}`. [Sessions](../guide/sessions.md#templates-and-expressions) explains
+templates.
 ";
 
 const FRAMEWORK: &str = "
 ## Options of every source connector
 
-`errors.retry.timeout` and `errors.retry.delay.max.ms` are checked and have no effect. The Kafka client tries again by itself, without end unless
-`delivery.timeout.ms` is set. A record that a converter refuses is refused again.
+`errors.retry.timeout` and `errors.retry.delay.max.ms` are checked, but have no effect. The Kafka client retries by itself, without limit unless
+`delivery.timeout.ms` is set. Converting a refused record again would not help.
 ";
 
 const BESIDE_THE_TABLES: &str = "
@@ -118,37 +118,36 @@ const BESIDE_THE_TABLES: &str = "
 
 | option | what it does |
 |---|---|
-| `producer.override.*` | Properties of Kafka's producer for this connector, under Java's names. `connector.client.config.override.policy` says which are allowed. |
+| `producer.override.*` | Properties of Kafka's producer for this connector, under Java's names. `connector.client.config.override.policy` decides which are allowed. |
 | `admin.override.*` | The same for the client that creates topics. |
-| `topic.creation.default.partitions`, `topic.creation.default.replication.factor` | Required once any `topic.creation.*` is given. A missing topic is then created before its first record. -1 takes the broker's default. |
+| `topic.creation.default.partitions`, `topic.creation.default.replication.factor` | Required if any `topic.creation.*` is set. The worker then creates a missing topic before its first record. -1 means the broker's default. |
 | `topic.creation.default.*` | Other settings of the topic, such as `retention.ms`. |
 | `topic.creation.<group>.*` | The same for topics that `topic.creation.<group>.include` matches and `.exclude` does not. |
-| `key.converter.*`, `value.converter.*` | Options of the converter that the same file names, see below. |
+| `key.converter.*`, `value.converter.*` | Options of the converter that the same file names. See below. |
 
-Without any `topic.creation.*`, the broker creates a missing topic or does not (`auto.create.topics.enable`).
+Without any `topic.creation.*`, the broker decides whether a missing topic is created (`auto.create.topics.enable`).
 
 ## Converter options
 
-- `value.converter` writes what a message became.
-- `key.converter` writes the key, if `websocket.record.key` is set.
-- `header.converter` writes headers, if any `websocket.record.header.*` is set.
+- `value.converter` converts the record value.
+- `key.converter` converts the record key, if `websocket.record.key` is set.
+- `header.converter` converts the record headers, if any `websocket.record.header.*` is set.
 
 If the connector's file names a converter class, only the options in that file apply to it. Otherwise the worker's class applies, with the worker's
 options.
 
-| class (its simple name is enough) | a text message becomes | a binary message becomes (`websocket.frame.binary=bytes`) |
+| class (the simple name is enough) | a text message becomes | a binary message becomes (`websocket.frame.binary=bytes`) |
 |---|---|---|
-| `org.apache.kafka.connect.storage.StringConverter` | its text | its bytes. (Connect writes `[B@…` instead.) For text, set `websocket.frame.binary` to `text` or `base64` |
-| `org.apache.kafka.connect.json.JsonConverter` | a JSON string; with `schemas.enable` in an envelope with its schema | base64 in a JSON string |
-| `org.apache.kafka.connect.converters.ByteArrayConverter` | an error. With `websocket.record.value=bytes`: its UTF-8 | its bytes |
+| `org.apache.kafka.connect.storage.StringConverter` | its text | its bytes (Kafka Connect writes `[B@…` instead). For text, set `websocket.frame.binary` to `text` or `base64` |
+| `org.apache.kafka.connect.json.JsonConverter` | a JSON string. With `schemas.enable=true`, in an envelope with its schema | base64 in a JSON string |
+| `org.apache.kafka.connect.converters.ByteArrayConverter` | an error. With `websocket.record.value=bytes`: its text as UTF-8 | its bytes |
 
-The converters of Java's numbers and booleans are known too. They refuse both. The worker runs no Java, so there are no other classes.
+The worker also knows Kafka's converters for numbers and booleans. They refuse both kinds of messages. The worker runs no Java, so there are no other
+converters.
 ";
 
 const WORKER: &str = "
 ## Worker options
-
-`offset.flush.timeout.ms` is checked and has no effect: a stopping task has the time of `task.shutdown.graceful.timeout.ms`.
 
 ";
 
@@ -158,20 +157,22 @@ const BESIDE_THE_WORKERS_TABLES: &str = "
 | option | what it does |
 |---|---|
 | `producer.*` | Properties of Kafka's producer under Java's names, for all connectors. Its security is set here too: `producer.security.protocol`, `producer.sasl.*`, `producer.ssl.*`. |
-| `security.protocol`, `sasl.*`, `ssl.*`, `request.timeout.ms`, … without a prefix | For the worker's own client, and for the one that creates topics. |
-| `admin.*` | For the client that creates topics. They win over the ones without a prefix. |
+| `security.protocol`, `sasl.*`, `ssl.*`, `request.timeout.ms`, … without a prefix | Properties of the worker's own client, and of the client that creates topics. |
+| `admin.*` | Properties of the client that creates topics. They replace the ones without a prefix. |
 | `config.providers`, `config.providers.<name>.class`, `.param.*` | Apache Kafka's `FileConfigProvider`, `DirectoryConfigProvider` (parameter `allowed.paths`) and `EnvVarConfigProvider` (parameter `allowlist.pattern`), by their full names. |
-| `listeners.https.ssl.*`, `admin.listeners.https.ssl.*`, else `ssl.*` | TLS of https listeners. PEM files only, keys unencrypted. |
+| `listeners.https.ssl.*`, `admin.listeners.https.ssl.*`, else `ssl.*` | TLS of https listeners. Only PEM files with unencrypted keys. |
 
-**Kafka's client properties.** The worker's clients are librdkafka's. A property that librdkafka knows under another name is translated. Where
-librdkafka has another default, Java's is set: `linger.ms` 5, `batch.size` 16384, `buffer.memory` 33554432, `max.request.size` 1048576. A property without
-an equivalent is named in a warning. If it decides about security, it is an error instead: Kerberos (`GSSAPI`), OAUTHBEARER with a token endpoint,
-`AWS_MSK_IAM`, Java callback classes, `transactional.id`. `max.block.ms` is checked and has no effect: when the buffer is full, the queue fills and the
-socket is read no more.
+**Kafka's client properties.** The worker uses librdkafka as its Kafka client.
 
-**Ignored options.** What only a JVM or a cluster of workers can use is ignored, and named once in the log (`event=options_ignored`): `plugin.path`,
-`metric.reporters`, `group.id`, `offset.storage.topic`, `config.storage.*`, `status.storage.*`, `consumer.*` and others.
+- If librdkafka has another name for a property, the worker translates it.
+- If librdkafka has another default, the worker sets Java's: `linger.ms` 5, `batch.size` 16384, `buffer.memory` 33554432, `max.request.size` 1048576.
+- If librdkafka has no equivalent, the worker logs a warning. If the property is about security, it is an error instead: Kerberos (`GSSAPI`),
+  OAUTHBEARER with a token endpoint, `AWS_MSK_IAM`, Java callback classes, `transactional.id`.
+- `max.block.ms` is checked, but has no effect: when the producer's buffer is full, the queue fills, and then the socket is no longer read.
 
-**Refused options.** An unknown option about access control is refused, since a misspelt one would protect nothing. These begin with `rest.`,
+**Ignored options.** Options that only a JVM or a cluster of workers can use are ignored. One log line names them (`event=options_ignored`):
+`plugin.path`, `metric.reporters`, `group.id`, `offset.storage.topic`, `config.storage.*`, `status.storage.*`, `consumer.*` and others.
+
+**Refused options.** An unknown option about access control is refused, because a misspelt one would protect nothing. These options begin with `rest.`,
 `listeners.`, `access.control.`, `authentication.`, `authorization.` or `security.providers`.
 ";
