@@ -54,23 +54,23 @@ counters! {
     MessagesReceived "messages_received_total": "messages received";
     BytesReceived "received_bytes_total": "bytes of messages received, decompressed";
     RecordsPolled "records_polled_total": "records given to Kafka Connect, or to the worker's converter";
-    RecordsCommitted "records_committed_total": "records that Kafka has, once it has answered for all before them too";
+    RecordsCommitted "records_committed_total": "records that Kafka has acknowledged, together with all records before them";
     RecordsSkipped "records_skipped_total":
         "records that a converter, a transformation or Kafka refused and that were left out: they are lost";
     RecordsFiltered "records_filtered_total" only Plugin: "records that a transformation left out, as configured";
-    RecordsTakenOver "records_taken_over_total": "records that came out of a hand-over file";
+    RecordsTakenOver "records_taken_over_total": "records read from a hand-over file";
     RecordsLeftBehind "records_left_behind_total" only Worker:
-        "records received that found a place neither in Kafka nor in a hand-over file when the task ended";
-    MessagesDroppedOldest "messages_dropped_total" cause "queue_full_oldest": "messages that did not become records";
-    MessagesDroppedNewest "messages_dropped_total" cause "queue_full_newest": "messages that did not become records";
-    BinaryMessagesSkipped "messages_dropped_total" cause "binary_skipped": "messages that did not become records";
-    MessagesWithoutRecord "messages_dropped_total" cause "no_record": "messages that did not become records";
-    MessagesFiltered "messages_dropped_total" cause "filtered": "messages that did not become records";
-    MessagesIncomplete "messages_dropped_total" cause "incomplete": "messages that did not become records";
-    MessagesTooLarge "messages_dropped_total" cause "too_large": "messages that did not become records";
-    MessagesDuplicate "messages_dropped_total" cause "duplicate": "messages that did not become records";
+        "received records that were neither in Kafka nor in a hand-over file when the task ended: they are lost";
+    MessagesDroppedOldest "messages_dropped_total" cause "queue_full_oldest": "messages that were not written as records";
+    MessagesDroppedNewest "messages_dropped_total" cause "queue_full_newest": "messages that were not written as records";
+    BinaryMessagesSkipped "messages_dropped_total" cause "binary_skipped": "messages that were not written as records";
+    MessagesWithoutRecord "messages_dropped_total" cause "no_record": "messages that were not written as records";
+    MessagesFiltered "messages_dropped_total" cause "filtered": "messages that were not written as records";
+    MessagesIncomplete "messages_dropped_total" cause "incomplete": "messages that were not written as records";
+    MessagesTooLarge "messages_dropped_total" cause "too_large": "messages that were not written as records";
+    MessagesDuplicate "messages_dropped_total" cause "duplicate": "messages that were not written as records";
     Connections "connections_total": "connections opened";
-    MessagesBackfilled "backfilled_records_total": "records that came out of the feed's history, to repair gaps";
+    MessagesBackfilled "backfilled_records_total": "records fetched from the feed's history to fill gaps";
     MessagesMissed "gap_missed_messages_total": "messages known to be missing in gaps";
 }
 

@@ -111,13 +111,13 @@ fn counter(row: &counters::Row) -> Figure {
 }
 
 fn reconnects(cause: Cause) -> Figure {
-    let help = "attempts to connect again that were scheduled";
+    let help = "scheduled reconnect attempts";
     let (label, value) = (Some(("cause", cause.as_str())), Value::Reconnects(cause));
     Figure { name: "reconnects_total", label, kind: Kind::Counter, help, only: None, value }
 }
 
 fn gaps(cause: Cause) -> Figure {
-    let help = "times in which the feed may have sent what was not received";
+    let help = "times in which the feed may have sent messages that were not received";
     let (label, value) = (Some(("cause", cause.as_str())), Value::Gaps(cause));
     Figure { name: "gaps_total", label, kind: Kind::Counter, help, only: None, value }
 }
@@ -137,16 +137,18 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Snapshot) -> f
 const MEASURES: &[Figure] = &[
     Figure {
         kind: Kind::Counter,
-        ..gauge("gap_seconds_total", "the sum of all gaps whose begin is known", |now| now.gap_duration.as_secs_f64())
+        ..gauge("gap_seconds_total", "total length of all gaps whose beginning is known", |now| {
+            now.gap_duration.as_secs_f64()
+        })
     },
     gauge("connected", "1 while a connection is open", |now| flag(now.connected_since_ms.is_some())),
     gauge("last_message_age_seconds", "time since the last message; -1 before the first", |now| {
         now.ms_since(now.last_message_ms).map_or(-1.0, |ms| ms as f64 / 1000.0)
     }),
-    gauge("consecutive_failures", "connections and attempts that failed since one last worked", |now| {
+    gauge("consecutive_failures", "failed connections and attempts since the last one that worked", |now| {
         now.failures as f64
     }),
-    gauge("failing_seconds", "time since the first of them; 0 while none fails", |now| {
+    gauge("failing_seconds", "time since the first of these failures; 0 if there is none", |now| {
         now.ms_since(now.failing_since_ms).map_or(0.0, |ms| ms as f64 / 1000.0)
     }),
     Figure {
@@ -157,14 +159,14 @@ const MEASURES: &[Figure] = &[
             |now| now.latency_sum_ms as f64 / 1000.0,
         )
     },
-    gauge("records_in_flight", "records polled that Kafka has not answered for", |now| {
+    gauge("records_in_flight", "polled records that Kafka has not acknowledged yet", |now| {
         let answered = [Counter::RecordsCommitted, Counter::RecordsSkipped, Counter::RecordsFiltered];
         now[Counter::RecordsPolled].saturating_sub(answered.iter().map(|&counter| now[counter]).sum()) as f64
     }),
-    gauge("queue_records", "records that wait in the queue", |now| now.queue_records as f64),
-    gauge("queue_bytes", "bytes that wait in the queue", |now| now.queue_bytes as f64),
-    gauge("queue_capacity_records", "the bound of the queue in records", |now| now.queue_capacity_records as f64),
-    gauge("queue_capacity_bytes", "the bound of the queue in bytes", |now| now.queue_capacity_bytes as f64),
+    gauge("queue_records", "records in the queue", |now| now.queue_records as f64),
+    gauge("queue_bytes", "bytes in the queue", |now| now.queue_bytes as f64),
+    gauge("queue_capacity_records", "the size limit of the queue in records", |now| now.queue_capacity_records as f64),
+    gauge("queue_capacity_bytes", "the size limit of the queue in bytes", |now| now.queue_capacity_bytes as f64),
 ];
 
 /// An attribute of the existing connector's MBean, which dashboards know.
@@ -183,7 +185,9 @@ pub const ATTRIBUTES: &[Attribute] = &[
         now.since_reset(Counter::RecordsCommitted) as f64
     }),
     attribute("QueueSize", "int", "records in the queue", |now| now.queue_records as f64),
-    attribute("QueueCapacity", "int", "the bound of the queue in records", |now| now.queue_capacity_records as f64),
+    attribute("QueueCapacity", "int", "the size limit of the queue in records", |now| {
+        now.queue_capacity_records as f64
+    }),
     attribute("QueueUtilizationPercent", "double", "how full the queue is in records, 0 to 100", |now| {
         percent(now.queue_records as u64, now.queue_capacity_records as u64)
     }),
@@ -194,16 +198,19 @@ pub const ATTRIBUTES: &[Attribute] = &[
     attribute(
         "UptimeMillis",
         "long",
-        "milliseconds that the present connection is open; 0 when there is none",
+        "milliseconds since the present connection was opened; 0 if there is none",
         |now| now.ms_since(now.connected_since_ms).unwrap_or_default() as f64,
     ),
-    attribute("TotalReconnects", "long", "attempts to connect again that were scheduled", |now| {
-        now.reconnects_total() as f64
-    }),
-    attribute("LagCount", "long", "received less produced; what was dropped, skipped or filtered stays in it", |now| {
-        now.since_reset(Counter::MessagesReceived).saturating_sub(now.since_reset(Counter::RecordsCommitted)) as f64
-    }),
-    attribute("DropRate", "double", "dropped in percent of received", |now| {
+    attribute("TotalReconnects", "long", "scheduled reconnect attempts", |now| now.reconnects_total() as f64),
+    attribute(
+        "LagCount",
+        "long",
+        "received minus produced; dropped, skipped and filtered messages stay in it",
+        |now| {
+            now.since_reset(Counter::MessagesReceived).saturating_sub(now.since_reset(Counter::RecordsCommitted)) as f64
+        },
+    ),
+    attribute("DropRate", "double", "dropped messages in percent of received ones", |now| {
         percent(dropped(now), now.since_reset(Counter::MessagesReceived))
     }),
 ];

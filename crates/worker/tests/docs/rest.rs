@@ -29,7 +29,7 @@ const REASONS: &[(&str, &[&str], &str)] = &[
         ],
         MALFORMED,
     ),
-    ("create_refused", &["no class"], "the configuration is not repeated in the message: it may hold secrets"),
+    ("create_refused", &["no class"], "the message does not repeat the configuration, which may contain secrets"),
     (
         "offsets_refused",
         &[
@@ -46,34 +46,34 @@ const REASONS: &[(&str, &[&str], &str)] = &[
     (
         "restart",
         &["task that is not there"],
-        "one wording for every task that is not there, that of Connect's distributed herder",
+        "the message for every task that does not exist is that of Connect's distributed herder",
     ),
     (
         "restart",
         &["no task was made up"],
-        "Connect standalone keeps a FAILED task 9 in the status after the request before; here a task that is not there stays so",
+        "after the previous request, Connect standalone shows a FAILED task 9, which does not exist; the worker does not",
     ),
-    ("surface", &["root"], "`worker_version` is this worker's own, `version` that of the API"),
+    ("surface", &["root"], "`worker_version` is the version of this worker, `version` that of the API"),
     (
         "surface",
         &["change that a page of another origin asks for"],
-        "no web page may change connectors, unless `access.control.allow.origin` names its origin",
+        "a web page may change connectors only if `access.control.allow.origin` contains its origin",
     ),
     (
         "surface",
         &["another name for a loopback listener"],
-        "ends DNS rebinding: `rest.allowed.hosts`; by default a loopback listener has loopback names only",
+        "prevents DNS rebinding: by default a loopback listener accepts only loopback names; `rest.allowed.hosts` changes that",
     ),
     ("surface", &["type with a charset"], MALFORMED),
     (
         "unknown_connector",
         &["stop", "restart", "restart of a task"],
-        "a connector that does not exist is 404 here too; Connect standalone answers these with 500",
+        "a connector that does not exist is always 404; Connect standalone answers these requests with 500",
     ),
     (
         "validate",
         &["no class", "nothing"],
-        "the request is at fault, so 400; and the configuration, which may hold secrets, is not repeated",
+        "the request is wrong, so 400; the message does not repeat the configuration, which may contain secrets",
     ),
     ("validate", &["no body"], MALFORMED),
 ];
