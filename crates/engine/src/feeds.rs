@@ -38,7 +38,7 @@ pub struct Profile {
     pub docs: String,
     /// How new the facts are: a date, or a year.
     pub checked: String,
-    /// What is good to know: plain sentences, with code in backticks.
+    /// What is good to know: a line for each topic, with code in backticks.
     pub notes: String,
     /// What the user gives.
     pub variables: Vec<Variable>,
@@ -91,17 +91,6 @@ impl Profile {
         let text = file::read_text(path, MAX_BYTES).map_err(|error| format!("the profile cannot be read: {error}"))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         Profile::parse(&name, &text)
-    }
-
-    /// Returns the notes, sentence by sentence.
-    pub fn sentences(&self) -> impl Iterator<Item = &str> {
-        let notes = self.notes.as_str();
-        let ends = notes
-            .match_indices(". ")
-            .map(|(at, _)| at + 1)
-            .filter(|at| notes[at + 1..].starts_with(char::is_uppercase));
-        let mut begin = 0;
-        ends.chain([notes.len()]).map(move |end| notes[std::mem::replace(&mut begin, end)..end].trim())
     }
 
     /// Reads the text of a profile.
@@ -190,15 +179,6 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_read_sentence_by_sentence() {
-        let profile =
-            Profile::parse("mine", "feed.notes=Slow. For more set websocket.url=ws://a. trade_id has no holes.");
-        let profile = profile.unwrap();
-        let sentences: Vec<&str> = profile.sentences().collect();
-        assert_eq!(sentences, ["Slow.", "For more set websocket.url=ws://a. trade_id has no holes."]);
-    }
-
-    #[test]
     fn every_profile_is_read_and_says_what_people_need() {
         assert!(NAMES.len() > 10 && NAMES.is_sorted(), "{NAMES:?}");
         for name in NAMES {
@@ -207,7 +187,10 @@ mod tests {
             for (what, text) in [("title", &profile.title), ("docs", &profile.docs), ("checked", &profile.checked)] {
                 assert!(!text.is_empty(), "{name} has no feed.{what}");
             }
-            assert!(profile.notes.ends_with('.'), "{name}: {}", profile.notes);
+            assert!(!profile.notes.is_empty(), "{name} has no feed.notes");
+            for line in profile.notes.lines() {
+                assert!(line.ends_with('.') && line == line.trim(), "{name}: {line}");
+            }
             assert!(profile.docs.starts_with("https://"), "{name}: {}", profile.docs);
             for Variable { option, documentation, example } in &profile.variables {
                 assert!(documentation.ends_with('.') && !example.is_empty(), "{name}: {option}");

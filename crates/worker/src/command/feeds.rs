@@ -43,8 +43,8 @@ fn list() -> String {
 fn describe(profile: &Profile) -> String {
     let mut text =
         format!("{}: {}\n{} (as of {})\n\nGood to know:\n", profile.name, profile.title, profile.docs, profile.checked);
-    for sentence in profile.sentences() {
-        let _ = writeln!(text, "- {}", sentence.replace('`', ""));
+    for line in profile.notes.lines() {
+        let _ = writeln!(text, "- {}", line.replace('`', ""));
     }
     text.push_str("\nWhat happens on each connection:\n");
     for (at, step) in words::session(&profile.options).iter().enumerate() {
@@ -99,7 +99,7 @@ mod tests {
         for profile in Profile::all() {
             assert!(list.contains(&profile.title), "{}", profile.name);
             let text = describe(&profile);
-            assert!(text.contains("1. ") && text.contains(profile.sentences().next().unwrap()), "{text}");
+            assert!(text.contains("1. ") && text.contains(profile.notes.lines().next().unwrap()), "{text}");
             // Java reads properties as ISO 8859-1.
             assert!(connector_file(&profile).is_ascii(), "{text}");
         }

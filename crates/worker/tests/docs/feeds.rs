@@ -43,9 +43,9 @@ fn feeds_index() -> String {
     page
 }
 
-/// A sentence of a profile's notes. Options are written as code, beside what is in backticks already.
-fn marked(sentence: &str) -> String {
-    let parts = sentence.split('`').enumerate().map(|(at, part)| match at % 2 {
+/// A line of a profile's notes. Options are written as code, like what is in backticks already.
+fn marked(line: &str) -> String {
+    let parts = line.split('`').enumerate().map(|(at, part)| match at % 2 {
         0 => part.split(' ').map(as_code).collect::<Vec<_>>().join(" "),
         _ => part.to_owned(),
     });
@@ -67,7 +67,7 @@ fn options_in_notes_are_written_as_code() {
 }
 
 fn feed_page(profile: &Profile) -> String {
-    let Profile { name, title, docs, checked, options, .. } = profile;
+    let Profile { name, title, docs, checked, notes, options, .. } = profile;
     let (resumes, counts) = (words::resumes(options), words::counts_gaps(options));
     let mut page = format!(
         "# {title}\n\n<!-- Generated from crates/engine/feeds/{name}.properties: run `make docs`. -->\n\n\
@@ -81,7 +81,7 @@ fn feed_page(profile: &Profile) -> String {
         words::acknowledges(options)
     );
     page.push_str("\n## Good to know\n\n");
-    profile.sentences().for_each(|sentence| page.push_str(&format!("- {}\n", marked(sentence))));
+    notes.lines().for_each(|line| page.push_str(&format!("- {}\n", marked(line))));
     let _ = write!(
         page,
         "\n## Connector file\n\nReplace the examples with your own values:\n\n```properties\n{}```\n\n\
