@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use connect_websocket_broker::Broker;
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_testkit::{Ended, Feed, FeedConfig, FeedSummary};
 use indexmap::IndexMap;
@@ -35,6 +37,8 @@ use crate::store::OffsetStore;
 use consumer::Consumer;
 
 const CONNECTOR: &str = "demo";
+/// The logger of the connector, by Java's name.
+const ENGINE: &str = "io.conduktor.connect.websocket";
 /// What the embedded broker keeps of the topic.
 const RETENTION_BYTES: usize = 64 << 20;
 /// The consumer has this long to see the last record after the connector has stopped.
@@ -110,6 +114,10 @@ impl Demo {
         for logger in levels.all().keys() {
             levels.set(logger, "ERROR")?;
         }
+        // Of a feed of the user's own the reason of each failed attempt is what he wants to know.
+        if options.url.is_some() {
+            levels.set(ENGINE, "WARN")?;
+        }
         let folder = std::env::temp_dir().join(format!("connect-websocket-demo-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
         let demo = Demo::start(options, levels, &folder).await;
@@ -133,6 +141,7 @@ impl Demo {
             }
         };
         let url = options.url.clone().or_else(|| feed.as_ref().map(|feed| feed.url().to_owned())).unwrap_or_default();
+        let config = connector(&url, options)?;
         let broker = match &options.bootstrap_servers {
             Some(_) => None,
             None => {
@@ -147,14 +156,6 @@ impl Demo {
         };
         let (herder, rest) = start_worker(&bootstrap, folder, levels).await?;
         let consumer = Consumer::start(&bootstrap, &options.topic, feed.is_some())?;
-        let mut config = IndexMap::from([
-            ("connector.class".to_owned(), Some(CONNECTOR_CLASS.to_owned())),
-            ("websocket.url".to_owned(), Some(url.clone())),
-            ("kafka.topic".to_owned(), Some(options.topic.clone())),
-        ]);
-        if let Some(message) = &options.subscribe {
-            config.insert("websocket.subscription.message".to_owned(), Some(message.clone()));
-        }
         herder.create(CONNECTOR.to_owned(), config, InitialState::Running).await.map_err(|error| error.to_string())?;
         let shown =
             connect_websocket_engine::endpoint::Endpoint::parse(&url).map_or(url, |url| url.redacted().to_owned());
@@ -266,6 +267,20 @@ impl Demo {
         print_next_steps();
         Ok(proven)
     }
+}
+
+/// The connector's configuration; an error in it is told before anything of the demo runs.
+fn connector(url: &str, options: &Options) -> Result<IndexMap<String, Option<String>>, String> {
+    let mut config = Properties::from([
+        ("connector.class".to_owned(), CONNECTOR_CLASS.to_owned()),
+        ("websocket.url".to_owned(), url.to_owned()),
+        ("kafka.topic".to_owned(), options.topic.clone()),
+    ]);
+    if let Some(message) = &options.subscribe {
+        config.insert("websocket.subscription.message".to_owned(), message.clone());
+    }
+    Config::parse(&config).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    Ok(config.into_iter().map(|(name, value)| (name, Some(value))).collect())
 }
 
 /// The worker as it always is, on the demo's addresses.
