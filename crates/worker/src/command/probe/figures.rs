@@ -11,7 +11,10 @@ const CLASSES_PER_DOUBLING: usize = 32;
 /// Counts messages as they come.
 #[derive(Default)]
 pub(super) struct Figures {
+    /// Since when the present connection is open.
     opened: Option<Duration>,
+    /// How long those before it were.
+    connected: Duration,
     last: Option<Duration>,
     longest_silence: Duration,
     text: u64,
@@ -29,7 +32,7 @@ pub(super) struct Figures {
 /// The figures at the end.
 #[derive(Serialize, Debug, Clone, PartialEq)]
 pub(super) struct Summary {
-    /// From the first opening handshake to the end.
+    /// How long a connection was open, all of them together.
     pub(super) connected_seconds: f64,
     pub(super) connections: u64,
     pub(super) messages: u64,
@@ -57,12 +60,12 @@ impl Figures {
     pub(super) fn opened(&mut self, at: Duration, compressed: bool) {
         self.connections += 1;
         self.compressed |= compressed;
-        self.opened.get_or_insert(at);
+        self.opened = Some(at);
         self.last = Some(at);
     }
 
     pub(super) fn is_opened(&self) -> bool {
-        self.opened.is_some()
+        self.connections > 0
     }
 
     pub(super) fn read(&mut self, bytes: usize) {
@@ -91,6 +94,12 @@ impl Figures {
     pub(super) fn closed(&mut self, at: Duration) {
         self.silent_until(at);
         self.last = None;
+        self.connected += self.open_for(at);
+        self.opened = None;
+    }
+
+    fn open_for(&self, until: Duration) -> Duration {
+        self.opened.map_or(Duration::ZERO, |opened| until.saturating_sub(opened))
     }
 
     fn silent_until(&mut self, at: Duration) {
@@ -101,7 +110,7 @@ impl Figures {
 
     pub(super) fn summary(&mut self, end: Duration, records: u64) -> Summary {
         self.silent_until(end);
-        let connected = end.saturating_sub(self.opened.unwrap_or(end)).as_secs_f64();
+        let connected = (self.connected + self.open_for(end)).as_secs_f64();
         let per_second = |count: u64| if connected > 0.0 { rounded(count as f64 / connected, 1) } else { 0.0 };
         let saved = || 100.0 * (1.0 - self.wire_bytes as f64 / self.bytes as f64);
         let between = self.last_ping.unwrap_or_default().saturating_sub(self.first_ping.unwrap_or_default());
@@ -237,14 +246,15 @@ mod tests {
     }
 
     #[test]
-    fn the_time_without_a_connection_is_no_silence_of_the_feed() {
+    fn the_time_without_a_connection_is_none_of_the_feed() {
         let mut figures = Figures::default();
         figures.opened(at(0), false);
         figures.message(at(10), true, 1);
         figures.closed(at(20));
         figures.opened(at(5000), false);
         figures.message(at(5030), true, 1);
-        assert_eq!(figures.summary(at(5030), 2).longest_silence_seconds, 0.03);
+        let summary = figures.summary(at(5030), 2);
+        assert_eq!((summary.longest_silence_seconds, summary.connected_seconds), (0.03, 0.05));
     }
 
     #[test]
