@@ -3,7 +3,7 @@
 //! A tape is written as the session goes and never changed, so one that was cut off is good up to its last whole line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -103,7 +103,12 @@ impl Writer {
     /// A sentence: the file cannot be made.
     pub fn create(path: &Path, url: &str, max_bytes: u64) -> Result<Writer, String> {
         let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.map_err(|error| format!("the tape {} cannot be created: {error}", path.display()))?;
+        let file = file.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                format!("the tape {} is there already, and is kept; name another file", path.display())
+            }
+            _ => format!("the tape {} cannot be created: {error}", path.display()),
+        })?;
         let mut writer = Writer {
             file: BufWriter::new(file),
             path: path.to_owned(),
@@ -323,7 +328,7 @@ mod tests {
                 What::Close { code: Some(1000), reason: "bye".to_owned() },
             ]
         );
-        assert!(Writer::create(&path, "ws://x", MUCH).is_err_and(|why| why.contains("cannot be created")));
+        assert!(Writer::create(&path, "ws://x", MUCH).is_err_and(|why| why.contains("is there already")));
         std::fs::remove_file(&path).unwrap();
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -60,11 +60,10 @@ fn describe(profile: &Profile) -> String {
 /// Writes the connector file; one that is there already is kept.
 fn save(profile: &Profile, path: &Path) -> Result<String, String> {
     let shown = path.display();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .map_err(|error| format!("{shown} cannot be created: {error}"))?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => format!("{shown} is there already, and is kept; name another file"),
+        _ => format!("{shown} cannot be created: {error}"),
+    })?;
     let text = connector_file(profile);
     file.write_all(text.as_bytes()).map_err(|error| format!("{shown} cannot be written: {error}"))?;
     Ok(format!("{shown} is written: replace the examples with your own values, then start the worker with it\n"))
@@ -120,7 +119,7 @@ mod tests {
         let path = folder.join("okx.properties");
         save(&profile, &path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        assert!(save(&profile, &path).unwrap_err().contains("cannot be created"));
+        assert!(save(&profile, &path).unwrap_err().contains("is there already"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }
