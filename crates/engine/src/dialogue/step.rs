@@ -604,7 +604,10 @@ impl<'a> Compiler<'a> {
         if topics.is_empty() {
             let own = format!("{}{name}.{}", keys::STEP, if matches!(act, Act::Http(_)) { "http" } else { "send" });
             let option = if self.get(&own).is_some() { own } else { SUBSCRIPTION_MESSAGE.to_owned() };
-            self.refuse(&option, format!("it names topics, and {} is empty", keys::TOPICS));
+            self.refuse(
+                keys::TOPICS,
+                format!("it is empty, and {option} names topics; list them, separated by commas"),
+            );
         }
         spread
     }

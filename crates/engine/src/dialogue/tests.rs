@@ -569,7 +569,7 @@ fn every_mistake_is_told_at_once_with_its_option() {
     has("websocket.session.login.send", "after the step connect");
     has("websocket.session.login.expct", "not an option");
     has("websocket.var.bad", "frobnicate");
-    has("websocket.session.sub.send", "websocket.subscription.topics is empty");
+    has("websocket.subscription.topics", "it is empty, and websocket.session.sub.send names topics");
     assert!(problems("login", &[]).iter().any(|error| error.contains("connect")), "connect is missing");
 }
 
