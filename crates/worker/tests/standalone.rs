@@ -365,6 +365,16 @@ fn a_connector_file_that_is_refused_stops_the_worker_with_3() {
 }
 
 #[test]
+fn a_connector_file_in_the_place_of_the_workers_is_recognised_and_each_error_is_a_line() {
+    let folder = Folder::new();
+    let connector = folder.file("c.properties", "name=c\nconnector.class=WebSocketSource\n");
+    let (code, text) = run(&[&connector]);
+    assert_eq!(code, 2, "{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    assert!(lines.len() > 3 && lines.iter().any(|line| line.contains("the worker's file comes first")), "{text}");
+}
+
+#[test]
 fn rest_answers_while_kafka_does_not() {
     let folder = Folder::new();
     let worker = folder.worker("127.0.0.1:1", "");

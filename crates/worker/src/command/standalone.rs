@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::command::interrupt::listen;
 use crate::config::WorkerConfig;
 use crate::connector::file::{InitialState, connector_file};
-use crate::connector::framework::VERSION;
+use crate::connector::framework::{self, VERSION};
 use crate::descriptors;
 use crate::herder::Herder;
 use crate::kafka::cluster::kafka_cluster_id;
@@ -43,7 +43,7 @@ pub fn run(worker: &Path, connectors: &[PathBuf], levels: Arc<Levels>) -> ExitCo
     let (runtime, herder) = match started {
         Ok(started) => started,
         Err(why) => {
-            error!("Stopping due to error: {why}");
+            log_reason("Stopping due to error: ", &why);
             return ExitCode::from(START_FAILED);
         }
     };
@@ -55,6 +55,13 @@ fn finish<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result
+}
+
+/// Logs each sentence of a reason as a line of its own.
+fn log_reason(begin: &str, why: &str) {
+    let mut lines = why.lines();
+    error!("{begin}{}", lines.next().unwrap_or_default());
+    lines.for_each(|line| error!("    {line}"));
 }
 
 /// Everything before REST: configuration and offsets. Blocks.
@@ -83,7 +90,10 @@ fn start(worker: &Path) -> Result<(Runtime, Arc<Herder>), String> {
 pub(crate) fn read_worker(path: &Path) -> Result<WorkerConfig, String> {
     let properties = read_properties(path)?;
     WorkerConfig::parse(&properties).map_err(|errors| {
-        let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let mut sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        if properties.contains_key(framework::CLASS) {
+            sentences.push("It looks like a connector's file: the worker's file comes first".to_owned());
+        }
         format!("the worker's properties {} are not valid:\n{}", path.display(), sentences.join("\n"))
     })
 }
@@ -99,7 +109,7 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
     let (mut signals, server) = match started.await {
         Ok(started) => started,
         Err(why) => {
-            error!("Stopping due to error: {why}");
+            log_reason("Stopping due to error: ", &why);
             return ExitCode::from(START_FAILED);
         }
     };
@@ -119,11 +129,11 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
             ExitCode::SUCCESS
         }
         Some(Err(NotBegun::Kafka(why))) => {
-            error!("Stopping due to error: {why}");
+            log_reason("Stopping due to error: ", &why);
             ExitCode::from(START_FAILED)
         }
         Some(Err(NotBegun::Connector(why))) => {
-            error!("{why}");
+            log_reason("", &why);
             error!("Stopping after connector error");
             ExitCode::from(CONNECTOR_FAILED)
         }

@@ -59,7 +59,7 @@ impl std::str::FromStr for InitialState {
 /// Why a connector file was refused. The sentences name the file and never a value of its configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConnectorFileError {
-    /// No `name`; for a text that looks like JSON, `hint` says why it was not read as JSON.
+    /// No `name`; `hint` says why a text that looks like JSON was not read as JSON, or what the file looks like.
     #[error("Connector configuration at '{path}' is missing the mandatory 'name' configuration{hint}")]
     MissingName {
         /// The file.
@@ -142,6 +142,10 @@ pub fn connector_file(path: &str, bytes: &[u8]) -> Result<ConnectorFile, Connect
 fn named(path: String, config: IndexMap<String, String>, hint: String) -> Result<ConnectorFile, ConnectorFileError> {
     match config.get("name") {
         Some(name) => Ok(ConnectorFile { name: name.clone(), config, initial_state: None }),
+        None if config.contains_key("bootstrap.servers") => {
+            let hint = " (it looks like the worker's file, which stands before the connectors' files, or with validate behind --worker)";
+            Err(ConnectorFileError::MissingName { path, hint: hint.to_owned() })
+        }
         None => Err(ConnectorFileError::MissingName { path, hint }),
     }
 }
@@ -241,6 +245,8 @@ mod tests {
         }
         let broken = connector_file("c", b"{\"name\": \"c\",\n\"a\": }").unwrap_err().to_string();
         assert!(broken.contains("looks like JSON, but is not: line 2, column 6"), "{broken}");
+        let worker = connector_file("w", b"bootstrap.servers=localhost:9092").unwrap_err().to_string();
+        assert!(worker.contains("looks like the worker's file"), "{worker}");
     }
 
     #[test]
