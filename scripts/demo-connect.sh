@@ -11,14 +11,19 @@ bash scripts/needs.sh cargo gcc java mvn python3 curl setpriv
 bash e2e/kafka/fetch.sh
 # Only for this machine; make plugin builds for all.
 arch=$(uname -m)
-ls target/plugin/plugin-path/*/*.jar >/dev/null 2>&1 || PLUGIN_TARGETS=linux-$arch bash scripts/plugin.sh
-cargo build --release --locked -p connect-websocket-testkit
+if ! compgen -G "target/plugin/plugin-path/*/*.jar" >/dev/null; then
+  say "building the plugin for linux-$arch: a few minutes the first time"
+  PLUGIN_TARGETS=linux-$arch bash scripts/plugin.sh
+fi
+say "building the feed: about a minute the first time"
+cargo build --profile demo --locked -p connect-websocket-testkit
 
 libs=$PWD/e2e/.kafka/libs
 plugins=$PWD/target/plugin/plugin-path
-feed=${CARGO_TARGET_DIR:-$PWD/target}/release/websocket-testkit
+feed=${CARGO_TARGET_DIR:-$PWD/target}/demo/websocket-testkit
 dir=$(mktemp -d "${TMPDIR:-/tmp}/demo-connect.XXXXXX")
 pids=()
+next= # what to do next; once the demo has worked
 stop() {
   trap - EXIT INT TERM
   say "stopping"
@@ -28,6 +33,7 @@ stop() {
     wait "${pids[i]}" 2>/dev/null || true
   done
   rm -rf "$dir"
+  [ -z "$next" ] || printf '%s\n' "" "next:" "$next"
 }
 trap stop EXIT
 trap 'exit 130' INT
@@ -112,6 +118,8 @@ config='{"connector.class": "io.conduktor.connect.websocket.WebSocketSourceConne
   "websocket.url": "'$url'", "kafka.topic": "demo-trades"}'
 curl -sfS -o /dev/null -X PUT "http://127.0.0.1:$rest/connectors/demo/config" -H 'Content-Type: application/json' -d "$config"
 
+next="the plugin in a Kafka Connect of yours   docs/start/plugin.md
+feeds that work from three lines         docs/feeds/index.md"
 echo
 say "the connector is on http://127.0.0.1:$rest/connectors/demo/status; what comes back from topic demo-trades of 127.0.0.1:$kafka:"
 # It ends by Ctrl-C, as this script then does, or by a signal.
