@@ -9,6 +9,7 @@ mod blocks;
 mod failures;
 mod feeds;
 mod figures;
+mod kubernetes;
 mod links;
 mod options;
 mod rest;
