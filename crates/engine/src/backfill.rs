@@ -8,7 +8,7 @@
 //!
 //! What waits for its repair is listed in every record's offset, so that a new start goes on with it.
 
-mod plan;
+pub(crate) mod plan;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};

@@ -3,7 +3,7 @@
 //! REST validation, Java's `ConfigDef`, `docs/reference/options.md` and the dashboard's form all come from [`OPTIONS`]. To add an
 //! option, add a row to its group's file, and a field below or in the group's type.
 
-pub(crate) mod backfill;
+mod backfill;
 mod connection;
 mod converter;
 mod exactly_once;
@@ -14,13 +14,15 @@ mod messages;
 mod provided;
 mod reconnect;
 mod restart;
-pub(crate) mod resume;
+mod resume;
 mod security;
-pub(crate) mod session;
+mod session;
+mod steps;
+mod table;
+mod together;
 mod values;
-mod warnings;
+pub mod warnings;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
@@ -28,30 +30,29 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Properties};
+use crate::config_def::{ConfigError, ConfigKey, Properties};
 use crate::connection::frame::OnInvalidText;
 use crate::dialogue::Plan;
 use crate::dialogue::rate::{self, Limit};
-use crate::dialogue::step;
 use crate::endpoint::Endpoint;
 use crate::feeds;
+use crate::intake::BinaryMessages;
 use crate::redact::Redactor;
+use crate::secret::Secret;
 use crate::task_id::TaskId;
 use crate::tls;
 
 pub use connection::{Proxy, ProxyScheme, URL};
 pub use converter::{check_value_converter, warning_of_bytes};
-pub(crate) use headers::parse_headers;
 pub use liveness::IdleAction;
-pub use messages::{BinaryMessages, FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
+pub use messages::{FRAME_BINARY, QueueBounds, TOPIC, WhenFull};
 pub use provided::{NOT_REPLACED, PROVIDED, Provided};
 pub use reconnect::{Attempts, Reconnect};
 pub(crate) use restart::directory as handover_directory;
 pub use restart::{HANDOVER_DIR, Handover};
-pub use resume::{Ledger, LostAction, Resume};
-pub use warnings::{garbled_warning, looks_garbled, warnings};
+pub use resume::{Ledger, Resume};
 
-use messages::MESSAGE_MAX_BYTES;
+use table::Table;
 use values::Values;
 
 /// Every option of the connector, group after group, in the order in which people should meet them.
@@ -71,28 +72,16 @@ pub static OPTIONS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
     .concat()
 });
 
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(&OPTIONS, &[session::FAMILIES, intake::FAMILIES]));
+
 /// The option of this name.
 pub fn option(name: &str) -> Option<&'static ConfigKey> {
-    static BY_NAME: LazyLock<HashMap<&'static str, &'static ConfigKey>> =
-        LazyLock::new(|| OPTIONS.iter().map(|key| (key.name, key)).collect());
-    BY_NAME.get(name).copied().or_else(|| family(name))
+    TABLE.find(name)
 }
 
 /// Whether the name begins as those of a family do, whose rest the user chooses.
 pub fn is_of_a_family(name: &str) -> bool {
-    let rows = session::FAMILIES.iter().chain(intake::FAMILIES);
-    rows.filter_map(|row| row.name.split_once('<')).any(|(before, _)| name.starts_with(before))
-}
-
-/// The row of a family that this name belongs to.
-fn family(name: &str) -> Option<&'static ConfigKey> {
-    session::FAMILIES.iter().chain(intake::FAMILIES).find(|row| {
-        let (before, rest) = row.name.split_once('<').unwrap_or((row.name, ">"));
-        let after = rest.split_once('>').map_or("", |(_, after)| after);
-        let chosen = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-        // A step's name has no dot, a variable's may have.
-        chosen.is_some_and(|chosen| !chosen.is_empty() && (after.is_empty() || !chosen.contains('.')))
-    })
+    TABLE.is_of_a_family(name)
 }
 
 /// A connector's configuration, checked and typed. Nothing that opens a socket sees text any more.
@@ -152,27 +141,6 @@ pub struct Config {
     pub redactor: Arc<Redactor>,
 }
 
-/// A text that no log, error or `Debug` shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The text itself, for the one place that must send it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
-    }
-}
-
 /// A config provider may have put a secret into any option.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,14 +183,21 @@ impl Config {
     /// Those of [`Config::parse`].
     pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
         let merged = feeds::merge(properties).map_err(|error| vec![error])?;
-        let unused = step::check_used(properties, &merged);
-        let (values, mut plan) = match (Values::check(&merged, provided), Plan::compile(&merged)) {
-            (Ok(values), Ok(plan)) if unused.is_empty() => (values, plan),
-            (values, plan) => {
-                let all = [values.err(), plan.err(), Some(unused)];
-                return Err(all.into_iter().flatten().flatten().collect());
+        let values = Values::of(&merged, &TABLE);
+        let mut errors = values.problems(provided);
+        errors.extend(together::problems(&values));
+        if !values.is_given(URL) {
+            errors.insert(0, ConfigError::missing(URL));
+        }
+        let mut plan = match steps::plan(&values) {
+            Ok(plan) => Some(plan),
+            Err(more) => {
+                errors.extend(more);
+                None
             }
         };
+        errors.extend(steps::check_used(properties, &values));
+        let Some(mut plan) = plan.take().filter(|_| errors.is_empty()) else { return Err(errors) };
         let intake = intake::plan(&values, &plan.names, &mut plan.paths)?;
         let backfill = backfill::plan(&values, &plan.names)?;
         let url = values.text(URL).unwrap_or_default();
@@ -272,7 +247,7 @@ impl Config {
             intake: Arc::new(intake),
             resume: resume::resume(&values),
             backfill: backfill.map(Arc::new),
-            ledger: resume::ledger(&values),
+            ledger: resume::ledger(&values, intake::key_bytes(&values)),
             handover: restart::handover(&values),
             tls: security::tls(&values),
             proxy: connection::proxy(&values),
@@ -310,21 +285,6 @@ impl Config {
             redactor.add(&format!("{user}:{}", password.reveal()));
         }
         redactor
-    }
-}
-
-fn hide(_: &str) -> String {
-    HIDDEN.to_owned()
-}
-
-/// A URL, valid or not, without what may be secret in it: user info and query.
-pub(crate) fn mask_url(text: &str) -> String {
-    let (base, query) = text.split_once('?').map_or((text, ""), |(base, _)| (base, "?***"));
-    let (scheme, rest) = base.split_once("://").map_or(("", base), |(scheme, rest)| (scheme, rest));
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}{separator}***@{host}{query}"),
-        None => format!("{base}{query}"),
     }
 }
 

@@ -10,6 +10,11 @@ use indexmap::IndexMap;
 /// Stands for a secret value, as in Kafka's `Password`.
 pub const HIDDEN: &str = "[hidden]";
 
+/// The mask of an option of which nothing may be shown.
+pub fn hide(_: &str) -> String {
+    HIDDEN.to_owned()
+}
+
 /// A configuration as Kafka Connect passes it: option name to text, in the order in which it was written.
 pub type Properties = IndexMap<String, String>;
 

@@ -17,6 +17,7 @@ pub mod list;
 pub mod rate;
 mod render;
 pub mod resume;
+mod seen;
 pub mod signature;
 pub mod step;
 pub mod template;
@@ -48,8 +49,8 @@ use crate::observer::{self, Sight, Watched};
 use crate::offset;
 use crate::redact::Redactor;
 use acknowledge::Owed;
-use keep::Seen;
 use rate::Rate;
+use seen::Seen;
 use step::{Act, Step, Then, Trigger};
 
 /// So much is shown of what a server answered.

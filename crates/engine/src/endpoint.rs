@@ -62,7 +62,7 @@ impl Endpoint {
 
     /// Stands for a template, which becomes a URL with each connection. It is shown as configured, without the query.
     pub fn of_template(text: &str) -> Result<Endpoint, String> {
-        let shown = crate::config::mask_url(text);
+        let shown = mask_url(text);
         let placeholder = Endpoint::parse("ws://template.invalid/")?;
         Ok(Endpoint { redacted: shown, ..placeholder })
     }
@@ -214,6 +214,17 @@ fn redact_query(query: &str) -> String {
         })
         .collect();
     format!("?{}", parts.join("&"))
+}
+
+/// A URL, valid or not, without what may be secret in it: user info and query.
+pub(crate) fn mask_url(text: &str) -> String {
+    let (base, query) = text.split_once('?').map_or((text, ""), |(base, _)| (base, "?***"));
+    let (scheme, rest) = base.split_once("://").map_or(("", base), |(scheme, rest)| (scheme, rest));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{separator}***@{host}{query}"),
+        None => format!("{base}{query}"),
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use regex::Regex;
 
-use crate::config::BinaryMessages;
 use crate::dialogue::expression::{Condition, Message, Paths, Problem, Scope, Values};
 use crate::dialogue::template::{Position, Template};
 use crate::dialogue::variables::{Made, Names, Variables, is_secret};
@@ -46,6 +45,15 @@ use value::{Content, Json, ValueForm};
 
 /// The header of a record out of the feed's history.
 pub(crate) const BACKFILLED: &str = "websocket.backfilled";
+
+/// What a binary message becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinaryMessages {
+    Bytes,
+    Base64,
+    Text,
+    Skip,
+}
 
 /// The options of the intake, typed but not compiled.
 #[derive(Debug, Clone)]

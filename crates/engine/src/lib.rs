@@ -30,6 +30,7 @@ mod queue;
 mod random;
 pub mod record;
 pub mod redact;
+pub mod secret;
 mod session;
 #[cfg(test)]
 mod simulation;

@@ -27,9 +27,10 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::commits::Commits;
-use crate::config::{Config, LostAction, Resume};
+use crate::config::{Config, Resume};
 use crate::connection::http_request::HttpResponse;
 use crate::connection::{OpenError, OpenErrorKind};
+use crate::dialogue::resume::LostAction;
 use crate::dialogue::{self, Carried, Dialogue, Handshake, HttpAnswer};
 use crate::error::Error;
 use crate::gap::{Cause, Gap};

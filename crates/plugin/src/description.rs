@@ -64,7 +64,7 @@ pub(crate) fn shown(config: &Properties) -> Vec<u8> {
 /// Sentences about what works, but not as its author will have meant it. Connect shows a plugin only the connector's own
 /// configuration: of the worker's converters nothing is known.
 pub(crate) fn warnings(config: &Properties) -> Vec<u8> {
-    let warnings = config::warnings(config, config.get(VALUE_CONVERTER).map(String::as_str));
+    let warnings = config::warnings::of(config, config.get(VALUE_CONVERTER).map(String::as_str));
     strings::encode(warnings.iter().map(|warning| Some(warning.as_str())))
 }
 

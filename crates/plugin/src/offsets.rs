@@ -1,9 +1,10 @@
 //! The offsets that Connect has stored, as `WebSocketSourceTask.java` writes them: rows of four, partition, name, and a text
 //! or else a number; a partition's rows follow one another.
 
-use connect_websocket_engine::config::{Config, Secret};
+use connect_websocket_engine::config::Config;
 use connect_websocket_engine::offset::{StoredOffset, partition};
 use connect_websocket_engine::record::OffsetValue;
+use connect_websocket_engine::secret::Secret;
 
 /// Returns the partitions that offsets of this feed may be under: its own, former ones, and those of its keys.
 pub(crate) fn partitions(config: &Config) -> Vec<String> {

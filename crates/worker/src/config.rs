@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_websocket_engine::config::{looks_garbled, option};
+use connect_websocket_engine::config::option;
+use connect_websocket_engine::config::warnings::looks_garbled;
 use connect_websocket_engine::config_def::{ConfigError, ConfigKey, Default, HIDDEN, Importance, Kind};
 use indexmap::IndexMap;
 

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::Question;
-use crate::config::backfill as keys;
 use crate::dialogue::expression::{Expression, Failure, Message, Paths, Problem, Scope, Values, pointer};
 use crate::dialogue::rate::Limit;
 use crate::dialogue::template::{Position, Template};
@@ -12,6 +11,13 @@ use crate::dialogue::variables::{Made, Names, VariableId, Variables};
 use crate::dialogue::{HttpRequest, Moment};
 use crate::json::{Found, PointerId, Raw, Scanned, Scanner};
 use crate::record::epoch_ms;
+
+pub(crate) const HTTP: &str = "websocket.backfill.http";
+pub(crate) const HEADERS: &str = "websocket.backfill.headers";
+pub(crate) const BODY: &str = "websocket.backfill.body";
+pub(crate) const RECORDS: &str = "websocket.backfill.records";
+pub(crate) const RECORD: &str = "websocket.backfill.record";
+pub(crate) const NEXT: &str = "websocket.backfill.next";
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -171,27 +177,27 @@ impl Compiler {
     fn plan(&mut self, settings: &Settings) -> Option<Plan> {
         let given = GIVEN.map(|name| self.hold(name));
         let (mut answer, mut element) = (Paths::default(), Paths::default());
-        let (method, url) = self.compiled(keys::HTTP, || method_and_url(&settings.http))?;
-        let url = self.template(keys::HTTP, url, Position::Url, Message::None, &mut Paths::default());
+        let (method, url) = self.compiled(HTTP, || method_and_url(&settings.http))?;
+        let url = self.template(HTTP, url, Position::Url, Message::None, &mut Paths::default());
         let headers: Vec<_> = settings
             .headers
             .iter()
             .filter_map(|(name, value)| {
                 let paths = &mut Paths::default();
-                Some((name.clone(), self.template(keys::HEADERS, value, Position::Header, Message::None, paths)?))
+                Some((name.clone(), self.template(HEADERS, value, Position::Header, Message::None, paths)?))
             })
             .collect();
         let body = settings
             .body
             .as_ref()
-            .and_then(|text| self.template(keys::BODY, text, Position::Plain, Message::None, &mut Paths::default()));
-        let elements = self.compiled(keys::RECORDS, || pointer(&format!("{}/*", settings.records)))?;
+            .and_then(|text| self.template(BODY, text, Position::Plain, Message::None, &mut Paths::default()));
+        let elements = self.compiled(RECORDS, || pointer(&format!("{}/*", settings.records)))?;
         let elements = answer.message.add(elements);
-        let array = (!settings.records.is_empty()).then(|| self.compiled(keys::RECORDS, || pointer(&settings.records)));
+        let array = (!settings.records.is_empty()).then(|| self.compiled(RECORDS, || pointer(&settings.records)));
         let array = array.flatten().map(|array| answer.message.add(array));
         let record = settings.record.as_ref().and_then(|text| {
-            let template = self.template(keys::RECORD, text, Position::Plain, Message::Whole, &mut element)?;
-            Some((template, self.scanner(keys::RECORD, &element)?))
+            let template = self.template(RECORD, text, Position::Plain, Message::Whole, &mut element)?;
+            Some((template, self.scanner(RECORD, &element)?))
         });
         let next = settings.next.as_ref().and_then(|text| self.next(text, &mut answer));
         Some(Plan {
@@ -201,7 +207,7 @@ impl Compiler {
             url: url?,
             headers,
             body,
-            answer: self.scanner(keys::RECORDS, &answer)?,
+            answer: self.scanner(RECORDS, &answer)?,
             array,
             elements,
             next,
@@ -215,7 +221,7 @@ impl Compiler {
     fn hold(&mut self, name: &str) -> Option<VariableId> {
         if self.names.id(name).is_some() {
             let why = format!("a variable of the session has the name {name}, which is one of a question's here");
-            self.problems.push((keys::HTTP.to_owned(), Problem::new(1, why)));
+            self.problems.push((HTTP.to_owned(), Problem::new(1, why)));
             return None;
         }
         self.names.hold(name).ok()
@@ -224,7 +230,7 @@ impl Compiler {
     fn next(&mut self, text: &str, paths: &mut Paths) -> Option<Expression> {
         let names = self.names.clone();
         let mut scope = Scope { names: &names, given: &[], message: Message::Whole, answer: true, paths };
-        self.compiled(keys::NEXT, || Expression::compile(text, &mut scope))
+        self.compiled(NEXT, || Expression::compile(text, &mut scope))
     }
 
     fn template(

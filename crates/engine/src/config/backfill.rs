@@ -1,19 +1,16 @@
 //! Options of repairing gaps: what is missing is asked for over HTTP.
 
+use super::connection::URL;
+use super::headers::parse_headers;
 use super::resume::{CURSOR, SEQUENCE_ACTION};
 use super::values::Values;
-use super::{URL, option, parse_headers};
+use crate::backfill::plan::{BODY, HEADERS, HTTP, NEXT, RECORD, RECORDS};
 use crate::backfill::{Plan, Settings};
-use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width};
-use crate::dialogue::{Names, Problem, rate};
+use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, hide};
+use crate::dialogue::{Names, rate};
+use crate::endpoint::mask_url;
 use crate::feeds::FEED;
 
-pub(crate) const HTTP: &str = "websocket.backfill.http";
-pub(crate) const HEADERS: &str = "websocket.backfill.headers";
-pub(crate) const BODY: &str = "websocket.backfill.body";
-pub(crate) const RECORDS: &str = "websocket.backfill.records";
-pub(crate) const RECORD: &str = "websocket.backfill.record";
-pub(crate) const NEXT: &str = "websocket.backfill.next";
 const RATE: &str = "websocket.backfill.rate";
 const HOLD_MS: &str = "websocket.backfill.hold.ms";
 
@@ -27,7 +24,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         display_name: "Request",
         documentation: "The request that fetches missing records. A template: GET https://…?symbol={{key}}&fromId={{page ?? from}}. It can use key, \
                         from and to of the gap, since (when the message before it was received, in ms), and page.",
-        mask: Some(super::mask_url),
+        mask: Some(mask_url),
         ..BASE
     },
     ConfigKey {
@@ -35,7 +32,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         display_name: "Headers of the request",
         documentation: "Headers of the request, in the form of websocket.headers.",
-        mask: Some(super::hide),
+        mask: Some(hide),
         ..BASE
     },
     ConfigKey {
@@ -43,7 +40,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         display_name: "Body of the request",
         documentation: "Body of the request. A template.",
-        mask: Some(super::hide),
+        mask: Some(hide),
         ..BASE
     },
     ConfigKey {
@@ -98,7 +95,7 @@ pub(super) fn plan(values: &Values<'_>, names: &Names) -> Result<Option<Plan>, V
     let settings = Settings {
         http: http.to_owned(),
         headers: parse_headers(values.text(HEADERS).unwrap_or_default())
-            .map_err(|why| refused(values, HEADERS, &why))?,
+            .map_err(|why| vec![values.refuse(HEADERS, why)])?,
         body: text(BODY),
         records: text(RECORDS).unwrap_or_default(),
         record: text(RECORD),
@@ -108,22 +105,15 @@ pub(super) fn plan(values: &Values<'_>, names: &Names) -> Result<Option<Plan>, V
     };
     match Plan::compile(&settings, names) {
         Ok(plan) => Ok(Some(plan)),
-        Err(problems) => {
-            let refused = |(name, problem): (String, Problem)| refused(values, &name, &problem.to_string());
-            Err(problems.into_iter().flat_map(refused).collect())
-        }
+        Err(problems) => Err(problems.into_iter().map(|(name, problem)| values.refuse(&name, problem)).collect()),
     }
-}
-
-fn refused(values: &Values<'_>, name: &str, why: &str) -> Vec<ConfigError> {
-    option(name).map(|key| key.refuse(values.given(name).unwrap_or_default(), why)).into_iter().collect()
 }
 
 /// Options that want another one, or exclude it.
 pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
     let is_set = |name: &str| values.given(name).is_some_and(|text| !text.is_empty());
     let mut errors = Vec::new();
-    let mut refuse = |name: &str, why: String| errors.extend(refused(values, name, &why));
+    let mut refuse = |name: &str, why: String| errors.push(values.refuse(name, why));
     // A profile knows how to ask a server that only its user knows.
     let own = [HEADERS, BODY, RECORDS, RECORD, NEXT, RATE, HOLD_MS];
     for name in own.iter().filter(|name| is_set(name) && values.non_empty(FEED).is_none()) {

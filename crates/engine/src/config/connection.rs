@@ -3,11 +3,11 @@
 use super::headers::{check_subprotocols, parse_headers};
 use super::security::{PROXY_PASSWORD, PROXY_USERNAME};
 use super::values::Values;
-use super::{Secret, mask_url};
-use crate::config_def::{ConfigKey, Default, HIDDEN, Importance, Kind, Width};
+use crate::config_def::{ConfigKey, Default, Importance, Kind, Width, hide};
 use crate::dialogue::list;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, mask_url};
 use crate::feeds;
+use crate::secret::Secret;
 
 pub const URL: &str = "websocket.url";
 pub(super) const SUBSCRIPTION_MESSAGE: &str = "websocket.subscription.message";
@@ -48,7 +48,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         width: Width::Long,
         display_name: "Subscription message",
         documentation: "A text message to send after every connect and reconnect. A template. Empty: none.",
-        mask: Some(|_| HIDDEN.to_owned()),
+        mask: Some(hide),
         ..BASE
     },
     ConfigKey {
@@ -60,7 +60,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
                         User-Agent, Origin, Cookie and Sec-WebSocket-Protocol replace the connector's own. After a redirect to another origin, these \
                         headers are not sent.",
         check: Some(|text| parse_headers(text).map(drop)),
-        mask: Some(|_| HIDDEN.to_owned()),
+        mask: Some(hide),
         ..BASE
     },
     ConfigKey {

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use regex::Regex;
 
+use super::messages::{MESSAGE_MAX_BYTES, TOPIC};
 use super::values::Values;
-use super::{MESSAGE_MAX_BYTES, TOPIC, liveness, messages, option, resume};
+use super::{liveness, messages, resume};
 use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
-use crate::dialogue::{Names, Paths, list};
+use crate::dialogue::{Names, Paths, Problem, list};
 use crate::file;
 use crate::intake::decode::{Codec, Decoder};
 use crate::intake::fields::{self, Unit};
@@ -26,7 +27,7 @@ const RECORD_FILTER: &str = "websocket.record.filter";
 const TOPICS_MAX: &str = "websocket.topics.max";
 const TOPICS_ALLOWED: &str = "websocket.topics.allowed";
 const RECORD_KEY: &str = "websocket.record.key";
-pub(super) const RECORD_KEY_TYPE: &str = "websocket.record.key.type";
+const RECORD_KEY_TYPE: &str = "websocket.record.key.type";
 const RECORD_TIMESTAMP: &str = "websocket.record.timestamp";
 const RECORD_TIMESTAMP_UNIT: &str = "websocket.record.timestamp.unit";
 const RECORD_MISSING: &str = "websocket.record.missing";
@@ -216,13 +217,14 @@ pub(super) const FAMILIES: &[ConfigKey] = &[ConfigKey {
 
 /// Compiles the options; the pointers go to `paths`.
 pub(super) fn plan(values: &Values<'_>, names: &Names, paths: &mut Paths) -> Result<Plan, Vec<ConfigError>> {
-    Plan::compile(settings(values), names, paths).map_err(|problems| {
-        let error = |(name, problem): (String, _)| {
-            let text = values.given(&name).unwrap_or_default();
-            ConfigError::invalid(&name, &option(&name).map_or_else(|| text.to_owned(), |key| key.shown(text)), problem)
-        };
-        problems.into_iter().map(error).collect()
-    })
+    let refuse = |(name, problem): (String, Problem)| values.refuse(&name, problem);
+    let plan = Plan::compile(settings(values), names, paths);
+    plan.map_err(|problems| problems.into_iter().map(refuse).collect())
+}
+
+/// Whether records have keys of bytes.
+pub(super) fn key_bytes(values: &Values<'_>) -> bool {
+    values.text(RECORD_KEY_TYPE) == Some("bytes")
 }
 
 fn settings(values: &Values<'_>) -> Settings {
@@ -247,7 +249,7 @@ fn settings(values: &Values<'_>) -> Settings {
         topics_max: values.size(TOPICS_MAX),
         topics_allowed: values.non_empty(TOPICS_ALLOWED).and_then(|text| whole_pattern(text).ok()),
         key: text(RECORD_KEY),
-        key_bytes: values.text(RECORD_KEY_TYPE) == Some("bytes"),
+        key_bytes: key_bytes(values),
         timestamp: text(RECORD_TIMESTAMP),
         timestamp_unit: values.text(RECORD_TIMESTAMP_UNIT).and_then(Unit::find).unwrap_or_default(),
         headers: values.family(RECORD_HEADER),

@@ -3,6 +3,7 @@
 use super::values::Values;
 use crate::config_def::{ConfigKey, Default, Importance, Kind, Width};
 use crate::connection::frame::OnInvalidText;
+use crate::intake::BinaryMessages;
 
 pub const TOPIC: &str = "kafka.topic";
 pub(super) const QUEUE_SIZE: &str = "websocket.message.queue.size";
@@ -121,15 +122,6 @@ pub enum WhenFull {
     Backpressure,
     DropOldest,
     DropNewest,
-}
-
-/// What a binary message becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BinaryMessages {
-    Bytes,
-    Base64,
-    Text,
-    Skip,
 }
 
 pub(super) fn queue(values: &Values<'_>) -> QueueBounds {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Secret;
 use crate::config_def::{ConfigError, Properties};
+use crate::secret::Secret;
 
 /// Stands in a text where a provider put something.
 pub const PROVIDED: &str = "***";

@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use super::intake::RECORD_KEY_TYPE;
 use super::values::Values;
-use super::{option, session};
+use super::{messages, session};
 use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
 use crate::dialogue::list;
+use crate::dialogue::resume::LostAction;
 use crate::intake::{cursor, memory, sequence};
 use crate::offset::{AT, PART, SEQUENCE as OFFSET_SEQUENCE, SESSION_ID, UNREPAIRED};
 use crate::record::ValueKind;
 
-pub(crate) const CURSOR: &str = "websocket.cursor";
-pub(crate) const CURSOR_KEY: &str = "websocket.cursor.key";
-pub(crate) const CURSOR_INITIAL: &str = "websocket.cursor.initial";
-pub(crate) const CURSOR_REWIND: &str = "websocket.cursor.rewind";
+pub(super) const CURSOR: &str = "websocket.cursor";
+pub(super) const CURSOR_KEY: &str = "websocket.cursor.key";
+pub(super) const CURSOR_INITIAL: &str = "websocket.cursor.initial";
+pub(super) const CURSOR_REWIND: &str = "websocket.cursor.rewind";
 pub(super) const CURSOR_INCLUSIVE: &str = "websocket.cursor.inclusive";
 const CURSOR_HEARTBEAT_MS: &str = "websocket.cursor.heartbeat.ms";
-pub(crate) const RESUME_VARIABLES: &str = "websocket.resume.variables";
+pub(super) const RESUME_VARIABLES: &str = "websocket.resume.variables";
 const RESUME_MAX_AGE_MS: &str = "websocket.resume.max.age.ms";
-pub(crate) const RESUME_LOST: &str = "websocket.resume.lost";
-pub(crate) const RESUME_LOST_ACTION: &str = "websocket.resume.lost.action";
+pub(super) const RESUME_LOST: &str = "websocket.resume.lost";
+pub(super) const RESUME_LOST_ACTION: &str = "websocket.resume.lost.action";
 pub(super) const DEDUP_KEY: &str = "websocket.dedup.key";
 const DEDUP_WINDOW: &str = "websocket.dedup.window";
 const SEQUENCE: &str = "websocket.sequence";
@@ -229,15 +229,6 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
 const LOST_ACTIONS: [&str; 3] = ["continue", "fresh", "fail"];
 const GAPS_VALUES: [&str; 3] = ["string", "bytes", "json"];
 
-/// What is done when the feed cannot go on from the cursor.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LostAction {
-    Continue,
-    #[default]
-    Fresh,
-    Fail,
-}
-
 /// What a resume may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Resume {
@@ -264,7 +255,7 @@ pub(super) fn resume(values: &Values<'_>) -> Resume {
     }
 }
 
-pub(crate) fn lost_action(text: Option<&str>) -> LostAction {
+pub(super) fn lost_action(text: Option<&str>) -> LostAction {
     match text {
         Some("continue") => LostAction::Continue,
         Some("fail") => LostAction::Fail,
@@ -272,13 +263,12 @@ pub(crate) fn lost_action(text: Option<&str>) -> LostAction {
     }
 }
 
-pub(super) fn ledger(values: &Values<'_>) -> Option<Ledger> {
+pub(super) fn ledger(values: &Values<'_>, key_bytes: bool) -> Option<Ledger> {
     let value = match values.text(GAPS_VALUE) {
         Some("bytes") => ValueKind::Bytes,
         Some("json") => ValueKind::Json,
         _ => ValueKind::Text,
     };
-    let key_bytes = values.text(RECORD_KEY_TYPE) == Some("bytes");
     Some(Ledger { topic: values.non_empty(GAPS_TOPIC)?.to_owned(), key_bytes, value })
 }
 
@@ -318,9 +308,7 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
     ];
     let is_set = |name: &str| values.given(name).is_some_and(|text| !text.is_empty());
     let mut errors = Vec::new();
-    let mut refuse = |name: &str, why: &str| {
-        errors.extend(option(name).map(|key| key.refuse(values.given(name).unwrap_or_default(), why)));
-    };
+    let mut refuse = |name: &str, why: &str| errors.push(values.refuse(name, why));
     for (wanted, names) in wants {
         for name in names.iter().filter(|name| is_set(name) && values.non_empty(wanted).is_none()) {
             refuse(name, &format!("{wanted} must be given too"));
@@ -352,7 +340,7 @@ fn check_topic(text: &str) -> Result<(), String> {
     match text {
         "" => Ok(()),
         text if text.contains("{{") => Err("the ledger is one topic, and no template".into()),
-        text => super::messages::check_topic(text),
+        text => messages::check_topic(text),
     }
 }
 

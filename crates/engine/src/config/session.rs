@@ -3,29 +3,26 @@
 use std::ops::RangeInclusive;
 
 use super::values::Values;
-use crate::config_def::{ConfigKey, Default, Importance, Kind, Width};
+use crate::config_def::{ConfigKey, Default, Importance, Kind, Width, hide};
+use crate::endpoint::mask_url;
 
-pub(crate) const STEPS: &str = "websocket.session.steps";
-pub(crate) const TOPICS: &str = "websocket.subscription.topics";
-pub(crate) const ITEM: &str = "websocket.subscription.item";
-pub(crate) const BATCH_SIZE: &str = "websocket.subscription.batch.size";
-pub(crate) const UNSUBSCRIBE: &str = "websocket.subscription.unsubscribe.message";
-pub(crate) use super::resume::{
-    CURSOR, CURSOR_INITIAL, CURSOR_KEY, CURSOR_REWIND, RESUME_LOST, RESUME_LOST_ACTION, RESUME_VARIABLES, lost_action,
-};
-
-pub(crate) const SEND_RATE: &str = "websocket.send.rate";
+pub(super) const STEPS: &str = "websocket.session.steps";
+pub(super) const TOPICS: &str = "websocket.subscription.topics";
+pub(super) const ITEM: &str = "websocket.subscription.item";
+pub(super) const BATCH_SIZE: &str = "websocket.subscription.batch.size";
+pub(super) const UNSUBSCRIBE: &str = "websocket.subscription.unsubscribe.message";
+pub(super) const SEND_RATE: &str = "websocket.send.rate";
 pub(super) const CONNECT_RATE: &str = "websocket.connect.rate";
 pub(super) const CLOSE_CODE: &str = "websocket.close.code";
 pub(super) const CLOSE_FATAL_CODES: &str = "websocket.close.fatal.codes";
 pub(super) const CLOSE_FRESH_CODES: &str = "websocket.close.fresh.codes";
 
 /// Before the name of a step.
-pub(crate) const STEP: &str = "websocket.session.";
+pub(super) const STEP: &str = "websocket.session.";
 /// Before the name of a declared variable.
-pub(crate) const VAR: &str = "websocket.var.";
+pub(super) const VAR: &str = "websocket.var.";
 /// Before the name of a secret.
-pub(crate) const SECRET: &str = "websocket.secret.";
+pub(super) const SECRET: &str = "websocket.secret.";
 
 const BASE: ConfigKey = ConfigKey { group: "Session", width: Width::Long, ..ConfigKey::BASE };
 
@@ -69,7 +66,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
         has_expressions: true,
         display_name: "Unsubscribe message",
         documentation: "A message to send before subscribing again on the same connection. A template.",
-        mask: Some(super::hide),
+        mask: Some(hide),
         ..BASE
     },
     ConfigKey {
@@ -157,7 +154,7 @@ pub(super) const FAMILIES: &[ConfigKey] = &[
     ConfigKey {
         name: "websocket.session.<step>.send",
         documentation: "A text message to send. A template.",
-        mask: Some(super::hide),
+        mask: Some(hide),
         ..ROW
     },
     ConfigKey {
@@ -169,19 +166,19 @@ pub(super) const FAMILIES: &[ConfigKey] = &[
     ConfigKey {
         name: "websocket.session.<step>.http",
         documentation: "An HTTP request to make: GET https://… or POST https://…. A template.",
-        mask: Some(super::mask_url),
+        mask: Some(mask_url),
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.http.headers",
         documentation: "Headers of the request, in the form of websocket.headers.",
-        mask: Some(super::hide),
+        mask: Some(hide),
         ..ROW
     },
     ConfigKey {
         name: "websocket.session.<step>.http.body",
         documentation: "Body of the request. A template.",
-        mask: Some(super::hide),
+        mask: Some(hide),
         ..ROW
     },
     ConfigKey {
@@ -229,7 +226,7 @@ pub(super) const FAMILIES: &[ConfigKey] = &[
     ConfigKey {
         name: "websocket.session.<step>.url",
         documentation: "With reconnect: the address of the next connection, until an attempt there fails. A template.",
-        mask: Some(super::mask_url),
+        mask: Some(mask_url),
         ..ROW
     },
     ConfigKey {
@@ -287,13 +284,6 @@ fn parse_codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
 }
 
 /// What a step may have, behind its name.
-pub(crate) fn of_a_step() -> impl Iterator<Item = &'static str> {
+pub(super) fn of_a_step() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().filter_map(|row| row.name.strip_prefix("websocket.session.<step>."))
-}
-
-/// The sentence for a name of a family that is no option.
-pub(super) fn unknown(name: &str) -> String {
-    let keys: Vec<&str> = of_a_step().collect();
-    let known = if name.starts_with(STEP) { format!("; a step has {}", keys.join(", ")) } else { String::new() };
-    format!("{name} is not an option of this connector{known}")
 }

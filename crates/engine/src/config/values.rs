@@ -1,67 +1,64 @@
 //! The text in force of each option, and how it becomes a type.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::{OPTIONS, Provided, backfill, connection, is_of_a_family, messages, option, resume, security, session};
-use crate::config_def::{ConfigError, ConfigKey, Kind, Properties};
-use crate::tls;
+use super::provided::Provided;
+use super::table::Table;
+use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Kind, Properties};
 
-/// The checked text of each option, to be typed. A text that fails to become its type was refused by the table before, so
-/// what stands here falls back silently.
+/// The text of each option, to be typed. A text that fails to become its type was refused by the table before, so what stands
+/// here falls back silently.
 pub(super) struct Values<'a> {
     properties: &'a Properties,
-    errors: Vec<ConfigError>,
+    table: &'static Table,
 }
 
 impl<'a> Values<'a> {
-    /// Checks every option by its row, and then those that concern each other.
-    ///
-    /// # Errors
-    /// All that is wrong, at once, in the order of the table.
-    pub(super) fn check(properties: &'a Properties, provided: &Provided) -> Result<Values<'a>, Vec<ConfigError>> {
-        let errors = provided.not_replaced(properties, |name| option(name).is_some());
-        let mut values = Values { properties, errors };
-        for key in OPTIONS.iter().filter(|key| provided.left(properties, key.name).is_none()) {
-            if let Err(errors) = key.value(properties.get(key.name).map(String::as_str)) {
-                values.errors.extend(errors);
-            }
+    pub(super) fn of(properties: &'a Properties, table: &'static Table) -> Values<'a> {
+        Values { properties, table }
+    }
+
+    /// Checks every option by its row, and returns all that is wrong in the order of the table.
+    pub(super) fn problems(&self, provided: &Provided) -> Vec<ConfigError> {
+        let mut errors = provided.not_replaced(self.properties, |name| self.table.find(name).is_some());
+        for key in self.table.options().filter(|key| provided.left(self.properties, key.name).is_none()) {
+            errors.extend(key.value(self.properties.get(key.name).map(String::as_str)).err().unwrap_or_default());
         }
-        values.check_braces();
-        values.check_families();
-        values.check_together();
-        if values.errors.is_empty() { Ok(values) } else { Err(values.errors) }
+        errors.extend(self.braces());
+        errors.extend(self.families());
+        errors
     }
 
     /// Where no template is rendered its braces would be sent as they are; a password may have them.
-    fn check_braces(&mut self) {
+    fn braces(&self) -> Vec<ConfigError> {
         let plain = |key: &&ConfigKey| !key.has_expressions && key.kind != Kind::Password;
-        for key in OPTIONS.iter().filter(plain) {
-            if let Some(text) = self.properties.get(key.name).filter(|text| text.contains("{{")) {
-                let error = ConfigError::invalid(key.name, &key.shown(text.trim()), "it takes no template, no {{…}}");
-                self.errors.push(error);
-            }
-        }
+        let with_braces = |key: &&ConfigKey| self.given(key.name).is_some_and(|text| text.contains("{{"));
+        let wrong = self.table.options().filter(plain).filter(with_braces);
+        wrong.map(|key| self.refuse(key.name, "it takes no template, no {{…}}")).collect()
     }
 
     /// Options whose name has a part that the user chooses: the rules of their row, and no name that is none.
-    fn check_families(&mut self) {
+    fn families(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
         for (name, text) in self.properties {
-            let is_listed = option(name).is_some_and(|key| key.name == name);
-            if is_listed || !is_of_a_family(name) {
+            let is_listed = self.table.find(name).is_some_and(|key| key.name == name);
+            if is_listed || !self.table.is_of_a_family(name) {
                 continue;
             }
-            let Some(key) = option(name) else {
-                self.errors.push(ConfigError::new(name, session::unknown(name)));
+            let Some(key) = self.table.find(name) else {
+                errors.push(ConfigError::new(name, self.table.unknown(name)));
                 continue;
             };
             let refused = key.value(Some(text)).err().unwrap_or_default();
             let named = |error: ConfigError| ConfigError::new(name, error.message.replace(key.name, name));
-            self.errors.extend(refused.into_iter().map(named));
+            errors.extend(refused.into_iter().map(named));
         }
+        errors
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        option(name)?.value(self.properties.get(name).map(String::as_str)).ok().flatten()
+        self.table.find(name)?.value(self.properties.get(name).map(String::as_str)).ok().flatten()
     }
 
     /// Whether the option stands in the configuration, or its default is in force.
@@ -74,8 +71,18 @@ impl<'a> Values<'a> {
     }
 
     /// The text of an option as it was given.
-    pub(super) fn given(&self, name: &str) -> Option<&str> {
+    pub(super) fn given(&self, name: &str) -> Option<&'a str> {
         self.properties.get(name).map(|text| text.trim())
+    }
+
+    /// The text in force, right or wrong; an empty one is none.
+    pub(super) fn in_force(&self, name: &str) -> Option<&'a str> {
+        let default = || self.table.find(name).and_then(|key| key.default_text());
+        self.given(name).or_else(default).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn properties(&self) -> &'a Properties {
+        self.properties
     }
 
     /// Options of a family: what comes behind the prefix, and their texts, if they have one.
@@ -102,41 +109,10 @@ impl<'a> Values<'a> {
         Some(self.millis(name)).filter(|duration| !duration.is_zero())
     }
 
-    /// Rules that concern two options.
-    fn check_together(&mut self) {
-        use connection::PROXY_URL;
-        use messages::{MESSAGE_MAX_BYTES, QUEUE_MAX_BYTES};
-        use security::{PROXY_PASSWORD, PROXY_USERNAME, SSL_CERTIFICATE, SSL_KEY};
-        if !self.is_given(connection::URL) {
-            self.errors.insert(0, ConfigError::missing(connection::URL));
-        }
-        let (queue, message) = (self.size(QUEUE_MAX_BYTES), self.size(MESSAGE_MAX_BYTES));
-        if queue > 0 && queue < message {
-            self.refuse(QUEUE_MAX_BYTES, &format!("Value must be at least {MESSAGE_MAX_BYTES}, which is {message}"));
-        }
-        if self.non_empty(SSL_CERTIFICATE).is_some() != self.non_empty(SSL_KEY).is_some() {
-            let name = if self.non_empty(SSL_KEY).is_some() { SSL_KEY } else { SSL_CERTIFICATE };
-            self.refuse(name, &format!("{SSL_CERTIFICATE} and {SSL_KEY} must be given together"));
-        }
-        if self.non_empty(PROXY_USERNAME).is_some() && self.non_empty(PROXY_URL).is_none() {
-            self.refuse(PROXY_USERNAME, &format!("{PROXY_URL} must be given too"));
-        }
-        if self.non_empty(PROXY_PASSWORD).is_some() && self.non_empty(PROXY_USERNAME).is_none() {
-            self.refuse(PROXY_PASSWORD, &format!("{PROXY_USERNAME} must be given too"));
-        }
-        self.errors.extend(resume::problems(self));
-        self.errors.extend(backfill::problems(self));
-        let tls: tls::Settings = security::tls(self);
-        for (part, file, why) in tls.problems() {
-            let error = ConfigError::invalid(security::option_of(part), &file.display().to_string(), why);
-            self.errors.push(error);
-        }
-    }
-
-    fn refuse(&mut self, name: &str, why: &str) {
-        if let Some(key) = option(name) {
-            let error = key.refuse(self.text(name).unwrap_or_default(), why);
-            self.errors.push(error);
-        }
+    /// The error of an option, with its value as it may be shown.
+    pub(super) fn refuse(&self, name: &str, why: impl fmt::Display) -> ConfigError {
+        let value = self.given(name).or_else(|| self.text(name)).unwrap_or_default();
+        let shown = self.table.find(name).map_or_else(|| HIDDEN.to_owned(), |key| key.shown(value));
+        ConfigError::invalid(name, &shown, why)
     }
 }

@@ -9,7 +9,7 @@ use crate::json::{Found, Pointers};
 use crate::redact::printable;
 
 /// Returns one sentence for each such thing; none shows a value. `value_converter` is the class in force, if it is known.
-pub fn warnings(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
+pub fn of(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
     let asks_for_nothing = stores_a_cursor_in_vain(config);
     // With the profile's values, which may be the user's own.
     let config = &*converter::in_force(config);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn warned(pairs: &[(&str, &str)]) -> Vec<String> {
-        warnings(&pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(), None)
+        of(&pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(), None)
     }
 
     #[test]

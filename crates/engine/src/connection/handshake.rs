@@ -6,8 +6,8 @@ use sha1::{Digest, Sha1};
 
 use super::http::{Answer, list, read_answer};
 use super::request::Request;
-use crate::config::Secret;
 use crate::endpoint::Endpoint;
+use crate::secret::Secret;
 
 /// RFC 6455 §1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -209,7 +209,7 @@ mod tests {
             tcp.read_exact(&mut [0; 100]).unwrap();
             tcp.write_all(b"HTTP/1.1 431 Too Large\r\nContent-Length: 4\r\n\r\nhuge").unwrap();
         });
-        let headers = vec![("X-Huge".to_owned(), crate::config::Secret::new("x".repeat(64 << 20)))];
+        let headers = vec![("X-Huge".to_owned(), crate::secret::Secret::new("x".repeat(64 << 20)))];
         let request = Request { headers, ..Request::to(endpoint) };
         let tls = crate::tls::Settings::default().client_config().unwrap();
         let error = Connection::open(&request, &tls, &mut Addresses::default()).await.unwrap_err();

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::frame::OnInvalidText;
 use super::open_error::{OpenError, OpenErrorKind};
-use crate::config::{Config, Proxy, Secret};
+use crate::config::{Config, Proxy};
 use crate::dialogue::Handshake;
 use crate::endpoint::Endpoint;
 use crate::observer::Watched;
 use crate::redact::Redactor;
+use crate::secret::Secret;
 
 /// All that opening one connection needs to know, beside TLS.
 #[derive(Clone)]

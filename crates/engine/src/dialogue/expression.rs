@@ -16,9 +16,11 @@ use std::time::SystemTime;
 
 use super::decimal;
 use super::function::{self, Function};
-use super::template::MAX_RENDERED;
 use super::variables::{Made, Names, VariableId, Variables};
 use crate::json::{Found, Pointer, PointerId, Pointers, Raw, Scanned, Scanner};
+
+/// A rendered text, or a value on the way to it, is never longer.
+pub const MAX_RENDERED: usize = 64 * 1024;
 
 /// Why a text does not compile. The option's name is added by who knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

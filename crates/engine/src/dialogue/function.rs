@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use ring::{digest, hmac};
 
 use super::decimal;
 use super::expression::{Failure, Value, Values};
 use super::signature;
-use super::template::percent_encode;
 use crate::calendar::DateTime;
 use crate::json;
 
@@ -239,11 +239,7 @@ pub(super) fn call<'v>(
         Function::Base64 => text_value(STANDARD.encode(bytes_of(next())?)),
         Function::Base64Decode => Value::Bytes(base64_decode(&next().into_text()?)?),
         Function::Hex => text_value(hex(&bytes_of(next())?)),
-        Function::UrlEncode => {
-            let mut encoded = String::new();
-            percent_encode(&next().into_text()?, &mut encoded);
-            text_value(encoded)
-        }
+        Function::UrlEncode => text_value(percent_encoded(&next().into_text()?).to_string()),
         Function::Sha256 => hashed(&digest::SHA256, &bytes_of(next())?),
         Function::Sha512 => hashed(&digest::SHA512, &bytes_of(next())?),
         Function::HmacSha256 => authenticated(hmac::HMAC_SHA256, &bytes_of(next())?, &bytes_of(next())?),
@@ -276,6 +272,12 @@ fn bytes_of(value: Value<'_>) -> Result<Vec<u8>, Failure> {
         Value::Bytes(bytes) => Ok(bytes),
         other => Ok(other.into_text()?.into_owned().into_bytes()),
     }
+}
+
+/// Encodes everything but RFC 3986's unreserved characters.
+pub(super) fn percent_encoded(text: &str) -> PercentEncode<'_> {
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// A JSON string; null for what is missing or null.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::seen::Seen;
 use super::step::{Act, Http, Step};
 use super::{
     Cached, Condition, Dialogue, End, HttpAnswer, Job, MAX_WORDS, MOST_INTERVAL, Made, Moment, Target, Values,
     VariableId, rate,
 };
-use crate::json::{Found, Scanned};
+use crate::json::Found;
 
 impl Dialogue {
     /// Finds in an answer what the steps read of it.
@@ -158,24 +159,5 @@ impl Dialogue {
         let Some(variables) = cached.map(|cached| cached.variables.clone()) else { return false };
         self.keep(target, variables.into_iter().map(|(id, value)| (id, Some(value))).collect());
         true
-    }
-}
-
-/// A message or an answer, for conditions and captures.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Seen<'a> {
-    pub(super) message: Option<Scanned<'a>>,
-    pub(super) status: Option<u16>,
-    pub(super) headers: &'a [(String, String)],
-}
-
-impl<'a> Seen<'a> {
-    pub(super) fn answer(answer: &HttpAnswer<'a>, found: &'a Found) -> Seen<'a> {
-        let message = Some(Scanned::new(answer.body, found));
-        Seen { message, status: Some(answer.status), headers: answer.headers }
-    }
-
-    pub(super) fn values(&self, values: Values<'a>) -> Values<'a> {
-        Values { message: self.message, status: self.status, headers: self.headers, ..values }
     }
 }

@@ -1,30 +1,38 @@
 //! What a new connection goes on from: the cursor, and captured variables that live on.
 
 use super::expression::{Condition, Values};
-use super::keep::Seen;
+use super::seen::Seen;
 use super::variables::{VariableId, is_secret};
 use super::{Dialogue, End, Made, Moment, Target};
-use crate::config::LostAction;
 use crate::intake::memory::Memory;
 
 /// What of a session's options concerns resuming.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// A cursor is configured.
-    pub(super) has_cursor: bool,
+    pub(crate) has_cursor: bool,
     /// Each topic has its own.
-    pub(super) keyed: bool,
-    pub(super) initial: Option<String>,
+    pub(crate) keyed: bool,
+    pub(crate) initial: Option<String>,
     /// How far to go back.
-    pub(super) rewind: u64,
+    pub(crate) rewind: u64,
     /// Captured variables that live on.
-    pub(super) variables: Vec<VariableId>,
-    pub(super) lost: Option<Condition>,
-    pub(super) lost_action: LostAction,
+    pub(crate) variables: Vec<VariableId>,
+    pub(crate) lost: Option<Condition>,
+    pub(crate) lost_action: LostAction,
     /// A step of an open connection says where it stands.
-    pub(super) says_cursor: bool,
+    pub(crate) says_cursor: bool,
     /// Whether the address, a header or a step says the cursor: a feed that is not asked for what follows it does not resume.
-    pub(super) asks: bool,
+    pub(crate) asks: bool,
+}
+
+/// What is done when the feed cannot go on from the cursor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LostAction {
+    Continue,
+    #[default]
+    Fresh,
+    Fail,
 }
 
 impl Plan {

@@ -6,8 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 
-use crate::dialogue::expression::pointer;
-use crate::json::{Found, Pointers, Scanned};
+use crate::json::{Found, Pointer, Pointers, Scanned, Token};
 
 /// A signature's algorithm, by its name in RFC 7518 and RFC 8037.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +59,11 @@ pub(super) fn jwt(name: &str, key: &[u8], claims: &str, header: Option<&str>) ->
 /// `alg` and `typ`, then the members of the given header.
 fn token_header(algorithm: &str, given: &str) -> Result<String, String> {
     let members = object_members(given).ok_or("the header for jwt is no JSON object")?;
-    if member(given, "/alg").is_some_and(|own| own != algorithm) {
+    if member(given, "alg").is_some_and(|own| own != algorithm) {
         return Err("the header for jwt has another alg than the first argument".into());
     }
     let own = [("alg", algorithm), ("typ", "JWT")].into_iter();
-    let own = own.filter(|(name, _)| member(given, &format!("/{name}")).is_none());
+    let own = own.filter(|(name, _)| member(given, name).is_none());
     let mut all: Vec<String> = own.map(|(name, value)| format!(r#""{name}":"{value}""#)).collect();
     all.extend(Some(members.to_owned()).filter(|members| !members.is_empty()));
     Ok(format!("{{{}}}", all.join(",")))
@@ -77,9 +76,9 @@ fn object_members(text: &str) -> Option<&str> {
     valid.then_some(members)
 }
 
-fn member(object: &str, path: &str) -> Option<String> {
+fn member(object: &str, name: &str) -> Option<String> {
     let mut pointers = Pointers::default();
-    let id = pointers.add(pointer(path).ok()?);
+    let id = pointers.add(Pointer::new(vec![Token::Name(name.into())]));
     let mut found = Found::default();
     pointers.build().ok()?.scan(object, &mut found);
     Scanned::new(object, &found).first(id).map(|raw| raw.content().into_owned())

@@ -1,29 +1,20 @@
-//! The steps of a session, compiled from their options. Everything that is wrong is found here, with the option's name.
+//! The steps of a session, built by [`crate::config`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::expression::{Condition, Expression, Message, Paths, Problem, Scope};
-use super::list;
-use super::rate::{self, Limit};
+use super::expression::{Condition, Expression, Paths};
+use super::rate::Limit;
 use super::resume;
-use super::template::{Position, Template};
+use super::template::Template;
 use super::variables::{Names, VariableId, is_secret};
-use crate::config::session as keys;
-use crate::config::{Secret, option, parse_headers};
-use crate::config_def::{ConfigError, HIDDEN, Properties, parse_boolean};
 use crate::json::Scanner;
+use crate::secret::Secret;
 
 /// Of the opening handshake.
 pub const CONNECT: &str = "connect";
-pub(super) const SUBSCRIBE: &str = "subscribe";
-const SUBSCRIPTION_MESSAGE: &str = "websocket.subscription.message";
-/// What the opening handshake may have of a step's keys.
-const KEYS_OF_CONNECT: [&str; 4] = ["expect", "fail", "fail.final", "capture"];
+pub(crate) const SUBSCRIBE: &str = "subscribe";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// More steps than this are no session.
-const MAX_STEPS: usize = 100;
-const GIVEN: &[&str] = &["topic", "topics", "resuming", "moved", "connection", "cursor"];
 
 /// A session: what to say, in which order, and what to wait for.
 #[derive(Debug)]
@@ -32,45 +23,45 @@ pub struct Plan {
     /// What steps read of a message; the intake adds what it reads.
     pub paths: Paths,
     /// For HTTP answers.
-    pub(super) scanner: Scanner,
-    pub(super) steps: Vec<Step>,
+    pub(crate) scanner: Scanner,
+    pub(crate) steps: Vec<Step>,
     /// Where the connection goes, if that is a template.
-    pub(super) url: Option<Template>,
-    pub(super) headers: Vec<(String, Template)>,
-    pub(super) subprotocols: Vec<Template>,
-    pub(super) topics: Vec<String>,
-    pub(super) item: Template,
-    pub(super) batch_size: usize,
-    pub(super) unsubscribe: Option<Template>,
-    pub(super) secrets: Vec<(VariableId, Secret)>,
-    pub(super) send_rate: Vec<Limit>,
+    pub(crate) url: Option<Template>,
+    pub(crate) headers: Vec<(String, Template)>,
+    pub(crate) subprotocols: Vec<Template>,
+    pub(crate) topics: Vec<String>,
+    pub(crate) item: Template,
+    pub(crate) batch_size: usize,
+    pub(crate) unsubscribe: Option<Template>,
+    pub(crate) secrets: Vec<(VariableId, Secret)>,
+    pub(crate) send_rate: Vec<Limit>,
     /// Some configured address is `wss://` or `https://`, so none that is rendered may be without TLS.
-    pub(super) wants_tls: bool,
-    pub(super) resume: resume::Plan,
+    pub(crate) wants_tls: bool,
+    pub(crate) resume: resume::Plan,
 }
 
 #[derive(Debug)]
-pub(super) struct Step {
-    pub(super) name: Arc<str>,
-    pub(super) when: Option<Condition>,
-    pub(super) trigger: Trigger,
-    pub(super) act: Act,
-    pub(super) spread: Spread,
-    pub(super) expect: Option<Condition>,
+pub(crate) struct Step {
+    pub(crate) name: Arc<str>,
+    pub(crate) when: Option<Condition>,
+    pub(crate) trigger: Trigger,
+    pub(crate) act: Act,
+    pub(crate) spread: Spread,
+    pub(crate) expect: Option<Condition>,
     /// The answer is awaited once for each topic of a message.
-    pub(super) counts_topics: bool,
-    pub(super) timeout: Option<Template>,
-    pub(super) fail: Option<Condition>,
-    pub(super) fail_final: Option<Condition>,
-    pub(super) capture: Vec<Capture>,
-    pub(super) then: Option<Then>,
-    pub(super) url: Option<Template>,
-    pub(super) drop: bool,
+    pub(crate) counts_topics: bool,
+    pub(crate) timeout: Option<Template>,
+    pub(crate) fail: Option<Condition>,
+    pub(crate) fail_final: Option<Condition>,
+    pub(crate) capture: Vec<Capture>,
+    pub(crate) then: Option<Then>,
+    pub(crate) url: Option<Template>,
+    pub(crate) drop: bool,
 }
 
 /// When a step is done.
 #[derive(Debug)]
-pub(super) enum Trigger {
+pub(crate) enum Trigger {
     /// Once, at its place.
     InOrder,
     /// Again and again, from its place on.
@@ -83,13 +74,13 @@ pub(super) enum Trigger {
 
 impl Trigger {
     /// Whether a message begins the step, whatever its place.
-    pub(super) fn reacts(&self) -> bool {
+    pub(crate) fn reacts(&self) -> bool {
         matches!(self, Trigger::On(_) | Trigger::OnCommit { .. })
     }
 }
 
 #[derive(Debug)]
-pub(super) enum Act {
+pub(crate) enum Act {
     Wait,
     Connect,
     Send { text: Template, binary: bool },
@@ -97,31 +88,31 @@ pub(super) enum Act {
 }
 
 #[derive(Debug)]
-pub(super) struct Http {
-    pub(super) method: String,
-    pub(super) url: Template,
-    pub(super) headers: Vec<(String, Template)>,
-    pub(super) body: Option<Template>,
-    pub(super) cache: Option<Template>,
+pub(crate) struct Http {
+    pub(crate) method: String,
+    pub(crate) url: Template,
+    pub(crate) headers: Vec<(String, Template)>,
+    pub(crate) body: Option<Template>,
+    pub(crate) cache: Option<Template>,
 }
 
 /// How often a step's message or request is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spread {
+pub(crate) enum Spread {
     Once,
     Topics,
     Batches,
 }
 
 #[derive(Debug)]
-pub(super) struct Capture {
-    pub(super) id: VariableId,
-    pub(super) name: String,
-    pub(super) value: Expression,
+pub(crate) struct Capture {
+    pub(crate) id: VariableId,
+    pub(crate) name: String,
+    pub(crate) value: Expression,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(crate) enum Then {
     Reconnect,
     Resubscribe,
     /// Forget where we were, and reconnect.
@@ -140,17 +131,6 @@ impl Step {
 }
 
 impl Plan {
-    /// Compiles the options of a session.
-    ///
-    /// # Errors
-    /// All that is wrong.
-    pub fn compile(properties: &Properties) -> Result<Plan, Vec<ConfigError>> {
-        let mut compiler =
-            Compiler { properties, names: Names::default(), paths: Paths::default(), errors: Vec::new() };
-        let plan = compiler.plan();
-        if compiler.errors.is_empty() { plan.map_err(|error| vec![error]) } else { Err(compiler.errors) }
-    }
-
     /// Whether steps look at messages.
     pub fn listens(&self) -> bool {
         let listens = |step: &Step| {
@@ -195,447 +175,8 @@ impl Plan {
     }
 }
 
-/// The value in force; an empty one is none.
-fn value<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
-    let given = properties.get(name).map(|text| text.trim());
-    given.or_else(|| option(name).and_then(|key| key.default_text())).filter(|text| !text.is_empty())
-}
-
-/// The steps in their order. Not given: the handshake, and the subscription if there is one.
-fn names_of_steps(properties: &Properties) -> Vec<String> {
-    if let Some(text) = value(properties, keys::STEPS) {
-        return list::split(text);
-    }
-    let subscribes =
-        [SUBSCRIPTION_MESSAGE, "websocket.session.subscribe.send"].iter().any(|name| value(properties, name).is_some());
-    [CONNECT, SUBSCRIBE].iter().take(1 + usize::from(subscribes)).map(|name| (*name).to_owned()).collect()
-}
-
-/// The user's keys of steps that are not in the session; `merged` has the profile's too, of which some may be unused.
-pub fn check_used(given: &Properties, merged: &Properties) -> Vec<ConfigError> {
-    let steps = names_of_steps(merged);
-    let unused = |(name, text): (&String, &String)| {
-        let step = match name.as_str() {
-            SUBSCRIPTION_MESSAGE => SUBSCRIBE,
-            name => name.strip_prefix(keys::STEP)?.split_once('.')?.0,
-        };
-        let is_used = text.trim().is_empty() || steps.iter().any(|own| own == step);
-        let steps = keys::STEPS;
-        (!is_used).then(|| ConfigError::new(name, format!("{name} has no effect: {step} is not in {steps}")))
-    };
-    given.iter().filter_map(unused).collect()
-}
-
-struct Compiler<'a> {
-    properties: &'a Properties,
-    names: Names,
-    paths: Paths,
-    errors: Vec<ConfigError>,
-}
-
-impl<'a> Compiler<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
-        value(self.properties, name)
-    }
-
-    fn of_step(&self, step: &str, key: &str) -> Option<(String, &'a str)> {
-        let name = format!("{}{step}.{key}", keys::STEP);
-        self.get(&name).map(|text| (name, text))
-    }
-
-    fn refuse(&mut self, name: &str, why: impl std::fmt::Display) {
-        let value = self.properties.get(name).map_or("", |text| text.trim());
-        let shown = option(name).map_or_else(|| HIDDEN.to_owned(), |key| key.shown(value));
-        self.errors.push(ConfigError::invalid(name, &shown, why));
-    }
-
-    fn plan(&mut self) -> Result<Plan, ConfigError> {
-        let steps = self.step_names();
-        let secrets = self.secrets();
-        self.hold_captured(&steps);
-        self.declare_variables();
-        let topics = list::split(self.get(keys::TOPICS).unwrap_or_default());
-        let connect_at = steps.iter().position(|step| step == CONNECT).unwrap_or_default();
-        let steps: Vec<Step> =
-            steps.iter().enumerate().map(|(at, name)| self.step(name, at > connect_at, &topics)).collect();
-        self.check_resubscribe(&steps);
-        let url = self.get(crate::config::URL).filter(|text| text.contains("{{"));
-        let url = url.and_then(|text| self.template(crate::config::URL, text, Position::Url, Message::None));
-        let item =
-            self.template(keys::ITEM, self.get(keys::ITEM).unwrap_or("\"{{topic}}\""), Position::Plain, Message::None);
-        let unsubscribe = self
-            .get(keys::UNSUBSCRIBE)
-            .and_then(|text| self.template(keys::UNSUBSCRIBE, text, Position::Plain, Message::None));
-        let headers = self.templated_headers("websocket.headers");
-        let subprotocols = self.templated_list("websocket.subprotocols");
-        let opening = url.iter().chain(headers.iter().map(|(_, value)| value)).chain(&subprotocols);
-        let resume = self.resume(&steps, opening);
-        let scanner = self.paths.message.build().map_err(|why| ConfigError::new(keys::STEPS, why))?;
-        Ok(Plan {
-            names: std::mem::take(&mut self.names),
-            paths: std::mem::take(&mut self.paths),
-            scanner,
-            steps,
-            url,
-            headers,
-            subprotocols,
-            topics,
-            item: item.ok_or_else(|| ConfigError::new(keys::ITEM, "not a template"))?,
-            batch_size: self.get(keys::BATCH_SIZE).and_then(|text| text.parse().ok()).unwrap_or_default(),
-            unsubscribe,
-            secrets,
-            wants_tls: self.wants_tls(),
-            resume,
-            send_rate: self.get(keys::SEND_RATE).and_then(|text| rate::parse(text).ok()).unwrap_or_default(),
-        })
-    }
-
-    /// The steps in their order.
-    fn step_names(&mut self) -> Vec<String> {
-        let steps = names_of_steps(self.properties);
-        let mut seen = Vec::new();
-        for step in &steps {
-            let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if step.is_empty() || !step.chars().all(legal) {
-                self.refuse(
-                    keys::STEPS,
-                    format!("'{step}' is no name of a step; letters, digits, '_' and '-' make one"),
-                );
-            } else if step == "steps" || seen.contains(step) {
-                self.refuse(keys::STEPS, format!("the step {step} stands there twice, or is no name of a step"));
-            }
-            seen.push(step.clone());
-        }
-        if !steps.iter().any(|step| step == CONNECT) {
-            self.refuse(keys::STEPS, "the step connect, which is the opening handshake, is missing");
-        }
-        if steps.len() > MAX_STEPS {
-            self.refuse(keys::STEPS, format!("a session has at most {MAX_STEPS} steps"));
-        }
-        steps
-    }
-
-    fn wants_tls(&self) -> bool {
-        let addresses =
-            self.properties.iter().filter(|(name, _)| *name == crate::config::URL || name.ends_with(".http"));
-        addresses
-            .map(|(_, text)| text.to_ascii_lowercase())
-            .any(|text| text.contains("wss://") || text.contains("https://"))
-    }
-
-    /// Subscribing anew wants a message that names topics, and something that happens to begin it.
-    fn check_resubscribe(&mut self, steps: &[Step]) {
-        let names_topics = steps.iter().any(|step| step.spread != Spread::Once);
-        for step in steps.iter().filter(|step| step.then == Some(Then::Resubscribe)) {
-            let option = format!("{}{}.then", keys::STEP, step.name);
-            if !matches!(step.trigger, Trigger::On(_)) {
-                self.refuse(&option, "resubscribe wants a step with .on");
-            } else if !names_topics {
-                self.refuse(&option, "resubscribe wants a step whose message names topics");
-            }
-        }
-        if self.get("websocket.idle.action") == Some("resubscribe") && !names_topics {
-            self.refuse("websocket.idle.action", "resubscribe wants a step whose message names topics");
-        }
-    }
-
-    /// `opening`: what the opening handshake consists of.
-    fn resume<'t>(&mut self, steps: &[Step], opening: impl Iterator<Item = &'t Template>) -> resume::Plan {
-        let variables = list::split(self.get(keys::RESUME_VARIABLES).unwrap_or_default());
-        let position: Vec<&str> = variables.iter().map(String::as_str).chain(["cursor"]).collect();
-        let mut opening = opening.flat_map(Template::used);
-        let asks = opening.any(|name| position.contains(&&**name))
-            || steps.iter().any(|step| position.iter().any(|name| step.act.uses(name)));
-        let lost = self.get(keys::RESUME_LOST).and_then(|text| {
-            self.compiled(keys::RESUME_LOST, Message::Whole, true, |scope| Condition::compile(text, scope))
-        });
-        let connect = steps.iter().position(|step| matches!(step.act, Act::Connect)).unwrap_or_default();
-        resume::Plan {
-            has_cursor: self.get(keys::CURSOR).is_some(),
-            keyed: self.get(keys::CURSOR_KEY).is_some(),
-            initial: self.get(keys::CURSOR_INITIAL).map(str::to_owned),
-            rewind: self.get(keys::CURSOR_REWIND).and_then(|text| text.parse().ok()).unwrap_or_default(),
-            variables: variables.iter().filter_map(|name| self.names.id(name)).collect(),
-            lost,
-            lost_action: keys::lost_action(self.get(keys::RESUME_LOST_ACTION)),
-            asks,
-            says_cursor: steps[connect.min(steps.len())..].iter().any(|step| step.act.uses("cursor")),
-        }
-    }
-
-    fn secrets(&mut self) -> Vec<(VariableId, Secret)> {
-        let mut secrets = Vec::new();
-        for (option, value) in self.properties {
-            let Some(name) = option.strip_prefix(keys::SECRET) else { continue };
-            match self.names.hold(&format!("secret.{name}")) {
-                Ok(id) => secrets.push((id, Secret::new(value.trim()))),
-                Err(why) => self.refuse(option, why),
-            }
-        }
-        secrets
-    }
-
-    fn hold_captured(&mut self, steps: &[String]) {
-        for step in steps {
-            let Some((option, text)) = self.of_step(step, "capture") else { continue };
-            for entry in list::split(text) {
-                let held = match entry.split_once('=') {
-                    Some((name, _)) => self.names.hold(name.trim()).map(drop),
-                    None => Err(format!("expected name=expression instead of '{entry}'")),
-                };
-                if let Err(why) = held {
-                    self.refuse(&option, why);
-                }
-            }
-        }
-    }
-
-    fn declare_variables(&mut self) {
-        let declared: Vec<(&str, &str)> = self
-            .properties
-            .iter()
-            .filter_map(|(option, text)| Some((option.strip_prefix(keys::VAR)?, text.trim())))
-            .collect();
-        if let Err(problems) = self.names.declare(&declared) {
-            for (name, problem) in problems {
-                self.refuse(&format!("{}{name}", keys::VAR), problem);
-            }
-        }
-    }
-
-    fn step(&mut self, name: &str, connected: bool, topics: &[String]) -> Step {
-        let act = self.act(name, connected);
-        let spread = self.spread(name, &act, topics);
-        let is_answer = matches!(act, Act::Http(_) | Act::Connect);
-        let looks_at =
-            if matches!(act, Act::Connect | Act::Http(_)) || connected { Message::Whole } else { Message::None };
-        let condition = |this: &mut Compiler<'a>, key: &str, message: Message, answer: bool| {
-            let (option, text) = this.of_step(name, key)?;
-            this.compiled(&option, message, answer, |scope| Condition::compile(text, scope))
-        };
-        let when = condition(self, "when", Message::None, false);
-        let on = condition(self, "on", Message::Whole, false);
-        let expect = condition(self, "expect", looks_at, is_answer);
-        let fail = condition(self, "fail", looks_at, is_answer);
-        let fail_final = condition(self, "fail.final", looks_at, is_answer);
-        let on_commit = condition(self, "on.commit", Message::Whole, false);
-        let trigger = self.trigger(name, on, on_commit, &act);
-        let reacts = trigger.reacts();
-        let message = if reacts { Message::Whole } else { looks_at };
-        let capture = self.capture(name, message, is_answer);
-        let then = self.of_step(name, "then").and_then(|(option, text)| self.then(&option, text));
-        let url = self.of_step(name, "url").and_then(|(option, text)| {
-            if then != Some(Then::Reconnect) {
-                self.refuse(&option, format!("{}{name}.then=reconnect must be given too", keys::STEP));
-            }
-            self.template(&option, text, Position::Url, message)
-        });
-        Step {
-            name: name.into(),
-            when,
-            trigger,
-            act,
-            spread,
-            expect,
-            counts_topics: self.of_step(name, "count").is_some(),
-            timeout: self
-                .of_step(name, "timeout.ms")
-                .and_then(|(option, text)| self.template(&option, text, Position::Plain, Message::None)),
-            fail,
-            fail_final,
-            capture,
-            then,
-            url,
-            drop: self.of_step(name, "drop").and_then(|(_, text)| parse_boolean(text)).unwrap_or(true),
-        }
-    }
-
-    fn trigger(&mut self, name: &str, on: Option<Condition>, on_commit: Option<Condition>, act: &Act) -> Trigger {
-        if let Some(condition) = on_commit {
-            return self.on_commit(name, condition, act);
-        }
-        if let Some((option, _)) = self.of_step(name, "on.commit.latest") {
-            self.refuse(&option, format!("{}{name}.on.commit must be given too", keys::STEP));
-        }
-        let every = self.of_step(name, "every.ms");
-        if let (Some((option, _)), Some(_)) = (&every, &on) {
-            self.refuse(option, format!("{}{name}.on and .every.ms exclude each other", keys::STEP));
-        }
-        if let Some(condition) = on {
-            return Trigger::On(condition);
-        }
-        let ms = every.and_then(|(option, text)| self.template(&option, text, Position::Plain, Message::None));
-        let jitter = self.of_step(name, "every.jitter").and_then(|(_, text)| text.parse().ok()).unwrap_or_default();
-        ms.map_or(Trigger::InOrder, |ms| Trigger::Every { ms, jitter })
-    }
-
-    fn on_commit(&mut self, name: &str, condition: Condition, act: &Act) -> Trigger {
-        let option = format!("{}{name}.on.commit", keys::STEP);
-        for key in ["on", "every.ms", "then", "capture"] {
-            if let Some((other, _)) = self.of_step(name, key) {
-                self.refuse(&other, format!("{option} excludes it"));
-            }
-        }
-        if !matches!(act, Act::Send { .. }) {
-            self.refuse(&option, format!("{}{name}.send must be given too", keys::STEP));
-        }
-        if act.uses("topic") || act.uses("topics") {
-            self.refuse(&option, "its message cannot name topics");
-        }
-        if self.get("websocket.message.queue.full").is_some_and(|full| full != "backpressure") {
-            self.refuse(&option, "websocket.message.queue.full drops messages, which then are never acknowledged");
-        }
-        let latest = self.of_step(name, "on.commit.latest").and_then(|(_, text)| parse_boolean(text)).unwrap_or(false);
-        Trigger::OnCommit { condition, latest }
-    }
-
-    fn act(&mut self, name: &str, connected: bool) -> Act {
-        let send = match self.of_step(name, "send") {
-            None if name == SUBSCRIBE => {
-                self.get(SUBSCRIPTION_MESSAGE).map(|text| (SUBSCRIPTION_MESSAGE.to_owned(), text))
-            }
-            send => send,
-        };
-        let http = self.of_step(name, "http");
-        if name == CONNECT {
-            self.check_connect();
-            return Act::Connect;
-        }
-        if let (Some((option, _)), Some(_)) = (&send, &http) {
-            self.refuse(option, format!("{}{name}.http and .send exclude each other", keys::STEP));
-        }
-        if let (Some((option, _)), false) = (&send, connected) {
-            self.refuse(option, "a message can be sent only after the step connect");
-        }
-        let reacts = self.of_step(name, "on").or(self.of_step(name, "on.commit")).is_some();
-        let message = if reacts { Message::Whole } else { Message::None };
-        if let Some((option, text)) = http {
-            return self.http(name, &option, text, message).map_or(Act::Wait, |http| Act::Http(Box::new(http)));
-        }
-        let binary = self.of_step(name, "send.binary").and_then(|(_, text)| parse_boolean(text)).unwrap_or(false);
-        let text = send.and_then(|(option, text)| self.template(&option, text, Position::Plain, message));
-        text.map_or(Act::Wait, |text| Act::Send { text, binary })
-    }
-
-    fn check_connect(&mut self) {
-        for key in keys::of_a_step().filter(|key| !KEYS_OF_CONNECT.contains(key)) {
-            let Some((option, _)) = self.of_step(CONNECT, key) else { continue };
-            let remedy = match key {
-                "timeout.ms" => "websocket.connection.timeout.ms bounds it",
-                _ => "give this to a step of its own",
-            };
-            let has = KEYS_OF_CONNECT.join(", ");
-            self.refuse(&option, format!("the step connect is the opening handshake and has only {has}; {remedy}"));
-        }
-    }
-
-    fn http(&mut self, name: &str, option: &str, text: &str, message: Message) -> Option<Http> {
-        let Some((method, url)) = text.split_once(' ').filter(|(method, _)| matches!(*method, "GET" | "POST" | "PUT"))
-        else {
-            self.refuse(option, "expected GET https://… or POST https://…");
-            return None;
-        };
-        let url = self.template(option, url.trim(), Position::Url, message)?;
-        let headers = self.headers_of(&format!("{}{name}.http.headers", keys::STEP), message);
-        let mut part = |key: &str| {
-            let (option, text) = self.of_step(name, key)?;
-            self.template(&option, text, Position::Plain, message)
-        };
-        Some(Http { method: method.to_owned(), url, headers, body: part("http.body"), cache: part("http.cache") })
-    }
-
-    fn headers_of(&mut self, option: &str, message: Message) -> Vec<(String, Template)> {
-        let parsed = parse_headers(self.get(option).unwrap_or_default()).unwrap_or_else(|why| {
-            self.refuse(option, why);
-            Vec::new()
-        });
-        let template =
-            |(name, value): (String, String)| Some((name, self.template(option, &value, Position::Header, message)?));
-        parsed.into_iter().filter_map(template).collect()
-    }
-
-    /// The headers whose value is made when the connection is.
-    fn templated_headers(&mut self, option: &str) -> Vec<(String, Template)> {
-        if !self.get(option).is_some_and(|text| text.contains("{{")) {
-            return Vec::new();
-        }
-        let headers = self.headers_of(option, Message::None);
-        headers.into_iter().filter(|(_, value)| value.constant().is_none()).collect()
-    }
-
-    fn templated_list(&mut self, option: &str) -> Vec<Template> {
-        let Some(text) = self.get(option).filter(|text| text.contains("{{")) else { return Vec::new() };
-        let entries = list::split(text);
-        entries.iter().filter_map(|entry| self.template(option, entry, Position::Header, Message::None)).collect()
-    }
-
-    fn capture(&mut self, name: &str, message: Message, answer: bool) -> Vec<Capture> {
-        let Some((option, text)) = self.of_step(name, "capture") else { return Vec::new() };
-        let mut captures = Vec::new();
-        for entry in list::split(text) {
-            let Some((name, expression)) = entry.split_once('=') else { continue };
-            let (name, expression) = (name.trim(), expression.trim());
-            let value = self.compiled(&option, message, answer, |scope| Expression::compile(expression, scope));
-            let id = self.names.id(name);
-            captures.extend(value.zip(id).map(|(value, id)| Capture { id, name: name.to_owned(), value }));
-        }
-        captures
-    }
-
-    fn then(&mut self, option: &str, text: &str) -> Option<Then> {
-        match text {
-            "reconnect" => Some(Then::Reconnect),
-            "resubscribe" => Some(Then::Resubscribe),
-            "fresh" => Some(Then::Fresh),
-            "fail" => Some(Then::Fail),
-            _ => {
-                self.refuse(option, "String must be one of: reconnect, resubscribe, fresh, fail");
-                None
-            }
-        }
-    }
-
-    fn spread(&mut self, name: &str, act: &Act, topics: &[String]) -> Spread {
-        let spread = match (act.uses("topic"), act.uses("topics")) {
-            (true, _) => Spread::Topics,
-            (false, true) => Spread::Batches,
-            _ => return Spread::Once,
-        };
-        if topics.is_empty() {
-            let own = format!("{}{name}.{}", keys::STEP, if matches!(act, Act::Http(_)) { "http" } else { "send" });
-            let option = if self.get(&own).is_some() { own } else { SUBSCRIPTION_MESSAGE.to_owned() };
-            self.refuse(
-                keys::TOPICS,
-                format!("it is empty, and {option} names topics; list them, separated by commas"),
-            );
-        }
-        spread
-    }
-
-    fn template(&mut self, option: &str, text: &str, position: Position, message: Message) -> Option<Template> {
-        self.compiled(option, message, false, |scope| Template::compile(text, position, scope))
-    }
-
-    fn compiled<T>(
-        &mut self,
-        option: &str,
-        message: Message,
-        answer: bool,
-        compile: impl FnOnce(&mut Scope<'_>) -> Result<T, Problem>,
-    ) -> Option<T> {
-        let mut scope = Scope { names: &self.names, given: GIVEN, message, answer, paths: &mut self.paths };
-        match compile(&mut scope) {
-            Ok(compiled) => Some(compiled),
-            Err(problem) => {
-                self.refuse(option, problem);
-                None
-            }
-        }
-    }
-}
-
 impl Act {
-    fn uses(&self, variable: &str) -> bool {
+    pub(crate) fn uses(&self, variable: &str) -> bool {
         match self {
             Act::Send { text, .. } => text.uses(variable),
             Act::Http(http) => http.uses(variable),

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::expression::{Expression, Failure, Problem, Scope, Value, Values};
+use super::expression::{Expression, Failure, MAX_RENDERED, Problem, Scope, Value, Values};
+use super::function::percent_encoded;
 use crate::json;
 
-/// A rendered text, or a value on the way to it, is never longer.
-pub const MAX_RENDERED: usize = 64 * 1024;
 /// The text of an option.
 const MAX_TEXT: usize = 64 * 1024;
 
@@ -189,20 +188,9 @@ impl Template {
         match way {
             Way::AsIs => out.push_str(&text),
             Way::JsonEscaped => json::escape(&text, out),
-            Way::PercentEncoded => percent_encode(&text, out),
+            Way::PercentEncoded => out.extend(percent_encoded(&text)),
         }
         Ok(())
-    }
-}
-
-/// Appends `text` with everything encoded but RFC 3986's unreserved characters.
-pub(super) fn percent_encode(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
     }
 }
 

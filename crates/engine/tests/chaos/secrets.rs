@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use connect_websocket_engine::config::{Config, Provided, Secret};
+use connect_websocket_engine::config::{Config, Provided};
+use connect_websocket_engine::secret::Secret;
 use connect_websocket_testkit::{
     Accept, Close, Handshake, Messages, Play, Proxy, Reject, Script, Server, Step, Violation,
 };

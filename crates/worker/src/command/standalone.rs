@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_websocket_engine::config::garbled_warning;
+use connect_websocket_engine::config::warnings::garbled_warning;
 use indexmap::IndexMap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind};

@@ -11,9 +11,10 @@ use tracing::warn;
 
 use crate::kafka::topic_creation::full_match;
 use crate::properties::{self, MAX_FILE_BYTES};
-use connect_websocket_engine::config::{PROVIDED, Provided, Secret};
+use connect_websocket_engine::config::{PROVIDED, Provided};
 use connect_websocket_engine::config_def::ConfigError;
 use connect_websocket_engine::file;
+use connect_websocket_engine::secret::Secret;
 
 const PROVIDERS: &str = "config.providers";
 

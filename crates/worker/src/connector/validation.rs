@@ -86,7 +86,7 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result
             .insert(name.clone(), vec!["Null value can not be supplied as the configuration value.".to_owned()]);
     }
 
-    let warnings = config::warnings(&resolved.values, value_converter(worker, &resolved.values));
+    let warnings = config::warnings::of(&resolved.values, value_converter(worker, &resolved.values));
     let warnings = warnings.iter().map(|warning| errors.redactor.hide(warning)).collect();
     let mut answer = Answer { resolved: &resolved.values, errors, infos: Vec::new(), groups: Vec::new() };
     let worker_converters = |key: &ConfigKey| match convert_kind(key.name) {

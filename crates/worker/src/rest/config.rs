@@ -8,7 +8,7 @@ use axum::http::{HeaderName, HeaderValue};
 use connect_websocket_engine::config_def::{ConfigKey, Default, Kind};
 
 use super::tls::Tls;
-use super::users::{self, Users};
+use super::users::{self, EXTENSIONS, JAAS_FILE, USERS_FILE, Users};
 use crate::config::values::{BASE, Values};
 
 const LISTENERS: &str = "listeners";
@@ -18,9 +18,6 @@ const ADVERTISED_PORT: &str = "rest.advertised.port";
 const ADVERTISED_LISTENER: &str = "rest.advertised.listener";
 const ALLOW_ORIGIN: &str = "access.control.allow.origin";
 const ALLOW_METHODS: &str = "access.control.allow.methods";
-pub(super) const EXTENSIONS: &str = "rest.extension.classes";
-pub(super) const USERS_FILE: &str = "rest.basic.auth.users.file";
-pub(super) const JAAS_FILE: &str = "rest.basic.auth.jaas.file";
 const ALLOWED_HOSTS: &str = "rest.allowed.hosts";
 const HEADERS: &str = "response.http.headers.config";
 

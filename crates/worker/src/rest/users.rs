@@ -19,11 +19,14 @@ use ring::rand::SystemRandom;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-use super::config::{EXTENSIONS, JAAS_FILE, USERS_FILE};
 use super::error::RestError;
 use crate::config::values::Values;
 use crate::kafka::client_properties::jaas;
 use crate::properties;
+
+pub(super) const EXTENSIONS: &str = "rest.extension.classes";
+pub(super) const USERS_FILE: &str = "rest.basic.auth.users.file";
+pub(super) const JAAS_FILE: &str = "rest.basic.auth.jaas.file";
 
 /// The entry of a JAAS file that Connect's extension looks for, and its login module.
 const JAAS_ENTRY: &str = "KafkaConnect";

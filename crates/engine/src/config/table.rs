@@ -1,0 +1,58 @@
+//! The options of the connector, found by name.
+
+use std::collections::HashMap;
+
+use crate::config_def::ConfigKey;
+
+/// Options, and families of options: of a family's name the user chooses the part in angle brackets.
+pub(super) struct Table {
+    options: &'static [ConfigKey],
+    by_name: HashMap<&'static str, &'static ConfigKey>,
+    families: Vec<&'static ConfigKey>,
+}
+
+impl Table {
+    pub(super) fn new(options: &'static [ConfigKey], families: &[&'static [ConfigKey]]) -> Table {
+        let by_name = options.iter().map(|key| (key.name, key)).collect();
+        Table { options, by_name, families: families.iter().copied().flatten().collect() }
+    }
+
+    /// Returns the options without the families, in their order.
+    pub(super) fn options(&self) -> impl Iterator<Item = &'static ConfigKey> + use<> {
+        self.options.iter()
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&'static ConfigKey> {
+        self.by_name.get(name).copied().or_else(|| self.family(name))
+    }
+
+    /// Returns whether the name begins as those of a family do.
+    pub(super) fn is_of_a_family(&self, name: &str) -> bool {
+        self.families.iter().filter_map(|row| row.name.split_once('<')).any(|(before, _)| name.starts_with(before))
+    }
+
+    /// Returns the row of the family that this name belongs to.
+    fn family(&self, name: &str) -> Option<&'static ConfigKey> {
+        self.families.iter().copied().find(|row| {
+            let (before, rest) = row.name.split_once('<').unwrap_or((row.name, ">"));
+            let after = rest.split_once('>').map_or("", |(_, after)| after);
+            let chosen = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+            // A step's name has no dot, a variable's may have.
+            chosen.is_some_and(|chosen| !chosen.is_empty() && (after.is_empty() || !chosen.contains('.')))
+        })
+    }
+
+    /// Returns the sentence for a name that begins as those of a family do and is no option.
+    pub(super) fn unknown(&self, name: &str) -> String {
+        let rest_of = |row: &&'static ConfigKey| {
+            let (before, rest) = row.name.split_once('<')?;
+            rest.split_once(">.").filter(|_| name.starts_with(before))
+        };
+        let keys: Vec<(&str, &str)> = self.families.iter().filter_map(rest_of).collect();
+        let known = keys.first().map(|(chosen, _)| {
+            let keys: Vec<&str> = keys.iter().map(|(_, key)| *key).collect();
+            format!("; a {chosen} has {}", keys.join(", "))
+        });
+        format!("{name} is not an option of this connector{}", known.unwrap_or_default())
+    }
+}
