@@ -1,5 +1,6 @@
 //! Each documented alert fires on the fault that it names, and none on a healthy connector: promtool plays the figures.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
@@ -60,9 +61,32 @@ fn each_alert_fires_on_its_fault_alone_and_none_on_a_healthy_connector() {
     let healthy = history("healthy", &names, None);
     let faults = FAULTS.iter().map(|fault| history(fault.0, &names, Some(fault)));
     let tests: Vec<Value> = std::iter::once(healthy).chain(faults).collect();
+    play(&rules, &tests);
+}
+
+/// Its counters begin in a series of another instance, with what the move has cost.
+#[test]
+fn what_a_move_to_another_worker_costs_is_noticed() {
+    let moved = |figure: &str, alert: &str| {
+        let series = |instance: &str, values: &str| {
+            let labels = format!(r#"connector="c",task="0",instance="{instance}""#);
+            json!({"series": format!("{figure}{{{labels}}}"), "values": values})
+        };
+        let expected = json!([{"exp_labels": {"connector": "c", "task": "0"}}]);
+        let fires = json!({"eval_time": "40m", "alertname": alert, "exp_alerts": expected});
+        let series = [series("a", "2x100 stale"), series("b", "_x110 300x100")];
+        json!({"name": alert, "interval": "15s", "input_series": series, "alert_rule_test": [fires]})
+    };
+    let lost = moved("connect_websocket_gap_missed_messages_total", "MessagesMissed");
+    let away = moved("connect_websocket_gap_seconds_total", "Gaps");
+    play(&documented("alerts"), &[lost, away]);
+}
+
+/// Has promtool play the histories.
+fn play(rules: &str, histories: &[Value]) {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("alerts.yml"), &rules).unwrap();
-    let test = json!({"rule_files": ["alerts.yml"], "evaluation_interval": "15s", "tests": tests});
+    fs::write(dir.path().join("alerts.yml"), rules).unwrap();
+    let test = json!({"rule_files": ["alerts.yml"], "evaluation_interval": "15s", "tests": histories});
     fs::write(dir.path().join("test.yml"), test.to_string()).unwrap();
     let output = Command::new("promtool").args(["test", "rules", "test.yml"]).current_dir(dir.path()).output().unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -80,9 +104,8 @@ fn history(name: &str, alerts: &[&str], fault: Option<&(&str, usize, &str)>) -> 
     let checks = minutes.flat_map(|minute| {
         alerts.iter().map(move |alert| {
             let labels = fault.filter(|fault| fault.0 == *alert).map(|fault| HEALTHY[fault.1].1);
-            let expected = labels.map(
-                |labels| json!({"exp_labels": labels.iter().copied().collect::<std::collections::BTreeMap<_, _>>()}),
-            );
+            let expected =
+                labels.map(|labels| json!({"exp_labels": labels.iter().copied().collect::<BTreeMap<_, _>>()}));
             json!({"eval_time": format!("{minute}m"), "alertname": alert, "exp_alerts": Vec::from_iter(expected)})
         })
     });
