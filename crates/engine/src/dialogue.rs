@@ -304,6 +304,10 @@ impl Dialogue {
         self.watched = watched;
     }
 
+    pub(crate) fn watched(&self) -> Watched {
+        self.watched.clone()
+    }
+
     /// The connection is over, or was not made. What it used is forgotten unless it worked.
     pub fn end(mut self, worked: bool) -> Carried {
         if !worked {

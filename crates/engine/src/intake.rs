@@ -33,6 +33,7 @@ use crate::dialogue::expression::{Condition, Message, Paths, Problem, Scope, Val
 use crate::dialogue::template::{Position, Template};
 use crate::dialogue::variables::{Made, Names, Variables, is_secret};
 use crate::json::{Found, Scanned, Scanner};
+use crate::observer::{self, Sight, Watched};
 use crate::record::{Batch, Part as RecordPart, ValueKind, epoch_ms};
 
 use decode::{Codec, DecodeError, Decoder};
@@ -366,10 +367,18 @@ impl Intake {
                     counts: Counts::default(),
                     memory,
                     findings: Findings::default(),
+                    watched: Watched::default(),
                 },
                 plan,
             },
         })
+    }
+
+    /// Somebody is told what becomes of messages.
+    pub(crate) fn watched_by(mut self, watched: Watched) -> Intake {
+        self.plain &= !watched.is_watched();
+        self.records.maker.watched = watched;
+        self
     }
 
     /// Returns what was counted since the last call.
@@ -530,6 +539,10 @@ impl<'a> Input<'a> {
         };
         Input { bytes, text, binary, index: Some(index), last: false }
     }
+
+    fn message(self) -> observer::Message<'a> {
+        if self.binary { observer::Message::Binary(self.bytes) } else { observer::Message::Text(self.bytes) }
+    }
 }
 
 /// Makes records of one part.
@@ -556,6 +569,7 @@ impl Records {
         if self.reads_message {
             self.message.scan(input.text.unwrap_or_default(), &mut self.found);
         }
+        self.maker.watched.tell(Sight::Part(input.message()));
         let scanned = input.text.map(|text| Scanned::new(text, &self.found));
         let may_be_records = steps.look(&Part { scanned, index: input.index });
         if steps.begins_anew() {
@@ -681,6 +695,7 @@ struct Maker {
     counts: Counts,
     memory: Memory,
     findings: Findings,
+    watched: Watched,
 }
 
 impl Maker {
@@ -728,7 +743,11 @@ impl Maker {
                 return Ok(());
             }
         }
-        if plan.filter.as_ref().is_some_and(|filter| !filter.holds(&values)) {
+        let is_kept = plan.filter.as_ref().is_none_or(|filter| filter.holds(&values));
+        if !self.of_history {
+            self.watched.tell(Sight::Record { text: input.text, is_kept });
+        }
+        if !is_kept {
             self.counts.filtered += 1;
             return Ok(());
         }

@@ -38,8 +38,12 @@ pub enum Sight<'a> {
     Requested { step: &'a str, method: &'a str, url: &'a str },
     /// It was answered.
     Answered { step: &'a str, status: u16, bytes: usize },
-    /// The message that came last is one that a step waited for or reacts to.
+    /// The intake has unpacked and split what came; each part is a message to steps and templates.
+    Part(Message<'a>),
+    /// The part that came last is one that a step waited for or reacts to.
     Heard { step: &'a str, is_record: bool },
+    /// A record was picked out of that part; `None` is not UTF-8. `is_kept`: the filter lets it pass.
+    Record { text: Option<&'a str>, is_kept: bool },
     /// Nothing of the step is under way any more.
     StepDone { step: &'a str },
     /// So many bytes were read: frames, before they are decompressed.
@@ -48,8 +52,6 @@ pub enum Sight<'a> {
     Received(Message<'a>),
     /// A ping of the server, which is answered.
     Ping,
-    /// The server's answer to a ping of ours.
-    Pong,
     /// A Close of the server.
     Close { code: Option<u16>, reason: &'a str },
     /// Messages are missing, or may be.

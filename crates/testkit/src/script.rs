@@ -3,6 +3,8 @@
 //! Every type here is written in Rust (builders and struct literals) or in JSON; the JSON form is shown beside each item.
 //! All times are milliseconds, all sizes bytes. An unknown key is an error.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::step::{Close, Messages, Step, default_timeout};
@@ -47,11 +49,23 @@ impl Script {
     pub fn from_json(text: &str) -> Result<Script, serde_json::Error> {
         serde_json::from_str(text)
     }
+}
+
+/// The plays of a script, which connections share: one may hold a whole recording.
+pub(crate) struct Plays {
+    plays: Vec<Arc<Play>>,
+    repeat_from: Option<usize>,
+}
+
+impl Plays {
+    pub(crate) fn of(script: Script) -> Plays {
+        Plays { plays: script.plays.into_iter().map(Arc::new).collect(), repeat_from: script.repeat_from }
+    }
 
     /// The play of the `index`-th connection, counted from 0.
-    pub(crate) fn play(&self, index: usize) -> Play {
+    pub(crate) fn play(&self, index: usize) -> Arc<Play> {
         let Some(last) = self.plays.len().checked_sub(1) else {
-            return Play::default();
+            return Arc::default();
         };
         let from = self.repeat_from.unwrap_or(last).min(last);
         let at = if index <= last { index } else { from + (index - from) % (last + 1 - from) };
@@ -254,6 +268,8 @@ pub struct Accept {
     pub delay_ms: u64,
     /// Writes the answer one byte each so many milliseconds.
     pub drip_ms: Option<u64>,
+    /// Answers 403 to a request with an `Origin`, which every web page's has.
+    pub no_pages: bool,
     /// Holds the answer back and writes it together with the first frames of the first step, in one write.
     pub pipelined: bool,
 }
@@ -327,15 +343,15 @@ mod tests {
     #[test]
     fn the_last_play_repeats_or_the_list_goes_on_from_repeat_from() {
         let plays = [Play::reject(500), Play::reject(501), Play::reject(502)];
-        let status = |script: &Script, index| match script.play(index).handshake {
+        let status = |plays: &Plays, index| match &plays.play(index).handshake {
             Handshake::Reject(reject) => reject.status,
             _ => 0,
         };
-        let script = Script::plays(plays.clone());
+        let script = Plays::of(Script::plays(plays.clone()));
         assert_eq!([0, 1, 2, 3, 9].map(|i| status(&script, i)), [500, 501, 502, 502, 502]);
-        let script = Script { plays: plays.to_vec(), repeat_from: Some(1) };
+        let script = Plays::of(Script { plays: plays.to_vec(), repeat_from: Some(1) });
         assert_eq!([0, 1, 2, 3, 4, 5].map(|i| status(&script, i)), [500, 501, 502, 501, 502, 501]);
-        assert_eq!(Script::default().play(3), Play::default());
+        assert_eq!(*Plays::of(Script::default()).play(3), Play::default());
     }
 
     #[test]

@@ -250,6 +250,11 @@ async fn connection(tcp: TcpStream, seat: Arc<Seat>) {
     }
     let play = seat.shared.take_play();
     let ended = match &play.handshake {
+        Handshake::Accept(accept) if accept.no_pages && incoming.request.header("Origin").is_some() => {
+            let body = "a request with an Origin is refused: web pages may not read here".to_owned();
+            let refusal = Handshake::Reject(Reject { status: 403, body, ..Reject::default() });
+            refused(io, incoming, &refusal, &record, &seat.url).await
+        }
         Handshake::Accept(accept) => accepted(io, incoming, accept, &play, &record).await,
         other => refused(io, incoming, other, &record, &seat.url).await,
     };

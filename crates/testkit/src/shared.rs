@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
 use crate::batch::Batch;
-use crate::script::{Play, Script};
+use crate::script::{Play, Plays, Script};
 use crate::stats::{ConnectionStats, Ended, Stats, now_ms};
 use crate::trades::Trades;
 
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
 }
 
 struct State {
-    script: Script,
+    plays: Plays,
     next_play: usize,
     numbers: Numbers,
     stats: Stats,
@@ -39,7 +39,8 @@ struct State {
 
 impl Shared {
     pub(crate) fn new(script: Script) -> Arc<Shared> {
-        let state = State { script, next_play: 0, numbers: Numbers::default(), stats: Stats::default() };
+        let plays = Plays::of(script);
+        let state = State { plays, next_play: 0, numbers: Numbers::default(), stats: Stats::default() };
         Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -94,24 +95,24 @@ impl Shared {
 
     pub(crate) fn set_script(&self, script: Script) {
         let mut state = self.lock();
-        state.script = script;
+        state.plays = Plays::of(script);
         state.next_play = 0;
     }
 
     /// The next connection's play, if it acts before the request is read; it is then used up.
-    pub(crate) fn take_early_play(&self) -> Option<Play> {
+    pub(crate) fn take_early_play(&self) -> Option<Arc<Play>> {
         let mut state = self.lock();
-        let play = state.script.play(state.next_play);
+        let play = state.plays.play(state.next_play);
         play.handshake.acts_before_request().then(|| {
             state.next_play += 1;
             play
         })
     }
 
-    pub(crate) fn take_play(&self) -> Play {
+    pub(crate) fn take_play(&self) -> Arc<Play> {
         let mut state = self.lock();
         state.next_play += 1;
-        state.script.play(state.next_play - 1)
+        state.plays.play(state.next_play - 1)
     }
 
     fn book(&self, in_hand: &InHand) {

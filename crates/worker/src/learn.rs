@@ -1,10 +1,13 @@
 //! What can be learned about a feed from its messages: which options fit it. No I/O and no clock; what is kept is bounded.
 //!
 //! ```text
-//! Learner::message … ─▶ sample  ─▶ packing ─▶ split ─▶ control ─▶ batch ─▶ table ─▶ key, timestamp, sequence, cursor
-//!                   └─▶ silence
-//! Learner::findings: what each of them says
+//! Learner::part, dropped, record ─▶ sample ─▶ packing ─▶ split ─▶ control ─▶ batch ─▶ table ─▶ key, timestamp, sequence, cursor
+//! Learner::received ─▶ silence
+//! Learner::findings: what each of them says, beside what is given
 //! ```
+//!
+//! What is looked for, is looked for where its option looks: silence in everything that comes; packing in frames; key,
+//! timestamp and cursor in records; numbers in records, in those that the filter drops and in messages without a record.
 //!
 //! The sample is bounded, and looked at as a whole, several times over. A finding never guesses silently: it says in how
 //! many messages it held.
@@ -14,6 +17,7 @@ mod condition;
 mod control;
 mod cursor;
 mod field;
+mod given;
 mod key;
 mod packing;
 mod sample;
@@ -26,16 +30,19 @@ mod time;
 mod timestamp;
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
+use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::intake::split::{Split, Splitter};
 use serde::Serialize;
 use serde_json::Value;
 
 use batch::{Batch, Batches};
-use control::Controls;
+use control::{Controls, Role};
 use field::Field;
-use sample::{Kept, Sample};
+use given::Given;
+use sample::{Kept, Made, Sample};
 use silence::Silence;
 use table::Table;
 
@@ -99,6 +106,21 @@ pub struct Line {
     pub value: String,
 }
 
+/// As it is pasted: a properties file is ISO-8859-1 to Kafka, so other characters are written as `\u` escapes.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=", self.key)?;
+        for char in self.value.chars() {
+            match char {
+                '\\' => f.write_str("\\\\")?,
+                ' '..='~' => f.write_char(char)?,
+                _ => char.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One thing that was learned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -139,6 +161,7 @@ impl Finding {
 #[derive(Debug, Default)]
 pub struct Learner {
     started: Option<SystemTime>,
+    given: Given,
     sample: Sample,
     silence: Silence,
 }
@@ -153,24 +176,54 @@ impl Learner {
         Learner { started: Some(started), ..Learner::default() }
     }
 
-    /// Looks at a message, given when it came. Messages come in their order.
+    /// Knows the options that are set, under which the messages came.
+    #[must_use]
+    pub fn under(self, options: Properties) -> Learner {
+        Learner { given: Given(options), ..self }
+    }
+
+    /// Looks at a message that no option changes, given when it came. Messages come in their order.
     pub fn message(&mut self, since_start: Duration, message: Message<'_>) {
+        self.received(since_start);
+        self.part(since_start, message);
+        self.record(None, true);
+    }
+
+    /// Something came, be it a record or not.
+    pub fn received(&mut self, since_start: Duration) {
         self.silence.message(since_start);
+    }
+
+    /// Looks at a message as it is behind the configured decoding and split.
+    pub fn part(&mut self, since_start: Duration, message: Message<'_>) {
         self.sample.message(since_start, message);
+    }
+
+    /// A step has used up the message that came last: it is no record.
+    pub fn dropped(&mut self) {
+        self.sample.drop_last();
+    }
+
+    /// A record was made of the message that came last; `text` of binary ones is unknown. `is_kept`: the configured filter
+    /// lets it pass.
+    pub fn record(&mut self, text: Option<&str>, is_kept: bool) {
+        self.sample.record(text.filter(|_| self.given.picks()), is_kept);
     }
 
     /// Returns what was learned so far, in the order in which a message is read.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         findings.extend(self.sample.finding());
-        let unpacked = packing::unpack(self.sample.kept());
+        let unpacked = packing::unpack(self.sample.kept(), self.given.unpacks());
         findings.extend(unpacked.finding);
-        let (split, finding) = split::find(&unpacked.texts);
+        // A pointer that is set looks into the message as it is.
+        let is_settled = self.given.splits() || self.given.picks();
+        let (split, finding) = if is_settled { (None, None) } else { split::find(&unpacked.texts) };
         findings.extend(finding);
-        findings
-            .extend(of_records(&Messages { kept: self.sample.kept(), texts: &unpacked.texts, split }, self.started));
+        let (kept, texts, is_picked) = (self.sample.kept(), &unpacked.texts, self.given.picks());
+        findings.extend(of_records(&Messages { kept, texts, split, is_picked }, self.started));
         findings.extend(self.silence.finding());
-        findings
+        findings.into_iter().map(|finding| self.given.beside(finding)).collect()
     }
 }
 
@@ -179,59 +232,75 @@ struct Messages<'a> {
     kept: &'a [Kept],
     texts: &'a [Option<Cow<'a, str>>],
     split: Option<Split>,
+    /// The configuration says what in a message is the record.
+    is_picked: bool,
+}
+
+/// One of them.
+struct Seen<'a> {
+    at: Duration,
+    text: &'a str,
+    /// `None` is no JSON.
+    value: Option<Value>,
+    is_record: bool,
+    /// The records that the configuration makes of it.
+    records: &'a [Made],
 }
 
 impl Messages<'_> {
-    /// Shows each message to `look`, as JSON if it is that, until it has seen enough.
-    fn each(&self, mut look: impl FnMut(Duration, &str, Option<&Value>) -> bool) {
+    /// Shows each message to `look` until it has seen enough.
+    fn each(&self, mut look: impl FnMut(&Seen<'_>) -> bool) {
         let mut splitter = self.split.and_then(|split| Splitter::new(split).ok());
         for (kept, text) in self.kept.iter().zip(self.texts) {
             let Some(text) = text else { continue };
-            for part in split::parts(splitter.as_mut(), text) {
-                if !look(kept.at, part, split::parse(part).as_ref()) {
+            let (at, is_record, records) = (kept.at, kept.is_record(), &kept.records[..]);
+            for text in split::parts(splitter.as_mut(), text) {
+                if !look(&Seen { at, text, value: split::parse(text), is_record, records }) {
                     return;
                 }
             }
         }
     }
 
-    /// Each message as a row.
-    fn table(&self) -> Table {
-        let mut table = Table::default();
-        self.each(|at, text, value| {
-            match value {
-                Some(value) => table.message(at, value, false),
-                None => table.text(at, text),
+    /// Each message as a row, and which of them are records, or hold some.
+    fn table(&self) -> (Table, Vec<bool>) {
+        let (mut table, mut are_records) = (Table::default(), Vec::new());
+        self.each(|seen| {
+            match &seen.value {
+                Some(value) => table.message(seen.at, value, false),
+                None => table.text(seen.at, seen.text),
             }
+            are_records.push(seen.is_record);
             !table.is_full()
         });
-        table.finish()
+        (table.finish(), are_records)
     }
 }
 
 /// What is learned from messages that are JSON.
 fn of_records(messages: &Messages<'_>, started: Option<SystemTime>) -> Vec<Finding> {
-    let whole = messages.table();
-    let controls = Controls::find(&whole);
-    let data = whole.rows() - controls.count();
-    let batches = batches(messages, &controls);
+    let (whole, are_records) = messages.table();
+    let controls = Controls::find(&whole, &are_records);
+    let data = controls.data();
+    let batches = if messages.is_picked { Batches::default() } else { batches(messages, &controls) };
     let batch = batches.find();
+    let is_apart = messages.is_picked || batch.is_some();
     let records = records(messages, &controls, batch.as_ref());
     let is_in_all = batch.as_ref().is_some_and(|batch| batch.messages >= data);
     let are_skipped = is_in_all && !batch.as_ref().is_some_and(|batch| batch.is_in_controls);
-    let control = controls.finding(&whole, are_skipped, batch.is_some());
+    let control = controls.finding(&whole, are_skipped, is_apart);
     let is_filtered = are_skipped || control.as_ref().is_none_or(|control| !control.lines.is_empty());
     let keys = key::candidates(&records);
     let times = timestamp::candidates(&records, started);
     let time_fields: Vec<Field> = times.iter().map(|time| time.field.clone()).collect();
-    let (numbered, among): (_, &[bool]) =
-        if batch.is_some() { (&records, &[]) } else { (&whole, &controls.is_control) };
+    let (numbered, among) =
+        if is_apart { numbered(messages, &controls, batch.as_ref()) } else { (whole, controls.are_no_data()) };
     let findings = [
         batch.as_ref().map_or_else(|| batches.doubt(data), |batch| batches.finding(batch, data)),
         control,
         key::finding(&records, &keys),
         timestamp::finding(&records, &times, !is_filtered),
-        sequence::finding(numbered, among, &keys, &time_fields),
+        sequence::finding(&numbered, &among, &keys, &time_fields),
         cursor::finding(&records),
     ];
     findings.into_iter().flatten().map(|finding| finding.seen_in(records.rows())).collect()
@@ -240,11 +309,12 @@ fn of_records(messages: &Messages<'_>, started: Option<SystemTime>) -> Vec<Findi
 /// The arrays in messages.
 fn batches(messages: &Messages<'_>, controls: &Controls) -> Batches {
     let mut batches = Batches::default();
-    let mut is_control = controls.is_control.iter();
-    messages.each(|_, _, value| {
-        let Some(is_control) = is_control.next() else { return false };
-        if let Some(value) = value {
-            batches.message(value, *is_control);
+    let mut roles = controls.roles.iter();
+    messages.each(|seen| {
+        // The table of messages was full.
+        let Some(role) = roles.next() else { return false };
+        if let (Some(value), Role::Data | Role::Control) = (&seen.value, role) {
+            batches.message(value, *role == Role::Control);
         }
         true
     });
@@ -254,21 +324,58 @@ fn batches(messages: &Messages<'_>, controls: &Controls) -> Batches {
 /// The records of the messages with data.
 fn records(messages: &Messages<'_>, controls: &Controls, batch: Option<&Batch>) -> Table {
     let mut table = Table::default();
-    let mut is_control = controls.is_control.iter();
-    messages.each(|at, text, value| {
-        match (is_control.next(), value) {
-            // The table of messages was full.
-            (None, _) => return false,
-            (Some(true), _) => {}
-            (Some(false), None) => table.text(at, text),
-            (Some(false), Some(value)) => match batch.and_then(|batch| batch.records(value)) {
-                Some(records) => records.iter().for_each(|record| table.record(at, record, value)),
-                None => table.message(at, value, batch.is_some()),
-            },
+    let mut roles = controls.roles.iter();
+    messages.each(|seen| {
+        let Some(role) = roles.next() else { return false };
+        if *role == Role::Data {
+            match &seen.value {
+                Some(value) => rows(&mut table, messages, seen, value, batch, |made| made.is_kept),
+                None => table.text(seen.at, seen.text),
+            }
         }
         !table.is_full()
     });
     table.finish()
+}
+
+/// Where numbers are looked for if a record is picked out of its message: in all records, and in messages without one. Beside
+/// each, whether it is no data.
+fn numbered(messages: &Messages<'_>, controls: &Controls, batch: Option<&Batch>) -> (Table, Vec<bool>) {
+    let (mut table, mut are_no_data) = (Table::default(), Vec::new());
+    let mut roles = controls.roles.iter();
+    messages.each(|seen| {
+        let Some(role) = roles.next() else { return false };
+        match &seen.value {
+            Some(value) if seen.records.is_empty() => table.message(seen.at, value, true),
+            Some(value) => rows(&mut table, messages, seen, value, batch, |_| true),
+            None => table.text(seen.at, seen.text),
+        }
+        are_no_data.resize(table.rows(), *role != Role::Data);
+        !table.is_full()
+    });
+    (table.finish(), are_no_data)
+}
+
+/// Adds the records of a message to a table.
+fn rows(
+    table: &mut Table,
+    messages: &Messages<'_>,
+    seen: &Seen<'_>,
+    message: &Value,
+    batch: Option<&Batch>,
+    wanted: impl Fn(&Made) -> bool,
+) {
+    if messages.is_picked {
+        for made in seen.records.iter().filter(|made| wanted(made)) {
+            let record = made.picked.as_deref().and_then(split::parse).unwrap_or_default();
+            table.record(seen.at, &record, message);
+        }
+        return;
+    }
+    match batch.and_then(|batch| batch.records(message)) {
+        Some(records) => records.iter().for_each(|record| table.record(seen.at, record, message)),
+        None => table.message(seen.at, message, batch.is_some()),
+    }
 }
 
 /// A number of people: with commas between thousands.
@@ -302,6 +409,96 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(4_690), "4,690");
+    }
+
+    fn under(options: &[(&str, &str)]) -> Learner {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Learner::new().under(options)
+    }
+
+    fn lines(learner: &Learner) -> Vec<String> {
+        let lines = learner.findings().into_iter().flat_map(|finding| finding.lines);
+        lines.map(|line| format!("{}={}", line.key, line.value)).collect()
+    }
+
+    /// A feed in envelopes under a pointer; every third message is a heartbeat that a step answers, and all are numbered.
+    fn in_envelopes(learner: &mut Learner) {
+        for n in 0..90_u64 {
+            let at = Duration::from_secs(n);
+            learner.received(at);
+            if n % 3 == 0 {
+                learner.part(at, Message::Text(&format!(r#"{{"type":"heartbeat","seq":{}}}"#, n + 9)));
+                learner.dropped();
+                continue;
+            }
+            let record = format!(r#"{{"price":"{n}.5","time":{}}}"#, 1_783_166_400_000 + n * 1000);
+            let symbol = ["BTC", "ETH"][n as usize / 3 % 2];
+            let message = format!(r#"{{"seq":{},"symbol":"{symbol}","data":[{record},{{"deleted":true}}]}}"#, n + 9);
+            learner.part(at, Message::Text(&message));
+            learner.record(Some(&record), true);
+            learner.record(Some(r#"{"deleted":true}"#), false);
+        }
+    }
+
+    #[test]
+    fn what_is_suggested_stands_where_the_given_pointer_needs_it() {
+        let mut learner = under(&[
+            ("websocket.record.pointer", "/data/*"),
+            ("websocket.record.filter", "/price exists"),
+            ("websocket.session.steps", "connect,beat"),
+        ]);
+        in_envelopes(&mut learner);
+        assert_eq!(
+            lines(&learner),
+            [
+                "websocket.record.key={{envelope(/symbol)}}",
+                "websocket.record.timestamp={{/time}}",
+                // To a record that is the message around it, to a message without a record the message itself.
+                "websocket.sequence={{envelope(/seq)}}",
+                "websocket.idle.timeout.ms=30000",
+            ]
+        );
+    }
+
+    #[test]
+    fn silence_is_that_of_everything_that_comes() {
+        let mut learner = Learner::new();
+        for n in 0..60 {
+            learner.received(Duration::from_secs(n));
+        }
+        assert_eq!(
+            lines(&learner),
+            ["websocket.idle.timeout.ms=30000"],
+            "no record came, and the connection was alive"
+        );
+    }
+
+    #[test]
+    fn numbers_of_messages_that_steps_and_filters_drop_count() {
+        let mut learner = under(&[("websocket.record.filter", "/price exists")]);
+        for n in 5..65_u64 {
+            let message = match n % 3 {
+                0 => format!(r#"{{"type":"heartbeat","seq":{n}}}"#),
+                1 => format!(r#"{{"type":"note","seq":{n}}}"#),
+                _ => format!(r#"{{"type":"trade","seq":{n},"price":1.5}}"#),
+            };
+            learner.part(Duration::ZERO, Message::Text(&message));
+            match n % 3 {
+                0 => learner.dropped(),
+                kind => learner.record(Some(&message), kind == 2),
+            }
+        }
+        assert_eq!(lines(&learner), ["websocket.sequence={{/seq}}", "websocket.cursor={{/seq}}"]);
+    }
+
+    #[test]
+    fn a_pasted_line_is_read_as_it_was_meant() {
+        for value in ["{{/données/'номер'}}", "/a == 'x\\u0041' && /b == '😀'", "{{/a}}"] {
+            let pasted = Line { key: "websocket.record.key", value: value.to_owned() }.to_string();
+            assert!(pasted.is_ascii(), "{pasted}");
+            let read = connect_websocket_engine::properties::parse(pasted.as_bytes()).unwrap();
+            assert_eq!(read["websocket.record.key"], value);
+        }
     }
 
     #[test]

@@ -102,6 +102,12 @@ impl Writer {
     /// # Errors
     /// A sentence: the file cannot be made.
     pub fn create(path: &Path, url: &str, max_bytes: u64) -> Result<Writer, String> {
+        let by = concat!("connect-websocket ", env!("CARGO_PKG_VERSION")).to_owned();
+        let head = Head { tape: FORM, recorded: utc(SystemTime::now()), url: url.to_owned(), by };
+        let least = serde_json::to_vec(&head).map_or(0, |line| line.len() as u64 + 1);
+        if max_bytes < least {
+            return Err(format!("a tape of {max_bytes} bytes has no room for its first line, which takes {least}"));
+        }
         let file = OpenOptions::new().write(true).create_new(true).open(path);
         let file = file.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => {
@@ -119,8 +125,7 @@ impl Writer {
             flushed: Instant::now(),
             failure: None,
         };
-        let by = concat!("connect-websocket ", env!("CARGO_PKG_VERSION")).to_owned();
-        writer.line(&Head { tape: FORM, recorded: utc(SystemTime::now()), url: url.to_owned(), by });
+        writer.line(&head);
         Ok(writer)
     }
 
@@ -260,14 +265,14 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
             continue;
         }
         let problem = match &head {
-            None => serde_json::from_slice(&line).map(|found| head = Some(found)),
-            Some(_) => serde_json::from_slice(&line).map(|entry| entries.push(entry)),
+            None => serde_json::from_slice(&line).map(|found| head = Some(found)).map_err(|error| error.to_string()),
+            Some(_) => entry(&line).map(|entry| entries.push(entry)),
         };
         match problem {
             Ok(()) => {}
             // The last line, which nobody has finished.
             Err(_) if !whole && head.is_some() => cut = true,
-            Err(error) => return Err(format!("line {number} of {shown} is no line of a tape: {error}")),
+            Err(why) => return Err(format!("line {number} of {shown} is no line of a tape: {why}")),
         }
     }
     let head: Head = head.ok_or_else(|| format!("{shown} is empty, so it is no tape"))?;
@@ -275,6 +280,18 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
         return Err(format!("the tape {shown} has the form {}; this program reads the form {FORM}", head.tape));
     }
     Ok(Tape { head, entries, cut })
+}
+
+/// Reads a line behind the first.
+fn entry(line: &[u8]) -> Result<Entry, String> {
+    let entry: Entry = serde_json::from_slice(line).map_err(|error| match error.to_string() {
+        why if why.contains("enum What") => "it has none of open, received, sent and close".to_owned(),
+        why => why,
+    })?;
+    if let What::Received(Said { binary: Some(binary), .. }) = &entry.what {
+        BASE64.decode(binary).map_err(|error| format!("its binary is not base64: {error}"))?;
+    }
+    Ok(entry)
 }
 
 #[cfg(test)]
@@ -358,6 +375,8 @@ mod tests {
         assert!(!read(&path, MUCH).unwrap().cut);
         assert!(read(&path, 100).unwrap_err().contains("more than 100 bytes"));
         std::fs::remove_file(&path).unwrap();
+        assert!(Writer::create(&path, "ws://x", 50).is_err_and(|why| why.contains("no room for its first line")));
+        assert!(!path.exists(), "nothing is left behind");
     }
 
     #[test]
@@ -369,6 +388,8 @@ mod tests {
             ("{\"a\":1}\n", "line 1 of"),
             (&head.replace("1", "2"), "has the form 2"),
             (&format!("{head}\nnonsense\n{{\"ms\":1.0,\"close\":{{\"code\":null,\"reason\":\"\"}}}}\n"), "line 2 of"),
+            (&format!("{head}\n{{\"ms\":1.0,\"sideways\":{{}}}}\n"), "none of open, received, sent and close"),
+            (&format!("{head}\n{{\"ms\":1.0,\"received\":{{\"binary\":\"@\"}}}}\n"), "is not base64"),
         ] {
             std::fs::write(&path, text).unwrap();
             let why = read(&path, MUCH).unwrap_err();

@@ -6,7 +6,9 @@ mod made;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use connect_websocket::learn::{About, Certainty, Finding, Learner, Message};
@@ -20,6 +22,9 @@ use connect_websocket_engine::record::Batch;
 use connect_websocket_testkit::recordings::{self, folder, received_at};
 
 use made::{FEEDS, Received};
+
+/// So far a time may be from the receipt.
+const NEAR_MS: u64 = 120_000;
 
 /// Each recording, and whose answers are right for it.
 const RECORDED: [(&str, &str); 5] = [
@@ -68,7 +73,8 @@ fn messages_of_the_firehose_are_named_and_left_as_they_are() {
     assert!(packing.says.contains("CBOR in 150 of 150 messages"), "{}", packing.says);
 }
 
-/// What is suggested is right, valid, and holds: the engine, told so, finds no gap in the same messages.
+/// What is suggested is right, valid, and holds: the engine, told so, makes records with the promised key and time of the same
+/// messages, and finds no gap.
 fn check(feed: &str, messages: &Received) {
     let findings = learned(messages);
     let suggested = lines(&findings);
@@ -81,8 +87,40 @@ fn check(feed: &str, messages: &Received) {
     let told = done_by_the_engine(&suggested, messages);
     assert_eq!(told.holes, 0, "{feed}");
     assert!(told.records > 0, "{feed}");
-    let has_key = suggested.contains_key("websocket.record.key");
-    assert_eq!(told.with_key, if has_key { told.records } else { 0 }, "{feed}: records with a key");
+    let has = |option: &str| suggested.contains_key(&format!("websocket.{option}"));
+    assert_eq!(
+        told.with_key,
+        if has("record.key") { told.records - told.keyless } else { 0 },
+        "{feed}: records with a key"
+    );
+    assert_eq!(told.with_time > 0, has("record.timestamp"), "{feed}: records with a time of their own");
+    if has("record.timestamp") && !has("record.missing") {
+        assert_eq!(told.with_time, told.records, "{feed}: records with a time of their own");
+    }
+    is_accepted_by_validate(feed, &findings, url(&suggested));
+}
+
+/// The suggested lines, pasted into a connector's file.
+fn is_accepted_by_validate(feed: &str, findings: &[Finding], url: &str) {
+    let file = std::env::temp_dir().join(format!("connect-websocket-learned-{}-{feed}.properties", std::process::id()));
+    let mut text = format!(
+        "name=feed\nconnector.class=io.conduktor.connect.websocket.WebSocketSourceConnector\nkafka.topic=feed\nwebsocket.url={url}\n"
+    );
+    for line in findings.iter().flat_map(|finding| &finding.lines) {
+        text.push_str(&format!("{line}\n"));
+    }
+    fs::write(&file, text).unwrap();
+    let validate = Command::new(env!("CARGO_BIN_EXE_connect-websocket")).arg("validate").arg(&file).output().unwrap();
+    fs::remove_file(&file).unwrap();
+    let said = String::from_utf8_lossy(&validate.stderr);
+    assert!(validate.status.success() && said.is_empty(), "{feed}: {said}");
+}
+
+fn url(suggested: &BTreeMap<String, String>) -> &'static str {
+    match suggested.contains_key("websocket.cursor") {
+        true => "wss://feed.test/?cursor={{cursor}}",
+        false => "wss://feed.test/",
+    }
 }
 
 fn learned(messages: &Received) -> Vec<Finding> {
@@ -124,17 +162,16 @@ fn jetstream(folder: &Path) -> Received {
 struct Told {
     records: usize,
     with_key: usize,
+    /// Records whose key is null in the message.
+    keyless: usize,
+    /// Records whose time is near the receipt of their message, and not that of the engine.
+    with_time: usize,
     holes: usize,
 }
 
 fn done_by_the_engine(suggested: &BTreeMap<String, String>, messages: &Received) -> Told {
     let mut options = suggested.clone();
-    let url = if options.contains_key("websocket.cursor") {
-        "wss://feed.test/?cursor={{cursor}}"
-    } else {
-        "wss://feed.test/"
-    };
-    for (key, value) in [("name", "feed"), ("kafka.topic", "feed"), ("websocket.url", url)] {
+    for (key, value) in [("name", "feed"), ("kafka.topic", "feed"), ("websocket.url", url(suggested))] {
         options.insert(key.to_owned(), value.to_owned());
     }
     let config = Config::parse(&options.into_iter().collect()).unwrap_or_else(|errors| panic!("{errors:#?}"));
@@ -146,14 +183,24 @@ fn done_by_the_engine(suggested: &BTreeMap<String, String>, messages: &Received)
             recordings::Message::Text(text) => Frame::Text(text.as_bytes()),
             recordings::Message::Binary(bytes) => Frame::Binary(bytes),
         };
-        let ground = Ground { names: &config.plan.names, now: *at, chance: &|bytes| bytes.fill(0) };
+        // To the engine each comes a day later.
+        let now = *at + Duration::from_secs(86_400);
+        let ground = Ground { names: &config.plan.names, now, chance: &|bytes| bytes.fill(0) };
         let mut batch = Batch::default();
         intake.take(frame, &ground, &Origin::default(), &mut batch, &mut steps).unwrap_or_else(|e| panic!("{e:?}"));
         told.records += batch.len();
         told.with_key += batch.iter().filter(|record| record.key().is_some()).count();
+        told.keyless += batch.iter().filter(|record| is_keyless(record.value)).count();
+        let received = i64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        told.with_time += batch.iter().filter(|record| record.timestamp_ms().abs_diff(received) <= NEAR_MS).count();
     }
     told.holes = intake.findings().holes.len();
     told
+}
+
+/// In one made feed a symbol is null now and then.
+fn is_keyless(record: &[u8]) -> bool {
+    String::from_utf8_lossy(record).contains(r#""symbol":null"#)
 }
 
 #[derive(Default)]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -183,6 +184,82 @@ fn what_it_learned_can_be_pasted_into_a_connectors_file() {
 }
 
 #[test]
+fn what_it_learned_fits_the_pointer_and_the_steps_that_are_set() {
+    // Every message is numbered; heartbeats are answered by a step, and the symbol stands around the records.
+    let message = |n: u64| match n % 3 {
+        0 => text(&format!(r#"{{"type":"heartbeat","seq":{}}}"#, n + 40)),
+        _ => text(&format!(
+            r#"{{"type":"data","seq":{},"symbol":"{}","rows":[{{"price":"1.5"}},{{"price":"2.5"}}]}}"#,
+            n + 40,
+            ["BTC", "ETH"][n as usize / 3 % 2],
+        )),
+    };
+    let server = serve((0..90).map(message).collect());
+    let set = [
+        "websocket.session.steps=connect,beat",
+        "websocket.session.beat.on=/type == 'heartbeat'",
+        "websocket.record.pointer=/rows/*",
+        "websocket.record.key={{envelope(/symbol)}}",
+    ];
+    let set: Vec<&str> = set.iter().flat_map(|option| ["--set", *option]).collect();
+    let arguments = ["probe", server.url(), "--messages", "120", "--for", PATIENCE, "--json"];
+    let ran = run(&[&arguments[..], &set].concat());
+    assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
+    let finding = |about: &str| ran.events("finding").into_iter().find(|finding| finding["about"] == about).unwrap();
+    let lines = finding("sequence")["lines"].clone();
+    assert_eq!(lines[0]["value"], "{{envelope(/seq)}}", "{lines}");
+    assert!(finding("sequence")["says"].as_str().unwrap().contains(" 0 did not"), "{}", ran.out);
+    let key = finding("key");
+    assert!(key["lines"].as_array().unwrap().is_empty(), "it is set already: {key}");
+    assert!(key["says"].as_str().unwrap().contains("The configuration says so already"), "{key}");
+    assert!(!ran.events("finding").iter().any(|finding| finding["about"] == "record"), "{}", ran.out);
+    // Pasted, it holds.
+    let sequence = format!("websocket.sequence={}", lines[0]["value"].as_str().unwrap());
+    let ran = run(&[&arguments[..], &set, &["--set", &sequence]].concat());
+    assert_eq!((ran.code, ran.events("gap").len()), (0, 0), "{}", ran.out);
+}
+
+#[test]
+fn what_a_step_hears_in_a_packed_message_is_shown() {
+    // {"ping":1}
+    let gzip = "H4sIAAAAAAACA6tWKsjMS1eyMqwFAC3smCEKAAAA";
+    let server = serve(vec![Step::SendBinary { base64: gzip.to_owned() }, Step::Mute { ms: None }]);
+    let set = [
+        "websocket.frame.decode=gzip",
+        "websocket.session.steps=connect,beat",
+        "websocket.session.beat.on=/ping exists",
+    ];
+    let set: Vec<&str> = set.iter().flat_map(|option| ["--set", *option]).collect();
+    let ran = run(&[&["probe", server.url(), "--for", "1s"][..], &set].concat());
+    assert_eq!(ran.code, 3, "{} {}", ran.out, ran.err);
+    assert!(ran.out.contains(r#"heard       beat: {"ping":1}"#), "{}", ran.out);
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_of() {
+    let server = serve(vec![text("{}")]);
+    let arguments = ["probe", server.url(), "--messages", "1", "--for", PATIENCE, "--set", "websocket.subscribe=x"];
+    let ran = run(&arguments);
+    assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
+    assert!(ran.err.starts_with("warning: websocket.subscribe is not an option"), "{}", ran.err);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_2_and_a_reader_who_has_enough_is_not() {
+    let server = serve(vec![trades(3)]);
+    let into = |target: &str| {
+        let probe = format!("{BINARY} probe {} --messages 3 --for {PATIENCE} {target}", server.url());
+        Ran::of(Command::new("bash").args(["-c", &probe]).output().unwrap())
+    };
+    let full = into("> /dev/full");
+    assert_eq!(full.code, 2, "{}", full.err);
+    assert!(full.err.contains("the output cannot be written"), "{}", full.err);
+    let enough = into("| head -n 1; exit ${PIPESTATUS[0]}");
+    assert_eq!((enough.code, enough.err.as_str()), (0, ""), "{}", enough.out);
+    assert!(enough.out.starts_with("probing "), "{}", enough.out);
+}
+
+#[test]
 fn colours_are_for_terminals_and_no_color_forbids_them() {
     let server = serve(vec![text(r#"{"symbol":"BTC-USD"}"#)]);
     let url = server.url();
@@ -299,6 +376,16 @@ fn silence_is_3() {
 }
 
 #[test]
+fn a_server_that_never_answers_is_1_and_the_reason_says_what_was_waited_for() {
+    let hang = Play { handshake: Handshake::Hang { before_request: false }, ..Play::default() };
+    let server = Server::start(Script::plays([hang])).unwrap();
+    let ran = run(&["probe", server.url(), "--for", "1s"]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    let why = format!("no connection was open at the end: {} is connected, and has not answered", server.addr());
+    assert!(ran.out.contains(&why), "{}", ran.out);
+}
+
+#[test]
 fn answers_to_steps_are_no_messages() {
     let server = serve(vec![text(r#"{"event":"welcome"}"#)]);
     let ran = run(&[
@@ -331,6 +418,15 @@ fn what_is_configured_wrong_is_2_with_every_error() {
         (&["probe", "--feed", "nosuchfeed"], "no such feed"),
         (&["probe", "ws://127.0.0.1:1/", "--set", "websocket.url"], "OPTION=VALUE"),
         (&["probe", "ws://127.0.0.1:1/", "--for", "soon"], "such as 20s"),
+        (&["probe", "ws://127.0.0.1:1/", "--for", "0"], "such as 20s"),
+        (&["probe", "ws://127.0.0.1:1/", "--messages", "0"], "0 is not in 1.."),
+        (&["probe", "ws://127.0.0.1:1/", "--set", "=x"], "OPTION=VALUE"),
+        (&["probe", "https://127.0.0.1:1/"], "websocket.url"),
+        (&["probe", "ws://127.0.0.1:1/", "--nonsense"], "unexpected argument"),
+        (
+            &["record", "ws://127.0.0.1:1/", "/nosuchfolder/tape.jsonl", "--max-bytes", "9"],
+            "no room for its first line",
+        ),
         (&["record", "ws://127.0.0.1:1/", "/nosuchfolder/tape.jsonl"], "cannot be created"),
         (&["replay", "/nosuchfolder/tape.jsonl"], "cannot be read"),
     ] {
@@ -483,6 +579,19 @@ fn a_secret_that_a_message_brings_is_hidden_in_that_very_message() {
     assert!(ran.out.contains(r#"heard       welcome: {"event":"welcome","token":"***"}"#), "{}", ran.out);
     let kinds: Vec<bool> = tape.lines().skip(2).map(|line| line.contains("received")).collect();
     assert_eq!(kinds, [true, false, true], "in the order in which they went: {tape}");
+}
+
+#[test]
+fn a_secret_that_a_redirect_makes_a_host_of_is_hidden() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let redirect = Handshake::Redirect { location: format!("ws://localhost:{}/", closed.port()), status: 302 };
+    let server = Server::start(Script::plays([Play { handshake: redirect, ..Play::default() }])).unwrap();
+    for more in [&[][..], &["--json"]] {
+        let set = ["probe", server.url(), "--for", PATIENCE, "--set", "websocket.headers=X-Api-Key:localhost"];
+        let ran = run(&[&set[..], more].concat());
+        assert_eq!(ran.code, 1, "{}", ran.out);
+        assert!(ran.out.contains("***") && !ran.out.contains("localhost"), "{}", ran.out);
+    }
 }
 
 #[test]
@@ -681,4 +790,44 @@ fn a_tape_ends_at_its_bound_and_says_so() {
     let again = run(&["record", server.url(), &tape, "--for", "1s"]);
     assert_eq!(again.code, 2, "a tape that is there is kept: {}", again.out);
     assert_eq!(fs::metadata(&tape).unwrap().len(), bytes);
+}
+
+#[test]
+fn a_web_page_may_not_read_a_tape() {
+    let folder = Folder::new();
+    let server = serve(vec![text("one")]);
+    let tape = folder.path("tape.jsonl");
+    assert_eq!(run(&["record", server.url(), &tape, "--messages", "1", "--for", PATIENCE]).code, 0);
+    let replay = Replay::start(&[&tape]);
+    let origin = "websocket.headers=Origin:https://page.example";
+    let ran = run(&["probe", &replay.url, "--for", PATIENCE, "--set", origin]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    assert!(ran.out.contains("status 403") && ran.out.contains("web pages may not read here"), "{}", ran.out);
+    assert_eq!(run(&["probe", &replay.url, "--messages", "1", "--for", PATIENCE]).code, 0);
+}
+
+#[test]
+fn clients_of_a_replay_share_its_tape() {
+    let folder = Folder::new();
+    let large = "x".repeat(1 << 20);
+    let lines: String = (0..30).map(|n| format!("{{\"ms\":{n}.0,\"received\":{{\"text\":\"{large}\"}}}}\n")).collect();
+    let head = r#"{"tape":1,"recorded":"","url":"","by":""}"#;
+    let tape = folder.file("tape.jsonl", &format!("{head}\n{lines}"));
+    let replay = Replay::start(&[&tape, "--speed", "1000"]);
+    let address = replay.url.strip_prefix("ws://").unwrap().trim_end_matches('/').to_owned();
+    // Clients that read no more than the answer.
+    let clients: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut client = TcpStream::connect(&address).unwrap();
+            let handshake = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+            client.write_all(handshake.as_bytes()).unwrap();
+            client.read_exact(&mut [0; 12]).unwrap();
+            client
+        })
+        .collect();
+    let status = fs::read_to_string(format!("/proc/{}/status", replay.child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 500 << 10, "{kib} KiB for {} clients of 30 MiB", clients.len());
 }

@@ -77,7 +77,7 @@ async fn follow(
                     OpenError::new(OpenErrorKind::Handshake, why)
                 })?;
                 endpoint = target.as_foreign(&request.redactor);
-                request.watched.tell(Sight::Redirected(endpoint.redacted()));
+                request.watched.tell(Sight::Redirected(&request.redactor.hide(endpoint.redacted())));
             }
         }
     }

@@ -168,8 +168,9 @@ impl Link {
             bytes: 0,
             counts: Counts::default(),
         };
+        let intake = Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens(), memory);
         Link {
-            intake: Intake::new(config.intake.clone(), &config.plan.paths, config.plan.listens(), memory),
+            intake: intake.map(|intake| intake.watched_by(dialogue.watched())),
             name: epoch_ms(at).to_string(),
             withholds: !at_configured_origin,
             withheld: false,

@@ -78,11 +78,10 @@ impl<C: Wire + Send> Wire for ObservedWire<C> {
             Some(Event::Text(text)) => self.watched.tell(Sight::Received(Message::Text(text))),
             Some(Event::Binary(data)) => self.watched.tell(Sight::Received(Message::Binary(data))),
             Some(Event::Ping(_)) => self.watched.tell(Sight::Ping),
-            Some(Event::Pong(_)) => self.watched.tell(Sight::Pong),
             Some(Event::Close(close)) => {
                 self.watched.tell(Sight::Close { code: close.code, reason: &close.reason });
             }
-            None => {}
+            Some(Event::Pong(_)) | None => {}
         }
         Ok(event)
     }

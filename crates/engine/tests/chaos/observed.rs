@@ -35,7 +35,9 @@ impl Observer for Notes {
             Sight::Ping => "ping".to_owned(),
             Sight::Close { code, .. } => format!("close {code:?}"),
             Sight::Ended { cause, planned, .. } => format!("ended {cause}, planned {planned}"),
-            Sight::Read(_) | Sight::Pong => return,
+            Sight::Part(message) => format!("part {}", text(message.bytes())),
+            Sight::Record { text, is_kept } => format!("record {}, kept {is_kept}", text.unwrap_or("binary")),
+            Sight::Read(_) => return,
             other => format!("{other:?}"),
         };
         self.0.lock().unwrap().push(note);
@@ -79,12 +81,43 @@ async fn a_session_is_seen_from_its_address_to_its_close() {
             "login begins",
             "login sent login please",
             "received {\"event\":\"login\"}",
+            "part {\"event\":\"login\"}",
             "login heard, record false",
             "login done",
             "received {\"a\":1}",
+            "part {\"a\":1}",
+            "record {\"a\":1}, kept true",
             "ping",
             "close Some(1001)",
             "ended server_close, planned false",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_message_is_seen_part_by_part_and_record_by_record() {
+    let message = r#"[{"d":[1,2]},{"ack":true},{"e":3}]"#;
+    let server = Server::start(Script::plays([Play::accept().send_text(message).close(1001)])).unwrap();
+    let options = [
+        ("websocket.frame.split", "json.array"),
+        ("websocket.session.steps", "connect,ack"),
+        ("websocket.session.ack.on", "/ack exists"),
+        ("websocket.record.pointer", "/d/*"),
+        ("websocket.record.filter", "index == 0"),
+    ];
+    let seen = watch(&server, &options, "close Some(1001)").await;
+    let from = seen.iter().position(|note| note.starts_with("part")).unwrap();
+    assert_eq!(
+        seen[from..],
+        [
+            r#"part {"d":[1,2]}"#,
+            "record 1, kept true",
+            "record 2, kept false",
+            r#"part {"ack":true}"#,
+            "ack heard, record false",
+            "ack done",
+            r#"part {"e":3}"#,
+            "close Some(1001)",
         ]
     );
 }

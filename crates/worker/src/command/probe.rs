@@ -12,12 +12,13 @@ mod screen;
 pub(super) mod source;
 mod watch;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::task::SourceTask;
 use tokio::runtime::{Builder, Handle};
@@ -29,7 +30,7 @@ use crate::tape::Writer;
 use line::Line;
 pub(super) use line::harmless;
 use screen::Screen;
-use source::Source;
+use source::{Feed, Source};
 use watch::Watch;
 
 /// Messages came.
@@ -56,7 +57,7 @@ pub struct Options {
     #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "30s")]
     time: Duration,
     /// Ends when so many messages have come.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// How many messages are shown.
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
@@ -99,8 +100,8 @@ pub fn run(options: &Options) -> ExitCode {
 
 impl Task<'_> {
     pub(super) fn run(&self) -> ExitCode {
-        let config = match self.source.config() {
-            Ok(config) => config,
+        let Feed { config, options, warnings } = match self.source.feed() {
+            Ok(feed) => feed,
             Err(sentences) => return wrong(&sentences),
         };
         let tape = self.tape.map(|(path, max_bytes)| Writer::create(path, config.endpoint.redacted(), max_bytes));
@@ -108,8 +109,9 @@ impl Task<'_> {
             Ok(tape) => tape,
             Err(why) => return wrong(&[why]),
         };
+        warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         let screen = Screen::of_standard_output(self.json);
-        let watch = Arc::new(Watch::new(screen, config.redactor.clone(), self.samples, tape));
+        let watch = Arc::new(Watch::new(screen, config.redactor.clone(), options, self.samples, tape));
         let feed = config.partition.strip_prefix("feed:").map(str::to_owned);
         watch.say(&Line::Start { url: config.endpoint.redacted().to_owned(), feed });
         // The session runs on this thread too, so that what it says and what is polled stay in order.
@@ -174,7 +176,7 @@ impl Task<'_> {
 
     /// Nobody reads what is said, or the tape that is wanted is over.
     fn is_in_vain(&self, watch: &Watch) -> bool {
-        watch.is_unread() || self.only_tape && watch.tape_is_over()
+        watch.unread().is_some() || self.only_tape && watch.tape_is_over()
     }
 
     /// Says what came of it.
@@ -194,6 +196,10 @@ impl Task<'_> {
             Err(why) => (USAGE, why),
         };
         watch.say(&Line::Result { exit_code, reason });
+        // Whoever has read enough, as `head` has, knows it.
+        if let Some(error) = watch.unread().filter(|error| *error != ErrorKind::BrokenPipe) {
+            return wrong(&[format!("the output cannot be written: {error}")]);
+        }
         ExitCode::from(exit_code)
     }
 
@@ -207,7 +213,8 @@ impl Task<'_> {
             return (REFUSED, format!("refused: {why}"));
         }
         if !watch.is_opened() {
-            return (REFUSED, "no connection was open when the time was over".to_owned());
+            let stage = watch.stage().map_or_else(String::new, |stage| format!(": {stage}"));
+            return (REFUSED, format!("no connection was open at the end{stage}"));
         }
         if messages > 0 {
             let why = "answers to steps and what a filter drops do not count";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 
 use crate::command::probe::source::Source;
 use crate::command::probe::{TAPE_BYTES, Task};
@@ -22,7 +22,7 @@ pub struct Options {
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
     /// Ends when so many messages have come.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// Ends when the tape would be larger: a number of bytes, or one with K, M or G.
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value_t = TAPE_BYTES)]

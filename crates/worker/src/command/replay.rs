@@ -19,6 +19,8 @@ pub const USAGE: u8 = 2;
 const MAX_TAPE_BYTES: u64 = 1 << 30;
 /// Where the tape has a message of the client, one is waited for so long. It may say something else, or nothing.
 const PATIENCE_MS: u64 = 2000;
+/// A Close has no longer reason (RFC 6455 §5.5); one on the tape may have grown where something was hidden or escaped.
+const MAX_REASON: usize = 123;
 
 #[derive(Args)]
 pub struct Options {
@@ -54,7 +56,7 @@ pub fn run(options: &Options) -> ExitCode {
 
 fn serve(options: &Options) -> Result<(), String> {
     let tape = tape::read(&options.tape, MAX_TAPE_BYTES)?;
-    let shown = options.tape.display();
+    let shown = harmless(&options.tape.display().to_string());
     let messages = tape.entries.iter().filter(|entry| matches!(entry.what, What::Received(_))).count();
     let left_out = tape.entries.iter().filter(|entry| is_left_out(entry)).count();
     // Somebody else may have sent it.
@@ -146,7 +148,10 @@ impl Recorded {
             }
             What::Received(Said { binary: Some(base64), .. }) => self.steps.push(Step::SendBinary { base64 }),
             What::Sent(Said { text: Some(_), .. }) => self.steps.push(Step::Hear { timeout_ms: PATIENCE_MS }),
-            What::Close { code, reason } => self.steps.push(Step::Close(Close { code, reason, ..Close::default() })),
+            What::Close { code, mut reason } => {
+                reason.truncate(reason.floor_char_boundary(MAX_REASON));
+                self.steps.push(Step::Close(Close { code, reason, ..Close::default() }));
+            }
             What::Received(_) | What::Sent(_) | What::Open { .. } => {}
         }
     }
@@ -163,7 +168,8 @@ impl Recorded {
 fn play(chooses: bool, steps: Vec<Step>) -> Play {
     // The first one that is offered.
     let subprotocol = chooses.then(|| "*".to_owned());
-    Play { handshake: Handshake::Accept(Accept { subprotocol, ..Accept::default() }), steps, ..Play::default() }
+    let accept = Accept { subprotocol, no_pages: true, ..Accept::default() };
+    Play { handshake: Handshake::Accept(accept), steps, ..Play::default() }
 }
 
 #[cfg(test)]
@@ -213,6 +219,14 @@ mod tests {
         assert_eq!(repeat_from, Some(0));
         assert_eq!(kinds(&plays[0]), ["hear", "wait 20", "a", "wait 5", "close 1001"]);
         assert_eq!(kinds(&plays[1]), ["wait 2", "b", "close 1000"]);
+    }
+
+    #[test]
+    fn a_reason_fits_into_its_frame() {
+        let close = What::Close { code: Some(1000), reason: "é".repeat(100) };
+        let script = script(tape(vec![(0.0, close)]), 1.0, false);
+        let [Step::Close(close)] = &script.plays[0].steps[..] else { panic!("{script:?}") };
+        assert_eq!(close.reason, "é".repeat(61));
     }
 
     #[test]

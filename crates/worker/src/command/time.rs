@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 const FORM: &str = "give a number and s, m or h, such as 20s";
+/// Whoever says more means without end.
+const A_YEAR: u64 = 365 * 24 * 3600;
 
 /// Reads a time: a number of seconds, or a number and its unit.
 ///
@@ -17,7 +19,10 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         _ => return Err(FORM.to_owned()),
     };
     let number: u64 = number.parse().map_err(|_| FORM.to_owned())?;
-    Ok(Duration::from_secs(number.saturating_mul(seconds)))
+    if number == 0 {
+        return Err(FORM.to_owned());
+    }
+    Ok(Duration::from_secs(number.saturating_mul(seconds).min(A_YEAR)))
 }
 
 #[cfg(test)]
@@ -29,6 +34,7 @@ mod tests {
         assert_eq!(time("20s"), Ok(Duration::from_secs(20)));
         assert_eq!(time("20"), Ok(Duration::from_secs(20)));
         assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
-        assert!(time("soon").is_err() && time("5d").is_err());
+        assert_eq!(time("18446744073709551615h"), Ok(Duration::from_secs(A_YEAR)));
+        assert!(time("soon").is_err() && time("5d").is_err() && time("0").is_err());
     }
 }

@@ -51,15 +51,28 @@ const MAX_TEXT: usize = 32;
 /// So many kinds of them are named.
 const MAX_NAMED: usize = 8;
 
-/// Which rows are control messages, and by what they are known.
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Data,
+    /// An acknowledgement, a heartbeat or the like.
+    Control,
+    /// Of which the configuration makes no record.
+    Out,
+}
+
+/// What each row is, and by what control messages are known.
 pub(super) struct Controls {
-    pub(super) is_control: Vec<bool>,
+    pub(super) roles: Vec<Role>,
     named: BTreeMap<String, usize>,
 }
 
 impl Controls {
-    pub(super) fn find(messages: &Table) -> Controls {
-        let mut controls = Controls { is_control: vec![false; messages.rows()], named: BTreeMap::new() };
+    /// Looks for them among the messages that are records, or hold some.
+    pub(super) fn find(messages: &Table, are_records: &[bool]) -> Controls {
+        let role = |is_record: &bool| if *is_record { Role::Data } else { Role::Out };
+        let outside = Controls { roles: are_records.iter().map(role).collect(), named: BTreeMap::new() };
+        let mut controls = Controls { roles: outside.roles.clone(), named: BTreeMap::new() };
         for column in &messages.columns {
             controls.look(column);
         }
@@ -69,9 +82,9 @@ impl Controls {
                 controls.add(row, || "an empty object".to_owned());
             }
         }
-        if controls.is_control.iter().all(|is_control| *is_control) {
+        if controls.data() == 0 {
             // A feed of nothing else is a feed of that.
-            return Controls { is_control: vec![false; messages.rows()], named: BTreeMap::new() };
+            return outside;
         }
         controls
     }
@@ -80,7 +93,7 @@ impl Controls {
         let field = &column.field;
         let is_kind = field.depth <= 2 && (names_kind(field) || field.place.is_some() && field.depth == 1);
         let is_field = field.depth == 1 && FIELDS.contains(&field.name.as_str());
-        let is_odd_text = field.origin == Origin::Text && column.values.len() * 2 < self.is_control.len();
+        let is_odd_text = field.origin == Origin::Text && column.values.len() * 2 < self.roles.len();
         for (row, datum) in &column.values {
             let says = match datum.text() {
                 Some(text) if is_odd_text => (text.len() <= MAX_TEXT).then_some(text),
@@ -115,22 +128,33 @@ impl Controls {
     }
 
     fn add(&mut self, row: usize, name: impl FnOnce() -> String) {
-        if std::mem::replace(&mut self.is_control[row], true) {
+        if self.roles[row] != Role::Data {
             return;
         }
+        self.roles[row] = Role::Control;
         let name = name();
         if self.named.len() < MAX_NAMED || self.named.contains_key(&name) {
             *self.named.entry(name).or_default() += 1;
         }
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.is_control.iter().filter(|is_control| **is_control).count()
+    fn count(&self, role: Role) -> usize {
+        self.roles.iter().filter(|own| **own == role).count()
+    }
+
+    /// How many messages have data.
+    pub(super) fn data(&self) -> usize {
+        self.count(Role::Data)
+    }
+
+    /// Of each message, whether it has no data.
+    pub(super) fn are_no_data(&self) -> Vec<bool> {
+        self.roles.iter().map(|role| *role != Role::Data).collect()
     }
 
     /// What keeps them out of the topic; `are_skipped`: they have no record where the pointer looks for one.
     pub(super) fn finding(&self, messages: &Table, are_skipped: bool, in_envelope: bool) -> Option<Finding> {
-        let controls = self.count();
+        let controls = self.count(Role::Control);
         if controls == 0 {
             return None;
         }
@@ -138,7 +162,7 @@ impl Controls {
             self.named.iter().map(|(name, count)| format!("{name} ({})", super::count(*count))).collect();
         let says = format!(
             "Acknowledgements, heartbeats and the like {}: {}.",
-            in_of(controls, messages.rows(), "messages"),
+            in_of(controls, controls + self.data(), "messages"),
             named.join(", "),
         );
         if are_skipped {
@@ -146,8 +170,12 @@ impl Controls {
                 format!("{says} They have nothing where websocket.record.pointer looks, so they are no records.");
             return Some(Finding::new(About::Control, Certainty::Likely, says));
         }
-        let sides: Vec<Side> =
-            self.is_control.iter().map(|is_control| if *is_control { Side::Unwanted } else { Side::Wanted }).collect();
+        let side = |role: &Role| match role {
+            Role::Data => Side::Wanted,
+            Role::Control => Side::Unwanted,
+            Role::Out => Side::Either,
+        };
+        let sides: Vec<Side> = self.roles.iter().map(side).collect();
         let finding = Finding::new(About::Control, Certainty::Likely, says);
         Some(match telling_apart(messages, &sides) {
             Some(condition) if in_envelope => {
@@ -180,7 +208,8 @@ mod tests {
     fn controls(messages: &[Value]) -> Vec<bool> {
         let mut table = Table::default();
         messages.iter().for_each(|message| table.message(Duration::ZERO, message, false));
-        Controls::find(&table.finish()).is_control
+        let table = table.finish();
+        Controls::find(&table, &vec![true; table.rows()]).are_no_data()
     }
 
     #[test]
@@ -205,5 +234,18 @@ mod tests {
     #[test]
     fn a_feed_of_nothing_else_is_a_feed_of_that() {
         assert_eq!(controls(&[json!({"type": "status"}), json!({"type": "status"})]), [false, false]);
+    }
+
+    #[test]
+    fn what_the_configuration_drops_needs_no_filter() {
+        let mut table = Table::default();
+        let messages = [json!({"type": "trade"}), json!({"type": "ack"}), json!({"type": "heartbeat"})];
+        messages.iter().for_each(|message| table.message(Duration::ZERO, message, false));
+        let table = table.finish();
+        let controls = Controls::find(&table, &[true, false, true]);
+        assert_eq!(controls.roles, [Role::Data, Role::Out, Role::Control]);
+        let says = controls.finding(&table, false, false).unwrap().says;
+        assert!(says.contains("1 of 2 messages: /type 'heartbeat' (1)"), "{says}");
+        assert!(Controls::find(&table, &[true, false, false]).finding(&table, false, false).is_none());
     }
 }

@@ -78,6 +78,11 @@ const NO_NAMES: [&str; 12] = [
     "jsonrpc",
     "method",
 ];
+/// Of such values none says what a record is about, whatever the field is called.
+const FLAGS: [&str; 20] = [
+    "ask", "b", "bid", "buy", "closed", "down", "false", "long", "maker", "n", "new", "no", "open", "sell", "short",
+    "taker", "true", "up", "y", "yes",
+];
 /// More different values are not counted.
 const MAX_DISTINCT: usize = 10_000;
 /// A longer text is no key.
@@ -124,18 +129,17 @@ pub(super) fn candidates(records: &Table) -> Vec<Candidate> {
 fn candidate(records: &Table, column: &Column) -> Option<Candidate> {
     let field = &column.field;
     let is_named = NAMES.contains(&field.name.as_str());
-    if NO_NAMES.contains(&field.name.as_str())
-        || field.origin == Origin::Text
-        || column.values.len() * 2 < records.rows()
-    {
+    let values = || column.values.iter().map(|(_, datum)| datum).filter(|datum| **datum != Datum::Null);
+    let with = values().count();
+    if NO_NAMES.contains(&field.name.as_str()) || field.origin == Origin::Text || with * 2 < records.rows() {
         return None;
     }
     let mut distinct = BTreeSet::new();
-    for (_, datum) in &column.values {
+    for datum in values() {
         let fits = match datum {
             Datum::Text(text) => is_key(text) && time::read(datum).is_none(),
             Datum::Number(number) => is_named && number.parse::<u64>().is_ok(),
-            Datum::Other => false,
+            Datum::Null | Datum::Other => false,
         };
         if !fits {
             return None;
@@ -144,14 +148,15 @@ fn candidate(records: &Table, column: &Column) -> Option<Candidate> {
             distinct.insert(datum.rendered()?);
         }
     }
-    let (records_with, distinct) = (column.values.len(), distinct.len());
-    let repeats = distinct * 2 <= records_with && distinct > 1;
-    let repeats_sometimes = is_named && distinct < records_with;
-    if !(repeats || repeats_sometimes) {
+    let is_flag = distinct.iter().all(|text| FLAGS.contains(&text.to_lowercase().as_str()));
+    let distinct = distinct.len();
+    let repeats = distinct * 2 <= with && distinct > 1;
+    let repeats_sometimes = is_named && distinct < with;
+    if is_flag || !(repeats || repeats_sometimes) {
         return None;
     }
     let is_kind = is_kind(records, column);
-    Some(Candidate { field: field.clone(), records: records_with, distinct, is_named, is_kind })
+    Some(Candidate { field: field.clone(), records: with, distinct, is_named, is_kind })
 }
 
 /// A word or an identifier, and no number such as a price.
@@ -246,5 +251,18 @@ mod tests {
         });
         assert_eq!(keys(mixed), ["/sensor", "/kind"]);
         assert!(keys((0..40).map(|n| json!({"id": format!("x{n}"), "note": "some words", "side": few(n)}))).is_empty());
+        let way = |n: usize| if n.is_multiple_of(2) { "buy" } else { "Sell" };
+        assert!(keys((0..40).map(|n| json!({"way": way(n)}))).is_empty());
+    }
+
+    #[test]
+    fn a_null_is_a_record_without_the_key() {
+        let trades =
+            (0..40).map(|n| json!({"symbol": if n == 7 { Value::Null } else { json!(few(n)) }, "venue": few(n / 2)}));
+        assert_eq!(keys(trades), ["/venue", "/symbol"], "one that all have is better");
+        assert_eq!(
+            keys((0..40).map(|n| json!({"symbol": if n == 7 { Value::Null } else { json!(few(n)) }}))),
+            ["/symbol"]
+        );
     }
 }

@@ -7,7 +7,7 @@ use connect_websocket_engine::intake::decode::{Codec, DecodeError, Decoder};
 use super::sample::Kept;
 use super::{About, Certainty, Finding, in_of, structure};
 
-/// Chains that feeds use. One without a checksum counts only if text comes out.
+/// Chains that feeds use; the first is none. One without a checksum counts only if text comes out.
 const CHAINS: &[&[Codec]] = &[
     &[],
     &[Codec::Gzip],
@@ -34,10 +34,12 @@ pub(super) struct Unpacked<'a> {
     pub(super) finding: Option<Finding>,
 }
 
-pub(super) fn unpack(sample: &[Kept]) -> Unpacked<'_> {
+/// Unpacks a sample; `is_unpacked`: the configuration has done it.
+pub(super) fn unpack(sample: &[Kept], is_unpacked: bool) -> Unpacked<'_> {
     let packed: Vec<&Kept> = sample.iter().filter(|kept| !kept.is_text).collect();
     let of_text: Vec<&Kept> = sample.iter().filter(|kept| kept.is_text).collect();
-    let chain = if packed.is_empty() { base64_of_text(&of_text) } else { chain_of(&packed) };
+    let chains = if is_unpacked { &CHAINS[..1] } else { CHAINS };
+    let chain = if packed.is_empty() { base64_of_text(&of_text, chains) } else { chain_of(&packed, chains) };
     let Some(chain) = chain else {
         let finding = (!packed.is_empty()).then(|| unknown(&packed));
         return Unpacked { texts: texts(sample, &[]), finding };
@@ -51,9 +53,9 @@ pub(super) fn unpack(sample: &[Kept]) -> Unpacked<'_> {
 }
 
 /// The first chain that undoes the first messages.
-fn chain_of(messages: &[&Kept]) -> Option<&'static [Codec]> {
+fn chain_of(messages: &[&Kept], chains: &[&'static [Codec]]) -> Option<&'static [Codec]> {
     let tried = &messages[..messages.len().min(TRIED)];
-    CHAINS.iter().copied().find(|chain| {
+    chains.iter().copied().find(|chain| {
         let Some(mut decoder) = decoder(chain) else { return false };
         let fits = |kept: &&&Kept| {
             let text = read(&mut decoder, chain, &kept.bytes);
@@ -65,13 +67,13 @@ fn chain_of(messages: &[&Kept]) -> Option<&'static [Codec]> {
 }
 
 /// Texts are packed only if all are base64 of something packed, or of JSON.
-fn base64_of_text(messages: &[&Kept]) -> Option<&'static [Codec]> {
+fn base64_of_text(messages: &[&Kept], chains: &[&'static [Codec]]) -> Option<&'static [Codec]> {
     let first = messages.first()?;
     if matches!(first.bytes.first(), Some(b'{' | b'[')) || first.bytes.len() < 16 {
         return Some(&[]);
     }
     let is_json = |text: &str| matches!(text.trim_start().bytes().next(), Some(b'{' | b'['));
-    let base64 = CHAINS.iter().copied().filter(|chain| chain.first() == Some(&Codec::Base64)).find(|chain| {
+    let base64 = chains.iter().copied().filter(|chain| chain.first() == Some(&Codec::Base64)).find(|chain| {
         let Some(mut decoder) = decoder(chain) else { return false };
         let tried = &messages[..messages.len().min(TRIED)];
         tried.iter().all(|kept| read(&mut decoder, chain, &kept.bytes).is_some_and(|text| is_json(&text)))
@@ -188,7 +190,7 @@ mod tests {
     fn lines(messages: &[Message<'_>]) -> Vec<String> {
         let mut sample = Sample::default();
         messages.iter().for_each(|message| sample.message(Duration::ZERO, *message));
-        let finding = unpack(sample.kept()).finding;
+        let finding = unpack(sample.kept(), false).finding;
         finding.iter().flat_map(|finding| &finding.lines).map(|line| format!("{}={}", line.key, line.value)).collect()
     }
 

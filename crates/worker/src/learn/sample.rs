@@ -6,10 +6,12 @@ use super::{About, Certainty, Finding, Message, count};
 
 /// So many messages are kept,
 const MAX_MESSAGES: usize = 50_000;
-/// and so many bytes of them.
+/// and so many bytes of them and their records.
 const MAX_BYTES: usize = 8 << 20;
 /// A larger message is left out.
 const MAX_MESSAGE: usize = 1 << 20;
+/// What a record that is kept takes beside its text.
+const RECORD_BYTES: usize = 64;
 
 /// Messages, in the order in which they came.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Sample {
     /// How many there were.
     seen: usize,
     is_full: bool,
+    /// The message that came last was kept.
+    is_last_kept: bool,
 }
 
 /// A message that was kept.
@@ -27,12 +31,33 @@ pub(super) struct Kept {
     pub(super) at: Duration,
     pub(super) is_text: bool,
     pub(super) bytes: Box<[u8]>,
+    /// A step has used it up: it is no record.
+    pub(super) is_dropped: bool,
+    /// What the configuration makes of it.
+    pub(super) records: Vec<Made>,
+}
+
+/// A record of a message.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// `None`: the message is the record.
+    pub(super) picked: Option<Box<str>>,
+    /// Whether the configured filter lets it pass.
+    pub(super) is_kept: bool,
+}
+
+impl Kept {
+    /// Whether anything of it would be in Kafka.
+    pub(super) fn is_record(&self) -> bool {
+        !self.is_dropped && self.records.iter().any(|record| record.is_kept)
+    }
 }
 
 impl Sample {
     /// Keeps a message. Once one found no room, none does: a hole in the sample would look like a hole in the feed's numbers.
     pub(super) fn message(&mut self, at: Duration, message: Message<'_>) {
         self.seen += 1;
+        self.is_last_kept = false;
         let bytes = message.bytes();
         if bytes.len() > MAX_MESSAGE {
             return;
@@ -41,8 +66,34 @@ impl Sample {
         if self.is_full {
             return;
         }
+        self.is_last_kept = true;
         self.bytes += bytes.len();
-        self.kept.push(Kept { at, is_text: matches!(message, Message::Text(_)), bytes: bytes.into() });
+        let is_text = matches!(message, Message::Text(_));
+        self.kept.push(Kept { at, is_text, bytes: bytes.into(), is_dropped: false, records: Vec::new() });
+    }
+
+    /// The message that came last is no record.
+    pub(super) fn drop_last(&mut self) {
+        if let Some(last) = self.last() {
+            last.is_dropped = true;
+        }
+    }
+
+    /// A record of the message that came last.
+    pub(super) fn record(&mut self, picked: Option<&str>, is_kept: bool) {
+        let bytes = picked.map_or(0, |text| text.len() + RECORD_BYTES);
+        if self.bytes + bytes > MAX_BYTES {
+            self.is_full = true;
+            return;
+        }
+        if let Some(last) = self.last() {
+            last.records.push(Made { picked: picked.map(Box::from), is_kept });
+            self.bytes += bytes;
+        }
+    }
+
+    fn last(&mut self) -> Option<&mut Kept> {
+        self.kept.last_mut().filter(|_| self.is_last_kept)
     }
 
     pub(super) fn kept(&self) -> &[Kept] {
@@ -87,5 +138,22 @@ mod tests {
         );
         let says = sample.finding().unwrap().says;
         assert!(says.contains("14 of 41 messages"), "{says}");
+    }
+
+    #[test]
+    fn records_belong_to_the_message_that_came_last_and_are_bounded_too() {
+        let mut sample = Sample::default();
+        sample.message(Duration::ZERO, Message::Text("[1,2]"));
+        for _ in 0..1_000_000 {
+            sample.record(Some("1"), true);
+        }
+        assert!(sample.bytes <= MAX_BYTES && sample.kept()[0].records.len() < 200_000);
+        let mut sample = Sample::default();
+        sample.message(Duration::ZERO, Message::Text("{}"));
+        sample.record(None, true);
+        sample.message(Duration::ZERO, Message::Binary(&vec![0; MAX_MESSAGE + 1]));
+        sample.drop_last();
+        sample.record(None, false);
+        assert!(sample.kept()[0].is_record() && sample.kept()[0].records.len() == 1, "the large one was not kept");
     }
 }

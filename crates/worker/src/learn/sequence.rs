@@ -12,6 +12,14 @@ use super::{About, Certainty, Finding, count};
 /// What feeds call the first number of a range, in small letters.
 const FIRST_NAMES: [&str; 4] = ["first", "start", "begin", "from"];
 
+/// What feeds call the number of a message, or what has it in its name,
+const NUMBER_NAMES: [&str; 4] = ["seq", "offset", "number", "nonce"];
+/// and what may go up by one and is none; in small letters.
+const MEASURE_NAMES: [&str; 16] = [
+    "price", "px", "p", "qty", "q", "quantity", "size", "amount", "volume", "v", "count", "age", "level", "bid", "ask",
+    "last",
+];
+
 /// A numbering counts if so many numbers followed one another,
 const LEAST: usize = 3;
 /// and is certain from here on, if none was missing.
@@ -67,6 +75,14 @@ struct Rule<'n> {
     course: Course,
     /// Which records are numbered like this, if not all with a number.
     condition: Option<Condition>,
+}
+
+impl Rule<'_> {
+    /// Whether both are of the same kind, for the same key.
+    fn is_beside(&self, other: &Rule<'_>) -> bool {
+        let key = |rule: &Rule<'_>| rule.key.map(|key| key.field.clone());
+        matches!((self.link, other.link), (Link::Contiguous, Link::Contiguous)) && key(self) == key(other)
+    }
 }
 
 /// `records` may be messages, some of them acknowledgements and heartbeats (`is_control`): many feeds number those too.
@@ -175,6 +191,15 @@ fn names_first(field: &Field) -> bool {
 }
 
 impl Numbers {
+    fn is_named(&self) -> bool {
+        let name = self.field.name.to_lowercase();
+        NUMBER_NAMES.iter().any(|number| name.contains(number))
+    }
+
+    fn is_measure(&self) -> bool {
+        MEASURE_NAMES.contains(&self.field.name.to_lowercase().as_str())
+    }
+
     /// Whether the first number is one that a count begins with: it is not likely that a feed was as young.
     fn begins_anew(&self) -> bool {
         self.by_row.iter().flatten().next().is_some_and(|first| (0..=1).contains(first))
@@ -261,8 +286,14 @@ fn best<'r, 'n>(rules: &'r [Rule<'n>]) -> Option<&'r Rule<'n>> {
     for rule in rules {
         // Rules stand in the order of keys: a later one has to be better.
         let is_better = best.is_none_or(|best| {
+            if rule.number.is_measure() != best.number.is_measure() {
+                return best.number.is_measure();
+            }
             let ((whole, followed), (best_whole, best_followed)) = (rule.course.rank(), best.course.rank());
-            (whole && !best_whole) || (whole == best_whole && followed > best_followed + best_followed / 10)
+            let is_better_named = rule.is_beside(best) && rule.number.is_named() && !best.number.is_named();
+            (whole && !best_whole)
+                || (whole == best_whole && followed > best_followed + best_followed / 10)
+                || (whole == best_whole && followed >= best_followed && is_better_named)
         });
         if is_better {
             best = Some(rule);
@@ -283,6 +314,7 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
     let per = key.map_or(String::new(), |key| format!(", for each {} on its own", key.field));
     let says = format!("{how}{per}: {} followed, {} did not.", count(course.followed), count(course.broken));
     let certainty = match course {
+        _ if number.is_measure() => Certainty::Possible,
         Course { followed: SURE.., broken: 0 } => Certainty::Certain,
         Course { broken: 0, .. } => Certainty::Likely,
         _ => Certainty::Possible,
@@ -306,6 +338,9 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
     }
     if course.broken > 0 {
         finding = finding.caveat("some numbers did not follow: either messages were lost, or it is no such numbering");
+    }
+    if number.is_measure() {
+        finding = finding.caveat("its name is that of a measure, which may go up by one now and then");
     }
     let is_of_pair = |field: &Field| match link {
         Link::Contiguous => *field == number.field,
@@ -389,6 +424,17 @@ mod tests {
             _ => json!({"e": "order", "t": n.wrapping_mul(0x9E37_79B9) % 1000}),
         });
         assert_eq!(lines(mixed), ["websocket.sequence={{when(/e == 'trade', /t)}}"]);
+    }
+
+    #[test]
+    fn a_price_that_goes_up_by_one_is_no_number_of_a_message() {
+        let both = (0..30).map(|n| json!({"price": 100 + n, "trade": n + 7, "seq": n + 5}));
+        assert_eq!(lines(both), ["websocket.sequence={{/seq}}"]);
+        let mut table = Table::default();
+        (0..30).for_each(|n| table.message(Duration::ZERO, &json!({"price": 100 + n}), false));
+        let finding = finding(&table, &[], &[], &[]).unwrap();
+        assert_eq!(finding.certainty, Certainty::Possible, "{finding:?}");
+        assert!(finding.caveat.is_some_and(|caveat| caveat.contains("a measure")));
     }
 
     #[test]

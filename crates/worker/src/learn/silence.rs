@@ -37,8 +37,9 @@ impl Silence {
         let watched = self.last.saturating_sub(self.first?);
         if watched < ENOUGH || self.messages < ENOUGH_MESSAGES {
             let says = format!(
-                "{} messages in {:.1} s are too few to say how long a connection may be silent.",
+                "{} message{} in {:.1} s say too little of how long a connection may be silent.",
                 count(self.messages),
+                if self.messages == 1 { "" } else { "s" },
                 watched.as_secs_f64(),
             );
             return Some(Finding::new(About::Idle, Certainty::Possible, says));

@@ -31,7 +31,9 @@ pub(super) enum Datum {
     Text(Box<str>),
     /// As it stands in the message.
     Number(Box<str>),
-    /// Boolean, null, object, array, or a long text.
+    /// It counts as missing.
+    Null,
+    /// Boolean, object, array, or a long text.
     Other,
 }
 
@@ -40,6 +42,7 @@ impl Datum {
         match value {
             Value::String(text) if text.len() <= MAX_TEXT => Datum::Text(text.as_str().into()),
             Value::Number(number) => Datum::Number(number.to_string().into()),
+            Value::Null => Datum::Null,
             _ => Datum::Other,
         }
     }
@@ -52,7 +55,7 @@ impl Datum {
     pub(super) fn rendered(&self) -> Option<&str> {
         match self {
             Datum::Text(text) | Datum::Number(text) => Some(text),
-            Datum::Other => None,
+            Datum::Null | Datum::Other => None,
         }
     }
 
@@ -64,7 +67,7 @@ impl Datum {
         match self {
             Datum::Text(_) => 1,
             Datum::Number(_) => 2,
-            Datum::Other => 3,
+            Datum::Null | Datum::Other => 3,
         }
     }
 }

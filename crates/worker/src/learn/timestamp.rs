@@ -6,7 +6,7 @@ use connect_websocket_engine::intake::fields::Unit;
 
 use super::condition::{Condition, Side, telling_apart};
 use super::field::{Field, Origin};
-use super::table::{Column, Table};
+use super::table::{Column, Datum, Table};
 use super::time::{self, Time};
 use super::{About, Certainty, Finding, count, in_of};
 
@@ -16,6 +16,8 @@ const NEAR_MS: i64 = 120_000;
 const SAME_DAY_MS: i64 = 86_400_000;
 /// Over a shorter time nobody sees whether times go forward.
 const ENOUGH_MS: i64 = 3_000;
+/// So many numbers one after another are a count.
+const ENOUGH_COUNTED: usize = 10;
 /// Of a hundred records, so many have to have the field.
 const LEAST_PERCENT: usize = 5;
 /// Fields that are joined by `??`.
@@ -48,8 +50,8 @@ pub(super) fn candidates(records: &Table, started: Option<SystemTime>) -> Vec<Ti
 }
 
 fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> Option<Timestamp> {
-    let times: Vec<(usize, Option<Time>)> =
-        column.values.iter().map(|(row, datum)| (*row, time::read(datum))).collect();
+    let there = column.values.iter().filter(|(_, datum)| *datum != Datum::Null);
+    let times: Vec<(usize, Option<Time>)> = there.map(|(row, datum)| (*row, time::read(datum))).collect();
     let unit = most_frequent(&times)?;
     let is_of_unit = |time: &Option<Time>| time.is_some_and(|time| time.unit == unit);
     let (of_unit, strange): (Vec<_>, Vec<_>) = times.into_iter().partition(|(_, time)| is_of_unit(time));
@@ -68,10 +70,10 @@ fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> O
     let (elapsed, moved) = course(&offsets);
     // Numbers of messages have as many digits, and their own pace. A recording may be replayed at another one too.
     let stands_still = elapsed >= ENOUGH_MS && !(elapsed / 3..=elapsed.saturating_mul(30)).contains(&moved);
-    if near * 10 < offsets.len() * 9 || stands_still {
+    let goes_forward = elapsed >= ENOUGH_MS && (moved - elapsed).abs() * 2 <= elapsed;
+    if near * 10 < offsets.len() * 9 || stands_still || !goes_forward && is_count(column) {
         return None;
     }
-    let goes_forward = elapsed >= ENOUGH_MS && (moved - elapsed).abs() * 2 <= elapsed;
     let start = started.and_then(|started| started.duration_since(UNIX_EPOCH).ok()).map(millis);
     Some(Timestamp {
         field: column.field.clone(),
@@ -81,6 +83,15 @@ fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> O
         late_ms: start.map(|start| start - middle),
         goes_forward,
     })
+}
+
+/// Whether each number is one more than the one before: so goes a count, however large, and a clock only at its own pace.
+fn is_count(column: &Column) -> bool {
+    let one_more = |pair: &[(usize, Datum)]| {
+        let (before, after) = (pair[0].1.integer(), pair[1].1.integer());
+        before.is_some() && before.and_then(|before| before.checked_add(1)) == after
+    };
+    column.values.len() >= ENOUGH_COUNTED && column.values.windows(2).all(one_more)
 }
 
 fn most_frequent(times: &[(usize, Option<Time>)]) -> Option<Unit> {
@@ -219,9 +230,13 @@ mod tests {
     const START_MS: u64 = 1_783_166_400_000;
 
     fn lines(messages: impl IntoIterator<Item = Value>) -> Vec<String> {
+        apart(100, messages)
+    }
+
+    fn apart(by_ms: u64, messages: impl IntoIterator<Item = Value>) -> Vec<String> {
         let mut table = Table::default();
         for (number, message) in (0..).zip(messages) {
-            table.message(Duration::from_millis(number * 100), &message, false);
+            table.message(Duration::from_millis(number * by_ms), &message, false);
         }
         let started = UNIX_EPOCH + Duration::from_millis(START_MS);
         let table = table.finish();
@@ -242,6 +257,9 @@ mod tests {
         assert_eq!(lines(replayed), ["websocket.record.timestamp={{/t}}"], "at twice the pace");
         assert!(lines((0..60).map(|n| json!({"seq": START_MS + n}))).is_empty(), "a number of that size");
         assert!(lines((0..60).map(|_| json!({"opened": START_MS}))).is_empty(), "it stands still");
+        assert!(lines((0..60).map(|n| json!({"id": START_MS / 1000 + n}))).is_empty(), "a count");
+        let each_second = apart(1000, (0..60).map(|n| json!({"t": START_MS / 1000 + n})));
+        assert_eq!(each_second, ["websocket.record.timestamp={{/t}}", unit]);
     }
 
     #[test]

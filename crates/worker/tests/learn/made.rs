@@ -29,6 +29,11 @@ pub(crate) const FEEDS: &[(&str, Make)] = &[
     ("upbit", upbit),
     ("kraken-v2", kraken_v2),
     ("ais", ais),
+    ("binance-futures", binance_futures),
+    ("orders", orders),
+    ("sensors", sensors),
+    ("events", events),
+    ("grid", grid),
 ];
 
 /// 2026-07-04T12:00:00Z.
@@ -365,4 +370,76 @@ fn ais() -> Received {
             chance % 360
         )]
     })
+}
+
+/// Each change of a book names the last number of the one before; between them numbers are left out.
+fn binance_futures() -> Received {
+    let mut last = [1000; 5];
+    each(350, |_, ms, chance| {
+        let (of, name) = ((chance % 5) as usize, symbol(chance));
+        let (previous, first) = (last[of], last[of] + 2 + chance % 40);
+        last[of] = first + chance % 7;
+        vec![format!(
+            r#"{{"stream":"{}usdt@depth","data":{{"e":"depthUpdate","E":{ms},"T":{},"s":"{name}USDT","U":{first},"u":{},"pu":{previous},"b":[["0.35","{chance}"]],"a":[]}}}}"#,
+            name.to_lowercase(),
+            ms - 3,
+            last[of]
+        )]
+    })
+}
+
+/// Full of what looks like something else: an id that has the digits of a time, a price that goes up by one, constants, flags, a
+/// symbol that is null now and then, numbers in texts, a time with an offset and nanoseconds.
+fn orders() -> Received {
+    let mut numbers = [5000; 5];
+    each(350, |number, ms, chance| {
+        let of = (chance % 5) as usize;
+        let symbol = if number % 50 == 49 { "null".to_owned() } else { format!(r#""{}/EUR""#, SYMBOLS[of]) };
+        if symbol != "null" {
+            numbers[of] += 1;
+        }
+        vec![format!(
+            r#"{{"order_id":{},"version":7,"price":{},"qty":"1","maker":"{}","symbol":{symbol},"seq":"{}","note":null,"at":"{}123456+00:00"}}"#,
+            1_700_000_000_000 + number * 977_000 + chance % 900,
+            100 + number,
+            ["Y", "N"][(chance % 2) as usize],
+            numbers[of],
+            iso(ms).trim_end_matches('Z'),
+        )]
+    })
+}
+
+/// Names that need quotes, seconds with a fraction, numbers from 1 on.
+fn sensors() -> Received {
+    each(350, |number, ms, chance| {
+        vec![format!(
+            r#"{{"données":{{"a/b":"sonde-{}","t~s":{}.{:03},"°C":{}.5}},"номер":{}}}"#,
+            chance % 9,
+            ms / 1000,
+            ms % 1000,
+            chance % 30,
+            number + 1
+        )]
+    })
+}
+
+/// Several lines in a message, an opaque position, an id of nineteen digits that is no time, the subject in an array.
+fn events() -> Received {
+    each(350, |number, ms, chance| {
+        let event = |of: u64| {
+            format!(
+                r#"{{"messageId":"CAES{:016x}","event_id":{},"tags":["tag-{}"],"kind":"note","published":"{}","body":[[1,[2]],[]]}}"#,
+                (number * 8 + of).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+                1_650_000_000_000_000_000 + (chance + of) % 1000 * 77_777_777_777_777,
+                chance % 4,
+                iso(ms)
+            )
+        };
+        vec![(0..=chance % 3).map(event).collect::<Vec<_>>().join("\n")]
+    })
+}
+
+/// Arrays of arrays of numbers, and nothing that says what they are.
+fn grid() -> Received {
+    each(350, |_, _, chance| vec![format!("[[{chance},1.5],[{},2.5],[]]", chance % 77)])
 }

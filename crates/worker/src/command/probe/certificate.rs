@@ -1,20 +1,13 @@
 //! Of a server's certificate what people ask for: whose it is, who issued it, until when. Whether it holds, rustls has
-//! decided; this only reads (X.509 in DER: RFC 5280 §4.1, X.690 §8 and §10).
+//! decided; this only reads.
 
 use std::time::SystemTime;
 
 use connect_websocket_engine::calendar::DateTime;
 use connect_websocket_engine::record::epoch_ms;
 use serde::Serialize;
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer as _, X509Certificate, X509Name};
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTC_TIME: u8 = 0x17;
-const VERSION: u8 = 0xa0;
-/// id-at-commonName and id-at-organizationName.
-const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
-const ORGANIZATION: [u8; 3] = [0x55, 0x04, 0x0a];
 const DAY: i64 = 86_400;
 
 #[derive(Serialize, Debug, PartialEq, Eq)]
@@ -28,99 +21,27 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate; `None` if it is not of that form.
+    /// Reads a certificate; `None` if it is not of that form. A handshake has no certificate above 16 MiB (RFC 8446 §4.4.2).
     pub(super) fn read(der: &[u8], now: SystemTime) -> Option<Certificate> {
-        let certificate = Der(der).value(SEQUENCE)?;
-        let mut fields = Der(Der(certificate).value(SEQUENCE)?);
-        fields.optional(VERSION);
-        // Its number, and how it is signed.
-        fields.next()?;
-        fields.value(SEQUENCE)?;
-        let issuer = name(fields.value(SEQUENCE)?);
-        let mut validity = Der(fields.value(SEQUENCE)?);
-        validity.next()?;
-        let (kind, end) = validity.next()?;
-        let end = time(kind, end)?;
-        let subject = name(fields.value(SEQUENCE)?);
-        let left = end.epoch_seconds()? - epoch_ms(now).div_euclid(1000);
-        Some(Certificate { subject, issuer, valid_until: format!("{end}Z"), days_left: left.div_euclid(DAY) })
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let end = certificate.validity().not_after.timestamp();
+        Some(Certificate {
+            subject: name(certificate.subject()),
+            issuer: name(certificate.issuer()),
+            valid_until: format!("{}Z", DateTime::from_epoch_seconds(end)),
+            days_left: (end - epoch_ms(now).div_euclid(1000)).div_euclid(DAY),
+        })
     }
 }
 
-/// Elements in DER, one after the other.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The next element: its tag and its content.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&tag, rest) = self.0.split_first()?;
-        let (&first, mut rest) = rest.split_first()?;
-        let len = if first < 0x80 {
-            usize::from(first)
-        } else {
-            let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            rest = after;
-            if bytes.len() > 4 {
-                return None;
-            }
-            bytes.iter().fold(0, |len, &byte| len << 8 | usize::from(byte))
-        };
-        let (content, after) = rest.split_at_checked(len)?;
-        self.0 = after;
-        Some((tag, content))
-    }
-
-    /// The content of the next element, which has this tag.
-    fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
-    }
-
-    /// Skips the next element if it has this tag.
-    fn optional(&mut self, tag: u8) {
-        if self.0.first() == Some(&tag) {
-            self.next();
-        }
-    }
-}
-
-/// Common name and organization.
-fn name(content: &[u8]) -> String {
-    let mut parts = [None, None];
-    let mut sets = Der(content);
-    while let Some(set) = sets.value(SET) {
-        let mut attribute = Der(Der(set).value(SEQUENCE).unwrap_or_default());
-        let kind = attribute.value(OBJECT_IDENTIFIER).unwrap_or_default();
-        let at = [COMMON_NAME, ORGANIZATION].iter().position(|known| kind == known);
-        if let (Some(at), Some((_, text))) = (at, attribute.next()) {
-            parts[at].get_or_insert_with(|| String::from_utf8_lossy(text).into_owned());
-        }
-    }
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "somebody without a name".to_owned() } else { parts.join(", ") }
-}
-
-/// UTCTime or GeneralizedTime, which in certificates end with `Z` and have seconds.
-fn time(kind: u8, text: &[u8]) -> Option<DateTime> {
-    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
-    let digits = if kind == UTC_TIME {
-        // RFC 5280 §4.1.2.5.1: from 50 on it is the century before.
-        let century = if text.get(..2)?.parse::<u32>().ok()? >= 50 { "19" } else { "20" };
-        format!("{century}{text}")
-    } else {
-        text.to_owned()
+/// The common name and the organization.
+fn name(name: &X509Name<'_>) -> String {
+    let (common, organization) = (name.iter_common_name().next(), name.iter_organization().next());
+    let text = |part: &AttributeTypeAndValue<'_>| {
+        part.as_str().map_or_else(|_| String::from_utf8_lossy(part.as_slice()).into_owned(), str::to_owned)
     };
-    if digits.len() != 14 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let part = |from: usize, to: usize| digits[from..to].parse::<u32>().ok();
-    Some(DateTime {
-        year: i64::from(part(0, 4)?),
-        month: part(4, 6)?,
-        day: part(6, 8)?,
-        hour: part(8, 10)?,
-        minute: part(10, 12)?,
-        second: part(12, 14)?,
-    })
+    let parts: Vec<String> = [common, organization].into_iter().flatten().map(text).collect();
+    if parts.is_empty() { "somebody without a name".to_owned() } else { parts.join(", ") }
 }
 
 #[cfg(test)]
@@ -164,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_changed_is_no_certificate_and_no_panic() {
+    fn a_hostile_certificate_is_no_certificate_and_no_panic() {
         let der = certificate(|_| {});
         assert!(Certificate::read(&[], SystemTime::now()).is_none());
         for at in 0..der.len() {
@@ -174,6 +95,11 @@ mod tests {
                 changed[at] ^= 1 << bit;
                 let _ = Certificate::read(&changed, SystemTime::now());
             }
+        }
+        // One sequence in another, a million times; and a length of 4 GiB.
+        let nested: Vec<u8> = (0..1_000_000).flat_map(|_| [0x30, 0x80]).collect();
+        for hostile in [&nested[..], b"\x30\x84\xff\xff\xff\xff\x30\x84\xff\xff\xff\xff"] {
+            assert!(Certificate::read(hostile, SystemTime::now()).is_none());
         }
     }
 }

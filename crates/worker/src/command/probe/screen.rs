@@ -177,8 +177,7 @@ impl Screen {
             // What the messages alone cannot say is not pasted by accident.
             let (begin, colour) =
                 if *certainty == Certainty::Possible { ("#", Colour::Dim) } else { ("", Colour::Green) };
-            let option = harmless(&format!("{begin}{}={}", line.key, line.value));
-            let _ = write!(shown, "\n{}", self.paint(colour, &option));
+            let _ = write!(shown, "\n{}", self.paint(colour, &format!("{begin}{line}")));
         }
         shown
     }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use connect_websocket_engine::config::{Config, HANDOVER_DIR, TOPIC, URL};
-use connect_websocket_engine::config_def::ConfigError;
-use connect_websocket_engine::feeds::FEED;
+use connect_websocket_engine::config::{Config, HANDOVER_DIR, TOPIC, URL, warnings};
+use connect_websocket_engine::config_def::{ConfigError, Properties};
+use connect_websocket_engine::feeds::{self, FEED};
 use connect_websocket_engine::redact::Redactor;
 use indexmap::IndexMap;
 
@@ -49,12 +49,21 @@ pub(in crate::command) struct Source {
     worker: Option<PathBuf>,
 }
 
+/// The feed's configuration.
+pub(in crate::command) struct Feed {
+    pub(in crate::command) config: Config,
+    /// The options in force that it was made of.
+    pub(in crate::command) options: Properties,
+    /// What is allowed, and hardly meant.
+    pub(in crate::command) warnings: Vec<String>,
+}
+
 impl Source {
     /// Returns the configuration.
     ///
     /// # Errors
     /// Sentences that say what is wrong, without secrets.
-    pub(in crate::command) fn config(&self) -> Result<Config, Vec<String>> {
+    pub(in crate::command) fn feed(&self) -> Result<Feed, Vec<String>> {
         let given = self.given().map_err(|why| vec![why])?;
         let providers = self.providers().map_err(|why| vec![why])?;
         let resolved = providers.resolve(&given).map_err(|error| vec![error.message])?;
@@ -63,15 +72,16 @@ impl Source {
         // What a step says may hold a password that nobody has declared to be one.
         let said = resolved.values.iter().filter(|(option, _)| option.ends_with(".send") || option.ends_with(".body"));
         said.for_each(|(_, template)| config.redactor.add_template(template));
-        Ok(config)
+        let in_force = feeds::merge(&resolved.values).map_err(|error| vec![sentence(&error, &resolved)])?;
+        let warnings = warnings::of(&resolved.values, None);
+        let warnings = warnings.iter().map(|warning| config.redactor.hide(warning)).collect();
+        Ok(Feed { config, options: in_force.into_owned(), warnings })
     }
 
     /// The options, with references to providers as they are.
     fn given(&self) -> Result<IndexMap<String, String>, String> {
         let mut options = match self.what.as_deref() {
-            Some(url) if url.starts_with("ws://") || url.starts_with("wss://") => {
-                IndexMap::from([(URL.to_owned(), url.to_owned())])
-            }
+            Some(url) if url.contains("://") => IndexMap::from([(URL.to_owned(), url.to_owned())]),
             Some(file) => read(file)?,
             None if self.feed.is_some() => IndexMap::new(),
             None => return Err("name a feed: a connector's file, a URL, or --feed and a name".to_owned()),
@@ -82,9 +92,11 @@ impl Source {
             }
         }
         for set in &self.set {
-            let (option, value) =
-                set.split_once('=').ok_or("--set wants an option and its value: --set OPTION=VALUE")?;
-            options.insert(option.trim().to_owned(), value.to_owned());
+            let set = set.split_once('=').map(|(option, value)| (option.trim(), value));
+            let (option, value) = set
+                .filter(|(option, _)| !option.is_empty())
+                .ok_or("--set wants an option and its value: --set OPTION=VALUE")?;
+            options.insert(option.to_owned(), value.to_owned());
         }
         options.entry(NAME.to_owned()).or_insert_with(|| "probe".to_owned());
         options.entry(TOPIC.to_owned()).or_insert_with(|| "probe".to_owned());

@@ -1,12 +1,14 @@
 //! What `probe` sees of a session, and what it says of it. Every text passes the redactor here.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::gap::{Cause, Gap};
 use connect_websocket_engine::observer::{Message, Observer, Sight};
 use connect_websocket_engine::record::{Key, Record, ValueKind};
@@ -50,37 +52,47 @@ struct State {
     /// What goes onto the tape once all secrets in it are known.
     untaped: Vec<(Duration, Untaped)>,
     records: u64,
-    /// The beginning of the message that came last.
-    last: (Kind, Vec<u8>),
+    /// The beginning of the message that steps look at.
+    last: Vec<u8>,
     /// When each step began.
     steps: HashMap<String, Instant>,
     /// How often each kind of line about a step was shown.
     repeats: HashMap<(&'static str, String), u32>,
     /// Why the first connection that failed did.
     failure: Option<String>,
-    /// Nobody reads what is shown.
-    unread: bool,
+    /// How far the connection is.
+    stage: Option<String>,
+    /// Why nobody reads what is shown.
+    unread: Option<ErrorKind>,
     /// The figures at the end; what comes after them comes of our own Close.
     summary: Option<Summary>,
 }
 
 impl Watch {
-    pub(super) fn new(screen: Screen, redactor: Arc<Redactor>, samples: u64, tape: Option<Writer>) -> Watch {
+    /// `options`: those in force, which what is learned stands beside.
+    pub(super) fn new(
+        screen: Screen,
+        redactor: Arc<Redactor>,
+        options: Properties,
+        samples: u64,
+        tape: Option<Writer>,
+    ) -> Watch {
         Watch(Mutex::new(State {
             began: Instant::now(),
             screen,
             redactor,
             samples,
             figures: Figures::default(),
-            learner: Learner::started_at(SystemTime::now()),
+            learner: Learner::started_at(SystemTime::now()).under(options),
             tape,
             untaped: Vec::new(),
             records: 0,
-            last: (Kind::Text, Vec::new()),
+            last: Vec::new(),
             steps: HashMap::new(),
             repeats: HashMap::new(),
             failure: None,
-            unread: false,
+            stage: None,
+            unread: None,
             summary: None,
         }))
     }
@@ -117,9 +129,14 @@ impl Watch {
         self.state().records
     }
 
-    /// Returns whether nobody reads what is said.
-    pub(super) fn is_unread(&self) -> bool {
+    /// Returns why nobody reads what is said, if nobody does.
+    pub(super) fn unread(&self) -> Option<ErrorKind> {
         self.state().unread
+    }
+
+    /// Returns what is waited for on the way to a connection.
+    pub(super) fn stage(&self) -> Option<String> {
+        self.state().stage.clone()
     }
 
     /// Returns whether nothing more can be written to the tape.
@@ -182,7 +199,8 @@ impl Observer for Watch {
 impl State {
     fn say(&mut self, line: &Line) {
         let seconds = rounded(self.began.elapsed().as_secs_f64(), 3);
-        self.unread |= self.screen.show(&Timed { seconds, line }).is_err();
+        let shown = self.screen.show(&Timed { seconds, line });
+        self.unread = self.unread.or(shown.err().map(|error| error.kind()));
     }
 
     /// Says something about a step, which people need not read again and again.
@@ -197,8 +215,14 @@ impl State {
     fn saw(&mut self, sight: Sight<'_>) {
         let now = self.began.elapsed();
         match sight {
-            Sight::Trying { whose, address } => self.address(Some(whose), address, AddressState::Trying, None),
-            Sight::Reached(address) => self.address(None, address, AddressState::Connected, None),
+            Sight::Trying { whose, address } => {
+                self.stage = Some(format!("{address} has not answered"));
+                self.address(Some(whose), address, AddressState::Trying, None);
+            }
+            Sight::Reached(address) => {
+                self.stage = Some(format!("{address} is connected, and has not answered the handshake"));
+                self.address(None, address, AddressState::Connected, None);
+            }
             Sight::Unreachable(address, why) => self.address(None, address, AddressState::Failed, Some(why)),
             Sight::Certificate(der) => self.certificate(der),
             Sight::Tls { version, cipher } => {
@@ -235,13 +259,13 @@ impl State {
             Sight::Answered { step, status, bytes } => {
                 self.say_of("answer", step, &Line::Answer { step: step.to_owned(), status, bytes });
             }
+            Sight::Part(message) => self.part(now, message),
+            Sight::Record { text, is_kept } => self.learner.record(text, is_kept),
             Sight::Heard { step, is_record } => {
-                let text = match &self.last {
-                    (Kind::Text, bytes) => {
-                        Some(self.words(&self.redactor.hide_in_message(&String::from_utf8_lossy(bytes))))
-                    }
-                    (Kind::Binary, _) => None,
-                };
+                if !is_record {
+                    self.learner.dropped();
+                }
+                let text = readable(&self.last).map(|text| self.words(&self.redactor.hide_in_message(text)));
                 self.say_of("heard", step, &Line::Heard { step: step.to_owned(), record: is_record, text });
             }
             Sight::Read(bytes) => {
@@ -250,7 +274,6 @@ impl State {
             }
             Sight::Received(message) => self.received(now, message),
             Sight::Ping => self.figures.ping(now),
-            Sight::Pong => {}
             Sight::Close { code, reason } => {
                 let reason = self.redactor.foreign(reason, MAX_WORDS);
                 self.write_untaped();
@@ -265,7 +288,8 @@ impl State {
     }
 
     fn address(&mut self, host: Option<&str>, address: SocketAddr, state: AddressState, reason: Option<&str>) {
-        let (host, reason) = (host.map(str::to_owned), reason.map(str::to_owned));
+        let hide = |text: &str| self.redactor.hide(text);
+        let (host, reason) = (host.map(hide), reason.map(hide));
         self.say(&Line::Address { host, address: address.to_string(), state, reason });
     }
 
@@ -308,15 +332,24 @@ impl State {
     fn received(&mut self, now: Duration, message: Message<'_>) {
         let (bytes, is_text) = (message.bytes(), matches!(message, Message::Text(_)));
         self.figures.message(now, is_text, bytes.len());
-        self.last.0 = if is_text { Kind::Text } else { Kind::Binary };
-        self.last.1.clear();
-        self.last.1.extend_from_slice(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
+        self.learner.received(now);
         // The steps are through with the message before it.
         self.write_untaped();
         self.tape_later(now, || match message {
             Message::Text(text) => Untaped::ReceivedText(text.to_vec()),
             Message::Binary(data) => Untaped::ReceivedBinary(data.to_vec()),
         });
+    }
+
+    fn part(&mut self, now: Duration, message: Message<'_>) {
+        let bytes = message.bytes();
+        self.last.clear();
+        self.last.extend_from_slice(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
+        let message = match message {
+            Message::Text(text) => std::str::from_utf8(text).map(learn::Message::Text),
+            Message::Binary(data) => Ok(learn::Message::Binary(data)),
+        };
+        self.learner.part(now, message.unwrap_or(learn::Message::Binary(bytes)));
     }
 
     fn tape_later(&mut self, at: Duration, message: impl FnOnce() -> Untaped) {
@@ -352,15 +385,6 @@ impl State {
 
     fn record(&mut self, record: &Record<'_>) -> u64 {
         self.records += 1;
-        let now = self.began.elapsed();
-        match (record.kind, std::str::from_utf8(record.value)) {
-            (ValueKind::Text, Ok(text)) => self.learner.message(now, learn::Message::Text(text)),
-            (ValueKind::Json, _) => {
-                let text = convert::shown(record.kind, record.value);
-                self.learner.message(now, learn::Message::Text(&text));
-            }
-            _ => self.learner.message(now, learn::Message::Binary(record.value)),
-        }
         if self.records <= self.samples {
             let line = Line::Sample(self.sample(record));
             self.say(&line);
@@ -408,5 +432,14 @@ impl State {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.to_owned(),
         }
+    }
+}
+
+/// The beginning of a message, if that is text. Where it was cut, a character may be in two.
+fn readable(bytes: &[u8]) -> Option<&str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok(),
+        Err(_) => None,
     }
 }
