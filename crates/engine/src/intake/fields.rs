@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use regex::Regex;
 
 use crate::calendar;
-use crate::dialogue::expression::{Failure, Values};
-use crate::dialogue::template::Template;
+use crate::dialogue::expression::{Failure, Problem, Scope, Values};
+use crate::dialogue::template::{Position, Template};
+use crate::dialogue::variables::is_secret;
 use crate::record::{Key, Part, RecordWriter};
 
 /// Kafka's limit of a topic's name.
@@ -273,6 +274,23 @@ fn make_legal(topic: &mut String) {
     if topic.chars().all(|char| char == '.') && topic.len() < 3 {
         *topic = "_".repeat(topic.len().max(1));
     }
+}
+
+/// Compiles the template of an option over a record; a problem goes to the others.
+pub(super) fn field(
+    name: &str,
+    text: &str,
+    scope: &mut Scope<'_>,
+    problems: &mut Vec<(String, Problem)>,
+) -> Option<Template> {
+    let compiled = Template::compile(text, Position::Field, scope).and_then(|template| {
+        let secret = template.used().find(|name| is_secret(name)).cloned();
+        match secret {
+            Some(name) => Err(Problem::new(1, format!("{name} is secret, and a record may show it to anybody"))),
+            None => Ok(template),
+        }
+    });
+    compiled.map_err(|problem| problems.push((name.to_owned(), problem))).ok()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::cursor::{self, Cursors, Standing};
 use super::dedupe::Window;
-use super::field;
+use super::fields::field;
 use super::sequence::{self, Hole, Sequences};
 use crate::backfill::Backfill;
 use crate::dialogue::expression::{Problem, Scope, Values};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::network::{Net, Shared, lock};
 use super::shape::KEYS;
 use crate::commits::Commits;
-use crate::intake::BACKFILLED;
+use crate::intake::records::BACKFILLED;
 use crate::offset::{AT, CURSOR, PART, SEQUENCE, SESSION_ID, StoredOffset};
 use crate::record::{Batch, OffsetValue, Record};
 use crate::task::SourceTask;

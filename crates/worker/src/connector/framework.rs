@@ -34,30 +34,26 @@ pub struct OrderedKey {
 
 const BASE: ConfigKey = ConfigKey { group: COMMON, width: Width::Short, ..ConfigKey::BASE };
 
-const CONVERTERS: &[&str] = &[
-    "org.apache.kafka.connect.converters.BooleanConverter",
-    "org.apache.kafka.connect.converters.ByteArrayConverter",
-    "org.apache.kafka.connect.converters.DoubleConverter",
-    "org.apache.kafka.connect.converters.FloatConverter",
-    "org.apache.kafka.connect.converters.IntegerConverter",
-    "org.apache.kafka.connect.converters.LongConverter",
-    "org.apache.kafka.connect.converters.ShortConverter",
-    JSON_CONVERTER,
-    STRING_CONVERTER,
-];
+/// Kafka's converters in Connect's order; those of headers have one more.
+macro_rules! converters {
+    ($($of_headers:literal)?) => {
+        &[
+            "org.apache.kafka.connect.converters.BooleanConverter",
+            "org.apache.kafka.connect.converters.ByteArrayConverter",
+            "org.apache.kafka.connect.converters.DoubleConverter",
+            "org.apache.kafka.connect.converters.FloatConverter",
+            "org.apache.kafka.connect.converters.IntegerConverter",
+            "org.apache.kafka.connect.converters.LongConverter",
+            "org.apache.kafka.connect.converters.ShortConverter",
+            JSON_CONVERTER,
+            $($of_headers,)?
+            STRING_CONVERTER,
+        ]
+    };
+}
 
-const HEADER_CONVERTERS: &[&str] = &[
-    "org.apache.kafka.connect.converters.BooleanConverter",
-    "org.apache.kafka.connect.converters.ByteArrayConverter",
-    "org.apache.kafka.connect.converters.DoubleConverter",
-    "org.apache.kafka.connect.converters.FloatConverter",
-    "org.apache.kafka.connect.converters.IntegerConverter",
-    "org.apache.kafka.connect.converters.LongConverter",
-    "org.apache.kafka.connect.converters.ShortConverter",
-    JSON_CONVERTER,
-    "org.apache.kafka.connect.storage.SimpleHeaderConverter",
-    STRING_CONVERTER,
-];
+const CONVERTERS: &[&str] = converters!();
+const HEADER_CONVERTERS: &[&str] = converters!("org.apache.kafka.connect.storage.SimpleHeaderConverter");
 
 const JSON_CONVERTER: &str = "org.apache.kafka.connect.json.JsonConverter";
 const STRING_CONVERTER: &str = "org.apache.kafka.connect.storage.StringConverter";

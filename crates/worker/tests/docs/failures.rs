@@ -19,6 +19,7 @@ const SOURCES: &[&str] = &[
     "crates/engine/src/intake.rs",
     "crates/engine/src/intake/decode.rs",
     "crates/engine/src/intake/fields.rs",
+    "crates/engine/src/intake/records.rs",
     "crates/engine/src/panic.rs",
     "crates/engine/src/record/value/parse.rs",
     "crates/engine/src/session.rs",
