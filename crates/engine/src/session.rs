@@ -167,9 +167,6 @@ impl<W: World> Session<W> {
                 End::Stopped => return Ok(()),
                 End::Failed(failure) => failure,
             };
-            // A server may send us to a host whose name is a secret.
-            let message = self.config.redactor.hide(&failure.message);
-            let failure = Failure { message, ..failure };
             let delay = self.delay_after(&failure)?;
             self.metrics.reconnect(failure.cause);
             let until = self.world.now() + delay;

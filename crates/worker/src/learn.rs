@@ -189,6 +189,12 @@ impl Learner {
         self.record(None, true);
     }
 
+    /// A connection is open; what comes next comes over it.
+    pub fn connected(&mut self, since_start: Duration) {
+        self.silence.connected(since_start);
+        self.sample.connected();
+    }
+
     /// Something came, be it a record or not.
     pub fn received(&mut self, since_start: Duration) {
         self.silence.message(since_start);
@@ -239,6 +245,7 @@ struct Messages<'a> {
 /// One of them.
 struct Seen<'a> {
     at: Duration,
+    connection: u32,
     text: &'a str,
     /// `None` is no JSON.
     value: Option<Value>,
@@ -253,9 +260,9 @@ impl Messages<'_> {
         let mut splitter = self.split.and_then(|split| Splitter::new(split).ok());
         for (kept, text) in self.kept.iter().zip(self.texts) {
             let Some(text) = text else { continue };
-            let (at, is_record, records) = (kept.at, kept.is_record(), &kept.records[..]);
+            let (at, connection, is_record, records) = (kept.at, kept.connection, kept.is_record(), &kept.records[..]);
             for text in split::parts(splitter.as_mut(), text) {
-                if !look(&Seen { at, text, value: split::parse(text), is_record, records }) {
+                if !look(&Seen { at, connection, text, value: split::parse(text), is_record, records }) {
                     return;
                 }
             }
@@ -266,6 +273,7 @@ impl Messages<'_> {
     fn table(&self) -> (Table, Vec<bool>) {
         let (mut table, mut are_records) = (Table::default(), Vec::new());
         self.each(|seen| {
+            table.over(seen.connection);
             match &seen.value {
                 Some(value) => table.message(seen.at, value, false),
                 None => table.text(seen.at, seen.text),
@@ -327,6 +335,7 @@ fn records(messages: &Messages<'_>, controls: &Controls, batch: Option<&Batch>) 
     let mut roles = controls.roles.iter();
     messages.each(|seen| {
         let Some(role) = roles.next() else { return false };
+        table.over(seen.connection);
         if *role == Role::Data {
             match &seen.value {
                 Some(value) => rows(&mut table, messages, seen, value, batch, |made| made.is_kept),
@@ -345,6 +354,7 @@ fn numbered(messages: &Messages<'_>, controls: &Controls, batch: Option<&Batch>)
     let mut roles = controls.roles.iter();
     messages.each(|seen| {
         let Some(role) = roles.next() else { return false };
+        table.over(seen.connection);
         match &seen.value {
             Some(value) if seen.records.is_empty() => table.message(seen.at, value, true),
             Some(value) => rows(&mut table, messages, seen, value, batch, |_| true),

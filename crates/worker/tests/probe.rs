@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use connect_websocket_engine::config::Config;
+use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::feeds::Profile;
 use connect_websocket_testkit::{
     Accept, Close, Deflate, Handshake, Messages, Play, SIMULATORS, Script, Server, Simulation, Simulator, Step,
@@ -633,7 +635,7 @@ fn connector(folder: &Folder, simulator: &Simulator, simulation: &Simulation, ch
     options.insert("name".to_owned(), "probe".to_owned());
     options.insert("websocket.feed".to_owned(), simulator.feed.to_owned());
     options.extend(changed.iter().map(|(key, value)| ((*key).to_owned(), Simulator::at(value, &simulation.host()))));
-    folder.file("connector.json", &serde_json::to_string(&options).unwrap())
+    folder.file(&format!("connector-{}.json", simulator.feed), &serde_json::to_string(&options).unwrap())
 }
 
 #[test]
@@ -683,6 +685,40 @@ fn a_token_over_http_is_shown_as_a_request_and_is_secret() {
         }
     }
     assert!(!simulation.issued().is_empty());
+}
+
+#[test]
+fn what_is_learned_beside_a_profile_replaces_nothing_and_is_accepted() {
+    let (folder, profiles) = (Folder::new(), Profile::all().collect::<Vec<_>>());
+    let looked_at = AtomicU32::new(0);
+    let probe = |simulator: &'static Simulator| {
+        let Some(profile) = profiles.iter().find(|profile| profile.name == simulator.feed) else { return };
+        let simulation = Simulation::start(simulator, 5).unwrap();
+        let file = connector(&folder, simulator, &simulation, &[]);
+        let ran = run(&["probe", &file, "--messages", "10", "--for", "3s", "--json"]);
+        // Some simulators wait for a test to publish something.
+        if ran.code != 0 {
+            return;
+        }
+        looked_at.fetch_add(1, Ordering::Relaxed);
+        let mut options: Properties = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        for finding in ran.events("finding").iter().filter(|finding| finding["certainty"] != "possible") {
+            for line in finding["lines"].as_array().unwrap() {
+                let (key, value) = (line["key"].as_str().unwrap(), line["value"].as_str().unwrap());
+                let is_set = profile.options.contains_key(key) && finding["about"] != "control";
+                assert!(!is_set, "{}: {key} is set: {finding}", simulator.feed);
+                options.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        options.insert("kafka.topic".to_owned(), "feed".to_owned());
+        Config::parse(&options).unwrap_or_else(|errors| panic!("{}: {errors:?}: {}", simulator.feed, ran.out));
+    };
+    std::thread::scope(|scope| {
+        for part in SIMULATORS.chunks(SIMULATORS.len().div_ceil(8)) {
+            scope.spawn(|| part.iter().copied().for_each(probe));
+        }
+    });
+    assert!(looked_at.load(Ordering::Relaxed) >= 5, "{looked_at:?} simulators had messages");
 }
 
 // --- tapes -----------------------------------------------------------------------------------------------------------

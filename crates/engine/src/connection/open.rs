@@ -68,8 +68,10 @@ async fn follow(
     deadline: Instant,
 ) -> Result<Connection, OpenError> {
     let mut endpoint = request.endpoint.clone();
+    let mut is_foreign = false;
     for _ in 0..=MAX_REDIRECTS {
-        match shake_hands(request, &endpoint, tls, addresses, deadline).await? {
+        let answer = shake_hands(request, &endpoint, tls, addresses, deadline).await;
+        match answer.map_err(|error| if is_foreign { error.hiding(&request.redactor) } else { error })? {
             Handshake::Open(connection) => return Ok(*connection),
             Handshake::Redirect(location) => {
                 let target = endpoint.redirect(&location).map_err(|why| {
@@ -77,7 +79,8 @@ async fn follow(
                     OpenError::new(OpenErrorKind::Handshake, why)
                 })?;
                 endpoint = target.as_foreign(&request.redactor);
-                request.watched.tell(Sight::Redirected(&request.redactor.hide(endpoint.redacted())));
+                request.watched.tell(Sight::Redirected(endpoint.redacted()));
+                is_foreign = true;
             }
         }
     }

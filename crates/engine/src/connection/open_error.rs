@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::http::Answer;
+use crate::redact::Redactor;
 
 /// Why a connection could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,5 +49,10 @@ impl std::error::Error for OpenError {}
 impl OpenError {
     pub(super) fn new(kind: OpenErrorKind, message: impl Into<String>) -> OpenError {
         OpenError { kind, message: message.into(), retry_after: None, answer: None }
+    }
+
+    /// The same about a host that a server has named, maybe after a secret.
+    pub(super) fn hiding(self, redactor: &Redactor) -> OpenError {
+        OpenError { message: redactor.hide(&self.message), ..self }
     }
 }

@@ -23,12 +23,16 @@ pub(super) struct Sample {
     is_full: bool,
     /// The message that came last was kept.
     is_last_kept: bool,
+    /// The number of the connection.
+    connection: u32,
 }
 
 /// A message that was kept.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) at: Duration,
+    /// The number of the connection that it came over.
+    pub(super) connection: u32,
     pub(super) is_text: bool,
     pub(super) bytes: Box<[u8]>,
     /// A step has used it up: it is no record.
@@ -54,6 +58,11 @@ impl Kept {
 }
 
 impl Sample {
+    /// What comes from now on comes over another connection.
+    pub(super) fn connected(&mut self) {
+        self.connection += 1;
+    }
+
     /// Keeps a message. Once one found no room, none does: a hole in the sample would look like a hole in the feed's numbers.
     pub(super) fn message(&mut self, at: Duration, message: Message<'_>) {
         self.seen += 1;
@@ -68,8 +77,8 @@ impl Sample {
         }
         self.is_last_kept = true;
         self.bytes += bytes.len();
-        let is_text = matches!(message, Message::Text(_));
-        self.kept.push(Kept { at, is_text, bytes: bytes.into(), is_dropped: false, records: Vec::new() });
+        let (connection, is_text) = (self.connection, matches!(message, Message::Text(_)));
+        self.kept.push(Kept { at, connection, is_text, bytes: bytes.into(), is_dropped: false, records: Vec::new() });
     }
 
     /// The message that came last is no record.

@@ -33,9 +33,10 @@ const MAX_KEYS: usize = 4;
 const MAX_KINDS: usize = 16;
 
 /// A column of whole numbers.
-struct Numbers {
+struct Numbers<'t> {
     field: Field,
     by_row: Vec<Option<i64>>,
+    connections: &'t [u32],
 }
 
 /// What a message says of the one before.
@@ -44,9 +45,9 @@ enum Link<'n> {
     /// Its number is one more.
     Contiguous,
     /// Its first number is one more than the last of the one before.
-    First(&'n Numbers),
+    First(&'n Numbers<'n>),
     /// It names the number of the one before.
-    Previous(&'n Numbers),
+    Previous(&'n Numbers<'n>),
 }
 
 /// How often a rule held.
@@ -69,7 +70,7 @@ impl Course {
 
 /// A rule that held.
 struct Rule<'n> {
-    number: &'n Numbers,
+    number: &'n Numbers<'n>,
     link: Link<'n>,
     key: Option<&'n Candidate>,
     course: Course,
@@ -100,7 +101,7 @@ pub(super) fn finding(records: &Table, is_control: &[bool], keys: &[Candidate], 
     (records.rows() > LEAST).then(|| Finding::new(About::Sequence, Certainty::Likely, says))
 }
 
-fn numbers(records: &Table, is_control: &[bool], times: &[Field]) -> Vec<Numbers> {
+fn numbers<'t>(records: &'t Table, is_control: &[bool], times: &[Field]) -> Vec<Numbers<'t>> {
     let whole = records.columns.iter().filter(|column| !times.contains(&column.field));
     let whole = whole.filter_map(|column| {
         let mut by_row = vec![None; records.rows()];
@@ -109,7 +110,7 @@ fn numbers(records: &Table, is_control: &[bool], times: &[Field]) -> Vec<Numbers
         }
         let of_data = by_row.iter().enumerate().filter(|(row, _)| is_control.get(*row) != Some(&true));
         let there = of_data.filter(|(_, number)| number.is_some()).count();
-        (there > LEAST).then(|| Numbers { field: column.field.clone(), by_row })
+        (there > LEAST).then(|| Numbers { field: column.field.clone(), by_row, connections: &records.connections })
     });
     whole.take(MAX_FIELDS).collect()
 }
@@ -127,7 +128,7 @@ fn values(column: &Column, rows: usize) -> Vec<Option<usize>> {
 
 fn rules_of_key<'n>(
     records: &Table,
-    numbers: &'n [Numbers],
+    numbers: &'n [Numbers<'n>],
     key: Option<&'n Candidate>,
     of_row: &[Option<usize>],
 ) -> Vec<Rule<'n>> {
@@ -152,8 +153,8 @@ fn rules_of_key<'n>(
 
 /// The field that says best what is before a number.
 fn best_pair<'n>(
-    numbers: &'n [Numbers],
-    number: &'n Numbers,
+    numbers: &'n [Numbers<'n>],
+    number: &'n Numbers<'n>,
     key: Option<&'n Candidate>,
     of_row: &[Option<usize>],
 ) -> Option<Rule<'n>> {
@@ -171,7 +172,7 @@ fn best_pair<'n>(
 }
 
 /// Whether the two differ now and then, and the first or previous number is never the greater one.
-fn is_a_pair(number: &Numbers, other: &Numbers, link: Link<'_>) -> bool {
+fn is_a_pair(number: &Numbers<'_>, other: &Numbers<'_>, link: Link<'_>) -> bool {
     let pairs = || number.by_row.iter().zip(&other.by_row).filter_map(|(number, other)| Some(((*number)?, (*other)?)));
     let in_order = match link {
         Link::Previous(_) => pairs().all(|(number, previous)| previous <= number),
@@ -190,7 +191,7 @@ fn names_first(field: &Field) -> bool {
     FIRST_NAMES.iter().any(|first| name.contains(first))
 }
 
-impl Numbers {
+impl Numbers<'_> {
     fn is_named(&self) -> bool {
         let name = self.field.name.to_lowercase();
         NUMBER_NAMES.iter().any(|number| name.contains(number))
@@ -206,17 +207,23 @@ impl Numbers {
     }
 
     /// Where a number may be without the first of its range, the first has to be there.
-    fn condition_of(&self, number: &Numbers) -> Option<Condition> {
+    fn condition_of(&self, number: &Numbers<'_>) -> Option<Condition> {
         let alone = number.by_row.iter().zip(&self.by_row).any(|(number, other)| number.is_some() && other.is_none());
         alone.then(|| Condition::exists(&self.field))
     }
 }
 
-/// Follows a numbering over all records, of `only` these; gives up when it is plain that it is none.
-fn follow(number: &Numbers, link: Link<'_>, of_row: &[Option<usize>], only: Option<&[bool]>) -> Course {
+/// Follows a numbering over all records, of `only` these; gives up when it is plain that it is none. What was missed between
+/// two connections breaks no rule.
+fn follow(number: &Numbers<'_>, link: Link<'_>, of_row: &[Option<usize>], only: Option<&[bool]>) -> Course {
     let mut last: HashMap<usize, i64> = HashMap::new();
     let mut course = Course::default();
+    let mut connection = 0;
     for (row, value) in number.by_row.iter().enumerate() {
+        if number.connections[row] != connection {
+            connection = number.connections[row];
+            last.clear();
+        }
         let (Some(value), Some(key)) = (value, of_row[row]) else { continue };
         if only.is_some_and(|only| !only[row]) {
             continue;
@@ -253,7 +260,7 @@ fn follow(number: &Numbers, link: Link<'_>, of_row: &[Option<usize>], only: Opti
 }
 
 /// Numbers that are contiguous in one kind of records only.
-fn of_a_kind(records: &Table, number: &Numbers, of_row: &[Option<usize>]) -> Option<(Course, Condition)> {
+fn of_a_kind(records: &Table, number: &Numbers<'_>, of_row: &[Option<usize>]) -> Option<(Course, Condition)> {
     let rows = records.rows();
     let kinds = records.columns.iter().filter(|column| names_kind(&column.field));
     for column in kinds {
@@ -435,6 +442,20 @@ mod tests {
         let finding = finding(&table, &[], &[], &[]).unwrap();
         assert_eq!(finding.certainty, Certainty::Possible, "{finding:?}");
         assert!(finding.caveat.is_some_and(|caveat| caveat.contains("a measure")));
+    }
+
+    #[test]
+    fn what_was_missed_between_two_connections_breaks_no_rule() {
+        let mut table = Table::default();
+        for n in 0..40 {
+            table.over(n / 20);
+            table.message(Duration::ZERO, &json!({"seq": n + 5 + n / 20 * 900}), false);
+        }
+        let finding = finding(&table, &[], &[], &[]).unwrap();
+        assert!(
+            finding.says.contains("38 followed, 0 did not") && finding.certainty == Certainty::Certain,
+            "{finding:?}"
+        );
     }
 
     #[test]

@@ -24,6 +24,11 @@ pub(super) struct Silence {
 }
 
 impl Silence {
+    /// A connection is open: the time without one was no silence of the feed.
+    pub(super) fn connected(&mut self, at: Duration) {
+        self.last = self.last.max(at);
+    }
+
     pub(super) fn message(&mut self, at: Duration) {
         if self.first.is_some() {
             self.longest = self.longest.max(at.saturating_sub(self.last));
@@ -88,6 +93,15 @@ mod tests {
         let finding = silence(&every_five).finding().unwrap();
         assert_eq!(finding.lines, [Line { key: "websocket.idle.timeout.ms", value: "50000".to_owned() }]);
         assert!(finding.says.contains("was 5.0 s. 10 times that"), "{}", finding.says);
+    }
+
+    #[test]
+    fn the_time_without_a_connection_is_no_silence() {
+        let mut silence = Silence::default();
+        (0..20).for_each(|number| silence.message(Duration::from_secs(number)));
+        silence.connected(Duration::from_secs(80));
+        silence.message(Duration::from_secs(81));
+        assert_eq!(silence.longest, Duration::from_secs(1));
     }
 
     #[test]

@@ -94,10 +94,13 @@ impl Column {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) columns: Vec<Column>,
-    /// When each row was received.
+    /// When each row was received,
     pub(super) at: Vec<Duration>,
+    /// and over which connection.
+    pub(super) connections: Vec<u32>,
     /// Rows of one shape have the same fields of the same kinds.
     pub(super) shapes: Vec<u64>,
+    connection: u32,
     numbers: HashMap<Field, usize>,
     cells: usize,
     /// The lengths of messages that are arrays.
@@ -112,6 +115,11 @@ impl Table {
     /// Whether no further row has room.
     pub(super) fn is_full(&self) -> bool {
         self.cells >= MAX_CELLS || self.rows() >= MAX_ROWS
+    }
+
+    /// The rows that are added from now on came over this connection.
+    pub(super) fn over(&mut self, connection: u32) {
+        self.connection = connection;
     }
 
     /// Adds a message that is the record too; with `as_envelope` its fields are found under both names.
@@ -164,6 +172,7 @@ impl Row<'_> {
     fn begin(table: &mut Table, at: Duration) -> Row<'_> {
         let number = table.rows();
         table.at.push(at);
+        table.connections.push(table.connection);
         Row { table, number, fields: 0, shape: EMPTY }
     }
 

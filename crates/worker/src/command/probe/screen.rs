@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::certificate::Certificate;
 use super::figures::Summary;
@@ -182,13 +183,20 @@ impl Screen {
         shown
     }
 
-    /// Cuts to the terminal's width.
+    /// Cuts to the terminal's width, in its columns: 世 takes two of them.
     fn cut(self, line: &str) -> String {
         let Screen::People { width: Some(width), .. } = self else { return line.to_owned() };
-        match line.char_indices().nth(width) {
-            Some(_) => line.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
-            None => line.to_owned(),
+        if line.width() <= width {
+            return line.to_owned();
         }
+        let mut left = width.saturating_sub(1);
+        let fits = |char: &char| {
+            let columns = char.width().unwrap_or(0);
+            let fits = columns <= left;
+            left = left.saturating_sub(columns);
+            fits
+        };
+        line.chars().take_while(fits).chain(['…']).collect()
     }
 
     fn paint(self, colour: Colour, text: &str) -> String {
@@ -327,11 +335,11 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         let screen = Screen::People { width: Some(40), colours: false };
-        let long = format!(r#"{{"a":"{}"}}"#, "é".repeat(500));
+        let long = format!(r#"{{"a":"{}","世":"世{}"}}"#, "é".repeat(500), "世".repeat(30));
         let close = Line::Close { code: Some(1000), reason: "x".repeat(500) };
         for line in [sample(&long), sample(&"y".repeat(500)), close] {
             let text = shown(screen, &line);
-            assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+            assert!(text.lines().all(|line| line.width() <= 40), "{text}");
             assert!(text.contains('…'), "{text}");
         }
     }

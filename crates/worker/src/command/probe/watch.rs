@@ -160,12 +160,7 @@ impl Watch {
     pub(super) fn findings(&self) -> Vec<learn::Finding> {
         let state = self.state();
         let mut findings = state.learner.findings();
-        for finding in &mut findings {
-            let texts = finding.others.iter_mut().chain([&mut finding.says]).chain(&mut finding.caveat);
-            texts.chain(finding.lines.iter_mut().map(|line| &mut line.value)).for_each(|text| {
-                *text = state.redactor.hide_in_message(text);
-            });
-        }
+        findings.iter_mut().for_each(|finding| hide_secrets(finding, &state.redactor));
         findings
     }
 
@@ -233,6 +228,7 @@ impl State {
                 let subprotocol = subprotocol.map(|chosen| self.redactor.foreign(chosen, MAX_WORDS));
                 if status == 101 {
                     self.figures.opened(now, compression);
+                    self.learner.connected(now);
                     if let Some(tape) = &mut self.tape {
                         tape.opened(now, subprotocol.as_deref(), compression);
                     }
@@ -378,6 +374,8 @@ impl State {
         if !planned && cause != Cause::IdleTimeout {
             self.failure.get_or_insert_with(|| sentence.to_owned());
         }
+        // A feed that has refused us before anything came is not asked again.
+        let retry = retry.filter(|_| self.failure.is_none() || self.figures.messages() > 0);
         let retry_milliseconds = retry.map(|retry| retry.as_millis() as u64);
         let (cause, reason) = (cause.as_str(), sentence.to_owned());
         self.say(&Line::Ended { cause, reason, planned, retry_milliseconds });
@@ -431,6 +429,21 @@ impl State {
         match text.char_indices().nth(MAX_WORDS) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.to_owned(),
+        }
+    }
+}
+
+/// Hides secrets that the server has put into names and values. What would be pasted with one is left to its reader.
+fn hide_secrets(finding: &mut learn::Finding, redactor: &Redactor) {
+    let texts = finding.others.iter_mut().chain([&mut finding.says]).chain(&mut finding.caveat);
+    texts.for_each(|text| *text = redactor.hide_in_message(text));
+    // Only where a pointer is, is a word of the server.
+    for line in finding.lines.iter_mut().filter(|line| line.value.contains('/')) {
+        let hidden = redactor.hide_in_message(&line.value);
+        if hidden != line.value {
+            line.value = hidden;
+            finding.certainty = learn::Certainty::Possible;
+            finding.caveat = Some("a secret stands where it says ***".to_owned());
         }
     }
 }
