@@ -388,6 +388,15 @@ fn a_server_that_never_answers_is_1_and_the_reason_says_what_was_waited_for() {
 }
 
 #[test]
+fn a_step_that_waits_until_the_end_is_named() {
+    let server = serve(vec![Step::Mute { ms: None }]);
+    let expect = "websocket.session.subscribe.expect=/event == 'subscribed'";
+    let ran = run(&["probe", server.url(), "--for", "1s", "--subscribe", "trades", "--set", expect]);
+    assert_eq!(ran.code, 3, "{}", ran.out);
+    assert!(ran.out.contains("no message came; the step subscribe is not done"), "{}", ran.out);
+}
+
+#[test]
 fn answers_to_steps_are_no_messages() {
     let server = serve(vec![text(r#"{"event":"welcome"}"#)]);
     let ran = run(&[
@@ -423,6 +432,7 @@ fn what_is_configured_wrong_is_2_with_every_error() {
         (&["probe", "ws://127.0.0.1:1/", "--for", "0"], "such as 20s"),
         (&["probe", "ws://127.0.0.1:1/", "--messages", "0"], "0 is not in 1.."),
         (&["probe", "ws://127.0.0.1:1/", "--set", "=x"], "OPTION=VALUE"),
+        (&["probe", "ws://127.0.0.1:1/", "--topics", "a"], "--topics has no effect"),
         (&["probe", "https://127.0.0.1:1/"], "websocket.url"),
         (&["probe", "ws://127.0.0.1:1/", "--nonsense"], "unexpected argument"),
         (

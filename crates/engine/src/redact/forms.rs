@@ -21,6 +21,11 @@ pub(super) fn of(secret: &str) -> Vec<Vec<u8>> {
     let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     forms.push(hex.to_uppercase().into_bytes());
     forms.push(hex.into_bytes());
+    // A signature in hex is the same one in the other case.
+    if secret.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        forms.push(secret.to_uppercase().into_bytes());
+        forms.push(secret.to_lowercase().into_bytes());
+    }
     forms.sort_unstable();
     forms.dedup();
     forms.retain(|form| form.len() >= MIN_LEN);
@@ -56,6 +61,14 @@ mod tests {
                     assert!(longest >= Some(secret.len() * 8 / 6 - 2), "{encoded}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_secret_in_hex_is_found_in_either_case() {
+        let forms = of("2d9c9c516d8401AA");
+        for case in ["2d9c9c516d8401AA", "2d9c9c516d8401aa", "2D9C9C516D8401AA"] {
+            assert!(forms.contains(&case.as_bytes().to_vec()), "{case}");
         }
     }
 

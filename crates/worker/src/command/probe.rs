@@ -220,10 +220,11 @@ impl Task<'_> {
             let why = "answers to steps and what a filter drops do not count";
             return (NOTHING, format!("{} came, and nothing of it would be in Kafka: {why}", count(messages)));
         }
-        (
-            NOTHING,
-            "connected, and no message came; many feeds send nothing without a subscription (--subscribe)".to_owned(),
-        )
+        let why = match watch.step_under_way() {
+            Some(step) => format!("the step {step} is not done"),
+            None => "many feeds send nothing without a subscription (--subscribe)".to_owned(),
+        };
+        (NOTHING, format!("connected, and no message came; {why}"))
     }
 }
 

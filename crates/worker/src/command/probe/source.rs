@@ -98,6 +98,11 @@ impl Source {
                 .ok_or("--set wants an option and its value: --set OPTION=VALUE")?;
             options.insert(option.to_owned(), value.to_owned());
         }
+        let names_topics = options.iter().any(|(option, text)| *option != TOPICS && text.contains("topic"));
+        if self.topics.is_some() && !options.contains_key(FEED) && !names_topics {
+            return Err("--topics has no effect: no message names them; give --feed, or a --subscribe with {{topic}}"
+                .to_owned());
+        }
         options.entry(NAME.to_owned()).or_insert_with(|| "probe".to_owned());
         options.entry(TOPIC.to_owned()).or_insert_with(|| "probe".to_owned());
         // What a connector of this name has left is not ours.

@@ -134,6 +134,11 @@ impl Watch {
         self.state().unread
     }
 
+    /// Returns a step that has begun and is not done.
+    pub(super) fn step_under_way(&self) -> Option<String> {
+        self.state().steps.keys().min().cloned()
+    }
+
     /// Returns what is waited for on the way to a connection.
     pub(super) fn stage(&self) -> Option<String> {
         self.state().stage.clone()
