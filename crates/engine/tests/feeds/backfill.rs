@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::runtime::Builder;
 
 use crate::harness::{Feed, Received};
+use crate::log_lines::LogLines;
 use crate::{all, meeting};
 
 /// A profile, and how it numbers its records.
@@ -188,15 +189,17 @@ struct Course {
     feed: Feed,
     /// Of the tasks before this one.
     kept: Vec<Received>,
+    log: LogLines,
 }
 
 impl Course {
     /// Starts, and waits for the subscription.
     async fn begin(feed_is: Numbered, hold: &'static str) -> Course {
+        let log = LogLines::collect();
         let simulator = SIMULATORS.iter().copied().find(|simulator| simulator.feed == feed_is.feed).unwrap();
         let simulation = Simulation::start_with_history(simulator, 10_000).unwrap();
         let feed = start(simulator, feed_is.set, &simulation, hold, None);
-        let mut course = Course { simulator, feed_is, hold, simulation, feed, kept: Vec::new() };
+        let mut course = Course { simulator, feed_is, hold, simulation, feed, kept: Vec::new(), log };
         let Course { simulation, feed, .. } = &mut course;
         feed.until(|_| simulation.has_begun()).await;
         course
@@ -266,6 +269,9 @@ impl Course {
         let expected = lost.count() - gone.len();
         if backfilled != expected {
             return Err(format!("{backfilled} records are out of the history, expected {expected}"));
+        }
+        if let Some(line) = self.log.all().into_iter().find(|line| line.contains("key=\"***")) {
+            return Err(format!("the key is hidden in: {line}"));
         }
         self.has_all(gone)
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
+use url::{Url, form_urlencoded};
 
 use super::{Ending, Link, Listener, MAX_KEY_CHARS};
 use crate::backfill::{Outcome, Plan, Question, Session, Verdict, verdict, without};
@@ -31,7 +32,7 @@ impl Link {
         let question = self.intake.as_mut().ok()?.memory().backfill.ask(moment.now)?;
         match plan.request(&question, self.session(moment)) {
             Ok(request) => {
-                self.learn(&request);
+                self.learn(&request, &question.key);
                 Some(request)
             }
             Err(failure) => {
@@ -211,11 +212,15 @@ impl Link {
         Session { variables: self.dialogue.variables(), count: self.dialogue.count(), moment }
     }
 
-    /// What was rendered may hold secrets.
-    fn learn(&self, request: &HttpRequest) {
+    /// What was rendered may hold secrets. The key of the hole is none, and the log names it.
+    fn learn(&self, request: &HttpRequest, key: &str) {
         let redactor = &self.config.redactor;
         request.headers.iter().for_each(|(name, value)| redactor.learn(&format!("header {name}"), value));
-        if let Ok(url) = url::Url::parse(&request.url) {
+        if let Ok(mut url) = Url::parse(&request.url) {
+            let is_key = |part: &&str| form_urlencoded::parse(part.as_bytes()).any(|(_, value)| value == key);
+            let query: Vec<&str> = url.query().unwrap_or_default().split('&').filter(|part| !is_key(part)).collect();
+            let query = query.join("&");
+            url.set_query(Some(&query));
             redactor.learn_url("websocket.backfill.http", &url);
         }
     }
