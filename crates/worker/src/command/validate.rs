@@ -1,5 +1,6 @@
 //! `connect-websocket validate`: every error of connectors' configurations at once, without a worker.
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -94,7 +95,7 @@ pub fn run(options: &Options) -> ExitCode {
         Err(why) => (Report { valid: false, error: Some(why), files: Vec::new() }, USAGE),
     };
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        say(serde_json::to_string_pretty(&report).unwrap_or_default());
     } else {
         report.error.iter().for_each(|why| eprintln!("{why}"));
         report.files.iter().for_each(print);
@@ -133,11 +134,16 @@ fn print(checked: &Checked) {
         eprintln!("{file}: warning: {warning}");
     }
     if *valid {
-        println!("{file}: the configuration of connector {} is valid", connector.as_deref().unwrap_or_default());
+        say(format!("{file}: the configuration of connector {} is valid", connector.as_deref().unwrap_or_default()));
         for (at, step) in session.iter().enumerate() {
-            println!("{file}: {}. {step}", at + 1);
+            say(format!("{file}: {}. {step}", at + 1));
         }
     }
+}
+
+/// Writes a line to standard output. Who reads it may have seen enough, as `head` has: that is no error.
+fn say(line: String) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Without the worker that will run it (`is_given`), nobody can say what its config providers replace.

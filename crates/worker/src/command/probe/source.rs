@@ -84,7 +84,10 @@ impl Source {
             Some(url) if url.contains("://") => IndexMap::from([(URL.to_owned(), url.to_owned())]),
             Some(file) => read(file)?,
             None if self.feed.is_some() => IndexMap::new(),
-            None => return Err("name a feed: a connector's file, a URL, or --feed and a name".to_owned()),
+            None => return Err(
+                "name a feed: a connector's file, a URL, or --feed and a name; record wants the tape's name after it"
+                    .to_owned(),
+            ),
         };
         for (option, value) in [(FEED, &self.feed), (TOPICS, &self.topics), (SUBSCRIPTION, &self.subscribe)] {
             if let Some(value) = value {
