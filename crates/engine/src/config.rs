@@ -32,8 +32,8 @@ use url::Url;
 
 use crate::config_def::{ConfigError, ConfigKey, Properties};
 use crate::connection::frame::OnInvalidText;
-use crate::dialogue::Plan;
 use crate::dialogue::rate::{self, Limit};
+use crate::dialogue::{Paths, Plan};
 use crate::endpoint::Endpoint;
 use crate::feeds;
 use crate::intake::BinaryMessages;
@@ -189,6 +189,7 @@ impl Config {
         if !values.is_given(URL) {
             errors.insert(0, ConfigError::missing(URL));
         }
+        let values_are_right = errors.is_empty();
         let mut plan = match steps::plan(&values) {
             Ok(plan) => Some(plan),
             Err(more) => {
@@ -197,6 +198,9 @@ impl Config {
             }
         };
         errors.extend(steps::check_used(properties, &values));
+        if values_are_right && !errors.is_empty() {
+            errors.extend(records_refused(&values));
+        }
         let Some(mut plan) = plan.take().filter(|_| errors.is_empty()) else { return Err(errors) };
         let intake = intake::plan(&values, &plan.names, &mut plan.paths)?;
         let backfill = backfill::plan(&values, &plan.names)?;
@@ -288,6 +292,14 @@ impl Config {
     }
 }
 
+/// What is wrong with the options of records, for a configuration whose session is wrong too.
+fn records_refused(values: &Values<'_>) -> Vec<ConfigError> {
+    let Some(names) = steps::names(values) else { return Vec::new() };
+    let intake = intake::plan(values, &names, &mut Paths::default()).err();
+    let backfill = backfill::plan(values, &names).err();
+    [intake, backfill].into_iter().flatten().flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::connection::{CONNECTION_TIMEOUT_MS, HEADERS, PROXY_URL, SUBPROTOCOLS, SUBSCRIPTION_MESSAGE};
@@ -375,6 +387,19 @@ mod tests {
         assert!(all[0].contains("websocket.url") && all[0].contains("must be ws or wss"));
         assert!(all.iter().any(|e| e.contains("kafka.topic") && e.contains("a b")));
         assert!(all.iter().any(|e| e.contains("explode") && e.contains("backpressure, drop.oldest, drop.newest")));
+    }
+
+    #[test]
+    fn errors_of_records_are_reported_together_with_those_of_the_session() {
+        let all = errors(&[
+            ("websocket.session.steps", "connect,login"),
+            ("websocket.session.login.send", "{{secret.key}}"),
+            ("websocket.session.login.capture", "session=/session"),
+            ("websocket.record.key", "{{/a"),
+            ("websocket.record.header.session", "{{session}}"),
+        ]);
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all[0].contains("login.send") && all[1].contains("websocket.record.key"), "{all:?}");
     }
 
     #[test]

@@ -24,9 +24,16 @@ const GIVEN: &[&str] = &["topic", "topics", "resuming", "moved", "connection", "
 /// # Errors
 /// All that is wrong.
 pub(super) fn plan(values: &Values<'_>) -> Result<Plan, Vec<ConfigError>> {
-    let mut compiler = Compiler { values, names: Names::default(), paths: Paths::default(), errors: Vec::new() };
+    let mut compiler = Compiler::new(values);
     let plan = compiler.plan();
     if compiler.errors.is_empty() { plan.map_err(|error| vec![error]) } else { Err(compiler.errors) }
+}
+
+/// Returns the names that records may use, however wrong the steps are; `None` if one of the names is wrong itself.
+pub(super) fn names(values: &Values<'_>) -> Option<Names> {
+    let mut compiler = Compiler::new(values);
+    compiler.declare(&names_of_steps(values));
+    compiler.errors.is_empty().then_some(compiler.names)
 }
 
 /// The steps in their order. Not given: the handshake, and the subscription if there is one.
@@ -63,6 +70,10 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
+    fn new(values: &'a Values<'a>) -> Compiler<'a> {
+        Compiler { values, names: Names::default(), paths: Paths::default(), errors: Vec::new() }
+    }
+
     fn get(&self, name: &str) -> Option<&'a str> {
         self.values.in_force(name)
     }
@@ -78,9 +89,7 @@ impl<'a> Compiler<'a> {
 
     fn plan(&mut self) -> Result<Plan, ConfigError> {
         let steps = self.step_names();
-        let secrets = self.secrets();
-        self.hold_captured(&steps);
-        self.declare_variables();
+        let secrets = self.declare(&steps);
         let topics = list::split(self.get(keys::TOPICS).unwrap_or_default());
         let connect_at = steps.iter().position(|step| step == CONNECT).unwrap_or_default();
         let steps: Vec<Step> =
@@ -188,6 +197,14 @@ impl<'a> Compiler<'a> {
             asks,
             says_cursor: steps[connect.min(steps.len())..].iter().any(|step| step.act.uses("cursor")),
         }
+    }
+
+    /// All names that the configuration makes; returns the secrets among them.
+    fn declare(&mut self, steps: &[String]) -> Vec<(VariableId, Secret)> {
+        let secrets = self.secrets();
+        self.hold_captured(steps);
+        self.declare_variables();
+        secrets
     }
 
     fn secrets(&mut self) -> Vec<(VariableId, Secret)> {
