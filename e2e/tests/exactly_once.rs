@@ -274,7 +274,7 @@ fn a_configuration_that_cannot_be_exactly_once_is_refused_with_the_reason() {
     let group = Group::take("eos-refused");
     let server = serve([sends(0..1)]);
     for (option, value, words) in [
-        ("websocket.message.queue.full", "drop.oldest", "throws messages away"),
+        ("websocket.message.queue.full", "drop.oldest", "drops messages"),
         ("websocket.dedup.key", "{{/n}}", "what websocket.dedup.key has seen is known in memory alone"),
     ] {
         let config = group.config(&server, &[(option, value)]);

@@ -117,7 +117,7 @@ def comparison(tables):
     parts = []
     for at, (title, rows) in enumerate(panels):
         parts += panel(20 + at % 2 * 410, 30 + at // 2 * 180, title, rows)
-    notes = "* Another day and machine of the same kind: compare sizes, not digits. Shorter is better everywhere. All figures: bench/README.md"
+    notes = "* Measured on another day and a similar machine: ignore small differences. Shorter is better. All numbers: bench/README.md"
     parts.append(text(20, 366, notes, size=11, colour="#555"))
     return drawing(820, 380, "Processor time and lost messages, compared", parts)
 

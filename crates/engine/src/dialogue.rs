@@ -763,7 +763,7 @@ impl Dialogue {
     fn binary(&self, step: usize, text: &str) -> Result<Action, End> {
         BASE64.decode(text.trim()).map(Action::Binary).map_err(|_| {
             End::Failed(format!(
-                "the step {}: its message is not base64, which send.binary wants",
+                "the step {}: its message is not base64, which send.binary needs",
                 self.plan.steps[step].name
             ))
         })

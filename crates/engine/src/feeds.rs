@@ -20,7 +20,7 @@ pub const FEED: &str = "websocket.feed";
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// Why there is no feed of this name, which people look for.
-const MQTT: &str = "MQTT is a protocol of its own, which only uses WebSocket to get through; use an MQTT source connector, such as \
+const MQTT: &str = "MQTT is another protocol, which only uses WebSocket as its transport; use an MQTT source connector, such as \
                     io.lenses.streamreactor.connect.mqtt.source.MqttSourceConnector of Stream Reactor";
 
 /// What stands before the example of a variable.

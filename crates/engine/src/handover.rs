@@ -251,7 +251,7 @@ impl Takeover {
             written_at: Some(written_at),
         };
         if header.connector != config.name || !config.is_partition(&header.partition) {
-            return Err(refuse("it is of another connector or URL".into(), records));
+            return Err(refuse("it belongs to another connector or URL".into(), records));
         }
         let same_session = stored.and_then(|stored| stored.session_id.as_deref()) == Some(header.session_id.as_str());
         if !same_session && header.first_sequence != after.saturating_add(1) {
@@ -330,7 +330,7 @@ impl Takeover {
         }
         if !aside.is_empty() {
             warn!(
-                "event=handover_set_aside records={} reason=\"Kafka took nothing in several runs: others go first\"",
+                "event=handover_set_aside records={} reason=\"Kafka took nothing in several runs: other records are sent first\"",
                 aside.len()
             );
         }

@@ -56,7 +56,7 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::Class,
         default: Default::Required,
         importance: Importance::High,
-        documentation: "The converter of record keys. Not set: the worker's.",
+        documentation: "The converter of record keys, for connectors that set none.",
         ..BASE
     },
     ConfigKey {
@@ -64,14 +64,14 @@ pub const OPTIONS: &[ConfigKey] = &[
         kind: Kind::Class,
         default: Default::Required,
         importance: Importance::High,
-        documentation: "The converter of record values. Not set: the worker's. StringConverter writes a text message as it is.",
+        documentation: "The converter of record values, for connectors that set none.",
         ..BASE
     },
     ConfigKey {
         name: HEADER_CONVERTER,
         kind: Kind::Class,
         default: Default::Value("org.apache.kafka.connect.storage.SimpleHeaderConverter"),
-        documentation: "The converter of record headers. Not set: the worker's.",
+        documentation: "The converter of record headers, for connectors that set none.",
         ..BASE
     },
     ConfigKey {
@@ -303,8 +303,7 @@ fn check_clients(values: &mut Values<'_>) {
 
 fn check_guarded(values: &mut Values<'_>) {
     let refused = values.properties.keys().filter(|name| table_row(name).is_none() && ignored::is_refused(name));
-    let why =
-        "this worker has no such option, and does not ignore one about who may do what; see docs/reference/options.md";
+    let why = "this worker does not have this option, and options about access control are never ignored; see docs/reference/options.md";
     values.errors.extend(refused.map(|name| ConfigError::new(name, format!("Unknown configuration {name}: {why}"))));
 }
 

@@ -533,7 +533,7 @@ impl Herder {
         // A little more than the tasks were given: one that overruns is left behind, and its offsets are not committed.
         let all = async { while stops.join_next().await.is_some() {} };
         if tokio::time::timeout_at((deadline + Duration::from_secs(1)).into(), all).await.is_err() {
-            warn!("event=tasks_not_stopped in time; what they had not brought to Kafka is left");
+            warn!("event=tasks_not_stopped in time; their records that are not in Kafka are left");
         }
         self.flush_offsets().await.unwrap_or_else(|error| error!("event=offsets_not_written {error}"));
     }

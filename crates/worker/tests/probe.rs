@@ -800,10 +800,14 @@ fn what_was_recorded_is_replayed_the_same() {
         assert_eq!(texts(&replayed), texts(&live));
         assert_eq!(texts(&replayed).len(), 5);
     }
-    // A client that says nothing is not waited for without end; then the tape is over.
+    // A client that says nothing is not waited for without end; then the end of the tape is reached.
     let silent = run(&["probe", &replay.url, "--for", "4s", "--json"]);
     assert_eq!(texts(&silent)[..5], texts(&live)[..]);
-    assert!(silent.events("close")[0]["reason"].as_str().unwrap().contains("the tape is over"), "{}", silent.out);
+    assert!(
+        silent.events("close")[0]["reason"].as_str().unwrap().contains("the end of the tape is reached"),
+        "{}",
+        silent.out
+    );
 }
 
 #[test]

@@ -326,7 +326,7 @@ fn a_worker_that_would_not_authenticate_does_not_start() {
     for (option, value, why) in [
         ("rest.extension.classes", "com.example.Audit", "com.example.Audit"),
         ("rest.extension.classes", extension, "there are no users"),
-        ("rest.basic.auth.user.file", "/x", "no such option"),
+        ("rest.basic.auth.user.file", "/x", "does not have this option"),
         ("rest.basic.auth.users.file", "/dev/zero", "not a regular file"),
         ("rest.basic.auth.users.file", &file("empty", "# nobody\n"), "no user"),
         ("rest.basic.auth.users.file", &file("plain", "ann:hunter2\n"), "line 1 has no bcrypt hash"),
@@ -336,7 +336,7 @@ fn a_worker_that_would_not_authenticate_does_not_start() {
             "line 2 has a hash",
         ),
         ("rest.basic.auth.jaas.file", &file("jaas", "KafkaClient { a.B required; };"), "no entry KafkaConnect"),
-        ("authentication.method", "BASIC", "no such option"),
+        ("authentication.method", "BASIC", "does not have this option"),
     ] {
         let errors = WorkerConfig::parse(&properties(&folder.folder, &[(option, value)])).unwrap_err();
         let reported = errors.iter().any(|error| error.message.contains(option) && error.message.contains(why));

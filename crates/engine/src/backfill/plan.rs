@@ -121,7 +121,7 @@ impl Plan {
     ) -> Result<Option<Page>, Failure> {
         let mut found = Found::default();
         if !self.answer.scan(body, &mut found) {
-            return Err(Failure::Refused("the answer is no JSON".into()));
+            return Err(Failure::Refused("the response is not JSON".into()));
         }
         let (variables, made) = (self.variables(question, session.variables), Made::default());
         let scanned = Scanned::new(body, &found);

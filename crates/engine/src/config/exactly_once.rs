@@ -14,27 +14,27 @@ use crate::dialogue::{Plan, list};
 /// Returns why the connector cannot be exactly-once, at the option that has to change.
 pub(super) fn obstacle(values: &Values<'_>, plan: &Plan) -> Option<ConfigError> {
     if values.text(SEQUENCE_ACTION) == Some("backfill") {
-        let why = "=backfill asks a history, which need not have all that is missing";
+        let why = "=backfill fetches from a history, which may not have everything that is missing";
         return Some(ConfigError::new(SEQUENCE_ACTION, format!("{SEQUENCE_ACTION}{why}")));
     }
     if values.non_empty(CURSOR).is_none() {
-        let why = "is not given, so the feed cannot be asked for what follows a record";
+        let why = "is not given, so the feed cannot resume after a record";
         return Some(ConfigError::new(CURSOR, format!("{CURSOR} {why}")));
     }
     if !plan.asks_from_cursor() {
-        let why = "no address, header, subprotocol or step says {{cursor}}, so the feed is not asked for what follows a record";
+        let why = "no URL, header, subprotocol or step uses {{cursor}}, so the feed cannot resume after a record";
         return Some(ConfigError::new(CURSOR, why));
     }
     if !values.is_given(CURSOR_INCLUSIVE) {
-        let why = "is not given: true if the feed sends the record of the cursor again, false if it begins behind it";
+        let why = "is not given: true if the feed sends the record of the cursor again, false if it begins after it";
         return Some(ConfigError::new(CURSOR_INCLUSIVE, format!("{CURSOR_INCLUSIVE} {why}")));
     }
     let in_memory =
-        |option: &str, what: &str| Some(ConfigError::new(option, format!("{what} is known in memory alone")));
+        |option: &str, what: &str| Some(ConfigError::new(option, format!("{what} is known only in memory")));
     if values.number(CURSOR_REWIND) > 0 {
         return in_memory(
             CURSOR_REWIND,
-            &format!("which of the records that {CURSOR_REWIND} brings again are doubles"),
+            &format!("which of the records that {CURSOR_REWIND} brings again are duplicates"),
         );
     }
     if values.non_empty(DEDUP_KEY).is_some() {
@@ -45,7 +45,7 @@ pub(super) fn obstacle(values: &Values<'_>, plan: &Plan) -> Option<ConfigError> 
         return in_memory(RESUME_VARIABLES, &format!("{secret} of {RESUME_VARIABLES}, which is secret,"));
     }
     let policy = values.text(QUEUE_FULL).filter(|policy| policy.starts_with("drop."))?;
-    Some(ConfigError::new(QUEUE_FULL, format!("{QUEUE_FULL}={policy} throws messages away while Kafka is slow")))
+    Some(ConfigError::new(QUEUE_FULL, format!("{QUEUE_FULL}={policy} drops messages while Kafka is slow")))
 }
 
 #[cfg(test)]
@@ -108,11 +108,11 @@ mod tests {
         let with = |more: &[(&'static str, &'static str)]| [&RESUMING[..], more].concat();
         for (config, option, words) in [
             (vec![], CURSOR, "is not given"),
-            (backfill.to_vec(), SEQUENCE_ACTION, "need not have all"),
+            (backfill.to_vec(), SEQUENCE_ACTION, "may not have everything"),
             (without("websocket.url"), CURSOR, "{{cursor}}"),
-            (without("websocket.cursor.inclusive"), CURSOR_INCLUSIVE, "begins behind it"),
-            (with(&[("websocket.cursor.rewind", "5")]), CURSOR_REWIND, "in memory alone"),
-            (with(&[("websocket.dedup.key", "{{/seq}}")]), DEDUP_KEY, "in memory alone"),
+            (without("websocket.cursor.inclusive"), CURSOR_INCLUSIVE, "begins after it"),
+            (with(&[("websocket.cursor.rewind", "5")]), CURSOR_REWIND, "only in memory"),
+            (with(&[("websocket.dedup.key", "{{/seq}}")]), DEDUP_KEY, "only in memory"),
             (with(&session), RESUME_VARIABLES, "secret.token"),
             (with(&[("websocket.message.queue.full", "drop.oldest")]), QUEUE_FULL, "drop.oldest throws messages away"),
         ] {

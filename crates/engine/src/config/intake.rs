@@ -274,7 +274,7 @@ fn codecs(text: &str) -> Result<Vec<Codec>, String> {
 
 /// The whole name has to match, as everywhere in Kafka.
 fn whole_pattern(text: &str) -> Result<Regex, String> {
-    Regex::new(&format!("^(?:{text})$")).map_err(|_| "it is no regular expression".to_owned())
+    Regex::new(&format!("^(?:{text})$")).map_err(|_| "it is not a regular expression".to_owned())
 }
 
 fn read_dictionary(path: &str) -> Result<Vec<u8>, String> {
@@ -314,7 +314,7 @@ mod tests {
         for (name, value, why) in [
             ("websocket.frame.decode", "gzip,brotli", "brotli is none of: gzip, zlib, deflate, zstd, base64"),
             ("websocket.frame.split", "array", "such as byte:1e"),
-            ("websocket.topics.allowed", "(", "no regular expression"),
+            ("websocket.topics.allowed", "(", "not a regular expression"),
             ("websocket.frame.decode.dictionary", "/none", "the file cannot be read"),
             ("websocket.record.value", "avro", "as.received"),
         ] {

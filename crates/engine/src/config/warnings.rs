@@ -23,8 +23,9 @@ pub fn of(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
         warnings.push(format!("{} is not an option of this connector and has no effect", printable(name)));
     }
     if config.get(SUBSCRIPTION_MESSAGE).is_some_and(|text| is_broken_json(text)) {
-        warnings
-            .push(format!("{SUBSCRIPTION_MESSAGE} begins as JSON and is not valid JSON; a feed will hardly take it"));
+        warnings.push(format!(
+            "{SUBSCRIPTION_MESSAGE} begins as JSON and is not valid JSON; the feed will probably refuse it"
+        ));
     }
     let is_set = |name| config.get(name).map(|text| text.trim()).is_some_and(|text| !matches!(text, "" | "0"));
     if is_set(liveness::IDLE_KEY) && !is_set(liveness::IDLE_RECORD_TIMEOUT_MS) {
@@ -33,7 +34,7 @@ pub fn of(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
     }
     if asks_for_nothing {
         warnings.push(format!(
-            "{CURSOR} is stored, and the feed is never asked for what follows it: write {{{{cursor}}}} into websocket.url, a header or \
+            "{CURSOR} is stored, but it is never sent to the feed: write {{{{cursor}}}} into websocket.url, a header or \
              the message of a step, as the feed's documentation says"
         ));
     }

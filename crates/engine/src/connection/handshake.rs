@@ -164,7 +164,8 @@ impl Offer<'_> {
     }
 
     fn read_extensions(&self, value: &str) -> Result<Option<Deflate>, Refusal> {
-        let remedy = if self.request.compression { "; websocket.compression=none does without extensions" } else { "" };
+        let remedy =
+            if self.request.compression { "; set websocket.compression=none to offer no extensions" } else { "" };
         let invalid = |what: String| Refusal::Invalid(format!("the answer {what}{remedy}"));
         let mut agreed = None;
         for extension in list(value) {

@@ -64,7 +64,7 @@ pub(super) fn read_answer(bytes: &[u8]) -> Result<Option<(usize, Answer, String)
             return Ok(Some((begin, answer, reason)));
         }
     }
-    Err(format!("more than {MAX_INTERIM_ANSWERS} interim answers came before the one that counts"))
+    Err(format!("more than {MAX_INTERIM_ANSWERS} interim responses came before the final one"))
 }
 
 /// A status line and headers, and how many bytes they took.

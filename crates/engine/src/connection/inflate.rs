@@ -32,7 +32,7 @@ impl InflateError {
             ),
             InflateError::Corrupt => Violation::new(
                 1007,
-                "a compressed message is corrupt; websocket.compression=none does without compression",
+                "a compressed message is corrupt; set websocket.compression=none to turn off compression",
             ),
         }
     }

@@ -96,7 +96,8 @@ async fn through_socks5(tcp: TcpStream, proxy: &Proxy, endpoint: &Endpoint) -> R
             Error::ConnectionNotAllowedByRuleset => (OpenErrorKind::ProxyRefused, ""),
             _ => (OpenErrorKind::Tcp, ""),
         };
-        let message = format!("the proxy {} opens no connection to {}: {error}{remedy}", proxy.host, target(endpoint));
+        let message =
+            format!("the proxy {} does not open a connection to {}: {error}{remedy}", proxy.host, target(endpoint));
         OpenError::new(kind, message)
     })
 }

@@ -77,7 +77,8 @@ impl Request {
         let mut request = self.clone();
         if let Some(url) = &handshake.url {
             let endpoint = Endpoint::parse_rendered(url);
-            let endpoint = endpoint.map_err(|why| invalid(format!("websocket.url was rendered to no URL: {why}")))?;
+            let endpoint =
+                endpoint.map_err(|why| invalid(format!("the template in websocket.url does not give a URL: {why}")))?;
             request.endpoint = endpoint.as_foreign(&self.redactor);
         }
         let rendered = |name: &str| handshake.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));

@@ -18,7 +18,7 @@ pub(super) fn tls_error(whom: &str, error: &io::Error) -> OpenError {
         Some(Error::AlertReceived(alert)) => of_alert(*alert),
         Some(Error::PeerIncompatible(why)) => Some(of_incompatible(why)),
         Some(Error::InvalidMessage(_)) => {
-            Some("what came is not TLS; a server without TLS wants ws:// in websocket.url")
+            Some("the server does not answer with TLS; for a server without TLS, write ws:// in websocket.url")
         }
         _ => None,
     };
@@ -56,7 +56,7 @@ fn of_alert(alert: AlertDescription) -> Option<&'static str> {
     use AlertDescription::*;
     match alert {
         CertificateRequired | NoCertificate => {
-            Some("the server wants a client certificate: see websocket.ssl.certificate.location")
+            Some("the server requires a client certificate: see websocket.ssl.certificate.location")
         }
         BadCertificate
         | UnsupportedCertificate
@@ -65,12 +65,12 @@ fn of_alert(alert: AlertDescription) -> Option<&'static str> {
         | CertificateUnknown
         | UnknownCA
         | AccessDenied => Some(
-            "the server does not accept our client certificate, or that there is none: see \
+            "the server does not accept the client certificate, or requires one: see \
              websocket.ssl.certificate.location",
         ),
         ProtocolVersion => Some(NO_VERSION),
         HandshakeFailure | InsufficientSecurity => Some(NO_CIPHER),
-        UnrecognisedName => Some("the server knows no host of the name in websocket.url"),
+        UnrecognisedName => Some("the server does not know the host name in websocket.url"),
         _ => None,
     }
 }
@@ -107,7 +107,7 @@ mod tests {
         for (alert, words) in [
             (ProtocolVersion, "neither TLS 1.2 nor TLS 1.3"),
             (HandshakeFailure, "no cipher suite"),
-            (UnrecognisedName, "no host of the name"),
+            (UnrecognisedName, "does not know the host name"),
         ] {
             let error = classified(Error::AlertReceived(alert));
             assert_eq!(error.kind, OpenErrorKind::Tls, "{error}");

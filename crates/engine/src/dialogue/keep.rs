@@ -146,7 +146,7 @@ impl Dialogue {
         let time = rate::duration(text.trim()).or_else(|| text.trim().parse().ok().map(Duration::from_secs));
         let Some(time) = time else {
             let name = &self.plan.steps[job.step].name;
-            return Err(End::Failed(format!("the step {name}: http.cache is no time such as 3600s")));
+            return Err(End::Failed(format!("the step {name}: http.cache is not a time such as 3600s")));
         };
         // A tenth less, so that it is renewed before it ends.
         let until = moment.now + time.min(MOST_INTERVAL).mul_f64(0.9);

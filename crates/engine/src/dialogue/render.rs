@@ -126,7 +126,7 @@ impl Dialogue {
         let ms = text.trim().parse::<f64>().ok().filter(|ms| ms.is_finite() && *ms >= 0.0);
         let ms = ms.ok_or_else(|| {
             let shown = self.redactor.foreign(&text, 40);
-            End::Failed(format!("the step {}: {shown} is no number of milliseconds", self.plan.steps[step].name))
+            End::Failed(format!("the step {}: {shown} is not a number of milliseconds", self.plan.steps[step].name))
         })?;
         Ok(Duration::from_secs_f64((ms / 1000.0).min(MOST_INTERVAL.as_secs_f64())))
     }

@@ -161,7 +161,7 @@ impl Dialogue {
 
     /// The feed cannot go on, as `words` shows, and this connection is at its end.
     pub(crate) fn lose(&mut self, words: &str) -> End {
-        let said = format!("the feed cannot go on from the stored position: {words}");
+        let said = format!("the feed cannot resume from the stored position: {words}");
         if self.plan.resume.lost_action == LostAction::Fail {
             return End::Final(said);
         }

@@ -46,8 +46,8 @@ impl Algorithm {
 /// # Errors
 /// A sentence that says which part cannot be used, without it.
 pub(super) fn jwt(name: &str, key: &[u8], claims: &str, header: Option<&str>) -> Result<String, String> {
-    let algorithm = Algorithm::find(name).ok_or("jwt knows HS256, ES256, EdDSA and RS256 alone")?;
-    object_members(claims).ok_or("the claims for jwt are no JSON object")?;
+    let algorithm = Algorithm::find(name).ok_or("jwt supports only HS256, ES256, EdDSA and RS256")?;
+    object_members(claims).ok_or("the claims for jwt are not a JSON object")?;
     let header = token_header(name, header.unwrap_or("{}"))?;
     let mut token = URL_SAFE_NO_PAD.encode(header) + "." + &URL_SAFE_NO_PAD.encode(claims);
     let signature = algorithm.sign(key, token.as_bytes())?;
@@ -329,7 +329,7 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
         );
         assert_eq!(header(r#"{"typ":"at+jwt","alg":"ES256"}"#).unwrap(), r#"{"typ":"at+jwt","alg":"ES256"}"#);
         assert!(header(r#"{"alg":"none"}"#).unwrap_err().contains("another alg"));
-        assert!(header("[]").unwrap_err().contains("no JSON object"));
+        assert!(header("[]").unwrap_err().contains("not a JSON object"));
         assert!(jwt("HS256", b"k", "{\"a\":}", None).unwrap_err().contains("the claims"));
     }
 

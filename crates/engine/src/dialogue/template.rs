@@ -183,7 +183,7 @@ impl Template {
             return Err(Failure::too_long());
         }
         if self.position == Position::Header && text.contains(['\r', '\n', '\0']) {
-            return Err(Failure::Refused("a value holds a line break, which no header may have".into()));
+            return Err(Failure::Refused("a value contains a line break, which a header must not have".into()));
         }
         match way {
             Way::AsIs => out.push_str(&text),
@@ -334,7 +334,7 @@ mod tests {
         for value in ["a\r\nX: y", "a\nb", "a\rb", "a\0b"] {
             let fixture = Fixture::new().with("v", value);
             let failure = fixture.render_as(Position::Header, "Bearer {{v}}").unwrap_err();
-            assert_eq!(failure.to_string(), "a value holds a line break, which no header may have");
+            assert_eq!(failure.to_string(), "a value contains a line break, which a header must not have");
         }
         let fixture = Fixture::new().with("v", "a b");
         assert_eq!(fixture.render_as(Position::Header, "Bearer {{v}}").unwrap(), "Bearer a b");

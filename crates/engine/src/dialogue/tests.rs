@@ -814,10 +814,10 @@ fn the_handshakes_answer_is_looked_at_as_that_of_a_request() {
 fn what_the_handshake_cannot_have_is_refused_with_what_to_do() {
     for (key, value, remedy) in [
         ("connect.timeout.ms", "5", "websocket.connection.timeout.ms"),
-        ("connect.when", "resuming", "a step of its own"),
-        ("connect.send", "x", "a step of its own"),
-        ("connect.then", "fail", "a step of its own"),
-        ("connect.every.ms", "1000", "a step of its own"),
+        ("connect.when", "resuming", "another step"),
+        ("connect.send", "x", "another step"),
+        ("connect.then", "fail", "another step"),
+        ("connect.every.ms", "1000", "another step"),
     ] {
         let all = problems("connect", &[(key, value)]);
         assert!(all.len() == 1 && all[0].contains(key) && all[0].contains(remedy), "{key}: {all:?}");
@@ -839,7 +839,7 @@ fn the_users_keys_of_a_step_that_is_not_in_the_session_are_an_error_and_a_profil
 fn braces_where_no_template_is_rendered_are_an_error() {
     let all =
         problems("connect", &[("websocket.subscription.topics", "{{secret.t}}"), ("websocket.send.rate", "{{n()}}")]);
-    assert_eq!(all.iter().filter(|why| why.contains("takes no template")).count(), 2, "{all:?}");
+    assert_eq!(all.iter().filter(|why| why.contains("cannot be a template")).count(), 2, "{all:?}");
     config("connect", &[("websocket.secret.t", "{{"), ("websocket.auth.token", "{{")]);
 }
 

@@ -96,7 +96,7 @@ impl Names {
 
     fn add(&mut self, name: &str, origin: Origin) -> Result<VariableId, String> {
         if !is_name(name) {
-            return Err(format!("{name} is no name of a variable; letters, digits, '_', '-' and '.' make one"));
+            return Err(format!("{name} is not a name of a variable; use letters, digits, '_', '-' and '.'"));
         }
         if RESERVED.contains(&name) || self.known.contains_key(name) {
             return Err(format!("the name {name} is taken; give the variable another one"));

@@ -54,7 +54,7 @@ impl Directory {
         let directory = self.show();
         let metadata = fs::symlink_metadata(&self.0).map_err(|error| format!("the directory {directory}: {error}"))?;
         let why = if !metadata.is_dir() {
-            "is no directory (a link is not followed)"
+            "is not a directory (links are not followed)"
         } else if metadata.uid() != our_user() {
             "belongs to another user"
         } else if metadata.permissions().mode() & 0o022 != 0 {
@@ -62,7 +62,7 @@ impl Directory {
         } else {
             return Ok(());
         };
-        Err(format!("{directory} {why}; give websocket.handover.dir a directory that is the worker's alone"))
+        Err(format!("{directory} {why}; set websocket.handover.dir to a directory to which only the worker has access"))
     }
 
     /// Makes what changed in it last over a loss of power.
@@ -75,7 +75,7 @@ impl Directory {
         if is_due(&CHECKED, &self.0)
             && let Err(why) = self.make()
         {
-            warn!("event=handover_unusable reason=\"{why}; what a stop cannot give to Kafka will be lost\"");
+            warn!("event=handover_unusable reason=\"{why}; records that a stop cannot give to Kafka will be lost\"");
         }
     }
 

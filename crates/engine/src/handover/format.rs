@@ -154,7 +154,7 @@ impl<R: Read> Reader<R> {
         let magic = reader.array::<7>()?;
         [reader.version] = reader.array()?;
         if magic != MAGIC || ![VERSION, FIRST_VERSION].contains(&reader.version) {
-            return Err("it is no hand-over file of this version".into());
+            return Err("it is not a hand-over file of this version".into());
         }
         reader.header.connector = reader.text()?;
         reader.header.partition = reader.text()?;

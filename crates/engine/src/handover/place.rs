@@ -50,7 +50,7 @@ impl Place {
         let file = opened.map_err(|error| format!("it cannot be opened: {error}"))?;
         let metadata = file.metadata().map_err(|error| format!("it cannot be read: {error}"))?;
         if !metadata.is_file() || metadata.uid() != our_user() {
-            return Err("it is no file of ours".into());
+            return Err("it is not a hand-over file".into());
         }
         Ok(Some(file))
     }
@@ -180,8 +180,8 @@ mod tests {
         write(&Place::new(&open, &TaskId::only("trades")), "planted").unwrap();
         symlink(&open, &link).unwrap();
         let linked = Place::new(&link, &TaskId::only("trades"));
-        assert!(linked.create().unwrap_err().contains("a link is not followed"));
-        assert!(read(&linked).unwrap_err().contains("a link is not followed"));
+        assert!(linked.create().unwrap_err().contains("links are not followed"));
+        assert!(read(&linked).unwrap_err().contains("links are not followed"));
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
         let place = Place::new(&open, &TaskId::only("trades"));
         for refused in [place.create().map(drop), place.open().map(drop), place.remove()] {
@@ -208,6 +208,6 @@ mod tests {
         assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
         fs::remove_file(&place.file).unwrap();
         fs::create_dir(&place.file).unwrap();
-        assert!(read(&place).unwrap_err().contains("no file of ours"));
+        assert!(read(&place).unwrap_err().contains("not a hand-over file"));
     }
 }

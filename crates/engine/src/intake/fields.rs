@@ -197,7 +197,7 @@ impl Rendered {
             Ok(()) => match unit.millis(&self.headers) {
                 Some(ms) => return Ok(Some(ms)),
                 None => {
-                    format!("{} is no time in the unit of websocket.record.timestamp.unit", shortened(&self.headers))
+                    format!("{} is not a time in the unit of websocket.record.timestamp.unit", shortened(&self.headers))
                 }
             },
             Err(failure @ Failure::Missing(_)) => failure.to_string(),

@@ -69,7 +69,7 @@ impl Plan {
         let variables = own.variables.iter().filter_map(|name| match scope.names.id(name) {
             Some(id) => Some((id, name.clone())),
             None => {
-                let why = format!("{name} is no variable that a step captures");
+                let why = format!("{name} is not a variable that a step captures");
                 problems.push(("websocket.resume.variables".to_owned(), Problem::new(1, why)));
                 None
             }

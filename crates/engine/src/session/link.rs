@@ -560,7 +560,7 @@ impl Link {
         let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
         if due(unsent.map(|since| since + WRITE_TIMEOUT)) {
             let secs = WRITE_TIMEOUT.as_secs();
-            let message = format!("the server has taken nothing we sent for {secs} s");
+            let message = format!("the server has not accepted any data for {secs} s");
             return Err(Ending::new(Cause::ConnectionError, message));
         }
         if due(self.timers.pong) {

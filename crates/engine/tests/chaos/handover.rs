@@ -305,11 +305,11 @@ async fn a_file_that_does_not_continue_the_stored_offset_is_counted_and_removed(
 async fn a_file_of_another_connector_or_url_is_counted_and_removed() {
     let mut machine = left_five("moved").await;
     machine.server = Server::start(Script::every(Play::accept().send(Messages::count(5)))).unwrap();
-    assert_refused(&machine, "of another connector or URL", Some(5)).await;
+    assert_refused(&machine, "to another connector or URL", Some(5)).await;
     let mut machine = left_five("named").await;
     machine.name = "renamed".into();
     fs::rename(machine.file(), machine.directory().join("renamed-0.handover")).unwrap();
-    assert_refused(&machine, "of another connector or URL", Some(5)).await;
+    assert_refused(&machine, "to another connector or URL", Some(5)).await;
 }
 
 #[tokio::test]

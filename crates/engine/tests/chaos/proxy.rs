@@ -103,7 +103,7 @@ async fn errors_say_that_it_is_the_proxy() {
     let feed = format!("ws://127.0.0.1:{}/", closed.port());
     for (proxy, why) in [
         (http.url(), format!("the proxy 127.0.0.1 answered CONNECT to 127.0.0.1:{} with status 502", closed.port())),
-        (socks5.url(), format!("the proxy 127.0.0.1 opens no connection to 127.0.0.1:{}", closed.port())),
+        (socks5.url(), format!("the proxy 127.0.0.1 does not open a connection to 127.0.0.1:{}", closed.port())),
     ] {
         let options = [("websocket.proxy.url", proxy.as_str()), ("websocket.reconnect.max.attempts", "1")];
         let error = Feed::start(&feed, &options).until_failed().await;

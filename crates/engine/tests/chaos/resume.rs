@@ -310,7 +310,7 @@ async fn a_lost_cursor_may_leave_the_connection_as_it_is_or_fail_the_task() {
             assert_eq!(causes(&feed), [Cause::ResumeLost]);
         } else {
             let why = feed.until_failed().await;
-            assert!(why.contains("cannot go on from the stored position") && why.contains("gone"), "{why}");
+            assert!(why.contains("cannot resume from the stored position") && why.contains("gone"), "{why}");
         }
     }
 }

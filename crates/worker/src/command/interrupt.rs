@@ -31,5 +31,5 @@ impl Interrupt {
 /// # Errors
 /// A sentence: the system does not let us.
 pub(super) fn listen(kind: SignalKind) -> Result<Signal, String> {
-    signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"))
+    signal(kind).map_err(|error| format!("cannot listen for signals: {error}"))
 }

@@ -30,7 +30,7 @@ pub struct Options {
     /// How many times as fast as it was.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
-    /// Keeps each connection, and begins anew when the tape is over.
+    /// Keeps each connection, and begins anew when the end of the tape is reached.
     #[arg(long = "loop")]
     again: bool,
     /// The port to listen on; 0 is a free one.
@@ -83,7 +83,7 @@ fn serve(options: &Options) -> Result<(), String> {
 
 fn wait_for_signal() -> Result<(), String> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("signals cannot be listened to: {error}"))?;
+    let runtime = runtime.map_err(|error| format!("cannot listen for signals: {error}"))?;
     runtime.block_on(async {
         Interrupt::listen()?.came().await;
         Ok(())
@@ -158,7 +158,7 @@ impl Recorded {
 
     fn play(mut self) -> Play {
         if !matches!(self.steps.last(), Some(Step::Close(_))) {
-            let reason = "the tape is over".to_owned();
+            let reason = "the end of the tape is reached".to_owned();
             self.steps.push(Step::Close(Close { code: Some(1000), reason, ..Close::default() }));
         }
         play(self.chooses, self.steps)

@@ -146,7 +146,7 @@ async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>)
     tokio::select! {
         () = drained => info!("event=worker_stopped"),
         code = signals.next() => {
-            warn!("event=worker_killed by a second signal; what was in flight is not committed");
+            warn!("event=worker_killed by a second signal; records in flight are not committed");
             std::process::exit(code);
         }
     }

@@ -178,11 +178,12 @@ fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             files.push(path.clone());
             continue;
         };
-        let found = glob::glob(pattern).map_err(|error| format!("{pattern} is no pattern of file names: {error}"))?;
+        let found =
+            glob::glob(pattern).map_err(|error| format!("{pattern} is not a pattern of file names: {error}"))?;
         let before = files.len();
         files.extend(found.filter_map(Result::ok).filter(|path| !path.is_dir()));
         if files.len() == before {
-            return Err(format!("no file is named like {pattern}"));
+            return Err(format!("no file matches {pattern}"));
         }
     }
     Ok(files)

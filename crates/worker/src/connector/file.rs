@@ -158,7 +158,7 @@ fn post_form(path: String, mut object: Map<String, Value>) -> Result<ConnectorFi
             Err(reason) => return Err(ConnectorFileError::InitialState { path, reason }),
         },
         Some(_) => {
-            let reason = "initial_state is no string: use RUNNING, PAUSED or STOPPED".to_owned();
+            let reason = "initial_state is not a string: use RUNNING, PAUSED or STOPPED".to_owned();
             return Err(ConnectorFileError::InitialState { path, reason });
         }
     };

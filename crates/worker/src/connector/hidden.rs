@@ -43,7 +43,7 @@ pub fn keep(sent: &mut SentConfig, stored: &Stored) -> Kept {
     let marked: BTreeSet<String> =
         sent.iter().filter(|(name, value)| is_mark(name, value.as_deref())).map(|(name, _)| name.clone()).collect();
     if let Some(moved) = changed_destination(sent, stored, &marked) {
-        let why = format!("{moved} changes, and stored secrets are not sent to a new place; send the value itself");
+        let why = format!("{moved} changes, and stored secrets are not sent to a new address; send the value itself");
         let refuse = |name: &String| {
             let shown = shown(name, stored.get(name).map_or("", String::as_str));
             ConfigError::invalid(name, &shown, &why)

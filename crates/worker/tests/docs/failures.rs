@@ -54,7 +54,7 @@ const OTHER_TEXTS: &[&str] = &[
     "without a message",
     "a template has at most … bytes",
     "the answer has nothing at websocket.backfill.records",
-    "… is secret, and a record may show it to anybody",
+    "… is secret, and a record would show it",
     "the queue stayed full until the stop's deadline",
     "with code …",
     "step … url",

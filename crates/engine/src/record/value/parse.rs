@@ -50,7 +50,7 @@ struct Parse<'a> {
     room: usize,
 }
 
-const INVALID: &str = "it is no valid JSON";
+const INVALID: &str = "it is not valid JSON";
 
 impl Parse<'_> {
     fn document(&mut self) -> Result<(), &'static str> {
@@ -366,9 +366,9 @@ mod tests {
             "\u{feff}1",
         ] {
             let why = parsed(text).unwrap_err();
-            assert!(why.starts_with("it is no valid JSON at byte "), "{text}: {why}");
+            assert!(why.starts_with("it is not valid JSON at byte "), "{text}: {why}");
         }
-        assert_eq!(parsed("[1,x]").unwrap_err(), "it is no valid JSON at byte 3");
+        assert_eq!(parsed("[1,x]").unwrap_err(), "it is not valid JSON at byte 3");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
 
 /// The login modules of an entry of a login file: `name { class flag key="value"; … };`. Errors as of [`parse`].
 pub(crate) fn entry(text: &str, name: &str) -> Result<Vec<LoginModule>, &'static str> {
-    const FORM: &str = "it is no JAAS login file: write every entry as name { module required key=\"value\"; };";
+    const FORM: &str = "it is not a JAAS login file: write every entry as name { module required key=\"value\"; };";
     let mut tokens = Tokens { rest: text.chars().peekable() };
     while let Some(token) = tokens.next() {
         let (Token::Text(found), Some(Token::Symbol('{'))) = (token, tokens.next()) else { return Err(FORM) };

@@ -181,7 +181,7 @@ fn check_pair(key: &PKey<Private>, own: Option<&X509>) -> Result<(), String> {
 }
 
 fn open_pkcs12(bytes: &[u8], password: &str) -> Result<openssl::pkcs12::ParsedPkcs12_2, String> {
-    let store = Pkcs12::from_der(bytes).map_err(|_| "it is no complete PKCS12 store".to_owned())?;
+    let store = Pkcs12::from_der(bytes).map_err(|_| "it is not a complete PKCS12 store".to_owned())?;
     store.parse2(password).map_err(|error| {
         if is_unsupported(&error) {
             format!("it uses an old encryption (RC2) that this worker cannot read: {CONVERT} of a current JDK")
