@@ -220,7 +220,8 @@ impl Compiler {
     /// A variable of a question must not hide one of the session's.
     fn hold(&mut self, name: &str) -> Option<VariableId> {
         if self.names.id(name).is_some() {
-            let why = format!("a variable of the session has the name {name}, which is one of a question's here");
+            let why =
+                format!("a variable of the session has the name {name}, which has another meaning in this request");
             self.problems.push((HTTP.to_owned(), Problem::new(1, why)));
             return None;
         }

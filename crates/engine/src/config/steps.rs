@@ -133,12 +133,9 @@ impl<'a> Compiler<'a> {
         for step in &steps {
             let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if step.is_empty() || !step.chars().all(legal) {
-                self.refuse(
-                    keys::STEPS,
-                    format!("'{step}' is no name of a step; letters, digits, '_' and '-' make one"),
-                );
+                self.refuse(keys::STEPS, format!("'{step}' is not a name of a step; use letters, digits, '_' and '-'"));
             } else if step == "steps" || seen.contains(step) {
-                self.refuse(keys::STEPS, format!("the step {step} stands there twice, or is no name of a step"));
+                self.refuse(keys::STEPS, format!("the step {step} is listed twice, or is not a name of a step"));
             }
             seen.push(step.clone());
         }
@@ -165,13 +162,13 @@ impl<'a> Compiler<'a> {
         for step in steps.iter().filter(|step| step.then == Some(Then::Resubscribe)) {
             let option = format!("{}{}.then", keys::STEP, step.name);
             if !matches!(step.trigger, Trigger::On(_)) {
-                self.refuse(&option, "resubscribe wants a step with .on");
+                self.refuse(&option, "resubscribe needs a step with .on");
             } else if !names_topics {
-                self.refuse(&option, "resubscribe wants a step whose message names topics");
+                self.refuse(&option, "resubscribe needs a step whose message names topics");
             }
         }
         if self.get("websocket.idle.action") == Some("resubscribe") && !names_topics {
-            self.refuse("websocket.idle.action", "resubscribe wants a step whose message names topics");
+            self.refuse("websocket.idle.action", "resubscribe needs a step whose message names topics");
         }
     }
 
@@ -367,7 +364,7 @@ impl<'a> Compiler<'a> {
             let Some((option, _)) = self.of_step(CONNECT, key) else { continue };
             let remedy = match key {
                 "timeout.ms" => "websocket.connection.timeout.ms bounds it",
-                _ => "give this to a step of its own",
+                _ => "move this to another step",
             };
             let has = KEYS_OF_CONNECT.join(", ");
             self.refuse(&option, format!("the step connect is the opening handshake and has only {has}; {remedy}"));

@@ -35,7 +35,7 @@ impl<'a> Values<'a> {
         let plain = |key: &&ConfigKey| !key.has_expressions && key.kind != Kind::Password;
         let with_braces = |key: &&ConfigKey| self.given(key.name).is_some_and(|text| text.contains("{{"));
         let wrong = self.table.options().filter(plain).filter(with_braces);
-        wrong.map(|key| self.refuse(key.name, "it takes no template, no {{…}}")).collect()
+        wrong.map(|key| self.refuse(key.name, "it cannot be a template; remove {{…}}")).collect()
     }
 
     /// Options whose name has a part that the user chooses: the rules of their row, and no name that is none.

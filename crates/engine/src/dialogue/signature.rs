@@ -58,7 +58,7 @@ pub(super) fn jwt(name: &str, key: &[u8], claims: &str, header: Option<&str>) ->
 
 /// `alg` and `typ`, then the members of the given header.
 fn token_header(algorithm: &str, given: &str) -> Result<String, String> {
-    let members = object_members(given).ok_or("the header for jwt is no JSON object")?;
+    let members = object_members(given).ok_or("the header for jwt is not a JSON object")?;
     if member(given, "alg").is_some_and(|own| own != algorithm) {
         return Err("the header for jwt has another alg than the first argument".into());
     }

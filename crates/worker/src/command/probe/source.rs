@@ -98,7 +98,7 @@ impl Source {
             let set = set.split_once('=').map(|(option, value)| (option.trim(), value));
             let (option, value) = set
                 .filter(|(option, _)| !option.is_empty())
-                .ok_or("--set wants an option and its value: --set OPTION=VALUE")?;
+                .ok_or("--set needs an option and its value: --set OPTION=VALUE")?;
             options.insert(option.to_owned(), value.to_owned());
         }
         let names_topics = options.iter().any(|(option, text)| *option != TOPICS && text.contains("topic"));
