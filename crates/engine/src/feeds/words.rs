@@ -105,7 +105,7 @@ impl<'a> Step<'a> {
     }
 
     fn connect(&self) -> Option<String> {
-        let url = self.options.get("websocket.url").map_or("websocket.url", |url| url.trim());
+        let url = self.options.get("websocket.url").map_or("the address in websocket.url", |url| url.trim());
         (self.name == CONNECT).then(|| format!("connect to {}", shown(url)))
     }
 
