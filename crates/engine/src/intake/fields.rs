@@ -286,7 +286,7 @@ pub(super) fn field(
     let compiled = Template::compile(text, Position::Field, scope).and_then(|template| {
         let secret = template.used().find(|name| is_secret(name)).cloned();
         match secret {
-            Some(name) => Err(Problem::new(1, format!("{name} is secret, and a record may show it to anybody"))),
+            Some(name) => Err(Problem::new(1, format!("{name} is secret, and a record would show it"))),
             None => Ok(template),
         }
     });

@@ -333,7 +333,7 @@ fn a_missing_topic_or_timestamp_fails_skips_or_takes_the_default() {
         (r#"{"s":"a","t":null}"#, "websocket.record.timestamp: /t has no value"),
         (
             r#"{"s":"a","t":"soon"}"#,
-            "websocket.record.timestamp: soon is no time in the unit of websocket.record.timestamp.unit",
+            "websocket.record.timestamp: soon is not a time in the unit of websocket.record.timestamp.unit",
         ),
     ] {
         let mut rig = Rig::new(with(fields::Missing::Fail));
