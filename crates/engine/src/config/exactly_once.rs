@@ -114,7 +114,7 @@ mod tests {
             (with(&[("websocket.cursor.rewind", "5")]), CURSOR_REWIND, "only in memory"),
             (with(&[("websocket.dedup.key", "{{/seq}}")]), DEDUP_KEY, "only in memory"),
             (with(&session), RESUME_VARIABLES, "secret.token"),
-            (with(&[("websocket.message.queue.full", "drop.oldest")]), QUEUE_FULL, "drop.oldest throws messages away"),
+            (with(&[("websocket.message.queue.full", "drop.oldest")]), QUEUE_FULL, "drop.oldest drops messages"),
         ] {
             let why = obstacle_of(&config).unwrap_or_else(|| panic!("no obstacle at {option}"));
             assert!(why.option == option && why.message.contains(words), "{why:?}");
