@@ -7,9 +7,11 @@ use std::process::Command;
 use connect_websocket_e2e::prometheus::documented;
 use serde_json::{Value, json};
 
+type Labels = &'static [(&'static str, &'static str)];
+
 /// The figures of a healthy connector over more than an hour, one value every 15 s: it waits a minute for its first
 /// message, is restarted by a deployment, reconnects, and Kafka is slow once.
-const HEALTHY: &[(&str, &[(&str, &str)], &str)] = &[
+const HEALTHY: &[(&str, Labels, &str)] = &[
     ("up", &[("job", "connect-websocket")], "1x99 0x1 1x200"),
     (FAILED_TASKS, &[("connector", "c")], "0x300"),
     (STATUS, &[("connector", "c"), ("status", "running")], "1x300"),
@@ -45,7 +47,7 @@ const FAULTS: &[(&str, usize, &str)] = &[
     ("OffsetsNotWritten", 15, "0x230 0.2x70"),
 ];
 
-const TASK: &[(&str, &str)] = &[("connector", "c"), ("task", "0")];
+const TASK: Labels = &[("connector", "c"), ("task", "0")];
 const AGE: &str = "connect_websocket_last_message_age_seconds";
 const DROPPED: &str = "connect_websocket_messages_dropped_total";
 const FAILED_TASKS: &str = "kafka_connect_connect_worker_metrics_connector_failed_task_count";
