@@ -182,6 +182,10 @@ impl Config {
     /// # Errors
     /// Those of [`Config::parse`].
     pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
+        Config::typed(properties, provided).map_err(|errors| feeds::name_what_is_missing(properties, errors))
+    }
+
+    fn typed(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
         let merged = feeds::merge(properties).map_err(|error| vec![error])?;
         let values = Values::of(&merged, &TABLE);
         let mut errors = values.problems(provided);

@@ -32,6 +32,9 @@ impl Endpoint {
         if text.is_empty() {
             return Err(format!("the URL is empty; {remedy}"));
         }
+        if text.starts_with(['"', '\'']) {
+            return Err("the URL stands in quotes; leave them out".to_owned());
+        }
         let mut url = Url::parse(text).map_err(|error| match error {
             url::ParseError::RelativeUrlWithoutBase => format!("the URL has no scheme; {remedy}"),
             url::ParseError::EmptyHost => format!("the URL has no host; {remedy}"),

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::config_def::{ConfigError, Properties};
 use crate::file;
+use crate::nearest::nearest;
 use crate::properties;
 
 pub mod words;
@@ -86,7 +87,9 @@ impl Profile {
         }
         let path = Path::new(feed);
         if !feed.contains('/') && path.extension().is_none() {
-            return Err(format!("no such feed; use one of {}, or the path of your own profile", NAMES.join(", ")));
+            let meant = meant(feed).map(|near| format!("did you mean {near}? If not, ")).unwrap_or_default();
+            let all = NAMES.join(", ");
+            return Err(format!("no such feed; {meant}use one of {all}, or the path of your own profile"));
         }
         let text = file::read_text(path, MAX_BYTES).map_err(|error| format!("the profile cannot be read: {error}"))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -133,10 +136,25 @@ impl Profile {
     }
 }
 
+/// Returns the profile that a wrong name may mean.
+fn meant(feed: &str) -> Option<&'static str> {
+    let begins = |name: &&&str| feed.starts_with(**name) || name.starts_with(feed);
+    nearest(feed, NAMES.iter().copied()).or_else(|| NAMES.iter().find(begins).copied())
+}
+
 impl Variable {
     fn parse(option: &str, text: &str) -> Variable {
         let (documentation, example) = text.split_once(EXAMPLE).unwrap_or((text, ""));
         Variable { option: option.to_owned(), documentation: documentation.to_owned(), example: example.to_owned() }
+    }
+
+    /// Returns the error for a configuration that does not give it.
+    fn wanted_by(&self, profile: &str) -> ConfigError {
+        let Variable { option, documentation, example } = self;
+        ConfigError::new(
+            option,
+            format!("the profile {profile} needs {option}: {documentation} For example: {option}={example}"),
+        )
     }
 }
 
@@ -157,6 +175,22 @@ pub fn merge(given: &Properties) -> Result<Cow<'_, Properties>, ConfigError> {
         }
     }
     Ok(Cow::Owned(merged))
+}
+
+/// Puts what a profile wants of its user in the profile's words, once, instead of in an error for each place that misses it.
+pub(crate) fn name_what_is_missing(given: &Properties, errors: Vec<ConfigError>) -> Vec<ConfigError> {
+    let feed = given.get(FEED).map(|feed| feed.trim());
+    let Some(profile) = feed.and_then(|feed| Profile::find(feed).ok()) else { return errors };
+    let is_missing = |variable: &&Variable| given.get(&variable.option).is_none_or(|text| text.trim().is_empty());
+    let missing: Vec<&Variable> = profile.variables.iter().filter(is_missing).collect();
+    let wants = |error: &ConfigError, variable: &Variable| error.message.contains(&variable.option);
+    let mut all: Vec<ConfigError> = missing
+        .iter()
+        .filter(|variable| errors.iter().any(|error| wants(error, variable)))
+        .map(|variable| variable.wanted_by(&profile.name))
+        .collect();
+    all.extend(errors.into_iter().filter(|error| !missing.iter().any(|variable| wants(error, variable))));
+    all
 }
 
 /// The source partition of a feed whose address is the profile's: it stays the same when a release changes the address. `None` where the

@@ -21,6 +21,7 @@ mod ledger;
 mod losses;
 pub mod metrics;
 mod mutation;
+mod nearest;
 pub mod observer;
 pub mod offset;
 pub mod panic;

@@ -272,7 +272,11 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
             Ok(()) => {}
             // The last line, which nobody has finished.
             Err(_) if !whole && head.is_some() => cut = true,
-            Err(why) => return Err(format!("line {number} of {shown} is no line of a tape: {why}")),
+            Err(why) => {
+                return Err(format!(
+                    "line {number} of {shown} is no line of a tape: {why}; `connect-websocket record` writes tapes"
+                ));
+            }
         }
     }
     let head: Head = head.ok_or_else(|| format!("{shown} is empty, so it is no tape"))?;

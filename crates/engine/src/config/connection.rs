@@ -148,9 +148,12 @@ fn parse_proxy_url(text: &str) -> Result<(ProxyScheme, String, u16), String> {
     if text.is_empty() {
         return Ok((ProxyScheme::Http, String::new(), 0));
     }
-    let url = url::Url::parse(text).map_err(|error| format!("the proxy's URL is not valid ({error}); {remedy}"))?;
+    let url = url::Url::parse(text).map_err(|error| match error {
+        url::ParseError::RelativeUrlWithoutBase => format!("the proxy's URL has no scheme; {remedy}"),
+        other => format!("the proxy's URL is not valid ({other}); {remedy}"),
+    })?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("credentials belong into {PROXY_USERNAME} and {PROXY_PASSWORD}"));
+        return Err(format!("credentials belong in {PROXY_USERNAME} and {PROXY_PASSWORD}"));
     }
     let (scheme, default_port) = match url.scheme() {
         "http" => (ProxyScheme::Http, 80),

@@ -274,7 +274,12 @@ fn codecs(text: &str) -> Result<Vec<Codec>, String> {
 
 /// The whole name has to match, as everywhere in Kafka.
 fn whole_pattern(text: &str) -> Result<Regex, String> {
-    Regex::new(&format!("^(?:{text})$")).map_err(|_| "it is not a regular expression".to_owned())
+    Regex::new(&format!("^(?:{text})$")).map_err(|error| {
+        let error = error.to_string();
+        // What stands before repeats the pattern.
+        let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("it is not a regular expression: {reason}")
+    })
 }
 
 fn read_dictionary(path: &str) -> Result<Vec<u8>, String> {

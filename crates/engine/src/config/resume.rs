@@ -339,7 +339,6 @@ pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
 fn check_topic(text: &str) -> Result<(), String> {
     match text {
         "" => Ok(()),
-        text if text.contains("{{") => Err("the ledger is one topic, not a template".into()),
         text => messages::check_topic(text),
     }
 }

@@ -57,9 +57,21 @@ pub(super) fn check_used(given: &Properties, merged: &Values<'_>) -> Vec<ConfigE
         };
         let is_used = text.trim().is_empty() || steps.iter().any(|own| own == step);
         let steps = keys::STEPS;
-        (!is_used).then(|| ConfigError::new(name, format!("{name} has no effect: {step} is not in {steps}")))
+        let why = || format!("{name} has no effect: {step} is not in {steps}; add it there, or remove this option");
+        (!is_used).then(|| ConfigError::new(name, why()))
     };
     given.iter().filter_map(unused).collect()
+}
+
+/// What comes behind a step; another word is refused by the row of the option.
+fn then(text: &str) -> Option<Then> {
+    match text {
+        "reconnect" => Some(Then::Reconnect),
+        "resubscribe" => Some(Then::Resubscribe),
+        "fresh" => Some(Then::Fresh),
+        "fail" => Some(Then::Fail),
+        _ => None,
+    }
 }
 
 struct Compiler<'a> {
@@ -248,9 +260,9 @@ impl<'a> Compiler<'a> {
     fn step(&mut self, name: &str, connected: bool, topics: &[String]) -> Step {
         let act = self.act(name, connected);
         let spread = self.spread(name, &act, topics);
-        let is_answer = matches!(act, Act::Http(_) | Act::Connect);
-        let looks_at =
-            if matches!(act, Act::Connect | Act::Http(_)) || connected { Message::Whole } else { Message::None };
+        // A request that does not compile is one all the same: no other error follows from it.
+        let is_answer = name == CONNECT || self.of_step(name, "http").is_some();
+        let looks_at = if is_answer || connected { Message::Whole } else { Message::None };
         let condition = |this: &mut Compiler<'a>, key: &str, message: Message, answer: bool| {
             let (option, text) = this.of_step(name, key)?;
             this.compiled(&option, message, answer, |scope| Condition::compile(text, scope))
@@ -261,11 +273,12 @@ impl<'a> Compiler<'a> {
         let fail = condition(self, "fail", looks_at, is_answer);
         let fail_final = condition(self, "fail.final", looks_at, is_answer);
         let on_commit = condition(self, "on.commit", Message::Whole, false);
+        self.check_given(name);
         let trigger = self.trigger(name, on, on_commit, &act);
         let reacts = trigger.reacts();
         let message = if reacts { Message::Whole } else { looks_at };
         let capture = self.capture(name, message, is_answer);
-        let then = self.of_step(name, "then").and_then(|(option, text)| self.then(&option, text));
+        let then = self.of_step(name, "then").and_then(|(_, text)| then(text));
         let url = self.of_step(name, "url").and_then(|(option, text)| {
             if then != Some(Then::Reconnect) {
                 self.refuse(&option, format!("{}{name}.then=reconnect must be given too", keys::STEP));
@@ -280,15 +293,24 @@ impl<'a> Compiler<'a> {
             spread,
             expect,
             counts_topics: self.of_step(name, "count").is_some(),
-            timeout: self
-                .of_step(name, "timeout.ms")
-                .and_then(|(option, text)| self.template(&option, text, Position::Plain, Message::None)),
+            timeout: self.of_step(name, "timeout.ms").and_then(|(option, text)| self.millis(&option, text)),
             fail,
             fail_final,
             capture,
             then,
             url,
             drop: self.of_step(name, "drop").and_then(|(_, text)| parse_boolean(text)).unwrap_or(true),
+        }
+    }
+
+    /// A step of which nothing is said would be done and do nothing.
+    fn check_given(&mut self, name: &str) {
+        let own = format!("{}{name}.", keys::STEP);
+        let subscribes = name == SUBSCRIBE && self.get(connection::SUBSCRIPTION_MESSAGE).is_some();
+        let mut given = self.values.properties().keys();
+        if name != CONNECT && !subscribes && !given.any(|option| option.starts_with(&own)) {
+            let why = format!("the step {name} has no option; give it one, such as {own}send, or remove it");
+            self.refuse(keys::STEPS, why);
         }
     }
 
@@ -306,7 +328,7 @@ impl<'a> Compiler<'a> {
         if let Some(condition) = on {
             return Trigger::On(condition);
         }
-        let ms = every.and_then(|(option, text)| self.template(&option, text, Position::Plain, Message::None));
+        let ms = every.and_then(|(option, text)| self.millis(&option, text));
         let jitter = self.of_step(name, "every.jitter").and_then(|(_, text)| text.parse().ok()).unwrap_or_default();
         ms.map_or(Trigger::InOrder, |ms| Trigger::Every { ms, jitter })
     }
@@ -383,7 +405,12 @@ impl<'a> Compiler<'a> {
             let (option, text) = self.of_step(name, key)?;
             self.template(&option, text, Position::Plain, message)
         };
-        Some(Http { method: method.to_owned(), url, headers, body: part("http.body"), cache: part("http.cache") })
+        let (body, cache) = (part("http.body"), part("http.cache"));
+        let fixed = cache.as_ref().and_then(Template::constant);
+        if fixed.is_some_and(|text| rate::seconds(&text).is_none()) {
+            self.refuse(&format!("{}{name}.http.cache", keys::STEP), "it is no time such as 3600s");
+        }
+        Some(Http { method: method.to_owned(), url, headers, body, cache })
     }
 
     fn headers_of(&mut self, option: &str, message: Message) -> Vec<(String, Template)> {
@@ -424,19 +451,6 @@ impl<'a> Compiler<'a> {
         captures
     }
 
-    fn then(&mut self, option: &str, text: &str) -> Option<Then> {
-        match text {
-            "reconnect" => Some(Then::Reconnect),
-            "resubscribe" => Some(Then::Resubscribe),
-            "fresh" => Some(Then::Fresh),
-            "fail" => Some(Then::Fail),
-            _ => {
-                self.refuse(option, "String must be one of: reconnect, resubscribe, fresh, fail");
-                None
-            }
-        }
-    }
-
     fn spread(&mut self, name: &str, act: &Act, topics: &[String]) -> Spread {
         let spread = match (act.uses("topic"), act.uses("topics")) {
             (true, _) => Spread::Topics,
@@ -456,6 +470,15 @@ impl<'a> Compiler<'a> {
 
     fn template(&mut self, option: &str, text: &str, position: Position, message: Message) -> Option<Template> {
         self.compiled(option, message, false, |scope| Template::compile(text, position, scope))
+    }
+
+    /// A template of milliseconds; what has no variable is checked at once.
+    fn millis(&mut self, option: &str, text: &str) -> Option<Template> {
+        let template = self.template(option, text, Position::Plain, Message::None)?;
+        if template.constant().is_some_and(|text| rate::millis(&text).is_none()) {
+            self.refuse(option, "it is no number of milliseconds such as 30000, which is 30 s");
+        }
+        Some(template)
     }
 
     fn compiled<T>(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::config_def::ConfigKey;
+use crate::nearest::nearest;
 
 /// Options, and families of options: of a family's name the user chooses the part in angle brackets.
 pub(super) struct Table {
@@ -49,10 +50,13 @@ impl Table {
             rest.split_once(">.").filter(|_| name.starts_with(before))
         };
         let keys: Vec<(&str, &str)> = self.families.iter().filter_map(rest_of).collect();
-        let known = keys.first().map(|(chosen, _)| {
-            let keys: Vec<&str> = keys.iter().map(|(_, key)| *key).collect();
-            format!("; a {chosen} has {}", keys.join(", "))
-        });
-        format!("{name} is not an option of this connector{}", known.unwrap_or_default())
+        let Some((chosen, _)) = keys.first() else { return format!("{name} is not an option of this connector") };
+        let keys: Vec<&str> = keys.iter().map(|(_, key)| *key).collect();
+        // A step's name has no dot.
+        let (before, key) = name.match_indices('.').nth(2).map_or(("", ""), |(at, _)| name.split_at(at + 1));
+        match nearest(key, keys.iter().copied()) {
+            Some(near) => format!("{name} is not an option of this connector; did you mean {before}{near}?"),
+            None => format!("{name} is not an option of this connector; a {chosen} has {}", keys.join(", ")),
+        }
     }
 }

@@ -23,19 +23,14 @@ impl<'a> Values<'a> {
     pub(super) fn problems(&self, provided: &Provided) -> Vec<ConfigError> {
         let mut errors = provided.not_replaced(self.properties, |name| self.table.find(name).is_some());
         for key in self.table.options().filter(|key| provided.left(self.properties, key.name).is_none()) {
-            errors.extend(key.value(self.properties.get(key.name).map(String::as_str)).err().unwrap_or_default());
+            let given = self.properties.get(key.name).map(String::as_str);
+            match given.filter(|text| has_vain_braces(key, text)) {
+                Some(_) => errors.push(self.refuse(key.name, "it cannot be a template; remove {{…}}")),
+                None => errors.extend(key.value(given).err().unwrap_or_default()),
+            }
         }
-        errors.extend(self.braces());
         errors.extend(self.families());
         errors
-    }
-
-    /// Where no template is rendered its braces would be sent as they are; a password may have them.
-    fn braces(&self) -> Vec<ConfigError> {
-        let plain = |key: &&ConfigKey| !key.has_expressions && key.kind != Kind::Password;
-        let with_braces = |key: &&ConfigKey| self.given(key.name).is_some_and(|text| text.contains("{{"));
-        let wrong = self.table.options().filter(plain).filter(with_braces);
-        wrong.map(|key| self.refuse(key.name, "it cannot be a template; remove {{…}}")).collect()
     }
 
     /// Options whose name has a part that the user chooses: the rules of their row, and no name that is none.
@@ -115,4 +110,9 @@ impl<'a> Values<'a> {
         let shown = self.table.find(name).map_or_else(|| HIDDEN.to_owned(), |key| key.shown(value));
         ConfigError::invalid(name, &shown, why)
     }
+}
+
+/// Where no template is rendered its braces would be sent as they are; a password may have them.
+fn has_vain_braces(key: &ConfigKey, text: &str) -> bool {
+    !key.has_expressions && key.kind != Kind::Password && text.contains("{{")
 }

@@ -2,10 +2,11 @@
 
 use super::connection::SUBSCRIPTION_MESSAGE;
 use super::resume::CURSOR;
-use super::{Config, converter, liveness, option};
+use super::{Config, OPTIONS, converter, is_of_a_family, liveness, option};
 use crate::config_def::Properties;
 use crate::intake::memory::Plan;
 use crate::json::{Found, Pointers};
+use crate::nearest::nearest;
 use crate::redact::printable;
 
 /// Returns one sentence for each such thing; none shows a value. `value_converter` is the class in force, if it is known.
@@ -18,9 +19,12 @@ pub fn of(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
     if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {
         warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
     }
-    let ours = |name: &&String| name.starts_with("websocket.");
+    // A wrong name of a family is an error.
+    let ours = |name: &&String| name.starts_with("websocket.") && !is_of_a_family(name) || name.starts_with("kafka.");
     for name in config.keys().filter(ours).filter(|name| option(name).is_none()) {
-        warnings.push(format!("{} is not an option of this connector and has no effect", printable(name)));
+        let near = nearest(name, OPTIONS.iter().map(|key| key.name));
+        let meant = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        warnings.push(format!("{} is not an option of this connector and has no effect{meant}", printable(name)));
     }
     if config.get(SUBSCRIPTION_MESSAGE).is_some_and(|text| is_broken_json(text)) {
         warnings.push(format!(
@@ -84,7 +88,10 @@ mod tests {
     fn keys_that_do_not_exist_and_tasks_that_are_too_many_are_named() {
         let all = warned(&[("websocket.url", "ws://h"), ("websocket.urls", "x"), ("tasks.max", "2"), ("name", "x")]);
         assert_eq!(all.len(), 2, "{all:?}");
-        assert!(all[1].contains("websocket.urls"), "{all:?}");
+        assert_eq!(
+            all[1],
+            "websocket.urls is not an option of this connector and has no effect; did you mean websocket.url?"
+        );
         let forged = warned(&[("websocket.x\" event=forged\n\u{202e}", "")]);
         assert!(!forged[0].contains(['"', '\n', '\u{202e}']) && !forged[0].contains("event="), "{forged:?}");
     }

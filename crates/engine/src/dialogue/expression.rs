@@ -882,8 +882,14 @@ mod tests {
                 "column 10: expected a value: a JSON Pointer, a variable, a 'text', a number or a function, found a double quote; texts stand in single quotes",
             ),
             (
-                "/type exist",
-                "column 7: expected the end, ==, !=, <, <=, >, >=, in, startsWith, contains, exists, &&, ||, ?? or +, found exist",
+                "/type matches 'x'",
+                "column 7: expected the end, ==, !=, <, <=, >, >=, in, startsWith, contains, exists, &&, ||, ?? or +, found matches",
+            ),
+            ("/type exist", "column 7: expected exists, found exist"),
+            ("/a exists AND /b exists", "column 11: expected &&, found AND"),
+            (
+                "/a[0] exists",
+                "column 3: expected /0 for the first element of an array; a name with [ stands in single quotes",
             ),
             ("/a == 1 & /b == 2", "column 9: expected &&, found &"),
             ("/a | /b", "column 4: expected ||, found |"),
@@ -896,7 +902,7 @@ mod tests {
             ("intervl == 1", "column 1: intervl is not known; expected a variable such as interval"),
             (
                 "somethingelse == 1",
-                "column 1: somethingelse is not known; set websocket.var.somethingelse, or capture it",
+                "column 1: somethingelse is not known; write /somethingelse for a field of the message, or set websocket.var.somethingelse, or capture it",
             ),
             ("secret.k == 'x'", "column 1: secret.k is not known; set websocket.secret.k, or capture it"),
             ("sh256(/a) == 'x'", "column 1: there is no function sh256; expected one such as sha256"),

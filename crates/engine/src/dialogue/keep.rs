@@ -1,7 +1,5 @@
 //! What a dialogue keeps of answers: whether they are good, variables, and what serves later connections.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::seen::Seen;
@@ -143,8 +141,7 @@ impl Dialogue {
         let made = Made::default();
         let text = template.render(&self.values(&made, &Target::Once, "", moment));
         let text = text.map_err(|failure| self.cannot(job.step, &failure))?;
-        let time = rate::duration(text.trim()).or_else(|| text.trim().parse().ok().map(Duration::from_secs));
-        let Some(time) = time else {
+        let Some(time) = rate::seconds(&text) else {
             let name = &self.plan.steps[job.step].name;
             return Err(End::Failed(format!("the step {name}: http.cache is not a time such as 3600s")));
         };

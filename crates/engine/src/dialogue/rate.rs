@@ -56,6 +56,17 @@ pub fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
+/// Reads a number of milliseconds, which may have a fraction.
+pub fn millis(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|ms| ms.is_finite() && *ms >= 0.0)
+}
+
+/// Reads a time with its unit, or a number of seconds.
+pub fn seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    duration(text).or_else(|| text.parse().ok().map(Duration::from_secs))
+}
+
 /// What was sent, as far back as the limits look.
 #[derive(Debug, Clone, Default)]
 pub struct Rate {

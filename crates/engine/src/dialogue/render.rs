@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rate;
 use super::step::{Http, Spread, Step, Trigger};
 use super::variables;
 use super::{
@@ -123,8 +124,7 @@ impl Dialogue {
         let made = Made::default();
         let text = template.render(&self.values(&made, &Target::Once, "", moment));
         let text = text.map_err(|failure| self.cannot(step, &failure))?;
-        let ms = text.trim().parse::<f64>().ok().filter(|ms| ms.is_finite() && *ms >= 0.0);
-        let ms = ms.ok_or_else(|| {
+        let ms = rate::millis(&text).ok_or_else(|| {
             let shown = self.redactor.foreign(&text, 40);
             End::Failed(format!("the step {}: {shown} is not a number of milliseconds", self.plan.steps[step].name))
         })?;

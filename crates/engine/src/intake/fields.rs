@@ -287,10 +287,22 @@ pub(super) fn field(
         let secret = template.used().find(|name| is_secret(name)).cloned();
         match secret {
             Some(name) => Err(Problem::new(1, format!("{name} is secret, and a record would show it"))),
+            None if template.constant().is_some() && !may_be_constant(name, text) => {
+                let remedy = "it is the same text for each record; {{/a}} inserts the field /a of the message";
+                Err(Problem::new(1, remedy))
+            }
             None => Ok(template),
         }
     });
     compiled.map_err(|problem| problems.push((name.to_owned(), problem))).ok()
+}
+
+/// Whether the same text for each record can be meant: a pointer without braces is a mistake.
+fn may_be_constant(name: &str, text: &str) -> bool {
+    match name {
+        "websocket.record.key" => !text.starts_with('/'),
+        name => name == "kafka.topic" || name.starts_with("websocket.record.header."),
+    }
 }
 
 #[cfg(test)]

@@ -100,8 +100,14 @@ pub(crate) fn read_worker(path: &Path) -> Result<WorkerConfig, String> {
 
 fn read_properties(path: &Path) -> Result<IndexMap<String, String>, String> {
     let bytes = properties::read_file(path)
-        .map_err(|error| format!("the worker's properties {} cannot be read: {error}", path.display()))?;
+        .map_err(|error| format!("the worker's properties {} cannot be read: {error}{}", path.display(), hint(path)))?;
     properties::parse(&bytes).map_err(|error| format!("the worker's properties {}: {error}", path.display()))
+}
+
+/// A word where the worker's file belongs may be meant as a command.
+fn hint(path: &Path) -> &'static str {
+    let is_word = path.extension().is_none() && path.components().count() == 1;
+    if is_word { "; if it is meant as a command, connect-websocket --help lists them" } else { "" }
 }
 
 async fn serve(herder: Arc<Herder>, connectors: &[PathBuf], levels: Arc<Levels>) -> ExitCode {

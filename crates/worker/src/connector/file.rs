@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use connect_websocket_engine::properties::check_size;
 
+use crate::connector::framework::CLASS;
 use crate::properties::{PropertiesError, parse};
 
 /// What a connector file says.
@@ -82,7 +83,9 @@ pub enum ConnectorFileError {
         option: String,
     },
     /// A JSON object or array as an option's value.
-    #[error("option {option} in connector configuration at '{path}' is a JSON object or array: write it as one string")]
+    #[error(
+        "option {option} in connector configuration at '{path}' is a JSON object or array: write it as one string, with \\\" for each quote"
+    )]
     NestedValue {
         /// The file.
         path: String,
@@ -125,11 +128,20 @@ pub fn connector_file(path: &str, bytes: &[u8]) -> Result<ConnectorFile, Connect
         Ok(object) if object.get("config").is_some_and(Value::is_object) => {
             return post_form(path, object);
         }
+        Ok(object) if object.contains_key(CLASS) => {
+            string_map(&path, object)?;
+        }
         Ok(_) => {
             hint = " (it is JSON, but neither an object of strings nor an object with 'name' and 'config')".to_owned();
         }
         Err(error) if bytes.trim_ascii_start().starts_with(b"{") && !error.is_data() => {
-            hint = format!(" (it looks like JSON, but is not: line {}, column {})", error.line(), error.column());
+            hint = format!(" (it looks like JSON, but is not: {error})");
+        }
+        Err(_) if bytes.trim_ascii_start().starts_with(b"[") => {
+            hint = " (it is a JSON array: write each connector into a file of its own)".to_owned();
+        }
+        Err(_) if bytes.contains(&0) => {
+            hint = " (it is not UTF-8 text, but perhaps UTF-16: save it as UTF-8)".to_owned()
         }
         Err(_) => {}
     }
@@ -244,9 +256,25 @@ mod tests {
             );
         }
         let broken = connector_file("c", b"{\"name\": \"c\",\n\"a\": }").unwrap_err().to_string();
-        assert!(broken.contains("looks like JSON, but is not: line 2, column 6"), "{broken}");
+        assert!(broken.contains("looks like JSON, but is not: expected value at line 2 column 6"), "{broken}");
         let worker = connector_file("w", b"bootstrap.servers=localhost:9092").unwrap_err().to_string();
         assert!(worker.contains("looks like the worker's file"), "{worker}");
+    }
+
+    #[test]
+    fn what_is_no_connector_file_is_told_apart() {
+        for (text, words) in [
+            (
+                &br#"{"name":"c","connector.class":"X","websocket.subscription.message":{"op":"x"}}"#[..],
+                "option websocket.subscription.message",
+            ),
+            (br#"[{"name":"c"}]"#, "is a JSON array"),
+            (b"\xff\xfen\0a\0m\0e\0=\0c\0", "perhaps UTF-16"),
+            (br#"{"name":"c","configs":{"a":"b"}}"#, "an object with 'name' and 'config'"),
+        ] {
+            let refused = connector_file("c", text).unwrap_err().to_string();
+            assert!(refused.contains(words), "{refused}");
+        }
     }
 
     #[test]

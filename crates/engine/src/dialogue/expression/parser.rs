@@ -19,6 +19,7 @@ use crate::dialogue::decimal;
 use crate::dialogue::function::{self, Arguments, Function, Yields};
 use crate::dialogue::variables::{Origin, is_secret};
 use crate::json::{Pointer, Pointers, Token, unescape};
+use crate::nearest::nearest;
 
 /// Parentheses, functions and `!` inside of each other.
 const MAX_DEPTH: usize = 32;
@@ -128,8 +129,12 @@ impl<'t> Lexer<'t> {
 
     fn expected_operator_or(&self, what: &str) -> Problem {
         let half = [("=", "=="), ("&", "&&"), ("|", "||"), ("?", "??")];
-        match half.iter().find(|(symbol, _)| self.rest().starts_with(symbol)) {
-            Some((_, meant)) => self.expected(meant),
+        let words = [("and", "&&"), ("or", "||"), ("is", "==")];
+        let symbol = half.iter().find(|(symbol, _)| self.rest().starts_with(symbol));
+        let other = symbol.or_else(|| words.iter().find(|(word, _)| self.word().eq_ignore_ascii_case(word)));
+        let meant = other.map(|(_, meant)| *meant);
+        match meant.or_else(|| nearest(self.word(), ["exists", "contains", "startsWith"].into_iter())) {
+            Some(meant) => self.expected(meant),
             None => self.expected(&format!("{what}, {OPERATORS}")),
         }
     }
@@ -157,6 +162,10 @@ impl<'t> Lexer<'t> {
             let ends =
                 |char: char| char.is_whitespace() || "()=!<>&|,+?}/".contains(char) || (char == ']' && self.in_list);
             let token = &self.rest()[..self.rest().find(ends).unwrap_or(self.rest().len())];
+            if let Some(at) = token.find('[') {
+                let remedy = "expected /0 for the first element of an array; a name with [ stands in single quotes";
+                return Err(self.problem_at(self.at + at, remedy));
+            }
             tokens.push(match token {
                 "*" => Token::Each,
                 "-1" => Token::Last,
@@ -578,9 +587,17 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
             return format!("{word} is not known; set websocket.secret.{secret}, or capture it");
         }
         let known = self.scope.names.all().filter(|name| !is_secret(name));
-        match function::nearest(word, known.chain(["text", "status", "index"])) {
+        match nearest(word, known.chain(["text", "status", "index"])) {
             Some(near) => format!("{word} is not known; expected a variable such as {near}"),
-            None => format!("{word} is not known; set websocket.var.{word}, or capture it"),
+            None if self.scope.message == Message::None => {
+                format!("{word} is not known; set websocket.var.{word}, or capture it")
+            }
+            None => {
+                let pointer = word.replace('.', "/");
+                format!(
+                    "{word} is not known; write /{pointer} for a field of the message, or set websocket.var.{word}, or capture it"
+                )
+            }
         }
     }
 
@@ -668,7 +685,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
 
     fn function(&mut self, word: &str, start: usize) -> Result<Node, Problem> {
         let Some(function) = Function::find(word) else {
-            let message = match function::nearest(word, function::names()) {
+            let message = match nearest(word, function::names()) {
                 Some(near) => format!("there is no function {word}; expected one such as {near}"),
                 None => format!("there is no function {word}"),
             };
