@@ -33,7 +33,7 @@ impl Endpoint {
             return Err(format!("the URL is empty; {remedy}"));
         }
         if text.starts_with(['"', '\'']) {
-            return Err("the URL stands in quotes; leave them out".to_owned());
+            return Err("the URL is in quotes; remove them".to_owned());
         }
         let mut url = Url::parse(text).map_err(|error| match error {
             url::ParseError::RelativeUrlWithoutBase => format!("the URL has no scheme; {remedy}"),

@@ -178,7 +178,7 @@ impl Task {
             // A panic unwinds to here and becomes a FAILED task; the process lives on.
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| run(spec, &on_thread))));
             let result = result.unwrap_or_else(|panic| {
-                let bug = || "the task panicked, which is a bug; its cause stands in the log".to_owned();
+                let bug = || "the task panicked, which is a bug; the cause is in the log".to_owned();
                 Err(panic::no_thread_left(&*panic).unwrap_or_else(bug))
             });
             span.in_scope(|| match result {

@@ -408,7 +408,7 @@ impl<'a> Compiler<'a> {
         let (body, cache) = (part("http.body"), part("http.cache"));
         let fixed = cache.as_ref().and_then(Template::constant);
         if fixed.is_some_and(|text| rate::seconds(&text).is_none()) {
-            self.refuse(&format!("{}{name}.http.cache", keys::STEP), "it is no time such as 3600s");
+            self.refuse(&format!("{}{name}.http.cache", keys::STEP), "it is not a time, such as 3600s");
         }
         Some(Http { method: method.to_owned(), url, headers, body, cache })
     }
@@ -476,7 +476,7 @@ impl<'a> Compiler<'a> {
     fn millis(&mut self, option: &str, text: &str) -> Option<Template> {
         let template = self.template(option, text, Position::Plain, Message::None)?;
         if template.constant().is_some_and(|text| rate::millis(&text).is_none()) {
-            self.refuse(option, "it is no number of milliseconds such as 30000, which is 30 s");
+            self.refuse(option, "it is not a number of milliseconds, such as 30000, which is 30 s");
         }
         Some(template)
     }

@@ -879,7 +879,7 @@ mod tests {
             ("/type = 'x'", "column 7: expected ==, found ="),
             (
                 "/type == \"x\"",
-                "column 10: expected a value: a JSON Pointer, a variable, a 'text', a number or a function, found a double quote; texts stand in single quotes",
+                "column 10: expected a value: a JSON Pointer, a variable, a 'text', a number or a function, found a double quote; write text in single quotes",
             ),
             (
                 "/type matches 'x'",
@@ -889,7 +889,7 @@ mod tests {
             ("/a exists AND /b exists", "column 11: expected &&, found AND"),
             (
                 "/a[0] exists",
-                "column 3: expected /0 for the first element of an array; a name with [ stands in single quotes",
+                "column 3: expected /0 for the first element of an array; write a name with [ in single quotes",
             ),
             ("/a == 1 & /b == 2", "column 9: expected &&, found &"),
             ("/a | /b", "column 4: expected ||, found |"),

@@ -155,7 +155,7 @@ fn named(path: String, config: IndexMap<String, String>, hint: String) -> Result
     match config.get("name") {
         Some(name) => Ok(ConnectorFile { name: name.clone(), config, initial_state: None }),
         None if config.contains_key("bootstrap.servers") => {
-            let hint = " (it looks like the worker's file, which stands before the connectors' files, or with validate behind --worker)";
+            let hint = " (it looks like the worker's file, which comes before the connectors' files, or with validate after --worker)";
             Err(ConnectorFileError::MissingName { path, hint: hint.to_owned() })
         }
         None => Err(ConnectorFileError::MissingName { path, hint }),

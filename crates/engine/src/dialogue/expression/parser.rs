@@ -66,7 +66,7 @@ pub(super) fn pointer(text: &str) -> Result<Pointer, Problem> {
     }
     let pointer = lexer.pointer()?;
     if lexer.at < text.len() {
-        return Err(lexer.expected("the end of the JSON Pointer; a name with such a character stands in single quotes"));
+        return Err(lexer.expected("the end of the JSON Pointer; write a name with such a character in single quotes"));
     }
     Ok(pointer)
 }
@@ -144,7 +144,7 @@ impl<'t> Lexer<'t> {
         match self.peek() {
             None => "the end".into(),
             Some('\'') => "a text".into(),
-            Some('"') => "a double quote; texts stand in single quotes".into(),
+            Some('"') => "a double quote; write text in single quotes".into(),
             Some(char) if char.is_ascii_digit() => "a number".into(),
             Some(char) if self.word().is_empty() => char.to_string(),
             Some(_) => self.word().into(),
@@ -163,7 +163,7 @@ impl<'t> Lexer<'t> {
                 |char: char| char.is_whitespace() || "()=!<>&|,+?}/".contains(char) || (char == ']' && self.in_list);
             let token = &self.rest()[..self.rest().find(ends).unwrap_or(self.rest().len())];
             if let Some(at) = token.find('[') {
-                let remedy = "expected /0 for the first element of an array; a name with [ stands in single quotes";
+                let remedy = "expected /0 for the first element of an array; write a name with [ in single quotes";
                 return Err(self.problem_at(self.at + at, remedy));
             }
             tokens.push(match token {
