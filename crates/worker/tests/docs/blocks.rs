@@ -43,6 +43,26 @@ fn every_configuration_is_one_that_the_program_takes() {
     assert!(whole >= 60, "{whole}");
 }
 
+#[test]
+fn every_value_that_a_sentence_gives_an_option_is_one_that_it_takes() {
+    let (mut checked, mut wrong) = (0, Vec::new());
+    for path in pages() {
+        let page = fs::read_to_string(&path).unwrap();
+        // Every second piece of a line is code.
+        let codes = page.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+        for code in codes.filter(|code| !code.contains(['…', '{', '<', '*'])) {
+            let Some((name, value)) = code.split_once('=').filter(|(_, value)| !value.is_empty()) else { continue };
+            let Some(row) = OPTIONS.iter().find(|row| row.name == name) else { continue };
+            if let Err(errors) = row.value(Some(value)) {
+                wrong.push(format!("{}: {code}: {errors:?}", path.display()));
+            }
+            checked += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked >= 100, "{checked}");
+}
+
 /// Whether some table has this option, or it begins as options do whose names the user completes.
 fn is_option(key: &str) -> bool {
     const OPEN: &[&str] = &[
