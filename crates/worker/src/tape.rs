@@ -274,12 +274,12 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
             Err(_) if !whole && head.is_some() => cut = true,
             Err(why) => {
                 return Err(format!(
-                    "line {number} of {shown} is no line of a tape: {why}; `connect-websocket record` writes tapes"
+                    "line {number} of {shown} is not a line of a tape: {why}; `connect-websocket record` writes tapes"
                 ));
             }
         }
     }
-    let head: Head = head.ok_or_else(|| format!("{shown} is empty, so it is no tape"))?;
+    let head: Head = head.ok_or_else(|| format!("{shown} is empty, so it is not a tape"))?;
     if head.tape != FORM {
         return Err(format!("the tape {shown} has the form {}; this program reads the form {FORM}", head.tape));
     }

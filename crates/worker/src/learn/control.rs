@@ -167,7 +167,7 @@ impl Controls {
         );
         if are_skipped {
             let says =
-                format!("{says} They have nothing where websocket.record.pointer looks, so they are no records.");
+                format!("{says} They have nothing where websocket.record.pointer looks, so they are not records.");
             return Some(Finding::new(About::Control, Certainty::Likely, says));
         }
         let side = |role: &Role| match role {

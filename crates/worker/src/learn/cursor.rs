@@ -38,7 +38,7 @@ pub(super) fn finding(records: &Table) -> Option<Finding> {
     let best = found.iter().min_by_key(|position| (!position.is_named, position.column.field.depth))?;
     let field = &best.column.field;
     let course = match best.back {
-        _ if best.is_opaque => "it is no number, so its order is not known".to_owned(),
+        _ if best.is_opaque => "it is not a number, so its order is not known".to_owned(),
         0 => "it only grows".to_owned(),
         back => format!("it went back {} times, by {:.3} s at most", count(back), best.most_back.as_secs_f64()),
     };

@@ -156,7 +156,7 @@ fn unknown(messages: &[&Kept]) -> Finding {
     });
     if let Some(chain) = packed {
         let names: Vec<&str> = chain.iter().map(|codec| name(*codec)).collect();
-        let says = format!("Messages are packed with {}; what comes out is no text.", names.join(", then "));
+        let says = format!("Messages are packed with {}; what comes out is not text.", names.join(", then "));
         return Finding::new(About::Packing, Certainty::Likely, says).line("websocket.frame.decode", names.join(","));
     }
     let form = structure::form(&messages[0].bytes);

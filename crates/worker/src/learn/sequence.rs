@@ -344,7 +344,7 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
         finding = finding.line("websocket.sequence.scope", "connection");
     }
     if course.broken > 0 {
-        finding = finding.caveat("some numbers did not follow: either messages were lost, or it is no such numbering");
+        finding = finding.caveat("some numbers did not follow: either messages were lost, or it is not a numbering");
     }
     if number.is_measure() {
         finding = finding.caveat("its name is that of a measure, which may go up by one now and then");

@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
                 let index = handle.checked_sub(ARRAY_CLASS_HANDLE + 1);
                 match index.and_then(|index| self.arrays.get(index as usize).copied()) {
                     Some(array) => self.copy(array),
-                    None => Err(self.garbage(format!("a reference to handle {handle:#x}, which is no byte array"))),
+                    None => Err(self.garbage(format!("a reference to handle {handle:#x}, which is not a byte array"))),
                 }
             }
             TC_ARRAY => {
