@@ -10,7 +10,6 @@ mod consumer;
 mod ledger;
 mod memory;
 
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use connect_websocket_engine::figures::Counter;
 use connect_websocket_testkit::{Ended, Feed, FeedConfig, FeedSummary};
 use indexmap::IndexMap;
 
+use crate::command::say::say;
 use crate::command::standalone;
 use crate::command::time::time;
 use crate::config::WorkerConfig;
@@ -92,10 +92,10 @@ pub fn run(options: &Options, levels: Arc<Levels>) -> ExitCode {
 
 fn print_next_steps() {
     let program = std::env::args().next().unwrap_or_else(|| "connect-websocket".to_owned());
-    println!("\nnext:");
-    println!("a feed of yours, without Kafka      {program} probe wss://…");
-    println!("feeds that work from three lines    {program} feeds");
-    println!("records in a Kafka of yours         make build; docs/start/worker.md");
+    say("\nnext:");
+    say(format_args!("a feed of yours, without Kafka      {program} probe wss://…"));
+    say(format_args!("feeds that work from three lines    {program} feeds"));
+    say("records in a Kafka of yours         make build; docs/start/worker.md");
 }
 
 /// Everything that runs while the demo does.
@@ -159,22 +159,22 @@ impl Demo {
         herder.create(CONNECTOR.to_owned(), config, InitialState::Running).await.map_err(|error| error.to_string())?;
         let shown =
             connect_websocket_engine::endpoint::Endpoint::parse(&url).map_or(url, |url| url.redacted().to_owned());
-        println!(
+        say(format_args!(
             "feed       {shown}{}",
             if feed.is_some() { "  (built in: trades, pings, a Close every 20 s, a reset sometimes)" } else { "" }
-        );
-        println!(
+        ));
+        say(format_args!(
             "kafka      {bootstrap}{}",
             if broker.is_some() {
                 "  (embedded, in memory: it forgets; use a real Kafka for anything else)"
             } else {
                 ""
             }
-        );
-        println!("topic      {}", options.topic);
-        println!("REST API   http://{}/connectors/{CONNECTOR}/status", herder.worker_id());
-        println!("metrics    http://{}/metrics", herder.worker_id());
-        println!("Ctrl-C ends it.\n");
+        ));
+        say(format_args!("topic      {}", options.topic));
+        say(format_args!("REST API   http://{}/connectors/{CONNECTOR}/status", herder.worker_id()));
+        say(format_args!("metrics    http://{}/metrics", herder.worker_id()));
+        say("Ctrl-C ends it.\n");
         Ok(Demo { feed, broker, herder, rest, consumer, began: Instant::now() })
     }
 
@@ -195,38 +195,40 @@ impl Demo {
             tokio::select! {
                 () = &mut end => break,
                 _ = &mut ctrl_c => break,
-                _ = tick.tick() => before = self.show_second(before),
+                _ = tick.tick() => match self.show_second(before) {
+                    Some(now) => before = now,
+                    None => break,
+                },
             }
             if let Some(why) = self.failure() {
-                println!("the task has FAILED: {why}");
+                say(format_args!("the task has FAILED: {why}"));
                 break;
             }
         }
     }
 
-    /// Shows the last second; returns how many records there are now.
-    fn show_second(&self, before: u64) -> u64 {
+    /// Shows the last second. Returns how many records there are now; `None` if nobody reads it.
+    fn show_second(&self, before: u64) -> Option<u64> {
         let seen = self.consumer.seen();
         for line in &seen.samples {
-            println!("  {line}");
+            say(format_args!("  {line}"));
         }
         let hidden = (seen.records - before).saturating_sub(seen.samples.len() as u64);
         if hidden > 0 {
-            println!("  … and {hidden} more");
+            say(format_args!("  … and {hidden} more"));
         }
         let metrics = self.herder.metrics();
         let task = metrics.first().and_then(|connector| connector.task.as_ref()).map(|(_, _, metrics)| metrics);
         let lag = task.map_or(0, |task| task.engine[Counter::MessagesReceived].saturating_sub(seen.records));
         let memory = memory::resident_bytes().map_or_else(|| "?".to_owned(), |bytes| (bytes >> 20).to_string());
-        println!(
+        let is_read = say(format_args!(
             "rate {}/s   total {}   reconnects {}   gaps {}   lag {lag}   memory {memory} MB",
             seen.records - before,
             seen.records,
             task.map_or(0, |task| task.engine.reconnects_total()),
             task.map_or(0, |task| task.engine.gap_counts.iter().map(|(_, count)| count).sum::<u64>()),
-        );
-        let _ = io::stdout().flush();
-        seen.records
+        ));
+        is_read.then_some(seen.records)
     }
 
     fn failure(&self) -> Option<String> {
@@ -235,7 +237,7 @@ impl Demo {
 
     /// Stops in the order in which the data flows, and proves that nothing is missing.
     async fn finish(self) -> Result<bool, String> {
-        println!("\nstopping: a Close to the feed, the last records to Kafka …");
+        say("\nstopping: a Close to the feed, the last records to Kafka …");
         let received_before_stop = self.herder.metrics();
         self.rest.stop(Duration::from_secs(1)).await;
         self.herder.shut_down().await;
@@ -255,9 +257,9 @@ impl Demo {
                     .map_or(0, |(_, _, metrics)| metrics.engine[Counter::MessagesReceived]);
                 self.consumer.wait(LAST_RECORDS, |seen| seen.records >= received).await;
                 let records = self.consumer.stop().records;
-                println!(
+                say(format_args!(
                     "{records} messages were read back from the topic in {ran:.0} s; {received} had been received when it was stopped."
-                );
+                ));
                 records >= received
             }
         };
@@ -311,7 +313,7 @@ async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Re
             Ok(server) => {
                 herder.set_ready();
                 if port == 0 {
-                    println!("port 8083 is taken, so REST has another one: {}", herder.worker_id());
+                    say(format_args!("port 8083 is taken, so REST has another one: {}", herder.worker_id()));
                 }
                 return Ok((herder, server));
             }
@@ -324,25 +326,25 @@ async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Re
 /// Prints whether what the feed sent is in the topic, once.
 fn prove(sent: &FeedSummary, ledger: &ledger::Ledger, ran: f64) -> bool {
     let resets = sent.connections.iter().filter(|connection| connection.ended == Some(Ended::TcpReset)).count();
-    println!(
+    say(format_args!(
         "\nthe feed sent      {} messages over {} connections in {ran:.0} s, {resets} of them ended by a reset",
         sent.sent,
         sent.connections.len()
-    );
-    println!("the topic holds    {} of them", ledger.distinct());
+    ));
+    say(format_args!("the topic holds    {} of them", ledger.distinct()));
     let missing = ledger.missing(sent);
-    println!("missing            {missing}");
-    println!("more than once     {}", ledger.duplicates());
-    println!("out of order       {}", ledger.out_of_order());
+    say(format_args!("missing            {missing}"));
+    say(format_args!("more than once     {}", ledger.duplicates()));
+    say(format_args!("out of order       {}", ledger.out_of_order()));
     let in_doubt = sent.sent.saturating_sub(ledger.distinct()).saturating_sub(missing);
     if in_doubt > 0 {
-        println!("lost in a reset    {in_doubt}  (written by the feed, and never delivered by TCP)");
+        say(format_args!("lost in a reset    {in_doubt}  (written by the feed, and never delivered by TCP)"));
     }
-    println!("reconnecting took  {} ms in all", sent.unconnected_ms);
+    say(format_args!("reconnecting took  {} ms in all", sent.unconnected_ms));
     let proven = missing == 0 && ledger.duplicates() == 0 && ledger.out_of_order() == 0;
-    println!(
+    say(format_args!(
         "{}",
         if proven { "proven: every message the feed delivered is in the topic, once, in order" } else { "NOT proven" }
-    );
+    ));
     proven
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use connect_websocket_engine::config::TOPIC;
 use connect_websocket_engine::feeds::{FEED, NAMES, Profile, words};
 
+use crate::command::say::say;
 use crate::connector::framework::{CLASS, CONNECTOR_CLASS, NAME};
 
 /// Prints the list, or one feed, or writes a file for it.
@@ -20,7 +21,7 @@ pub fn run(feed: Option<&str>, write: Option<&Path>) -> ExitCode {
     };
     match done {
         Ok(text) => {
-            print!("{text}");
+            say(text.trim_end());
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -1,6 +1,5 @@
 //! `connect-websocket validate`: every error of connectors' configurations at once, without a worker.
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +10,7 @@ use connect_websocket_engine::feeds::{self, words};
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use crate::command::say::say;
 use crate::command::standalone::read_worker;
 use crate::config::WorkerConfig;
 use crate::connector::file::connector_file;
@@ -139,11 +139,6 @@ fn print(checked: &Checked) {
             say(format!("{file}: {}. {step}", at + 1));
         }
     }
-}
-
-/// Writes a line to standard output. Who reads it may have seen enough, as `head` has: that is no error.
-fn say(line: String) {
-    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Without the worker that will run it (`is_given`), nobody can say what its config providers replace.
