@@ -275,7 +275,7 @@ fn a_configuration_that_cannot_be_exactly_once_is_refused_with_the_reason() {
     let server = serve([sends(0..1)]);
     for (option, value, words) in [
         ("websocket.message.queue.full", "drop.oldest", "drops messages"),
-        ("websocket.dedup.key", "{{/n}}", "what websocket.dedup.key has seen is known in memory alone"),
+        ("websocket.dedup.key", "{{/n}}", "what websocket.dedup.key has seen is known only in memory"),
     ] {
         let config = group.config(&server, &[(option, value)]);
         let answer = group.rest().put_json(&group.path("config"), &config);
