@@ -7,10 +7,10 @@ use std::cell::Cell;
 use std::time::{Duration, UNIX_EPOCH};
 
 use connect_websocket_engine::dialogue::expression::{
-    Condition, Expression, Message, Paths, Problem, Scope, Topics, Values,
+    Condition, Expression, MAX_RENDERED, Message, Paths, Problem, Scope, Topics, Values,
 };
 use connect_websocket_engine::dialogue::list;
-use connect_websocket_engine::dialogue::template::{MAX_RENDERED, Position, Template};
+use connect_websocket_engine::dialogue::template::{Position, Template};
 use connect_websocket_engine::dialogue::variables::{GIVEN, Made, Names, Variables};
 use connect_websocket_engine::json::{Found, Scanned};
 use libfuzzer_sys::fuzz_target;

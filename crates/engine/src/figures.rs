@@ -1,5 +1,5 @@
 //! THE table of a task's figures. The worker's page `/metrics`, the plugin's MBeans and the tables of docs/reference/metrics.md are
-//! made from it. A new counter is a row in [`crate::counters`] and the place that counts it.
+//! made from it. A new counter is a row in `counters.rs` and the place that counts it.
 
 use crate::counters;
 pub use crate::counters::{Counter, Host};
