@@ -194,18 +194,12 @@ impl Config {
             errors.insert(0, ConfigError::missing(URL));
         }
         let values_are_right = errors.is_empty();
-        let mut plan = match steps::plan(&values) {
-            Ok(plan) => Some(plan),
-            Err(more) => {
-                errors.extend(more);
-                None
-            }
-        };
+        let plan = steps::plan(&values).map_err(|more| errors.extend(more)).ok();
         errors.extend(steps::check_used(properties, &values));
         if values_are_right && !errors.is_empty() {
             errors.extend(records_refused(&values));
         }
-        let Some(mut plan) = plan.take().filter(|_| errors.is_empty()) else { return Err(errors) };
+        let Some(mut plan) = plan.filter(|_| errors.is_empty()) else { return Err(errors) };
         let intake = intake::plan(&values, &plan.names, &mut plan.paths)?;
         let backfill = backfill::plan(&values, &plan.names)?;
         let url = values.text(URL).unwrap_or_default();
