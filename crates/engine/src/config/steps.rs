@@ -7,6 +7,7 @@ use super::values::Values;
 use super::{connection, resume, session as keys};
 use crate::config_def::{ConfigError, Properties, parse_boolean};
 use crate::dialogue::step::{Act, CONNECT, Capture, Http, SUBSCRIBE, Spread, Step, Then, Trigger};
+use crate::dialogue::variables::GIVEN;
 use crate::dialogue::{
     self, Condition, Expression, Message, Names, Paths, Plan, Position, Problem, Scope, Template, VariableId, list,
     rate,
@@ -17,7 +18,6 @@ use crate::secret::Secret;
 const KEYS_OF_CONNECT: [&str; 4] = ["expect", "fail", "fail.final", "capture"];
 /// More steps than this are no session.
 const MAX_STEPS: usize = 100;
-const GIVEN: &[&str] = &["topic", "topics", "resuming", "moved", "connection", "cursor"];
 
 /// Builds a session from its options.
 ///
@@ -488,7 +488,7 @@ impl<'a> Compiler<'a> {
         answer: bool,
         compile: impl FnOnce(&mut Scope<'_>) -> Result<T, Problem>,
     ) -> Option<T> {
-        let mut scope = Scope { names: &self.names, given: GIVEN, message, answer, paths: &mut self.paths };
+        let mut scope = Scope { names: &self.names, given: &GIVEN, message, answer, paths: &mut self.paths };
         match compile(&mut scope) {
             Ok(compiled) => Some(compiled),
             Err(problem) => {
