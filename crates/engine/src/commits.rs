@@ -90,13 +90,10 @@ impl Commits {
         self.tell(&state);
     }
 
-    pub(crate) fn take(&self) -> Committed {
-        std::mem::take(&mut self.state().committed)
-    }
-
-    /// Whether Kafka has all that was received.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.state().waiting.is_empty()
+    /// What Kafka has got since the last call, and whether it now has all that was received: both of one moment.
+    pub(crate) fn take(&self) -> (Committed, bool) {
+        let mut state = self.state();
+        (std::mem::take(&mut state.committed), state.waiting.is_empty())
     }
 
     /// Waits until there is something to take.
@@ -135,8 +132,13 @@ impl State {
 mod tests {
     use super::*;
 
-    fn committed(messages: &[i64], up_to: Option<i64>) -> Committed {
-        Committed { messages: messages.to_vec(), up_to }
+    /// Some is open yet.
+    fn open(messages: &[i64], up_to: Option<i64>) -> (Committed, bool) {
+        (Committed { messages: messages.to_vec(), up_to }, false)
+    }
+
+    fn settled(messages: &[i64], up_to: Option<i64>) -> (Committed, bool) {
+        (Committed { messages: messages.to_vec(), up_to }, true)
     }
 
     #[test]
@@ -147,14 +149,12 @@ mod tests {
             commits.received(message, records);
         }
         commits.acknowledged(2, 1);
-        assert_eq!(commits.take(), committed(&[], None));
+        assert_eq!(commits.take(), open(&[], None));
         commits.acknowledged(3, 1);
         commits.acknowledged(2, 1);
-        assert_eq!(commits.take(), committed(&[3, 2], None));
-        assert!(!commits.is_settled());
+        assert_eq!(commits.take(), open(&[3, 2], None));
         commits.acknowledged(1, 1);
-        assert_eq!(commits.take(), committed(&[1], Some(3)));
-        assert!(commits.is_settled());
+        assert_eq!(commits.take(), settled(&[1], Some(3)));
     }
 
     #[test]
@@ -162,14 +162,14 @@ mod tests {
         let commits = Commits::default();
         let none = commits.begin_message();
         commits.received(none, 0);
-        assert_eq!(commits.take(), committed(&[1], Some(1)));
+        assert_eq!(commits.take(), settled(&[1], Some(1)));
         for records in [1, 0] {
             let message = commits.begin_message();
             commits.received(message, records);
         }
-        assert_eq!(commits.take(), committed(&[], None));
+        assert_eq!(commits.take(), open(&[], None));
         commits.acknowledged(2, 1);
-        assert_eq!(commits.take(), committed(&[2, 3], Some(3)));
+        assert_eq!(commits.take(), settled(&[2, 3], Some(3)));
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         commits.received(old, 1);
         commits.begin_link();
         commits.acknowledged(old, 1);
-        assert_eq!(commits.take(), committed(&[], None));
+        assert_eq!(commits.take(), settled(&[], None));
         assert!(commits.begin_message() > old, "numbers are not used again");
     }
 
@@ -191,10 +191,8 @@ mod tests {
         commits.begin_link();
         let again = commits.begin_message();
         commits.received(again, 0);
-        assert_eq!(commits.take(), committed(&[], None));
-        assert!(!commits.is_settled());
+        assert_eq!(commits.take(), open(&[], None));
         commits.acknowledged(old, 1);
-        assert_eq!(commits.take(), committed(&[again], Some(again)));
-        assert!(commits.is_settled());
+        assert_eq!(commits.take(), settled(&[again], Some(again)));
     }
 }

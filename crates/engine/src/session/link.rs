@@ -376,9 +376,9 @@ impl Link {
     /// It cannot be acknowledged.
     pub(super) fn committed(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let Some(commits) = &self.commits else { return Ok(()) };
-        let committed = commits.take();
+        let (committed, settled) = commits.take();
         let said = if committed == Committed::default() { Ok(()) } else { self.dialogue.committed(&committed, moment) };
-        if self.close_by.is_some_and(|by| moment.now >= by || commits.is_settled()) {
+        if self.close_by.is_some_and(|by| settled || moment.now >= by) {
             self.close();
         }
         said.or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end.into()) })
@@ -640,7 +640,7 @@ impl Link {
     pub(super) fn stop(&mut self, by: Instant, now: Instant) -> bool {
         let first = self.stop_by.replace(by).is_none();
         self.release_all();
-        if first && self.commits.as_ref().is_some_and(|commits| !commits.is_settled()) {
+        if first && self.commits.is_some() {
             self.close_by = Some(now + by.saturating_duration_since(now) / 2);
         } else if first {
             self.close();

@@ -102,3 +102,16 @@ async fn acknowledgements_go_out_before_our_close() {
     assert_eq!(said(&server, 0), ["ack 1", "ack 2"]);
     assert!(server.stats().connections[0].close_received.is_some());
 }
+
+#[tokio::test]
+async fn what_kafka_has_when_the_stop_comes_is_acknowledged_before_our_close() {
+    let server = Server::start(Script::every(sends(1..=2))).unwrap();
+    let mut feed = Feed::start(server.url(), &[&STEPS[..], &[ACK]].concat());
+    feed.until_records(2).await;
+    // The session looks at both only after this.
+    feed.records.iter().filter_map(|record| record.message).for_each(|message| acknowledge(&feed, message));
+    feed.begin_stop(Duration::from_secs(30));
+    feed.until(|feed| feed.task.is_drained()).await;
+    assert_eq!(said(&server, 0), ["ack 1", "ack 2"]);
+    assert!(server.stats().connections[0].close_received.is_some());
+}
