@@ -34,11 +34,13 @@ pub(crate) enum Mutation {
     RestartBeginsWithTheFlush,
     /// What is dropped soon after a loss was told is never told.
     LossesForgotten,
+    /// A stop closes before it looks at what Kafka has by now.
+    StopClosesAtOnce,
 }
 
 impl Mutation {
     #[cfg(test)]
-    pub(crate) const ALL: [Mutation; 16] = [
+    pub(crate) const ALL: [Mutation; 17] = [
         Mutation::CursorBeforeItsMessage,
         Mutation::PartOneLess,
         Mutation::InclusiveDoubleStays,
@@ -55,6 +57,7 @@ impl Mutation {
         Mutation::RepairsNotStored,
         Mutation::RestartBeginsWithTheFlush,
         Mutation::LossesForgotten,
+        Mutation::StopClosesAtOnce,
     ];
 
     #[cfg(not(test))]

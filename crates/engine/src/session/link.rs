@@ -32,6 +32,7 @@ use crate::intake::sequence::{self, Hole};
 use crate::intake::{Counts, Frame, Ground, Intake, Origin, Part, Refusal, Steps};
 use crate::ledger;
 use crate::metrics::Metrics;
+use crate::mutation::Mutation;
 use crate::record::{Batch, epoch_ms};
 use held::Held;
 
@@ -640,7 +641,7 @@ impl Link {
     pub(super) fn stop(&mut self, by: Instant, now: Instant) -> bool {
         let first = self.stop_by.replace(by).is_none();
         self.release_all();
-        if first && self.commits.is_some() {
+        if first && self.commits.is_some() && !Mutation::StopClosesAtOnce.is_on() {
             self.close_by = Some(now + by.saturating_duration_since(now) / 2);
         } else if first {
             self.close();

@@ -34,6 +34,10 @@ pub(super) struct Message {
     filtered: u8,
     /// The records that Kafka has, bit by bit.
     pub(super) in_kafka: u8,
+    /// The records of which the host has told the task that Kafka has them, bit by bit.
+    pub(super) told: u8,
+    /// The connection on which it was sent first.
+    pub(super) first_on: Option<u64>,
     pub(super) is_acknowledged: bool,
     /// It was thrown away before it was acknowledged.
     pub(super) is_given_up: bool,
@@ -47,6 +51,12 @@ impl Message {
     /// Which of its records have to be somewhere.
     pub(super) fn wanted(&self) -> impl Iterator<Item = u8> + '_ {
         (0..self.records).filter(|i| self.filtered >> i & 1 == 0)
+    }
+
+    /// Whether the task knows that Kafka has all of it, and the feed does not.
+    fn is_owed_to(&self, connection: u64) -> bool {
+        let is_whole = self.told != 0 && self.wanted().all(|i| self.told >> i & 1 == 1);
+        is_whole && self.first_on == Some(connection) && !self.is_acknowledged
     }
 }
 
@@ -94,6 +104,16 @@ impl Feed {
         self.acknowledged.push((n, in_kafka));
     }
 
+    /// The task that is told is gone.
+    pub(super) fn forget_told(&mut self) {
+        self.log.iter_mut().for_each(|message| message.told = 0);
+    }
+
+    /// A message that the task could have acknowledged on this connection and has not.
+    pub(super) fn owed_to(&self, connection: u64) -> Option<u64> {
+        self.log.iter().find(|message| message.is_owed_to(connection)).map(|message| message.n)
+    }
+
     /// Another message comes to be.
     pub(super) fn make(&mut self, shape: &Shape, random: &mut Random, now: u64, wall: u64) -> &Message {
         let key = random.below(shape.keys());
@@ -116,6 +136,8 @@ impl Feed {
             records,
             filtered,
             in_kafka: 0,
+            told: 0,
+            first_on: None,
             is_acknowledged: false,
             is_given_up: false,
             sent: now,

@@ -202,7 +202,7 @@ impl Host {
             };
             // Nobody waits for what is left out.
             if state != State::Waits {
-                self.tell_commits(&record);
+                self.tell_commits(&record, *name, net);
             }
             (name.map_or(LEDGER, |name| name.key), state)
         };
@@ -224,10 +224,11 @@ impl Host {
     }
 
     /// A feed may want to hear that Kafka has this record, or never will.
-    fn tell_commits(&self, record: &Record<'_>) {
-        if let (Some(commits), Some(message)) = (&self.commits, record.message()) {
-            commits.acknowledged(message, 1);
-        }
+    fn tell_commits(&self, record: &Record<'_>, name: Option<Name>, net: &mut Net) {
+        let (Some(commits), Some(message)) = (&self.commits, record.message()) else { return };
+        commits.acknowledged(message, 1);
+        let named = name.and_then(|Name { n, i, .. }| Some((net.feed.get_mut(n)?, i)));
+        named.into_iter().for_each(|(message, i)| message.told |= 1 << i);
     }
 
     /// Kafka does something, and so does the host with what it says.
@@ -319,7 +320,7 @@ impl Host {
         self.sent[at].states[index].1 = State::Acknowledged;
         net.events += 1;
         if let Some(record) = self.sent[at].batch.get(index) {
-            self.tell_commits(&record);
+            self.tell_commits(&record, self.sent[at].names[index], net);
         }
     }
 
@@ -428,6 +429,7 @@ impl Host {
         self.sent.clear();
         self.in_flight = 0;
         self.commits = None;
+        net.feed.forget_told();
         self.ahead = None;
         self.newest_unstored = self.newest_stored;
     }

@@ -211,7 +211,9 @@ impl Net {
 
     /// The same with a message.
     fn send_message(&mut self, n: u64) {
-        let Some(message) = self.feed.get(n) else { return };
+        let connection = self.pipe.as_ref().map(|pipe| pipe.id);
+        let Some(message) = self.feed.get_mut(n) else { return };
+        message.first_on = message.first_on.or(connection);
         let (text, since) = (message.text.clone(), message.sent);
         self.send_old(Item::Text(text), since);
         self.pipe.iter_mut().for_each(|pipe| pipe.sent.push(n));
@@ -391,6 +393,17 @@ impl Net {
         }
         let first = if self.shape.acks == Acks::Latest { self.feed.oldest } else { n };
         (first..=n).for_each(|n| self.feed.acknowledge(n));
+    }
+
+    /// On a connection that the engine closes and nobody else, the feed has heard first what Kafka has.
+    fn check_acknowledged(&mut self, connection: u64) {
+        let listens = self.pipe(connection).is_some_and(|pipe| !pipe.half_open && pipe.end.is_none());
+        if listens
+            && self.shape.acks == Acks::Each
+            && let Some(n) = self.feed.owed_to(connection)
+        {
+            self.wrong.get_or_insert(format!("the engine closes and has not acknowledged {n}, which Kafka has"));
+        }
     }
 
     /// The task is gone, and with it what it knew of failures.
@@ -606,6 +619,7 @@ impl Wire for SimulatedWire {
         }
         let mut net = lock(&self.net);
         net.say(|| format!("engine closes with {code}"));
+        net.check_acknowledged(self.id);
         if net.pipe(self.id).is_some_and(|pipe| !pipe.half_open) {
             net.send(Item::Close(code));
             net.pipe(self.id).into_iter().for_each(Pipe::finish);
