@@ -1,8 +1,9 @@
-//! The endless life of one endpoint over many connections: connect, subscribe, read, keep alive, back off, again.
+//! One feed over many connections: connect, run the steps, read, keep alive, and connect again after a failure.
 //!
-//! A reconnect is the first connect again: backoff, counters, the open gap, the position (cursor, numbers, doubles) and the
-//! variables that are to live on survive. What a connection does stands in [`link`], whether and when there is a next one in
-//! [`retry`], sockets and clock in [`world`]; here is the one loop.
+//! A reconnect is the same as the first connect. Only the backoff, the counters, the open gap, the position (cursor,
+//! numbers, keys of duplicates) and what the steps keep for later connections survive. [`link`] is the state of one
+//! connection, [`retry`] decides whether and when there is a next one, [`world`] has sockets and clock. This file has
+//! the loop.
 
 mod backoff;
 mod connect_rate;
@@ -48,7 +49,7 @@ use world::{Asked, Wire, World};
 
 /// Lines about the queue come no more often than this.
 const QUEUE_LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// Without anything due the loop looks around this often.
+/// The longest sleep of the loop, if nothing is due.
 const LOOK_AROUND: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Session<W> {
@@ -56,14 +57,14 @@ pub(crate) struct Session<W> {
     config: Arc<Config>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
-    /// When to be gone, once stopping was asked for.
+    /// The deadline of a stop, once one was requested.
     stop: watch::Receiver<Option<Instant>>,
     retry: Retry,
-    /// What one connection's steps leave to the next.
+    /// What the steps of one connection pass to the next connection.
     carried: Carried,
-    /// What its intake leaves.
+    /// What the intake of one connection passes to the next.
     memory: Memory,
-    /// What Kafka has, if the feed wants to hear it.
+    /// Which messages Kafka has, if the feed is acknowledged.
     commits: Option<Arc<Commits>>,
     /// The gap that is open while there is no connection.
     down: Option<Down>,
@@ -72,36 +73,36 @@ pub(crate) struct Session<W> {
     queue_logged: Option<Instant>,
 }
 
-/// What was before this session, in another one.
+/// What the previous session left.
 pub(crate) struct Past {
-    /// An offset is stored, so the feed was read.
+    /// An offset is stored, so the feed was read before.
     pub(crate) worked: bool,
     /// The gap that the restart makes.
     pub(crate) down: Option<Down>,
-    /// What its steps and its intake leave.
+    /// What its steps and its intake have stored.
     pub(crate) carried: Carried,
     pub(crate) memory: Memory,
 }
 
-/// Since when, and why, nothing can be received.
+/// A time without a connection: since when, and why.
 pub(crate) struct Down {
     pub(crate) began: Option<SystemTime>,
     pub(crate) cause: Cause,
-    /// Messages that are known to be missing.
+    /// How many messages are missing, if known.
     pub(crate) missed: Option<u64>,
-    /// Of the gap that it makes, if it may be reported twice.
+    /// The gap's id, if the gap may be reported twice.
     pub(crate) id: Option<String>,
 }
 
 impl Down {
-    /// The gap that ends now. Only the first has the id.
+    /// Returns the gap that ends now. Only the first call returns it with the given id.
     fn gap(&mut self, ended: SystemTime) -> Gap {
         let id = self.id.take().unwrap_or_else(Gap::random_id);
         Gap { id, began: self.began, ended, cause: self.cause, missed: self.missed, range: None, repaired: false }
     }
 
-    /// The position in the feed was lost for it, which is more than a lost connection.
-    /// `since`: when the newest cursor was received.
+    /// Records that the position in the feed is lost, which is worse than a lost connection. `since`: when the newest
+    /// cursor was received.
     fn lost_if(&mut self, cause: Cause, since: Option<SystemTime>) {
         if cause == Cause::ResumeLost {
             (self.cause, self.began) = (cause, earlier(self.began, since));
@@ -115,7 +116,7 @@ enum End {
     Failed(Failure),
 }
 
-/// Ends the queue when the session's future is gone, however that came: nobody waits on something dead.
+/// Ends the queue when the session's future is dropped for any reason, so that `poll` does not wait for ever.
 struct EndOnDrop(Arc<Queue>);
 
 impl Drop for EndOnDrop {
@@ -151,13 +152,13 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// Lives until it is stopped or cannot go on; the queue's end says which.
+    /// Runs until it is stopped or cannot continue. The end of the queue says which.
     pub(crate) async fn run(mut self) {
         let end = EndOnDrop(self.queue.clone());
         let config = self.config.clone();
         let result = panics_as_errors(self.live()).await;
         self.metrics.disconnected();
-        // A panic's message may hold what was being worked on.
+        // A panic's message may contain data of the feed or a secret.
         end.0.end(result.unwrap_or_else(|panic| Err(Error::fatal(config.redactor.hide(&panic)))));
     }
 
@@ -179,10 +180,10 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// How long to wait before the next attempt. What fails for long is logged less and less often.
+    /// Returns how long to wait before the next attempt. In a long row of failures, only some are logged.
     ///
     /// # Errors
-    /// The failure itself, if there is to be no next attempt.
+    /// The failure itself, if there is no next attempt.
     fn delay_after(&mut self, failure: &Failure) -> Result<Duration, Error> {
         let delay = self.retry.after(failure, &self.config.reconnect, self.world.at(), self.world.luck());
         let Failure { cause, message, .. } = failure;
@@ -192,7 +193,7 @@ impl<W: World> Session<W> {
             let since =
                 self.retry.failing_since().map(|since| self.world.at().duration_since(since).unwrap_or_default());
             let since = since.unwrap_or_default().as_secs();
-            // A step that asks for a new connection is no failure.
+            // A reconnect that a step requests is not a failure.
             if attempt == 0 && delay.is_ok() {
                 info!("event=websocket_reconnecting cause={cause} message=\"{message}\"");
             } else {
@@ -217,7 +218,7 @@ impl<W: World> Session<W> {
         Ok(delay)
     }
 
-    /// One connection: the steps before the opening handshake, that, and its life.
+    /// One connection: the steps before the opening handshake, the handshake, and all that follows.
     async fn connect_and_read(&mut self) -> End {
         if let Err(failure) = self.check_age() {
             return End::Failed(failure);
@@ -250,7 +251,7 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// A cursor that is too old is as good as lost.
+    /// Treats a cursor that is older than `websocket.resume.max.age.ms` as lost.
     fn check_age(&mut self) -> Result<(), Failure> {
         let Resume { max_age: Some(max_age), lost_action, .. } = self.config.resume else { return Ok(()) };
         let resumes = self.config.intake.memory().is_some_and(Plan::resumes);
@@ -270,14 +271,14 @@ impl<W: World> Session<W> {
         if lost_action == LostAction::Fail { Err(failure) } else { Ok(()) }
     }
 
-    /// The position in the feed is gone.
+    /// Forgets the position in the feed, if it is no longer valid.
     fn void_if(&mut self, is_void: bool) {
         if is_void {
             self.memory.forget_position();
         }
     }
 
-    /// The steps up to the opening handshake.
+    /// Runs the steps up to the opening handshake, and the handshake.
     async fn open(&mut self, dialogue: &mut Dialogue) -> Result<W::Wire, Failure> {
         let failed = |ending: Ending| Failure {
             cause: ending.cause,
@@ -347,10 +348,10 @@ impl<W: World> Session<W> {
         };
         if let Err(ending) = &end {
             if matches!(ending.cause, Cause::StepReconnects | Cause::StepFailed) {
-                // What a step said before it asked for the end.
+                // Sends what the step wanted to send before the connection ends.
                 self.act(&mut connection, &mut link, &mut None);
             }
-            // After a Close of either side this does nothing (RFC 6455 §7.1.1: a connection is not left without one).
+            // RFC 6455 §7.1.1: no connection ends without a Close. If one was sent already, this does nothing.
             let own = Some(self.config.close_code).filter(|&code| code != 1000);
             connection.send_close(ending.close_code.or(own).unwrap_or(1001));
         }
@@ -363,7 +364,7 @@ impl<W: World> Session<W> {
                 let failure = link.failure(ending, self.world.now());
                 let missed = (discarded.messages > 0).then_some(discarded.messages);
                 let down = Down { began: Some(link.heard()), cause: failure.cause, missed, id: None };
-                // What was asked to go on and did not get that far has not ended the gap before it.
+                // A connection without a message does not end the gap before it.
                 let down = self.down.take().filter(|_| !link.has_delivered()).unwrap_or(down);
                 self.down.insert(down).lost_if(failure.cause, link.since());
                 End::Failed(failure)
@@ -374,11 +375,11 @@ impl<W: World> Session<W> {
         end
     }
 
-    /// THE loop of a connection: takes what was read into the queue, does what is due, says what is to be said, and waits for
-    /// whatever comes first. A full queue is a state of it: then nothing is read, and all else goes on.
+    /// The loop of a connection: gives what was read to the queue, does what is due, sends, and waits for the next
+    /// event. While the queue is full, nothing is read, and everything else goes on.
     ///
-    /// Returns when the stop's deadline is over. What was received and is not in the queue then is in `waiting` and the link,
-    /// whatever the end.
+    /// Returns when the stop's deadline is over. However it ends, records that are not in the queue yet are in
+    /// `waiting` and the link.
     ///
     /// # Errors
     /// Why the connection ends.
@@ -388,7 +389,7 @@ impl<W: World> Session<W> {
         let mut pace = Pace::new(self.config.receive_linger, self.world.now());
         let (mut has_read, mut can_send) = (true, true);
         let (mut asked, mut history) = (None, None);
-        // What is read next was not there when it was first looked for.
+        // Whether the next read had to wait for data.
         let mut waited = false;
         loop {
             if let Some(by) = *stop.borrow_and_update()
@@ -410,7 +411,7 @@ impl<W: World> Session<W> {
             if link.has_worked(now) {
                 self.retry.has_worked();
                 self.metrics.failing(0, None);
-                // It went on from where the last one was.
+                // It has resumed where the connection before it ended.
                 self.down = None;
             }
             self.act(connection, link, &mut asked);
@@ -419,11 +420,11 @@ impl<W: World> Session<W> {
             }
             let mut wake = link.next_wake(now, connection.unsent_since(), reading).unwrap_or(now + LOOK_AROUND);
             if std::mem::take(&mut has_read) {
-                // The rest of a large message is on its way.
+                // A message that is not complete yet counts as a whole: its rest follows.
                 pace.took_in(bytes.max(connection.unfinished()), now);
             }
             if Pace::is_burst(bytes) {
-                // The host's side of the queue may run on this very thread.
+                // In the worker, the other side of the queue runs on this thread.
                 tokio::task::yield_now().await;
             }
             match pace.linger(now) {
@@ -447,7 +448,7 @@ impl<W: World> Session<W> {
                         has_read = true;
                     }
                     Err(error) if reading => return Err(lost(&error)),
-                    // A connection that is lost shows when reading goes on: what it brought before is still ours.
+                    // If the connection is lost, the next read says so. What came before is read first.
                     sent => can_send = sent.is_ok(),
                 },
                 answer = answer_of(&mut asked), if asked.is_some() => {
@@ -466,10 +467,10 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// Takes all that was read into the queue, as far as it has room. Returns how many bytes of messages it was.
+    /// Gives everything that was read to the queue, as far as there is room. Returns the bytes of the messages.
     ///
     /// # Errors
-    /// Why the connection ends; it comes out when all that was received before it is in the queue.
+    /// Why the connection ends, once everything received before is in the queue.
     fn take_in(&self, connection: &mut W::Wire, link: &mut Link, waiting: &mut Waiting) -> Result<usize, Ending> {
         let mut bytes = 0;
         loop {
@@ -493,8 +494,8 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// The connection is over: what was received on it goes to the queue, also what waited for the repair of a gap. The next
-    /// connection goes on behind it.
+    /// After the end of a connection: gives everything it received to the queue, also records that waited for the
+    /// repair of a gap.
     async fn let_go(&mut self, link: &mut Link, mut waiting: Waiting) {
         link.release_all();
         link.account(&self.metrics, self.world.now());
@@ -524,8 +525,8 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// Decodes what was read, as much as makes a batch. Returns how many bytes of messages it was, and whether there may be more
-    /// to do.
+    /// Decodes what was read, up to the limits of a batch. Returns the bytes of the messages, and whether there may be
+    /// more to decode.
     fn decode(&self, connection: &mut W::Wire, link: &mut Link, waiting: &mut Waiting) -> (usize, bool) {
         let (max_records, max_bytes) = self.queue.batch_limits();
         let moment = self.world.moment();
@@ -556,7 +557,8 @@ impl<W: World> Session<W> {
         (bytes, true)
     }
 
-    /// Does what the link says. A request of a step goes on beside everything else.
+    /// Does what the link wants: sends messages, and begins the HTTP request of a step, which runs beside everything
+    /// else.
     fn act(&self, connection: &mut W::Wire, link: &mut Link, asked: &mut Option<Asked>) {
         while let Some(action) = link.next_action() {
             match action {
@@ -569,7 +571,7 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// A connection is there: the gap before it is over.
+    /// After the opening handshake: the gap before this connection ends, unless the connection is to resume.
     fn opened(&mut self, link: &mut Link, now: SystemTime) {
         self.metrics.connected(now);
         let opened_before = std::mem::replace(&mut self.opened_before, true);
@@ -582,7 +584,7 @@ impl<W: World> Session<W> {
             }
             return;
         }
-        // Before the first connection of a feed that was never read there was nothing to miss.
+        // Before the first connection ever, nothing could be missed.
         if let Some(mut down) = self.down.take()
             && (opened_before || matches!(down.cause, Cause::Restart | Cause::ResumeLost))
         {
@@ -590,7 +592,7 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// Tells what the messages have shown.
+    /// Reports the gaps that the messages have shown.
     fn tell_findings(&self, link: &mut Link) {
         let began = self.down.as_ref().and_then(|down| down.began);
         for gap in link.gaps(began) {
@@ -598,7 +600,7 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// Tells a gap: to the log, the metrics and the ledger.
+    /// Reports a gap to the log, the metrics and the ledger.
     fn tell(&self, gap: Gap, link: &mut Link) {
         let duration = gap.duration().map_or_else(|| "unknown".to_owned(), |d| d.as_millis().to_string());
         let missed = gap.missed.map_or_else(String::new, |missed| format!(" missed={missed}"));
@@ -612,7 +614,7 @@ impl<W: World> Session<W> {
         self.metrics.gap(gap, entry);
     }
 
-    /// Logs what the queue suffers, now and then.
+    /// Logs at intervals that the queue is full or drops messages.
     fn report_queue(&mut self, blocked: bool) {
         let dropped = self.metrics.dropped();
         if !blocked && dropped == self.dropped_logged {
@@ -636,10 +638,10 @@ impl<W: World> Session<W> {
     }
 }
 
-/// The future's output, or the sentence of its panic, which ends it.
+/// Returns the future's output, or its panic as a sentence.
 async fn panics_as_errors<T>(future: impl Future<Output = T>) -> Result<T, String> {
     let mut future = pin!(future);
-    // What it worked on is given up with it, so nothing half changed is seen later.
+    // Unwind safe: the session is dropped after a panic, so nobody sees a half-made change.
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic::sentence("the session", &*panic))),
@@ -647,7 +649,8 @@ async fn panics_as_errors<T>(future: impl Future<Output = T>) -> Result<T, Strin
     .await
 }
 
-/// Lets everything run that can, without a look at timers and sockets, which costs system calls.
+/// Lets other tasks of the runtime run once. Unlike `yield_now`, it does not make the runtime check timers and sockets,
+/// which costs system calls.
 async fn let_others_run() {
     let mut waited = false;
     poll_fn(|context| {
@@ -660,7 +663,7 @@ async fn let_others_run() {
     .await;
 }
 
-/// The future; `waited` becomes true if it reads and is not ready at once.
+/// Awaits the future. Sets `waited` if it is a read that is not ready at once.
 async fn noticing<T>(future: impl Future<Output = T>, reads: bool, waited: &mut bool) -> T {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -671,13 +674,14 @@ async fn noticing<T>(future: impl Future<Output = T>, reads: bool, waited: &mut 
     .await
 }
 
-/// Waits until stopping is asked for.
+/// Waits until a stop is requested.
 async fn stopping(stop: &mut watch::Receiver<Option<Instant>>) {
-    // An error means that the task is gone, which is a stop too.
+    // An error means that the task was dropped, which is a stop too.
     let _ = stop.wait_for(Option::is_some).await;
 }
 
-/// The linger, on this very thread; only a hang-up ends it sooner. Our own frames do not wait for it.
+/// Sleeps for the linger, on this thread. Only a hang-up of the server ends it earlier. Frames that wait to be sent are
+/// sent first.
 async fn sleep_on_this_thread<W: World>(world: &W, connection: &mut W::Wire, until: Instant) -> Result<(), Ending> {
     if connection.unsent_since().is_some() {
         tokio::select! {
@@ -692,7 +696,7 @@ async fn sleep_on_this_thread<W: World>(world: &W, connection: &mut W::Wire, unt
     Ok(())
 }
 
-/// Waits until Kafka has more.
+/// Waits until Kafka has acknowledged more messages.
 async fn changed(commits: Option<&Commits>) {
     match commits {
         Some(commits) => commits.changed().await,
@@ -700,7 +704,7 @@ async fn changed(commits: Option<&Commits>) {
     }
 }
 
-/// The answer to the request that is under way.
+/// Waits for the response to the HTTP request that is under way, if there is one.
 async fn answer_of(asked: &mut Option<Asked>) -> Result<HttpResponse, OpenError> {
     match asked {
         Some(asked) => asked.await,
@@ -708,7 +712,7 @@ async fn answer_of(asked: &mut Option<Asked>) -> Result<HttpResponse, OpenError>
     }
 }
 
-/// Whether an answer will hardly change.
+/// Whether another attempt can help after this error.
 fn outlook(error: &OpenError) -> Outlook {
     match error.kind {
         OpenErrorKind::Status(400..=407 | 410)

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::config::Reconnect;
 
-/// Even with an interval of 0, failures never come closer together than this: no tight loop.
+/// The shortest wait after a failure, even with an interval of 0.
 const FLOOR: Duration = Duration::from_millis(100);
 
-/// Counts failures in a row: a server that accepts and closes must not be hammered.
+/// Counts failures in a row, so that a server that accepts and closes at once is not tried too often.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,

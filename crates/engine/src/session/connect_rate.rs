@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::dialogue::rate::{Limit, Rate};
 
-/// More hosts with their ports than this are not counted separately: the oldest counts are forgotten.
+/// The most hosts (with port) that are counted. Beyond that, the oldest counts are forgotten.
 const MAX_HOSTS: usize = 1000;
 
 static HOSTS: LazyLock<Mutex<HashMap<String, Rate>>> = LazyLock::new(Mutex::default);

@@ -1,5 +1,5 @@
-//! One connection's life between the handshakes, without the connection: events and time in, actions out. Session and
-//! tests bring sockets, clock and chance.
+//! The state of one connection after the opening handshake, without I/O: it takes events and the time, and returns
+//! actions. Session and tests have sockets, clock and chance.
 
 mod held;
 mod history;
@@ -36,11 +36,11 @@ use crate::mutation::Mutation;
 use crate::record::{Batch, epoch_ms};
 use held::Held;
 
-/// A peer that takes nothing for this long is dead; the existing connector's write timeout.
+/// A peer that accepts no data for this long is dead. The existing connector has the same write timeout.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// So much of a key is shown.
+/// How much of a key logs and errors show.
 pub(super) const MAX_KEY_CHARS: usize = 100;
-/// A Close has room for so much (RFC 6455 §5.5).
+/// The longest reason of a Close (RFC 6455 §5.5).
 const MAX_CLOSE_REASON_CHARS: usize = 123;
 
 /// What to do about the connection.
@@ -48,10 +48,10 @@ const MAX_CLOSE_REASON_CHARS: usize = 123;
 pub(super) enum Action {
     Text(Vec<u8>),
     Binary(Vec<u8>),
-    /// A request of a step; its answer goes to [`Link::answered`].
+    /// An HTTP request of a step. Its response goes to [`Link::answered`].
     Http(HttpRequest),
     Ping,
-    /// Our Close.
+    /// The connector's Close, with its code.
     Close(u16),
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Ending {
     pub(super) cause: Cause,
     pub(super) message: String,
     pub(super) outlook: Outlook,
-    /// Of our Close, if it is not the usual one.
+    /// The code of the connector's Close, if it is not the usual one.
     pub(super) close_code: Option<u16>,
 }
 
@@ -89,48 +89,49 @@ pub(super) struct Link {
     config: Arc<Config>,
     opened: Instant,
     dialogue: Dialogue,
-    /// Makes the records; or why it cannot.
+    /// Makes the records, or the reason why it cannot be built.
     intake: Result<Intake, String>,
-    /// When it was opened, milliseconds since the epoch: the connection's name in records.
+    /// The connection's name in records: when it was opened, in milliseconds since the epoch.
     name: String,
-    /// A redirect led to another origin, which must learn no secret.
+    /// A redirect led to another origin, so nothing that may contain a secret is sent.
     withholds: bool,
-    /// Something was withheld.
+    /// Something was not sent because of that, and the log says so.
     withheld: bool,
     actions: VecDeque<Action>,
     /// Records that are not in the queue yet.
     batch: Batch,
-    /// Of the last message, while what it has shown is told: a record that is stored has everything before it stored.
+    /// Records of the last message, while its gaps are reported: their records in the ledger must come first, since a
+    /// stored offset means that everything before it is stored.
     aside: Option<Batch>,
-    /// So many records were in the batch before the last message.
+    /// How many records the batch had before the last message.
     before: usize,
     received: Received,
     timers: Timers,
-    /// With `websocket.idle.key`.
+    /// Watches the keys of `websocket.idle.key`.
     silence: Option<Silence>,
-    /// Records that go to the queue before those of the batch.
+    /// Batches that go to the queue before `batch`.
     ready: VecDeque<Batch>,
     held: Held,
-    /// Gaps that were repaired or given up, and are not told yet.
+    /// Gaps whose repair has ended, and that are not reported yet.
     repaired: Vec<Gap>,
-    /// What was found in the messages and is not reported yet.
+    /// What the messages have shown, and is not reported yet.
     findings: Findings,
-    /// The session knows that this connection has worked.
+    /// Whether [`Link::has_worked`] has returned true.
     worked: bool,
-    /// What Kafka has, if the feed wants to hear it.
+    /// Which messages Kafka has, if the feed is acknowledged.
     commits: Option<Arc<Commits>>,
-    /// Set once stopping was asked for.
+    /// The deadline of a stop, once one was requested.
     stop_by: Option<Instant>,
-    /// Our Close waits until Kafka has what was received, up to this moment.
+    /// Until then, the Close of a stop waits for Kafka's acknowledgements.
     close_by: Option<Instant>,
 }
 
-/// What came in, for metrics and for the begin of the next gap.
+/// What was received, for the metrics and for the beginning of the next gap.
 struct Received {
     last_bytes: SystemTime,
-    /// Up to this moment all that the server had sent was read.
+    /// Everything that had arrived up to then was read.
     heard: SystemTime,
-    /// Nothing was read for a while, and what waits since then may take several reads.
+    /// Reading was paused, and what has arrived since then may need several reads.
     backlog: bool,
     any_message: bool,
     /// Not yet added to the metrics.
@@ -140,8 +141,8 @@ struct Received {
 }
 
 impl Link {
-    /// The dialogue knows of the open connection; `memory` is what the last one's intake left. `at_configured_origin`: no redirect led to another origin, which
-    /// must learn no secret.
+    /// `dialogue` knows that the connection is open. `memory` is what the intake of the last connection has passed on.
+    /// `at_configured_origin`: no redirect led to another origin, which must not get a secret.
     pub(super) fn new(
         config: Arc<Config>,
         dialogue: Dialogue,
@@ -196,7 +197,7 @@ impl Link {
         }
     }
 
-    /// The connection is over: what the next one goes on with.
+    /// Ends the connection. Returns what the next one continues from.
     pub(super) fn end(mut self) -> (Carried, Memory) {
         let is_void = self.dialogue.is_void();
         let mut memory = self.intake.map(Intake::into_memory).unwrap_or_default();
@@ -208,12 +209,12 @@ impl Link {
         (self.dialogue.end(self.worked), memory)
     }
 
-    /// Whether this connection goes on from where the last one was, as far as the feed has said.
+    /// Whether this connection resumes from the position of the last one, as far as the feed has said.
     pub(super) fn is_resuming(&self) -> bool {
         self.dialogue.is_resuming()
     }
 
-    /// Whether some topics have nothing to go on from, while others have.
+    /// Whether only some topics have a position to resume from.
     pub(super) fn is_resuming_in_part(&self) -> bool {
         self.dialogue.is_resuming_in_part()
     }
@@ -241,7 +242,7 @@ impl Link {
         gaps
     }
 
-    /// A record that comes again, and is left out again, is the same gap.
+    /// A record that comes and is dropped twice is the same gap, so its id depends on the record's place.
     fn gap_of_too_large(&self, place: Option<&str>) -> Gap {
         let (cause, at) = (Cause::TooLarge, self.received.last_bytes);
         let id = |place| Gap::id_of(&[&self.config.name, &self.config.partition, cause.as_str(), place]);
@@ -252,7 +253,7 @@ impl Link {
     fn gap_of(&self, hole: Hole, at: SystemTime) -> Gap {
         let Hole { cause, key, from, to, missing, .. } = hole;
         let (from, to) = (from.to_string(), to.to_string());
-        // Numbers of one connection say nothing to another.
+        // Numbers that begin anew on each connection identify a gap only together with the connection.
         let anew = self.sequence().is_some_and(|sequence| sequence.per_connection);
         let numbering = if anew { self.name.as_str() } else { "" };
         let id = Gap::id_of(&[&self.config.name, &self.config.partition, cause.as_str(), numbering, &key, &from, &to]);
@@ -269,8 +270,8 @@ impl Link {
         !self.findings.holes.is_empty()
     }
 
-    /// Takes the records of the last message out of the batch, so that what it has shown goes before them. While records wait for
-    /// a repair it goes behind them.
+    /// Takes the records of the last message out of the batch, so that the ledger's record of the hole goes before
+    /// them. While records wait for a repair, it goes after them.
     pub(super) fn set_aside(&mut self) {
         if self.held.is_empty() {
             self.aside = Some(self.batch.split_off(self.before.min(self.batch.len())));
@@ -283,7 +284,7 @@ impl Link {
         }
     }
 
-    /// Adds a gap to the ledger, if there is one. Returns its entry.
+    /// Adds a gap to the ledger's records, if there is a ledger. Returns the entry.
     pub(super) fn note(&mut self, gap: &Gap) -> Value {
         let Link { config, intake, dialogue, name, batch, held, aside, .. } = self;
         let entry = ledger::entry(gap, Some(name), &config.task_id());
@@ -298,13 +299,13 @@ impl Link {
                     }
                 }
             });
-            // It says how far the feed has come, so it must not overtake.
+            // Its offset says how far the feed has come. So it must not go before the records that wait.
             held.add(behind);
         }
         entry
     }
 
-    /// Stores a cursor that moved while a filter dropped all records, with a record of the ledger.
+    /// Adds a record of the ledger that stores the cursor, if the cursor has moved while a filter dropped all records.
     fn store_cursor(&mut self, moment: &Moment<'_>) {
         let Some(interval) = self.config.resume.heartbeat.filter(|_| self.timers.cursor <= Some(moment.now)) else {
             return;
@@ -319,14 +320,14 @@ impl Link {
         }
     }
 
-    /// Does what is configured when messages are missing.
+    /// Does what `websocket.sequence.action` says, if messages are missing.
     fn act_on_holes(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let Some(hole) = self.findings.holes.first().filter(|hole| hole.cause == Cause::Sequence) else {
             return Ok(());
         };
         let words = format!("messages are missing: {} to {} of {}", hole.from, hole.to, self.shown_key(&hole.key));
         match self.sequence().map(|sequence| sequence.action) {
-            // What can be repaired is not told as a hole.
+            // A hole that can be repaired is not among the findings' holes.
             None | Some(sequence::Action::Count | sequence::Action::Backfill) => Ok(()),
             Some(sequence::Action::Fail) => {
                 Err(Ending { outlook: Outlook::Final, ..Ending::new(Cause::Sequence, words) })
@@ -342,7 +343,7 @@ impl Link {
         if key.is_empty() { "the feed".to_owned() } else { self.config.redactor.foreign(key, MAX_KEY_CHARS) }
     }
 
-    /// Subscribes anew: topics with a cursor go on from it.
+    /// Subscribes again. Topics with a cursor resume from it.
     fn resubscribe(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         if let Ok(intake) = &mut self.intake {
             self.dialogue.came_to(intake.memory());
@@ -350,12 +351,12 @@ impl Link {
         Ok(self.dialogue.resubscribe(moment)?)
     }
 
-    /// What to do next; `None` until something happens.
+    /// Returns what to do next, or `None` if there is nothing to do for now.
     pub(super) fn next_action(&mut self) -> Option<Action> {
         self.next_said().or_else(|| self.actions.pop_front())
     }
 
-    /// The next thing that a step says. After our Close there is none.
+    /// Returns the next action of a step. After the connector's Close there is none.
     fn next_said(&mut self) -> Option<Action> {
         while let Some(action) = self.dialogue.next_action() {
             if self.has_closed() || self.withheld() {
@@ -371,10 +372,10 @@ impl Link {
         None
     }
 
-    /// Kafka has more of what was received: acknowledges it, if the feed wants that.
+    /// Acknowledges to the feed what Kafka has acknowledged since the last call.
     ///
     /// # Errors
-    /// It cannot be acknowledged.
+    /// The acknowledgement cannot be rendered.
     pub(super) fn committed(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let Some(commits) = &self.commits else { return Ok(()) };
         let (committed, settled) = commits.take();
@@ -385,7 +386,8 @@ impl Link {
         said.or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end.into()) })
     }
 
-    /// A message may hold a secret. It is logged once.
+    /// Whether nothing may be sent, because a redirect led to another origin and a message may contain a secret. Logs
+    /// that once.
     fn withheld(&mut self) -> bool {
         if self.withholds && !std::mem::replace(&mut self.withheld, true) {
             warn!(
@@ -396,22 +398,22 @@ impl Link {
         self.withholds
     }
 
-    /// The answer to a request of a step.
+    /// Takes the response to an HTTP request of a step.
     ///
     /// # Errors
-    /// The answer means no, or what follows cannot be done.
+    /// The step has failed, or the next one cannot be done.
     pub(super) fn answered(
         &mut self,
         answer: Result<HttpResponse, OpenError>,
         moment: &Moment<'_>,
     ) -> Result<(), Ending> {
-        // During the closing handshake, what the server sent before its Close is still ours.
+        // During a stop, a failed step must not end the reading: messages may still come before the server's Close.
         dialogue_answered(&mut self.dialogue, answer, moment)
             .or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end) })
     }
 
-    /// So many bytes were read at that moment; the messages in them have it as their time of receipt. `waited`: nothing was
-    /// there before. Else they may have come at any time since the read before them, or since reading was stopped.
+    /// Notes a read, whose time is the time of receipt of its messages. `waited`: the read had to wait for the bytes.
+    /// Otherwise they may have arrived at any time since the last read, or since reading was paused.
     pub(super) fn read_at(&mut self, at: SystemTime, bytes: usize, waited: bool) {
         let received = &mut self.received;
         let before = std::mem::replace(&mut received.last_bytes, at);
@@ -424,10 +426,10 @@ impl Link {
         }
     }
 
-    /// Takes what was decoded. Returns the bytes of the message, if it is one.
+    /// Takes an event of the connection. Returns the bytes of the message, if it is one.
     ///
     /// # Errors
-    /// The server's Close, or what a step makes of the message.
+    /// The server sent a Close, or a step ends the connection because of the message.
     pub(super) fn take(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<usize, Ending> {
         match event {
             Event::Text(text) => self.message(Frame::Text(text), text.len(), moment),
@@ -476,7 +478,7 @@ impl Link {
         taken?;
         match end {
             Some(end) if !self.is_stopping() => return Err(end.into()),
-            // What comes until the server's Close is behind what is lost, so it has to be told now.
+            // Messages may still come until the server's Close. The gap is before them, so it is reported now.
             Some(End::Lost(_)) => {
                 self.findings.lost = true;
                 self.findings.since = self.since();
@@ -489,7 +491,8 @@ impl Link {
         Ok(bytes)
     }
 
-    /// Adds what was received to the metrics: before it is in the queue, so that no record is polled that was not received.
+    /// Adds what was received to the metrics. Call it before the records are in the queue, so that the metrics never
+    /// show more polled records than received messages.
     pub(super) fn account(&mut self, metrics: &Metrics, now: Instant) {
         let received = &mut self.received;
         if received.messages > 0 {
@@ -515,7 +518,7 @@ impl Link {
         }
     }
 
-    /// The records so far.
+    /// The records that are not in the queue yet.
     pub(super) fn batch(&self) -> &Batch {
         &self.batch
     }
@@ -528,11 +531,11 @@ impl Link {
         self.ready.pop_front().unwrap_or_else(|| std::mem::take(&mut self.batch))
     }
 
-    /// Does what is due. `unsent`: since when the peer has not taken what we want to send; `reading`: whether we read, since
-    /// nothing else is the server's fault.
+    /// Does what is due. `unsent`: since when the peer has not accepted data. `reading`: whether the socket is read; if
+    /// not, missing messages are not the server's fault.
     ///
     /// # Errors
-    /// The server is dead, or too quiet.
+    /// The server is dead, or was silent for too long.
     pub(super) fn on_time(
         &mut self,
         moment: &Moment<'_>,
@@ -540,7 +543,7 @@ impl Link {
         reading: bool,
     ) -> Result<(), Ending> {
         let now = moment.now;
-        // After our Close the server need not answer pings any more, and the stop's deadline bounds all.
+        // After the connector's Close the server does not have to answer pings, and the stop has its own deadline.
         if self.stop_by.is_some() {
             return Ok(());
         }
@@ -580,7 +583,7 @@ impl Link {
         Ok(())
     }
 
-    /// Does what is configured when no record came, or none with one of the keys.
+    /// Does what `websocket.idle.action` says, if no record came in time, or none with one of the keys.
     fn check_records(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let Some(timeout) = self.config.idle_record_timeout else { return Ok(()) };
         let what = if self.timers.idle_record <= Some(moment.now) {
@@ -627,7 +630,7 @@ impl Link {
         !self.worked && self.life(now).worked() && !std::mem::replace(&mut self.worked, true)
     }
 
-    /// While the queue was full nothing was read.
+    /// Moves all deadlines by the time in which the queue was full, because nothing was read then.
     pub(super) fn was_blocked(&mut self, time: Duration) {
         self.received.backlog = true;
         self.timers.shift(time);
@@ -635,9 +638,9 @@ impl Link {
         self.dialogue.shift(time);
     }
 
-    /// Begins to stop: sends our Close, but not before the feed has heard what Kafka has, for half of the time at most.
-    /// Reading goes on until the server's Close: what it sent before is still ours (RFC 6455 §7.1.2). The deadline may come
-    /// closer later. Returns whether it is the first time.
+    /// Begins to stop: sends a Close. If the feed is acknowledged, the Close first waits for Kafka's acknowledgements,
+    /// for half of the time at most. Reading goes on until the server's Close (RFC 6455 §7.1.2). A later call can set
+    /// an earlier deadline. Returns whether it was the first call.
     pub(super) fn stop(&mut self, by: Instant, now: Instant) -> bool {
         let first = self.stop_by.replace(by).is_none();
         self.release_all();
@@ -649,7 +652,7 @@ impl Link {
         first
     }
 
-    /// Sends our Close, after all that was to be said before it.
+    /// Sends the Close, after everything that steps want to send before it.
     fn close(&mut self) {
         while let Some(said) = self.next_said() {
             self.actions.push_back(said);
@@ -668,22 +671,22 @@ impl Link {
         self.stop_by.is_some()
     }
 
-    /// Whether the stop's deadline is over.
+    /// Whether the deadline of the stop has passed.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.stop_by.is_some_and(|by| now >= by)
     }
 
-    /// Whether any message came.
+    /// Whether at least one message came.
     pub(super) fn has_delivered(&self) -> bool {
         self.received.any_message
     }
 
-    /// When the newest cursor was received: since then messages may be missing, if the position is lost.
+    /// Returns when the newest cursor was received. If the position is lost, messages may be missing since then.
     pub(super) fn since(&mut self) -> Option<SystemTime> {
         self.intake.as_mut().ok().and_then(|intake| intake.memory().since())
     }
 
-    /// Since when messages may be missing, if the connection is over now.
+    /// Returns since when messages may be missing, if the connection ends now.
     pub(super) fn heard(&self) -> SystemTime {
         self.received.heard
     }
@@ -692,7 +695,7 @@ impl Link {
         now.duration_since(self.opened)
     }
 
-    /// The ending with what the connection did before.
+    /// Returns the failure that this ending is, together with how the connection has worked.
     pub(super) fn failure(&self, ending: Ending, now: Instant) -> Failure {
         let Ending { cause, message, outlook, .. } = ending;
         Failure { cause, message, retry_after: None, outlook, life: Some(self.life(now)) }
@@ -722,14 +725,14 @@ impl Link {
     }
 }
 
-/// The steps, while a message becomes records.
+/// The steps of the session, as the intake sees them.
 struct Listener<'a> {
     dialogue: &'a mut Dialogue,
     moment: &'a Moment<'a>,
-    /// A step asked for the end: what comes behind it in the message is not looked at.
+    /// A step ends the connection. The rest of the message is ignored.
     end: Option<End>,
     commits: Option<&'a Commits>,
-    /// The number of the message, if the feed wants to hear when Kafka has it.
+    /// The number of the message, if the feed is acknowledged.
     message: Option<i64>,
 }
 
@@ -784,12 +787,12 @@ impl From<Refusal> for Ending {
     }
 }
 
-/// The earlier of two moments, as far as they are known.
+/// Returns the earlier of two moments, as far as they are known.
 pub(super) fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
     [one, other].into_iter().flatten().min()
 }
 
-/// Tells a dialogue what became of its request.
+/// Gives a dialogue the response to its HTTP request, or the reason why there is none.
 pub(super) fn dialogue_answered(
     dialogue: &mut Dialogue,
     answer: Result<HttpResponse, OpenError>,

@@ -1,4 +1,4 @@
-//! A world that is watched: the same network, and everything that passes is told.
+//! A world with an observer: the same network, and everything that passes is reported to the observer.
 
 use std::future::Future;
 use std::io;

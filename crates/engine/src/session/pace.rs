@@ -1,17 +1,19 @@
-//! When to read again: on a busy feed the cost is wake-ups, not bytes, so after a small read the session lingers.
+//! When to read again. Wake-ups cost more than bytes, so after a small read the session waits
+//! (`websocket.receive.linger.ms`).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A read of at least this much is part of a burst: read on at once.
+/// After a read of at least this size, more is read at once.
 const BURST_BYTES: usize = 48 << 10;
-/// A linger up to this is slept by the task's own thread: the runtime's timer would wake it twice more (decision 002).
+/// Up to this length, the thread itself sleeps for the linger: the runtime's timer would wake it twice more (decision
+/// 002).
 const THREAD_SLEEP: Duration = Duration::from_millis(20);
 
 pub(super) struct Pace {
     linger: Duration,
-    /// Not before this is read again.
+    /// Nothing is read before this.
     read_at: Instant,
 }
 
@@ -19,9 +21,9 @@ pub(super) struct Pace {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Linger {
     No,
-    /// The thread sleeps.
+    /// Block the thread until then.
     Sleep(Instant),
-    /// Everything else goes on.
+    /// Do not read until then. Everything else goes on.
     Wait(Instant),
 }
 
@@ -34,7 +36,7 @@ impl Pace {
         bytes >= BURST_BYTES
     }
 
-    /// So many bytes of messages were read and taken in.
+    /// Notes how many bytes of messages were read.
     pub(super) fn took_in(&mut self, bytes: usize, now: Instant) {
         self.read_at = if Pace::is_burst(bytes) { now } else { now + self.linger };
     }

@@ -1,7 +1,7 @@
 //! Whether to connect again, and when: one decision for every end of a connection and every attempt that failed.
 //!
-//! What has worked once is an outage and is tried without end. What never worked, and will hardly change, fails the task
-//! after a few attempts. An explicit `websocket.reconnect.max.attempts` decides alone.
+//! A feed that has worked once is tried without limit. If a feed has never worked and another attempt can hardly help,
+//! the task fails after a few attempts. If `websocket.reconnect.max.attempts` is set, it alone decides.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,11 +11,11 @@ use crate::error::Error;
 use crate::gap::Cause;
 use crate::mutation::Mutation;
 
-/// Attempts in a row after which an answer that will hardly change is final.
+/// The task fails after so many refusals in a row that another attempt can hardly change.
 const HOPELESS_ATTEMPTS: u32 = 5;
-/// A connection has worked when it lived this long after it had said what it had to say.
+/// A connection has worked when its steps are done and it has lived for this long.
 pub(super) const WORKED: Duration = Duration::from_secs(10);
-/// A connection that delivered for this long is reopened at once, if it is the first to end.
+/// After a connection that delivered messages and lived for this long, the first attempt follows at once.
 const PROVEN: Duration = Duration::from_secs(1);
 
 /// How a connection, or an attempt at one, ended.
@@ -23,7 +23,7 @@ const PROVEN: Duration = Duration::from_secs(1);
 pub(super) struct Failure {
     pub(super) cause: Cause,
     pub(super) message: String,
-    /// How long the server asks us to wait.
+    /// How long to wait, as the server says (`Retry-After`).
     pub(super) retry_after: Option<Duration>,
     pub(super) outlook: Outlook,
     /// `None`: no connection was made.
@@ -33,25 +33,25 @@ pub(super) struct Failure {
 /// Whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outlook {
-    /// It will pass.
+    /// It can.
     Outage,
-    /// It will hardly change, unless it worked before.
+    /// It can hardly help, unless the feed has worked before.
     Hopeless,
-    /// The server let us in and then closed with 1008 or 4000 to 4999: it says that it does not want us.
+    /// The server accepted the connection and then closed it with 1008 or 4000 to 4999.
     TurnedAway,
-    /// A step asked for a new connection: no failure, unless it asks again before anything worked.
+    /// A step requested a new connection. That is a failure only if it does so again before a connection has worked.
     Planned,
-    /// The configuration says that this is the end.
+    /// The configuration says that the task fails.
     Final,
 }
 
-/// What a connection did.
+/// How a connection has worked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Life {
     pub(super) lived: Duration,
-    /// It had finished its steps.
+    /// Its steps were done.
     pub(super) ready: bool,
-    /// Messages came.
+    /// At least one message came.
     pub(super) delivered: bool,
 }
 
@@ -61,14 +61,14 @@ impl Life {
     }
 }
 
-/// What came before: failures in a row, since when, and whether anything ever worked.
+/// The history that decides: failures in a row, since when, and whether a connection has ever worked.
 #[derive(Debug)]
 pub(super) struct Retry {
     backoff: Backoff,
-    /// Refusals that will hardly change, in a row.
+    /// Refusals in a row that another attempt can hardly change.
     refused: u32,
     turned_away: u32,
-    /// A step asked for a new connection, and nothing has worked since.
+    /// A step has requested a new connection, and no connection has worked since.
     planned: bool,
     worked: bool,
     failing_since: Option<SystemTime>,
@@ -80,23 +80,23 @@ impl Retry {
         Retry { backoff: Backoff::default(), refused: 0, turned_away: 0, planned: false, worked, failing_since: None }
     }
 
-    /// Failures in a row so far.
+    /// Returns the number of failures in a row.
     pub(super) fn failures(&self) -> u32 {
         self.backoff.failures()
     }
 
-    /// When the first failure of this row was.
+    /// Returns when the first of these failures was.
     pub(super) fn failing_since(&self) -> Option<SystemTime> {
         self.failing_since
     }
 
-    /// Whether to write the failure into the log: the first ones, then less and less often.
+    /// Whether to log the present failure: the first five, and then each whose number is a power of two.
     pub(super) fn is_worth_a_line(&self) -> bool {
         let failures = self.failures();
         failures <= HOPELESS_ATTEMPTS || failures.is_power_of_two()
     }
 
-    /// A connection has worked: what fails from now on is an outage.
+    /// Notes that a connection has worked. From now on, every failure is tried again without limit.
     pub(super) fn has_worked(&mut self) {
         *self = Retry::new(true);
     }

@@ -1,4 +1,4 @@
-//! Which keys have fallen silent while others flow: for each key of `websocket.idle.key`, when it had a record last.
+//! Which keys of `websocket.idle.key` are silent while others have records: when each key had its last record.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Keys beyond so many are not watched.
+/// The most keys that are watched.
 const MAX_KEYS: usize = 10_000;
-/// All keys are looked at no more often than this part of the timeout.
+/// All keys are checked at most this many times within the timeout.
 const LEAST_PART: u32 = 64;
 
 pub(super) struct Silence {
     timeout: Duration,
     opened: Instant,
-    /// While nothing is read nothing is the server's fault: times below leave this out.
+    /// How long reading was paused. The times below do not include it, because silence then is not the server's fault.
     blocked: Duration,
     /// When each key had its last record, since the connection was opened.
     last: HashMap<String, Duration>,
-    /// No key is silent for too long before this.
+    /// Before this time, no key can be silent for too long.
     look: Option<Duration>,
     is_full: bool,
 }
@@ -28,7 +28,7 @@ impl Silence {
         Silence { timeout, opened, blocked: Duration::ZERO, last: HashMap::new(), look: None, is_full: false }
     }
 
-    /// A record has this key.
+    /// Notes that a record has this key.
     pub(super) fn saw(&mut self, key: &str, now: Instant) {
         let time = self.time(now);
         if let Some(last) = self.last.get_mut(key) {
@@ -43,7 +43,7 @@ impl Silence {
         }
     }
 
-    /// Returns the key that has been silent for longest, if that is too long.
+    /// Returns the key that has been silent for longest, if that is longer than the timeout.
     pub(super) fn too_long(&mut self, now: Instant) -> Option<String> {
         let time = self.time(now);
         if self.look.is_none_or(|look| time < look) {
@@ -58,7 +58,7 @@ impl Silence {
         None
     }
 
-    /// Everything was subscribed to anew: all keys have the whole time again.
+    /// Gives all keys the whole timeout again, after all topics were subscribed again.
     pub(super) fn begin_anew(&mut self, now: Instant) {
         let time = self.time(now);
         self.last.values_mut().for_each(|last| *last = time);
@@ -69,7 +69,7 @@ impl Silence {
         self.blocked += by;
     }
 
-    /// When [`Silence::too_long`] has something to look at.
+    /// Returns when to call [`Silence::too_long`] next.
     pub(super) fn next_look(&self) -> Option<Instant> {
         self.look.map(|look| self.opened + self.blocked + look)
     }

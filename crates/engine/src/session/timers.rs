@@ -1,4 +1,4 @@
-//! The moments at which a link has something to do.
+//! The deadlines of a link.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::config::Config;
 
 pub(super) struct Timers {
     pub(super) ping: Option<Instant>,
-    /// The pong to our ping is missing after this.
+    /// The last moment for the pong to the connector's ping.
     pub(super) pong: Option<Instant>,
-    /// A message is missing after this.
+    /// The last moment for a message.
     pub(super) idle: Option<Instant>,
-    /// The cursor wants to be stored without a record of the feed after this.
+    /// When to store the cursor without a record of the feed.
     pub(super) cursor: Option<Instant>,
-    /// A record is missing after this.
+    /// The last moment for a record.
     pub(super) idle_record: Option<Instant>,
 }
 
@@ -29,7 +29,7 @@ impl Timers {
         }
     }
 
-    /// Whether to send a ping now; it sets the time of the next one and of its pong.
+    /// Whether a ping is due. If so, sets the time of the next ping and of its pong.
     pub(super) fn ping_is_due(&mut self, config: &Config, now: Instant) -> bool {
         let Some((_, interval)) = self.ping.zip(config.ping_interval).filter(|(at, _)| now >= *at) else {
             return false;
@@ -39,7 +39,7 @@ impl Timers {
         true
     }
 
-    /// While nothing is read nothing is the server's fault.
+    /// Moves the deadlines by a time in which nothing was read: that is not the server's fault.
     pub(super) fn shift(&mut self, by: Duration) {
         for timer in [&mut self.pong, &mut self.idle, &mut self.idle_record].into_iter().flatten() {
             *timer += by;

@@ -14,16 +14,16 @@ use crate::record::Batch;
 
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// Few: while there are some, nothing is read.
+    /// There are few: while one waits, nothing is read.
     batches: VecDeque<Batch>,
     since: Option<Instant>,
-    /// Comes after the records that were received before it.
+    /// Why the connection ends. It is returned after the records that were received before it.
     end: Option<Ending>,
 }
 
 impl Waiting {
     pub(super) fn add(&mut self, mut batch: Batch, max_bytes: usize) {
-        // A large message that came last waits for its own room.
+        // If the last record makes the batch too large, it waits as a batch of its own.
         let last = if batch.bytes() > max_bytes { batch.split_last() } else { None };
         self.batches.extend([Some(batch), last].into_iter().flatten().filter(|batch| !batch.is_empty()));
     }
@@ -36,7 +36,8 @@ impl Waiting {
         self.end.take()
     }
 
-    /// Gives what there is to the queue, as far as it has room. Returns how long nothing was read, once all is in.
+    /// Gives the batches to the queue, as far as there is room. If batches had to wait and all are now in the queue,
+    /// returns for how long nothing was read.
     pub(super) fn give_to(&mut self, queue: &Queue, now: Instant) -> Option<Duration> {
         while let Some(batch) = self.batches.pop_front() {
             if let Err(batch) = queue.push(batch) {
@@ -52,7 +53,7 @@ impl Waiting {
         !self.batches.is_empty()
     }
 
-    /// The stop's deadline is over: what still waits is lost, and counted.
+    /// Counts what still waits as lost, because the deadline of the stop has passed.
     pub(super) fn leave_behind(self, config: &Config, metrics: &Metrics) {
         for batch in self.batches {
             let values = batch.iter().map(|record| record.value.len() as u64).sum();

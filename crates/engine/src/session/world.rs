@@ -1,5 +1,5 @@
-//! What a session has around it: the network, the clock and chance. In production these are sockets and the machine's own;
-//! a simulation brings others, and runs the same session.
+//! The network, the clock and chance, as a trait. In production these are sockets and the machine's own. The simulation
+//! has others, and runs the same session.
 
 use std::future::Future;
 use std::io;
@@ -22,7 +22,7 @@ use crate::dialogue::{Handshake, HttpRequest, Moment};
 use crate::observer::{Sight, Watched};
 use crate::redact::Redactor;
 
-/// A request of a step that is under way.
+/// An HTTP request that is under way.
 pub(crate) type Asked = Pin<Box<dyn Future<Output = Result<HttpResponse, OpenError>> + Send>>;
 
 pub(crate) trait World {
@@ -33,13 +33,13 @@ pub(crate) trait World {
     /// The time of day.
     fn at(&self) -> SystemTime;
 
-    /// Now, with chance.
+    /// Returns the time, with a source of chance.
     fn moment(&self) -> Moment<'_>;
 
-    /// From 0 to 1.
+    /// Returns a random number from 0 to 1.
     fn luck(&self) -> f64;
 
-    /// Who is told what happens: usually nobody.
+    /// Returns the observer of what happens. Usually there is none.
     fn watched(&self) -> Watched {
         Watched::default()
     }
@@ -49,13 +49,13 @@ pub(crate) trait World {
     /// Opens a connection: everything up to the end of the opening handshake.
     fn open(&mut self, handshake: Handshake) -> impl Future<Output = Result<Self::Wire, OpenError>> + Send;
 
-    /// Makes a request of a step.
+    /// Makes an HTTP request.
     fn ask(&self, request: HttpRequest) -> Asked;
 }
 
-/// An open connection; [`Connection`] has the words.
+/// An open connection. [`Connection`] documents the methods.
 pub(crate) trait Wire {
-    /// Of the server's answer to the opening handshake.
+    /// Returns the headers of the server's response to the opening handshake.
     fn headers(&self) -> &[(String, String)];
     fn at_configured_origin(&self) -> bool;
     fn next(&mut self) -> Result<Option<Event<'_>>, Violation>;
@@ -72,7 +72,7 @@ pub(crate) trait Wire {
     fn farewell(self) -> impl Future<Output = Discarded> + Send;
 }
 
-/// The network of this machine, its clock, and real chance.
+/// This machine's network, clock and source of chance.
 pub(crate) struct Sockets {
     request: Request,
     addresses: Addresses,
@@ -92,13 +92,13 @@ impl Sockets {
         }
     }
 
-    /// The same, with somebody who is told how connections are opened.
+    /// Adds an observer of how connections are opened.
     pub(crate) fn watched_by(mut self, watched: Watched) -> Sockets {
         self.request.watched = watched;
         self
     }
 
-    /// Tells what the server answered to the opening handshake.
+    /// Reports the server's response to the opening handshake to the observer.
     fn tell(&self, opened: &Result<Connection, OpenError>) {
         let watched = &self.request.watched;
         match opened {
@@ -115,7 +115,7 @@ impl Sockets {
         }
     }
 
-    /// Waits until the rate allows a connection, and says so: meanwhile nothing comes.
+    /// Waits until `websocket.connect.rate` allows a connection. Logs how long, because no message comes meanwhile.
     async fn wait_for_rate(&self, authority: &str) {
         while let Err(later) = connect_rate::attempt(authority, &self.connect_rate, Instant::now()) {
             let wait_ms = later.saturating_duration_since(Instant::now()).as_millis();

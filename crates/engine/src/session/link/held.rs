@@ -1,4 +1,4 @@
-//! Records that came live, and wait for those that are missing before them.
+//! Live records that wait for the missing records before them.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::offset::UNREPAIRED;
 use crate::record::{Batch, OffsetValue};
 
-/// More does not wait.
+/// The most bytes that wait. If there are more, the oldest wait no longer.
 const MAX_BYTES: usize = 8 << 20;
 /// Records are joined up to this size.
 const BATCH_BYTES: usize = 256 << 10;
@@ -17,7 +17,7 @@ pub(super) struct Held {
     segments: VecDeque<Segment>,
 }
 
-/// What follows one hole, up to the next one.
+/// The records between one hole and the next one.
 struct Segment {
     /// The number of the hole's repair.
     repair: u64,
@@ -30,7 +30,7 @@ impl Held {
         self.segments.is_empty()
     }
 
-    /// What is added from now on follows this hole.
+    /// Begins the records after a hole. They wait until `until` at most.
     pub(super) fn begin(&mut self, repair: u64, until: Instant) {
         self.segments.push_back(Segment { repair, until, batches: Vec::new() });
     }
@@ -43,12 +43,12 @@ impl Held {
         }
     }
 
-    /// When the first records have waited long enough.
+    /// Returns when the first records have waited long enough.
     pub(super) fn next_release(&self) -> Option<Instant> {
         self.segments.front().map(|segment| segment.until)
     }
 
-    /// Returns what has waited long enough, and what is too much.
+    /// Returns the records that have waited long enough, and those beyond the limit of bytes.
     pub(super) fn release_due(&mut self, now: Instant) -> Vec<Batch> {
         let mut released = Vec::new();
         while self.next_release().is_some_and(|until| until <= now) || self.bytes() > MAX_BYTES {
@@ -57,14 +57,14 @@ impl Held {
         released
     }
 
-    /// Returns what follows a hole that waits no more, if it is here.
+    /// Returns the records after a hole whose repair has ended, if they still wait.
     pub(super) fn release(&mut self, repair: u64) -> Vec<Batch> {
         let is_first = self.segments.front().is_some_and(|segment| segment.repair == repair);
         let segment = if is_first { self.segments.pop_front() } else { None };
         segment.map(|segment| segment.batches).unwrap_or_default()
     }
 
-    /// Writes the lists of what is missing in the records' offsets anew.
+    /// Replaces the list of unrepaired gaps in the records' offsets.
     pub(super) fn list(&mut self, mut anew: impl FnMut(&str) -> Option<String>) {
         for batch in self.segments.iter_mut().flat_map(|segment| &mut segment.batches) {
             let mut listed = Batch::default();

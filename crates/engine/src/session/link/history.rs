@@ -1,4 +1,5 @@
-//! What is missing is asked for beside the connection, and put in its place if it comes in time.
+//! Requests missing records from the feed's history, beside the connection, and puts them in their place if they come
+//! in time.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +26,7 @@ impl Link {
     /// Returns the next request to the feed's history, if one is due.
     pub(in crate::session) fn next_question(&mut self, moment: &Moment<'_>) -> Option<HttpRequest> {
         let plan = self.config.backfill.clone()?;
-        // What has come is on its way first, so memory is bounded.
+        // Fetched records go to the queue before more are requested, so that memory is bounded.
         if self.is_stopping() || !self.ready.is_empty() {
             return None;
         }
@@ -37,17 +38,17 @@ impl Link {
             }
             Err(failure) => {
                 self.warn(&question, &format!("websocket.backfill: {failure}"), None);
-                // Nothing was made of records, so nothing can be wrong with one.
+                // No record is involved, so it cannot be a record that fails the task.
                 let _ = self.end_repair(moment);
                 None
             }
         }
     }
 
-    /// The answer to a request to the feed's history.
+    /// Takes the response to a request to the feed's history.
     ///
     /// # Errors
-    /// A record of it is such that the task fails.
+    /// A record of it fails the task.
     pub(in crate::session) fn history_answered(
         &mut self,
         answer: Result<HttpResponse, OpenError>,
@@ -73,7 +74,7 @@ impl Link {
         self.end_repair(moment)
     }
 
-    /// Takes the page of an answer. Returns whether it was the last.
+    /// Takes the page in a response. Returns whether it was the last one.
     fn page(
         &mut self,
         plan: &Plan,
@@ -91,7 +92,7 @@ impl Link {
         }
         let page = plan.read(&body, &headers, question, self.session(moment));
         let page = page.map_err(|failure| NoPage::Never(failure.to_string()))?;
-        // Not every feed says by the status that it is busy.
+        // Some feeds report an overload in the body, and not by the status.
         let page =
             page.ok_or_else(|| NoPage::Later("the answer has nothing at websocket.backfill.records".into(), None))?;
         let Link { intake, dialogue, commits, config, .. } = self;
@@ -103,7 +104,7 @@ impl Link {
         Ok(intake.memory().backfill.take_page(records, page.next))
     }
 
-    /// The first hole is repaired, as far as it can be: what came goes to its place, and what waited for it goes on.
+    /// Ends the repair of the first hole: the fetched records go to the queue, and then those that waited for them.
     fn end_repair(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let Some(outcome) = self.intake.as_mut().ok().and_then(|intake| intake.memory().backfill.outcome()) else {
             return Ok(());
@@ -117,7 +118,8 @@ impl Link {
             records.len(),
             missing.map_or_else(|| "unknown".to_owned(), |missing| missing.to_string()),
         );
-        // What is held came since the hole was found: a stored offset must not say that all before this moment is stored.
+        // Records that wait were received after the hole was found. So the offset of a fetched record must not have the
+        // present time.
         let received = if self.held.is_empty() { moment.at } else { at };
         let taken = self.take_back(&records, received, moment);
         if let Ok(intake) = &mut self.intake {
@@ -157,7 +159,7 @@ impl Link {
         Ok(taken?)
     }
 
-    /// Holds back what follows the holes that were just found in a message.
+    /// Holds back the records after holes that were just found in a message.
     pub(super) fn hold(&mut self, now: Instant) {
         let repairs = std::mem::take(&mut self.findings.repairs);
         let hold = self.config.backfill.as_ref().map(|plan| plan.hold).unwrap_or_default();
@@ -177,19 +179,19 @@ impl Link {
         }
     }
 
-    /// Lets go what has waited long enough.
+    /// Gives records that have waited long enough to the queue.
     pub(in crate::session) fn release_due(&mut self, now: Instant) {
         let released = self.held.release_due(now);
         self.put(released);
     }
 
-    /// The connection is over, or the task is: nothing waits any more.
+    /// Gives all records that wait to the queue, because the connection or the task ends.
     pub(in crate::session) fn release_all(&mut self) {
         let released = self.held.release_all();
         self.put(released);
     }
 
-    /// These records go to the queue next, after what is in the batch.
+    /// Adds batches to those that go to the queue next, after the records in the present batch.
     fn put(&mut self, batches: Vec<Batch>) {
         if batches.iter().all(Batch::is_empty) {
             return;
@@ -200,7 +202,7 @@ impl Link {
         self.ready.extend(all.filter(|batch| !batch.is_empty()));
     }
 
-    /// When there is something to ask for, or records have waited long enough.
+    /// Returns when a request is due, or records have waited long enough.
     pub(super) fn history_wake(&self, now: Instant) -> Option<Instant> {
         let may_ask = self.config.backfill.is_some() && self.ready.is_empty();
         let due = self.intake.as_ref().ok().filter(|_| may_ask);
@@ -212,7 +214,7 @@ impl Link {
         Session { variables: self.dialogue.variables(), count: self.dialogue.count(), moment }
     }
 
-    /// What was rendered may hold secrets. The key of the hole is none, and the log names it.
+    /// Adds secrets in the rendered request to the redactor. The hole's key is not a secret, because the log names it.
     fn learn(&self, request: &HttpRequest, key: &str) {
         let redactor = &self.config.redactor;
         request.headers.iter().for_each(|(name, value)| redactor.learn(&format!("header {name}"), value));
@@ -232,7 +234,7 @@ impl Link {
     }
 }
 
-/// The records in batches that the queue has room for.
+/// Splits records into batches of the size that the queue accepts.
 fn pieces(batch: Batch, (records, bytes): (usize, usize)) -> Vec<Batch> {
     if batch.len() <= records && batch.bytes() <= bytes {
         return vec![batch];
