@@ -1,4 +1,4 @@
-//! What is missing is asked for over HTTP, from the feed's history. No I/O here: answers, the time and chance come in.
+//! Requests missing messages over HTTP, from the feed's history. No I/O: the caller gives responses and the time.
 //!
 //! Holes are repaired one after the other, each with as many requests as it has pages:
 //!
@@ -6,7 +6,7 @@
 //! hole ─▶ question ─▶ request ─▶ answer ─▶ a page of records, by number ─▶ … ─▶ all that history has of the hole
 //! ```
 //!
-//! What waits for its repair is listed in every record's offset, so that a new start goes on with it.
+//! Every record's offset lists the holes that wait for their repair, so that a restart continues with them.
 
 pub(crate) mod plan;
 
@@ -22,14 +22,15 @@ use crate::record::epoch_ms;
 
 pub use plan::{Page, Plan, Session, Settings};
 
-/// More holes do not wait: those beyond are gaps at once. All of them are in every offset.
+/// The most holes that wait for their repair. Further ones are gaps at once. The limit is low, because every offset
+/// lists them all.
 const MAX_HOLES: usize = 64;
-/// A key that is longer is not kept in offsets.
+/// The longest key of a hole that offsets list.
 const MAX_KEY_BYTES: usize = 256;
-/// More is not fetched for one hole.
+/// The most that is fetched for one hole.
 const MAX_PAGES: u32 = 1000;
 const MAX_BYTES: usize = 32 << 20;
-/// So often a request may fail, one time after the other, before its hole is given up.
+/// After so many failures in a row, the repair of a hole ends.
 const MAX_FAILURES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -40,17 +41,17 @@ pub struct Question {
     pub key: Box<str>,
     pub from: i128,
     pub to: i128,
-    /// When the message before was received.
+    /// When the message before the hole was received.
     pub since: SystemTime,
     /// `None` is the first page.
     pub page: Option<String>,
 }
 
-/// The holes that are to be repaired, and what has come of the first of them.
+/// The holes that wait for their repair, and what was fetched for the first one.
 #[derive(Debug, Default)]
 pub struct Backfill {
     repairs: VecDeque<Repair>,
-    /// Of the newest repair.
+    /// The number of the newest repair.
     number: u64,
     rate: Rate,
     not_before: Option<Instant>,
@@ -78,30 +79,30 @@ struct Repair {
     is_read: bool,
 }
 
-/// What became of a hole.
+/// The result of a repair.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Of the repair.
+    /// The number of the repair.
     pub number: u64,
     pub hole: Hole,
     pub at: SystemTime,
-    /// In the order of their numbers, which are beside them.
+    /// Numbers and records, in the order of the numbers.
     pub records: Vec<(i128, String)>,
     pub requests: u32,
     /// How many are still missing, if the numbers say so.
     pub missing: Option<u64>,
 }
 
-/// What an answer's status means.
+/// What the status of a response means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Take,
-    /// The request is to be made again.
+    /// Repeat the request later.
     Later,
     Never,
 }
 
-/// 418 is Binance's word for a client that did not heed 429.
+/// Binance answers 418 to a client that has ignored 429.
 pub fn verdict(status: u16) -> Verdict {
     match status {
         200..=299 => Verdict::Take,
@@ -111,14 +112,14 @@ pub fn verdict(status: u16) -> Verdict {
 }
 
 impl Backfill {
-    /// Goes on with what an offset lists. What is no such list is nothing.
+    /// Adds the repairs that an offset lists. A text that is not such a list is ignored.
     pub fn go_on_with(&mut self, text: &str) {
         let listed: Vec<Listed> = serde_json::from_str(text).unwrap_or_default();
         for (key, from, to, missing, at, since, open) in listed {
             let (Ok(from), Ok(to)) = (from.parse(), to.parse()) else { continue };
             let time = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
             let hole = Hole { cause: Cause::Sequence, key: key.into(), from, to, missing, open, since: time(since) };
-            // More than there may be were never listed.
+            // This program never lists more.
             let _ = self.add(hole, time(at));
         }
     }
@@ -138,7 +139,7 @@ impl Backfill {
         Ok(number)
     }
 
-    /// The repairs as text, for the offsets of a key's partition, or of the feed's.
+    /// Returns the repairs as text, for the offsets of a key's partition, or of the feed's partition.
     pub fn entry(&self, key: Option<&str>) -> Option<&str> {
         if self.entries.is_empty() {
             return None;
@@ -148,7 +149,8 @@ impl Backfill {
         entries.find(|(own, _)| own.as_deref() == partition).map(|(_, entry)| entry.as_str())
     }
 
-    /// A new connection is there: a request that was under way is made again. `partitions`: the keys that have one.
+    /// Begins a new connection. A request that was under way is repeated. `partitions`: the keys with a source
+    /// partition.
     pub fn connected(&mut self, rate: &[Limit], partitions: &[String]) {
         self.is_asked = false;
         self.rate.set_limits(rate);
@@ -156,13 +158,13 @@ impl Backfill {
         self.list();
     }
 
-    /// When the next request may be made; `None` if there is nothing to ask for, or a request is under way.
+    /// Returns when the next request may be made, or `None` if nothing is missing or a request is under way.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         let wants = !self.is_asked && !self.repairs.is_empty();
         wants.then(|| self.rate.next(now).max(self.not_before.unwrap_or(now)))
     }
 
-    /// Returns what to ask for, if it may be asked now.
+    /// Returns what to request, if a request may be made now.
     pub fn ask(&mut self, now: Instant) -> Option<Question> {
         self.due(now).filter(|due| *due <= now)?;
         let repair = self.repairs.front_mut()?;
@@ -172,20 +174,21 @@ impl Backfill {
         Some(repair.question())
     }
 
-    /// What the request under way asks for.
+    /// Returns what the request under way asks for.
     pub fn asked(&self) -> Option<Question> {
         self.repairs.front().filter(|_| self.is_asked).map(Repair::question)
     }
 
-    /// Takes a page: records of the hole's key beside their numbers. Returns whether it was the last.
+    /// Takes a page: numbers and records of the hole's key. Returns whether it was the last page.
     pub fn take_page(&mut self, records: Vec<(i128, String)>, next: Option<String>) -> bool {
         (self.is_asked, self.failures, self.not_before) = (false, 0, None);
         let Some(repair) = self.repairs.front_mut() else { return false };
         let numbers = || records.iter().map(|(number, _)| *number);
         let (first, last) = (numbers().next(), numbers().next_back());
-        // Beyond the end of the hole, in the direction in which the pages go, nothing of it comes.
+        // Pages go up or down. Once they have passed the end of the hole, no record of it follows.
         let is_past = match (first, last) {
-            // Where numbers may be left out nothing says in which direction pages go: the last one says that it is.
+            // If numbers may be left out, the direction of the pages is not known. Only a page without a next one is
+            // the last.
             (Some(_), _) if repair.hole.open => false,
             (Some(first), Some(last)) if first < last => last >= repair.hole.to,
             (Some(first), Some(last)) if first > last => last <= repair.hole.from,
@@ -203,7 +206,7 @@ impl Backfill {
         repair.is_read || repair.is_complete() || repair.pages >= MAX_PAGES || repair.bytes >= MAX_BYTES
     }
 
-    /// The request failed. Returns how long to wait for the next one; `None` if there is to be none.
+    /// Notes that the request has failed. Returns how long to wait before the next one, or `None` if the repair ends.
     pub fn put_off(&mut self, now: Instant, retry_after: Option<Duration>) -> Option<Duration> {
         self.is_asked = false;
         self.failures += 1;
@@ -216,7 +219,7 @@ impl Backfill {
         Some(wait)
     }
 
-    /// Takes what was found of the first hole, which stays in the list until [`Backfill::forget`].
+    /// Returns what was fetched for the first hole. The hole stays in the list until [`Backfill::forget`].
     pub fn outcome(&mut self) -> Option<Outcome> {
         (self.is_asked, self.failures) = (false, 0);
         let repair = self.repairs.front_mut()?;
@@ -226,7 +229,7 @@ impl Backfill {
         Some(Outcome { number: *number, hole: hole.clone(), at: *at, records, requests: *pages, missing })
     }
 
-    /// The first hole is repaired up to this number, which is on its way.
+    /// Notes that the first hole is repaired up to this number.
     pub fn came_to(&mut self, number: i128) {
         let Some(repair) = self.repairs.front_mut() else { return };
         let is_chain = repair.is_chain();
@@ -236,13 +239,13 @@ impl Backfill {
         self.list();
     }
 
-    /// The first hole is done with.
+    /// Removes the first hole.
     pub fn forget(&mut self) {
         self.repairs.pop_front();
         self.list();
     }
 
-    /// Writes the list of repairs anew.
+    /// Updates the list of repairs for the offsets.
     fn list(&mut self) {
         let mut lists: BTreeMap<Option<Box<str>>, Vec<Listed>> = BTreeMap::new();
         for repair in self.repairs.iter().filter(|repair| !repair.is_over()) {
@@ -266,7 +269,7 @@ fn as_text(list: &[Listed]) -> Option<String> {
 pub fn without(list: &str, hole: &Hole) -> Option<String> {
     let list: Vec<Listed> = serde_json::from_str(list).unwrap_or_default();
     let (key, to) = (&*hole.key, hole.to.to_string());
-    // What is missing of one key ends with another number each time.
+    // Two holes of a key never end with the same number.
     let rest: Vec<Listed> = list.into_iter().filter(|listed| listed.0 != key || listed.2 != to).collect();
     as_text(&rest)
 }
@@ -283,7 +286,7 @@ impl Repair {
         (key.to_string(), from.to_string(), to.to_string(), *missing, ms(self.at), ms(*since), *open)
     }
 
-    /// The numbers do not say how many are missing, and the one before the hole is known.
+    /// Whether the messages name the number before them, so that the numbers do not say how many are missing.
     fn is_chain(&self) -> bool {
         self.hole.missing.is_none() && !self.hole.open
     }
@@ -293,7 +296,7 @@ impl Repair {
         (*from < number || !self.is_chain() && *from == number) && number <= *to
     }
 
-    /// All of it is on its way.
+    /// Whether all records of the hole were given to the queue.
     fn is_over(&self) -> bool {
         let Hole { from, to, .. } = &self.hole;
         from > to || self.is_chain() && from == to
@@ -302,7 +305,7 @@ impl Repair {
     fn missing(&self) -> Option<u64> {
         match self.hole.missing {
             Some(missing) => Some(missing.saturating_sub(self.found.len() as u64)),
-            // What the history does not have was never there, as far as anybody can know.
+            // Numbers may be left out. What the history does not have counts as never sent.
             None if self.hole.open => self.is_read.then_some(0),
             None => self.found.contains_key(&self.hole.to).then_some(0),
         }

@@ -1,9 +1,9 @@
-//! Records over a restart: what a task received and its host could not give to Kafka goes to a file when it stops, and is
-//! emitted first when it starts again on this machine.
+//! Records over a restart. When a task stops, records that its host could not give to Kafka are written to a file. The
+//! next start on this machine sends them first.
 //!
-//! What is guaranteed is *at least once*: a record is in the file, or given to the host, or counted as left behind. A file
-//! is removed when Kafka has all of it; records that Kafka has already, by the stored offset, are not emitted again. What
-//! the host was given of an older file and did not commit stays in the file.
+//! The guarantee is *at least once*: a record is in the file, or was given to the host, or is counted as lost. A file
+//! is removed when Kafka has all its records. Records that Kafka has according to the stored offset are not sent again.
+//! Records of an older file that the host got and did not commit are written to the next file.
 
 mod directory;
 mod forgotten;
@@ -30,48 +30,48 @@ use format::{Footer, Reader, StoredRecord};
 pub(crate) use outgoing::Outgoing;
 use place::Place;
 
-/// A batch from a file has no more than this, or one record.
+/// The limits of a batch from a file. A batch can always have one record.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_RECORDS: usize = 4096;
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// What became of the records that a task had not given to its host when it stopped.
+/// What happened at a stop to the records that Kafka does not have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HandedOver {
     /// Records in the file, for the next start.
     pub records: u64,
     /// Bytes of their values.
     pub bytes: u64,
-    /// Records that are lost, and counted as missed by the next start.
+    /// Lost records, which the gap of the next start counts as missed.
     pub left_behind: u64,
 }
 
-/// What a start finds.
+/// What the last task has left for this start.
 #[derive(Default)]
 pub(crate) struct Found {
-    /// Records to be emitted first.
+    /// The file whose records are sent first.
     pub(crate) takeover: Option<Takeover>,
-    /// The first records of it, that others go before.
+    /// Its first records, if they are set aside and sent after the others.
     pub(crate) aside: Option<Batch>,
-    /// The session that the file's records belong to, also if Kafka has them all.
+    /// The session that the file's records belong to. Also known if Kafka has all of them.
     pub(crate) session: Option<SessionStart>,
     pub(crate) written_at: Option<SystemTime>,
     pub(crate) lost: Option<Lost>,
-    /// Where in the feed the file's last records stand.
+    /// The position in the feed of the file's last records.
     pub(crate) position: Option<StoredOffset>,
 }
 
-/// A session id, and the sequence of the first record that was given out under it.
+/// A session's id, and the sequence of its first record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SessionStart {
     pub(crate) id: Arc<str>,
     pub(crate) first_sequence: i64,
 }
 
-/// Records that were received before and will never be emitted.
+/// Records that were received and are lost.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lost {
-    /// `None` if nobody knows.
+    /// `None` if not known.
     pub(crate) records: Option<u64>,
     pub(crate) since: Option<SystemTime>,
 }
@@ -85,12 +85,13 @@ impl Lost {
     }
 }
 
-/// Looks for what the last task of this connector left. Whatever is wrong with it is logged and counted, and no reason not
-/// to start.
+/// Returns what the last task of this connector has left. If something is wrong with it, that is logged and counted. It
+/// never prevents the start.
 pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
     let mut found = Found::default();
     let forgotten = forgotten::take(&config.task_id());
-    // With a stored offset nobody knows whether another machine has read the feed since then.
+    // With a stored offset, another machine may have read the feed since the loss. So the time of the loss says
+    // nothing.
     let since = |at| if stored.is_none() { at } else { None };
     let forgotten = forgotten.map(|loss| Lost { records: Some(loss.records), since: since(Some(loss.since)) });
     let mut lost: Vec<Lost> = forgotten.into_iter().collect();
@@ -129,7 +130,8 @@ pub(crate) fn find(config: &Config, stored: Option<&StoredOffset>) -> Found {
     found
 }
 
-/// A run ends in which the host was given records of this file; `committed`: Kafka has all up to this sequence.
+/// Notes the end of a run in which the host got records of this file. `committed`: up to which sequence Kafka has
+/// everything.
 pub(crate) fn note_progress(config: &Config, file: &Takeover, committed: i64) {
     if committed < file.first_sequence() {
         stalled::note(&config.task_id(), file.first_sequence());
@@ -138,8 +140,8 @@ pub(crate) fn note_progress(config: &Config, file: &Takeover, committed: i64) {
     }
 }
 
-/// Removes what the last task of a connector left: the connector is deleted, and with it what it had not brought to Kafka.
-/// `directory` is the text of its option, all that matters of a configuration that may not be valid any more.
+/// Removes the hand-over file of a connector that is deleted. `directory` is the text of its option: the rest of the
+/// configuration may not be valid any more.
 pub fn delete(connector: &str, directory: Option<&str>) {
     let task = TaskId::only(connector);
     forgotten::take(&task);
@@ -155,14 +157,14 @@ pub fn delete(connector: &str, directory: Option<&str>) {
     }
 }
 
-/// Counts records that are lost without a file; the next start of this connector in this process reports them.
+/// Counts records that are lost and not in a file. The next start of this connector in this process reports them.
 pub(crate) fn leave_behind(config: &Config, metrics: &Metrics, records: u64, bytes: u64, reason: &str) {
     log_left(records, bytes, reason);
     metrics.count(Counter::RecordsLeftBehind, records);
     carry(config, records);
 }
 
-/// Keeps the count of a loss that no gap has reported yet for the next start in this process.
+/// Keeps the count of a loss that no gap has reported yet, for the next start in this process.
 pub(crate) fn carry(config: &Config, records: u64) {
     if records > 0 {
         forgotten::remember(&config.task_id(), Loss { records, since: SystemTime::now() });
@@ -177,7 +179,7 @@ fn place(config: &Config) -> Option<Place> {
     config.handover.as_ref().map(|handover| Place::new(&handover.directory, &config.task_id()))
 }
 
-/// A file that is not taken over.
+/// Why a file is not used.
 #[derive(Debug)]
 struct Refused {
     reason: String,
@@ -198,32 +200,32 @@ impl From<String> for Refused {
     }
 }
 
-/// A whole file of ours, read batch by batch.
+/// A valid file, read batch by batch.
 pub(crate) struct Takeover {
     place: Place,
     file: File,
     reader: Reader<BufReader<File>>,
-    /// Records up to this sequence are passed over: Kafka has them.
+    /// Records up to this sequence are skipped, because Kafka has them.
     after: i64,
     record: StoredRecord,
-    /// `record` did not fit the batch before.
+    /// Whether `record` did not fit into the last batch.
     held: bool,
-    /// All was read, or why no more can be.
+    /// Whether everything was read, or reading has failed.
     end: Option<Result<(), String>>,
     session: SessionStart,
     first_sequence: i64,
     last_sequence: i64,
-    /// How many records are to be emitted, and the bytes of their values.
+    /// How many records are to be sent, and the bytes of their values.
     records: u64,
     bytes: u64,
     left_behind: u64,
     written_at: SystemTime,
-    /// Where in the feed its last records stand.
+    /// The position in the feed of its last records.
     position: Option<StoredOffset>,
 }
 
 impl Takeover {
-    /// Checks the whole file before anything of it is believed.
+    /// Opens a file, and checks all of it before anything is used.
     fn open(place: Place, config: &Config, stored: Option<&StoredOffset>) -> Result<Option<Takeover>, Refused> {
         let Some(file) = place.open()? else { return Ok(None) };
         let after = stored.map_or(0, |stored| stored.sequence);
@@ -281,7 +283,7 @@ impl Takeover {
         }))
     }
 
-    /// The next records, with their sequences; `None` once all were given.
+    /// Returns the next records with their sequences, or `None` after the last one.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, String> {
         let (mut batch, now_ms) = (Batch::default(), epoch_ms(SystemTime::now()));
         while self.end.is_none() {
@@ -314,7 +316,7 @@ impl Takeover {
         }
     }
 
-    /// Takes so many records from the front, to be given later under new sequences.
+    /// Takes this number of records from the front. They are sent later, with new sequences.
     fn set_aside(&mut self, records: usize) -> Option<Batch> {
         let (mut aside, now_ms) = (Batch::default(), epoch_ms(SystemTime::now()));
         while aside.len() < records && self.end.is_none() {
@@ -345,25 +347,25 @@ impl Takeover {
         self.last_sequence
     }
 
-    /// Kafka has all of it.
+    /// Removes the file, because Kafka has all its records.
     pub(crate) fn delivered(self) {
-        // Not the file of a task that was thought dead and has stopped only now.
+        // A task that was believed dead can have stopped meanwhile. Its newer file is kept.
         let removed = if self.place.is_in_force(&self.file) { self.place.remove() } else { Ok(()) };
         match removed {
             Ok(()) => info!("event=handover_delivered records={}", self.records),
-            // Nothing is emitted twice for it: from the stored offset the next start knows that Kafka has the records.
+            // No record is sent twice: the next start knows from the stored offset that Kafka has them.
             Err(why) => warn!("event=handover_not_removed reason=\"{why}\""),
         }
     }
 
-    /// The feed will send all of it again.
+    /// Removes the file, because the feed sends its records again.
     pub(crate) fn superseded(self) {
         if let Err(why) = self.place.remove() {
             warn!("event=handover_not_removed reason=\"{why}\"");
         }
     }
 
-    /// The file has become unreadable after `given` of its records; what of them is lost.
+    /// Counts the records that are lost because the file cannot be read any further, after `given` of its records.
     pub(crate) fn broken(self, why: String, given: u64) -> Lost {
         let records = Some(self.records.saturating_sub(given));
         let refused = Refused { reason: why, records, written_at: Some(self.written_at) };
@@ -372,7 +374,7 @@ impl Takeover {
         Lost { records, since: refused.written_at }
     }
 
-    /// Begins anew, behind this sequence.
+    /// Begins to read the file again, after this sequence.
     fn rewind(&mut self, after: i64) -> Result<(), String> {
         self.reader = read_from_start(&self.file)?;
         (self.after, self.held, self.end) = (self.after.max(after), false, None);
@@ -380,7 +382,8 @@ impl Takeover {
     }
 }
 
-/// A record from the future was received while the clock was wrong. Kafka would refuse it, and Connect fail for it.
+/// Corrects a time of receipt in the future, from a clock that was wrong. Kafka would refuse the record, and Connect
+/// would fail the task.
 fn not_later_than(record: Record<'_>, now_ms: i64) -> Record<'_> {
     Record { received_ms: record.received_ms.min(now_ms), ..record }
 }

@@ -1,4 +1,4 @@
-//! The request to a feed's history, and how its answer is read; compiled from options.
+//! The request to a feed's history, and how the response is read, compiled from the options.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -19,9 +19,9 @@ pub(crate) const RECORDS: &str = "websocket.backfill.records";
 pub(crate) const RECORD: &str = "websocket.backfill.record";
 pub(crate) const NEXT: &str = "websocket.backfill.next";
 
-/// How long an answer may take.
+/// How long a response may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What a template may name beside the session's variables.
+/// Variables for the templates of the request, in addition to the session's.
 const GIVEN: [&str; 5] = ["key", "from", "to", "since", "page"];
 
 /// The options, typed but not compiled.
@@ -31,7 +31,7 @@ pub struct Settings {
     pub http: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
-    /// The pointer to the array, or to the one record; empty if the answer itself is it.
+    /// The pointer to the array, or to a single record. Empty: the whole response.
     pub records: String,
     pub record: Option<String>,
     pub next: Option<String>,
@@ -39,41 +39,41 @@ pub struct Settings {
     pub hold: Duration,
 }
 
-/// How a feed's history is asked.
+/// The compiled options.
 #[derive(Debug)]
 pub struct Plan {
-    /// Those of the session, and those of a question.
+    /// The names of the session's variables and of those in `GIVEN`.
     names: Names,
     given: [VariableId; 5],
     method: String,
     url: Template,
     headers: Vec<(String, Template)>,
     body: Option<Template>,
-    /// Finds the elements in an answer, and what `next` reads.
+    /// Finds the elements in a response, and the values that `next` reads.
     answer: Scanner,
-    /// Where the array is, if the answer itself is none.
+    /// Where the array is, if it is not the whole response.
     array: Option<PointerId>,
     elements: PointerId,
     next: Option<Expression>,
-    /// Makes a live record of an element.
+    /// Makes a record in the live form from an element.
     record: Option<(Template, Scanner)>,
     pub rate: Vec<Limit>,
-    /// So long the records that came live wait for those before them.
+    /// How long live records wait for the missing ones before them.
     pub hold: Duration,
 }
 
-/// What an answer has: elements in the live form, and the next page.
+/// The content of a response: elements in the live form, and the next page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
     pub records: Vec<String>,
     pub next: Option<String>,
 }
 
-/// What the session has at hand while a question is asked.
+/// The session's part of the values for a request.
 #[derive(Clone, Copy)]
 pub struct Session<'a> {
     pub variables: &'a Variables,
-    /// The last number that `n()` gave.
+    /// The last number that `n()` has returned.
     pub count: &'a Cell<u64>,
     pub moment: &'a Moment<'a>,
 }
@@ -82,7 +82,7 @@ impl Plan {
     /// Compiles the options; `names` are the session's.
     ///
     /// # Errors
-    /// All that is wrong, each beside the option's name.
+    /// Everything that is wrong, each with the option's name.
     pub fn compile(settings: &Settings, names: &Names) -> Result<Plan, Vec<(String, Problem)>> {
         let mut compiler = Compiler { names: names.clone(), problems: Vec::new() };
         let plan = compiler.plan(settings);
@@ -93,7 +93,7 @@ impl Plan {
     }
 
     /// # Errors
-    /// A value is missing, or cannot stand in its place.
+    /// A value is missing, or is not allowed at its place.
     pub fn request(&self, question: &Question, session: Session<'_>) -> Result<HttpRequest, Failure> {
         let (variables, made) = (self.variables(question, session.variables), Made::default());
         let values = self.values(&variables, &made, session);
@@ -107,11 +107,11 @@ impl Plan {
         })
     }
 
-    /// Reads an answer; nothing if it has neither an array nor a record where they are to be. An element of which no record can
-    /// be made is left out.
+    /// Reads a response. Returns `None` if there is neither an array nor a record at the pointer. Elements of which no
+    /// record can be made are left out.
     ///
     /// # Errors
-    /// It is no JSON, or the next page has no text.
+    /// The response is not JSON, or the next page cannot be inserted as text.
     pub fn read(
         &self,
         body: &str,
@@ -217,7 +217,7 @@ impl Compiler {
         })
     }
 
-    /// A variable of a question must not hide one of the session's.
+    /// Adds a variable of the request. It must not have the name of one of the session's.
     fn hold(&mut self, name: &str) -> Option<VariableId> {
         if self.names.id(name).is_some() {
             let why =

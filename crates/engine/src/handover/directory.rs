@@ -1,5 +1,6 @@
-//! The directory of hand-over files. It may be under the system's temporary one, where anybody can plant things: one that
-//! is not ours alone is not used, and no link is followed.
+//! The directory of hand-over files. It may be under the system's temporary directory, where every user can create
+//! files. So a directory that belongs to another user, or that others can write to, is not used. Links are not
+//! followed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -11,16 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
-/// What the name of a hand-over file, and of one that is being written, ends with.
+/// The ends of the names of hand-over files, and of files that are being written.
 pub(super) const SUFFIX: &str = ".handover";
 pub(super) const UNFINISHED_SUFFIX: &str = ".handover.tmp";
-/// A file that no start has taken over for so long is of a connector that is gone.
+/// A file that no start has used for this time belongs to a connector that no longer exists.
 const SWEPT_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A directory is looked after no more often, and this many are remembered.
+/// How often a directory is checked and swept at most, and for how many directories the time is kept.
 const INTERVAL: Duration = Duration::from_secs(24 * 3600);
 const REMEMBERED: usize = 64;
 
-/// When each directory was last checked, and when swept, in this process.
+/// When this process last checked each directory, and when it last swept it.
 static CHECKED: Mutex<BTreeMap<PathBuf, Instant>> = Mutex::new(BTreeMap::new());
 static SWEPT: Mutex<BTreeMap<PathBuf, Instant>> = Mutex::new(BTreeMap::new());
 
@@ -40,7 +41,7 @@ impl Directory {
         self.0.display()
     }
 
-    /// Makes it if need be, and checks that it is ours alone.
+    /// Creates the directory if it does not exist, and checks that only this user can write to it.
     pub(super) fn make(&self) -> Result<(), String> {
         DirBuilder::new()
             .recursive(true)
@@ -65,12 +66,13 @@ impl Directory {
         Err(format!("{directory} {why}; set websocket.handover.dir to a directory to which only the worker has access"))
     }
 
-    /// Makes what changed in it last over a loss of power.
+    /// Syncs the directory, so that changes in it survive a loss of power.
     pub(super) fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
     }
 
-    /// Says at a task's start what would cost its records at the stop. Many connectors share a directory: once for all.
+    /// Warns at a task's start if the directory cannot be used: the stop would lose records. Connectors that share a
+    /// directory share the warning.
     pub(super) fn check_once(&self) {
         if is_due(&CHECKED, &self.0)
             && let Err(why) = self.make()
@@ -79,8 +81,8 @@ impl Directory {
         }
     }
 
-    /// Removes the files of connectors that are gone. To be called when a task stops: those that are still there have
-    /// started long before, and taken over theirs.
+    /// Removes the files of connectors that no longer exist. Call it when a task stops: by then, connectors that still
+    /// exist have started and used their files.
     pub(super) fn sweep_once(&self) {
         if is_due(&SWEPT, &self.0) && self.check().is_ok() {
             self.sweep(SystemTime::now());
@@ -90,7 +92,7 @@ impl Directory {
     fn sweep(&self, now: SystemTime) {
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            // Of the entry itself, if it is a link.
+            // If the entry is a link, the time is that of the link.
             let Ok(metadata) = entry.metadata() else { continue };
             let age = metadata.modified().ok().and_then(|modified| now.duration_since(modified).ok());
             let is_ours = name.ends_with(SUFFIX) || name.ends_with(UNFINISHED_SUFFIX);

@@ -1,4 +1,4 @@
-//! How many records were left behind without a file to say so; the next start in this process reports them.
+//! Losses that no hand-over file contains. The next start in this process reports them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::task_id::TaskId;
 
-/// More tasks than this are not remembered; the oldest loss goes first.
+/// The most tasks whose loss is kept. Beyond that, the oldest loss is forgotten.
 const TASKS: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) fn remember(task: &TaskId, loss: Loss) {
     add(&mut losses(), task, loss);
 }
 
-/// What is remembered of this task, once.
+/// Returns the loss of this task, and forgets it.
 pub(super) fn take(task: &TaskId) -> Option<Loss> {
     losses().remove(task)
 }

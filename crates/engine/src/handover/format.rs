@@ -8,8 +8,8 @@
 //! footer  records: u64, records left behind: u64, written at, in ms: i64, CRC-32 of all before it: u32
 //! ```
 //!
-//! Numbers are big endian. Sequences grow, and may leave some out: records that Kafka had already. In version 1, which is
-//! read too, all records are text or bytes without parts.
+//! Numbers are big endian. Sequences grow. Numbers can be missing: those of records that Kafka had already. Version 1
+//! can be read too: its records are text or bytes without parts.
 
 use std::io::{self, Read, Write};
 
@@ -24,36 +24,36 @@ const END: u8 = 0;
 /// The end mark and the footer.
 const FOOTER_BYTES: u64 = 1 + 8 + 8 + 8 + 4;
 
-/// Neither parts nor a value are larger: a batch could not hold them.
+/// The largest value, and the most bytes of a record's other parts: more does not fit into a batch.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
-/// Whose records a file holds.
+/// Which connector and session the records of a file belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) connector: String,
     pub(super) partition: String,
     pub(super) session_id: String,
-    /// The sequence of the first record that was given out under this session id.
+    /// The sequence of the session's first record.
     pub(super) first_sequence: i64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Footer {
     pub(super) records: u64,
-    /// Records that found no room.
+    /// Records for which there was no room.
     pub(super) left_behind: u64,
     pub(super) written_at_ms: i64,
 }
 
-/// Writes a file of at most so many bytes.
+/// Writes a file with a limited size.
 pub(super) struct Writer<W> {
     out: Checked<W>,
-    /// Bytes that records may still take.
+    /// How many bytes of records still fit.
     room: u64,
     records: u64,
 }
 
-/// An output, and the checksum of what went there.
+/// An output, and the checksum of what was written to it.
 struct Checked<W> {
     out: W,
     crc: crc32fast::Hasher,
@@ -72,7 +72,7 @@ impl<W: Write> Write for Checked<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// `None` if not even header and footer have room.
+    /// Begins a file. Returns `None` if not even header and footer fit.
     pub(super) fn new(out: W, header: &Header, max_bytes: u64) -> io::Result<Option<Writer<W>>> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
@@ -88,7 +88,7 @@ impl<W: Write> Writer<W> {
         Ok(Some(Writer { out, room, records: 0 }))
     }
 
-    /// Returns false if the record has no room.
+    /// Writes a record. Returns false if it does not fit.
     pub(super) fn record(&mut self, record: &Record<'_>) -> io::Result<bool> {
         let Some(room) = self.room.checked_sub(wire::size(record) as u64) else { return Ok(false) };
         wire::write(record, &mut self.out)?;
@@ -109,7 +109,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// The record that was read last, in memory that the next one reuses.
+/// The last record that was read. The next one reuses its memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredRecord {
     kind: ValueKind,
@@ -130,7 +130,8 @@ impl StoredRecord {
     }
 }
 
-/// Reads a file that may be anybody's: no length is believed beyond the file's own, and what is wrong is a sentence.
+/// Reads a file, which anybody may have written: a length in it cannot be larger than the rest of the file, and an
+/// error is a sentence.
 pub(super) struct Reader<R> {
     input: R,
     crc: crc32fast::Hasher,
@@ -144,7 +145,7 @@ pub(super) struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// `length` is the file's.
+    /// `length` is the length of the file.
     pub(super) fn new(input: R, length: u64) -> Result<Reader<R>, String> {
         let header =
             Header { connector: String::new(), partition: String::new(), session_id: String::new(), first_sequence: 0 };
@@ -167,7 +168,7 @@ impl<R: Read> Reader<R> {
         &self.header
     }
 
-    /// Reads the next record. Returns false at the end, whose footer was checked.
+    /// Reads the next record. Returns false at the end, after a check of the footer.
     pub(super) fn next(&mut self, into: &mut StoredRecord) -> Result<bool, String> {
         let [first] = self.array()?;
         if first == END {
@@ -199,12 +200,12 @@ impl<R: Read> Reader<R> {
         Ok(true)
     }
 
-    /// The sequence of the last record that was read.
+    /// Returns the sequence of the last record that was read.
     pub(super) fn last_sequence(&self) -> Option<i64> {
         self.last_sequence
     }
 
-    /// What stands at the end, once [`Reader::next`] came there.
+    /// Returns the footer, once [`Reader::next`] has returned false.
     pub(super) fn footer(&self) -> Option<Footer> {
         self.footer
     }
@@ -230,7 +231,7 @@ impl<R: Read> Reader<R> {
         String::from_utf8(bytes).map_err(|_| "a text of its header is not UTF-8".into())
     }
 
-    /// A length and as many bytes. The buffer grows with what is there, not with what is announced.
+    /// Reads a length and that many bytes. The buffer grows with the bytes that exist, not with the announced length.
     fn bytes(&mut self, into: &mut Vec<u8>) -> Result<(), String> {
         let length = u64::from(u32::from_be_bytes(self.array()?));
         if length > MOST_BYTES {
@@ -356,7 +357,7 @@ mod tests {
         assert!(read(&[bytes.as_slice(), b"x"].concat()).is_err());
     }
 
-    /// Mutations with a checksum that is right: nothing but the format's own rules stands between them and us.
+    /// Damaged files with a correct checksum, so that only the rules of the format can find the damage.
     #[test]
     fn foreign_bytes_with_a_good_checksum_neither_panic_nor_break_a_rule() {
         let (bytes, _) = write(u64::MAX);
@@ -409,7 +410,7 @@ mod tests {
         assert!(Reader::new(&bytes[..], u64::MAX).is_err_and(|why| why.contains("2 GiB")));
     }
 
-    /// As the version before wrote it.
+    /// A file of version 1.
     #[test]
     fn file_of_version_1_is_read_and_has_no_parts() {
         let one = |kind: u8| {

@@ -1,4 +1,4 @@
-//! Writing a hand-over file when a task stops.
+//! Writes a hand-over file when a task stops.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,18 +15,18 @@ use crate::figures::Counter;
 use crate::metrics::Metrics;
 use crate::record::{Record, epoch_ms};
 
-/// A hand-over file being written. No file is made before there is something to write.
+/// A hand-over file that is being written. The file is created with its first record.
 pub(crate) struct Outgoing<'a> {
     config: &'a Config,
     session: &'a SessionStart,
     /// Kafka has everything up to this sequence.
     committed: i64,
-    /// The file that the task has taken over; it stays in force until the new one is whole.
+    /// The file from which the task has started. The new file replaces it when it is complete.
     old: Option<Takeover>,
-    /// Sequences that Kafka will never have.
+    /// Sequences of records that Kafka has finally refused.
     refused: &'a BTreeSet<i64>,
     file: Option<OpenFile>,
-    /// Records of the old file that are in the new one, and that had no room in it.
+    /// Records of the old file that are in the new one, and those for which there was no room.
     copied: Tally,
     cut: Tally,
     written: Tally,
@@ -81,7 +81,7 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// One record more, in order of sequence. One that the old file holds is there already.
+    /// Adds a record, in the order of sequences. Records of the old file are copied before, and are not added again.
     pub(crate) fn add(&mut self, record: &Record<'_>) {
         let in_old = self.old.as_ref().is_some_and(|old| record.sequence <= old.last_sequence());
         if in_old || self.refused.contains(&record.sequence) {
@@ -98,7 +98,8 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Puts the file in force. `unreported` records were lost before, and no gap has reported them yet.
+    /// Completes the file, and renames it over the old one. `unreported`: records that were lost before and that no gap
+    /// has reported yet.
     pub(crate) fn finish(mut self, metrics: &Metrics, unreported: u64) -> HandedOver {
         let unreported = unreported + forgotten::take(&self.config.task_id()).map_or(0, |loss| loss.records);
         let reported_by_old = self.old.as_ref().map_or(0, |old| old.left_behind);
@@ -149,7 +150,7 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Makes the new file, and copies to it what Kafka does not have of the old one.
+    /// Creates the new file, and copies the records of the old one that Kafka does not have.
     fn begin(&mut self) -> Result<(), String> {
         let max_bytes = self.config.handover.as_ref().map_or(0, |handover| handover.max_bytes);
         let place = place(self.config).ok_or("websocket.handover.dir is empty")?;
@@ -191,7 +192,7 @@ impl<'a> Outgoing<'a> {
         Ok(())
     }
 
-    /// Returns false if the record does not get into the file, and so none after it.
+    /// Writes a record. Returns false if that is not possible. Then no later record is written either.
     fn write(&mut self, record: &Record<'_>) -> Result<bool, String> {
         let Some(file) = self.file.as_mut().filter(|_| self.reason.is_none()) else { return Ok(false) };
         let written = file.writer.record(record).map_err(|error| cannot_write(&error))?;
@@ -201,7 +202,7 @@ impl<'a> Outgoing<'a> {
         Ok(written)
     }
 
-    /// What was written is lost; the old file stays in force, if there is one.
+    /// Gives up the new file. The old file stays, if there is one.
     fn give_up(&mut self, why: String) {
         if let Some(file) = self.file.take() {
             file.place.discard();
@@ -211,7 +212,7 @@ impl<'a> Outgoing<'a> {
         self.reason = Some(why);
     }
 
-    /// The records that the old file still holds for the next start.
+    /// Returns how many records the old file still has for the next start.
     fn stays_in_old(&mut self) -> Tally {
         let mut tally = Tally::default();
         let Some(old) = &mut self.old else { return tally };
@@ -231,7 +232,7 @@ impl<'a> Outgoing<'a> {
 }
 
 impl Drop for Outgoing<'_> {
-    /// A hand-over that is cut off leaves nothing unfinished.
+    /// Removes an unfinished file.
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
             file.place.discard();

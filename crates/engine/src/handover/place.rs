@@ -1,4 +1,4 @@
-//! Where a task's hand-over file is, and who may have put it there.
+//! Where a task's hand-over file is. Files of other users are not used.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -11,7 +11,7 @@ use sha1::{Digest as _, Sha1};
 use super::directory::{Directory, SUFFIX, UNFINISHED_SUFFIX, our_user};
 use crate::task_id::TaskId;
 
-/// Longer names are cut, and made distinct by a hash.
+/// Longer names are cut, and get a hash that keeps them distinct.
 const NAME_MAX: usize = 140;
 const NAME_KEPT: usize = 90;
 
@@ -20,7 +20,7 @@ const NAME_KEPT: usize = 90;
 pub(super) struct Place {
     directory: Directory,
     file: PathBuf,
-    /// What is being written, until it is whole.
+    /// The name of the file while it is being written.
     unfinished: PathBuf,
 }
 
@@ -38,7 +38,7 @@ impl Place {
         &self.directory
     }
 
-    /// The file, if there is one.
+    /// Opens the file, if there is one.
     pub(super) fn open(&self) -> Result<Option<File>, String> {
         let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
         if fs::symlink_metadata(&self.file).is_err_and(|error| absent.contains(&error.kind())) {
@@ -55,10 +55,10 @@ impl Place {
         Ok(Some(file))
     }
 
-    /// A new file beside the one in force, in a directory that is made if need be.
+    /// Creates a new file beside the present one, and the directory if it does not exist.
     pub(super) fn create(&self) -> Result<File, String> {
         self.directory.make()?;
-        // Left by a process that died while it wrote.
+        // An earlier process can have ended while it was writing.
         let _ = fs::remove_file(&self.unfinished);
         OpenOptions::new()
             .write(true)
@@ -68,25 +68,25 @@ impl Place {
             .map_err(|error| format!("no file can be made in the directory {}: {error}", self.directory.show()))
     }
 
-    /// Puts what [`Place::create`] made in force; after a loss of power too.
+    /// Renames the new file over the present one. This survives a loss of power.
     pub(super) fn put_in_force(&self, file: &File) -> io::Result<()> {
         file.sync_all()?;
         fs::rename(&self.unfinished, &self.file)?;
         self.directory.sync()
     }
 
-    /// Removes what [`Place::create`] made.
+    /// Removes the new file.
     pub(super) fn discard(&self) {
         let _ = fs::remove_file(&self.unfinished);
     }
 
-    /// Whether the file in force is this one, and not a later one under its name.
+    /// Whether this is still the present file, and not a later one of the same name.
     pub(super) fn is_in_force(&self, file: &File) -> bool {
         let (Ok(named), Ok(open)) = (fs::symlink_metadata(&self.file), file.metadata()) else { return false };
         (named.dev(), named.ino()) == (open.dev(), open.ino())
     }
 
-    /// Removes the file in force, if the directory is ours.
+    /// Removes the present file, if the directory may be used.
     pub(super) fn remove(&self) -> Result<(), String> {
         self.directory.check()?;
         match fs::remove_file(&self.file) {
@@ -96,8 +96,8 @@ impl Place {
     }
 }
 
-/// Different for every connector and task, on file systems without capital letters too; without a part that means anything
-/// to a file system.
+/// Returns a file name for a connector and task. It is distinct also on file systems that ignore case, and contains no
+/// character with a meaning for a file system.
 fn file_stem(task: &TaskId) -> String {
     let TaskId { connector, number } = task;
     let mut name = String::new();

@@ -1,24 +1,25 @@
-//! Hand-over files that get nowhere: the host is given their first record run after run, and brings nothing to Kafka. It
-//! may be that Kafka is away, or that it will never take that record, which Kafka Connect reports to no task.
+//! Hand-over files without progress: several runs have sent the first record, and Kafka has taken nothing. Either Kafka
+//! is not reachable, or it refuses that record. Kafka Connect does not tell a task which record was refused.
 //!
-//! So the first records are let others go before them. Once Kafka takes something they come after all, as if they were
-//! received now: a host that fails on one then has had it, and it is in no file any more.
+//! So the first records are set aside, and the others are sent first. Once Kafka takes a record, those that were set
+//! aside are sent with new sequences. If one of them then fails the task, the host has taken it, and it is no longer in
+//! a file.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::task_id::TaskId;
 
-/// So many runs without progress are bad luck.
+/// After this number of runs without progress, nothing is set aside yet.
 const ENDURED: u32 = 1;
-/// More records are never set aside, and more tasks than this are not remembered.
+/// The most records that are set aside, and the most tasks for which runs are counted.
 const MOST: u32 = 64;
 const TASKS: usize = 1024;
 
-/// Where a task's file began when it got nowhere, and in how many runs in a row.
+/// For each task: the first sequence of its file, and the number of runs in a row without progress.
 static STALLS: Mutex<BTreeMap<TaskId, (i64, u32)>> = Mutex::new(BTreeMap::new());
 
-/// A run has ended in which the host was given records from this sequence on and brought none to Kafka.
+/// Notes a run without progress. `first_sequence`: the first record that the host got.
 pub(super) fn note(task: &TaskId, first_sequence: i64) {
     let mut stalls = stalls();
     if stalls.len() >= TASKS && !stalls.contains_key(task) {
@@ -29,13 +30,13 @@ pub(super) fn note(task: &TaskId, first_sequence: i64) {
     *first = first_sequence;
 }
 
-/// Returns how many records of a file that begins here others should go before.
+/// Returns how many of the first records of a file to set aside.
 pub(super) fn records_to_set_aside(task: &TaskId, first_sequence: i64) -> usize {
     let runs = stalls().get(task).filter(|(first, _)| *first == first_sequence).map_or(0, |(_, runs)| *runs);
     runs.saturating_sub(ENDURED).min(MOST) as usize
 }
 
-/// The task got somewhere.
+/// Notes that Kafka has taken a record.
 pub(super) fn forget(task: &TaskId) {
     stalls().remove(task);
 }
