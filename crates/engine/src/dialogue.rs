@@ -1,9 +1,11 @@
-//! What we say to a feed and wait for. No I/O here: bytes, the time and chance come in, actions come out.
+//! The steps of a session: what is sent to a feed, and what is awaited. No I/O: the caller gives bytes, the time and
+//! chance, and does the actions.
 //!
 //! ```text
-//! compile:  text + Scope (names, where we are) ─▶ Template | Condition | Expression, and the Paths they read
-//! evaluate: Values (message, variables, now, chance) ─▶ text, yes or no; or why not
-//! a session: Plan (its steps) ─▶ Dialogue, one for each connection: messages, answers and time in, actions out
+//! compile:  text + Scope (known names) ─▶ Template | Condition | Expression, and the Paths they read
+//! evaluate: Values (message, variables, now, chance) ─▶ text, true or false, or an error
+//! a session: Plan (its steps) ─▶ Dialogue, one for each connection: takes messages, responses and the time, returns
+//! actions
 //! ```
 
 mod acknowledge;
@@ -53,15 +55,15 @@ use rate::Rate;
 use seen::Seen;
 use step::{Act, Step, Then, Trigger};
 
-/// So much is shown of what a server answered.
+/// How many characters of a server's answer an error shows.
 const MAX_WORDS: usize = 200;
-/// A feed that makes us say more at once does not wait for answers.
+/// The most messages that wait to be sent, and the most answers that are awaited.
 const MAX_JOBS: usize = 10_000;
-/// What is rendered already and waits for the rate.
+/// The most bytes of rendered messages that wait to be sent.
 const MAX_JOBS_BYTES: usize = 1 << 20;
-/// A heartbeat comes no more often.
+/// The shortest interval of a repeated step.
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
-/// No wait is longer.
+/// The longest interval or timeout of a step.
 const MOST_INTERVAL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The time, and a source of chance.
@@ -73,7 +75,7 @@ pub struct Moment<'a> {
     pub chance: &'a dyn Fn(&mut [u8]),
 }
 
-/// What to do next. It may hold secrets, so its `Debug` shows kinds and lengths alone.
+/// What to do next. It may contain secrets, so its `Debug` shows only kinds and lengths.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Action {
     Http(HttpRequest),
@@ -99,7 +101,7 @@ impl fmt::Debug for HttpRequest {
     }
 }
 
-/// A request of a step. Its answer goes to [`Dialogue::answered`].
+/// An HTTP request of a step. The response goes to [`Dialogue::answered`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     pub method: String,
@@ -109,18 +111,18 @@ pub struct HttpRequest {
     pub timeout: Duration,
 }
 
-/// What of the opening handshake was rendered.
+/// The rendered values for the opening handshake.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Handshake {
-    /// `None` is the configured one.
+    /// `None`: the configured URL.
     pub url: Option<String>,
-    /// In the place of configured ones of the same name.
+    /// They replace configured headers of the same name.
     pub headers: Vec<(String, String)>,
-    /// `None` are the configured ones.
+    /// `None`: the configured subprotocols.
     pub subprotocols: Option<Vec<String>>,
 }
 
-/// What a server answered to a request, or to a handshake.
+/// A server's response to a request or to the opening handshake.
 #[derive(Clone, Copy)]
 pub struct HttpAnswer<'a> {
     pub status: u16,
@@ -128,34 +130,34 @@ pub struct HttpAnswer<'a> {
     pub body: &'a str,
 }
 
-/// Why the connection is to end.
+/// Why the connection has to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// A step has failed, and will hardly succeed unless it did before.
+    /// A step has failed, and another attempt can hardly help, unless the feed has worked before.
     Failed(String),
-    /// A step has failed for a reason that will pass.
+    /// A step has failed, and another attempt can help.
     Outage(String),
     /// The task fails.
     Final(String),
-    /// A step asks for a new connection.
+    /// A step requests a new connection.
     Reconnect(String),
-    /// The feed cannot go on from where we were; the next connection begins anew.
+    /// The feed cannot resume. The next connection begins without a position.
     Lost(String),
 }
 
-/// What outlives a connection: cached answers, and where a step sent us.
+/// What is kept from one connection to the next: cached responses, variables, and the address that a step has set.
 #[derive(Default)]
 pub struct Carried {
-    /// By step and target.
+    /// Cached responses by step and target.
     cache: HashMap<(usize, Target), Cached>,
     moved: Option<String>,
     connections: u64,
-    /// Captured variables that live on, of the connection or of a topic.
+    /// Captured variables that are kept, of the connection or of a topic.
     resume: HashMap<(Option<String>, VariableId), String>,
 }
 
 impl Carried {
-    /// Goes on with variables that were stored.
+    /// Continues with stored variables.
     pub fn stored(plan: &Plan, position: &offset::Position, keyed: &HashMap<String, offset::Position>) -> Carried {
         let mut carried = Carried::default();
         let keyed = keyed.iter().map(|(topic, position)| (Some(topic.clone()), position));
@@ -169,7 +171,7 @@ impl Carried {
         carried
     }
 
-    /// Forgets what a new connection would go on from.
+    /// Forgets what a new connection would resume from.
     pub fn forget_position(&mut self) {
         self.resume.clear();
     }
@@ -180,55 +182,55 @@ struct Cached {
     variables: Vec<(VariableId, String)>,
 }
 
-/// A session's steps on one connection, from its first request to its end.
+/// The steps of a session on one connection, from the first request to the end.
 pub struct Dialogue {
     plan: Arc<Plan>,
     redactor: Arc<Redactor>,
     variables: Variables,
-    /// For `n()`.
+    /// The last number that `n()` has returned.
     count: Cell<u64>,
     rate: Rate,
-    /// The step after those that were begun.
+    /// The next ordered step to begin.
     at: usize,
-    /// The ordered step that is under way.
+    /// The ordered step that is not done yet.
     current: Option<usize>,
     jobs: VecDeque<Job>,
     /// A request is under way.
     asked: Option<Job>,
     awaited: VecDeque<Awaited>,
-    /// When a step has waited long enough, since its last message.
+    /// The deadline of each step for its answers, since its last message.
     deadlines: HashMap<usize, Instant>,
-    /// Of the steps that come again and again.
+    /// When each repeated step runs next.
     ticks: HashMap<usize, Instant>,
-    /// What `.then` of a step is, made when the message came that began it.
+    /// The evaluated `.then` of a step. It is evaluated when the message comes that begins the step.
     next: HashMap<usize, Next>,
     opened: bool,
     moved: Option<String>,
-    /// This connection goes on from where the last one was.
+    /// Whether this connection resumes.
     resuming: bool,
-    /// Some of its topics do not.
+    /// Whether some of its topics do not resume.
     partly: bool,
-    /// The position became void.
+    /// Whether the position was lost.
     void: bool,
-    /// Those of these topics did.
+    /// The topics whose position was lost.
     void_topics: Vec<String>,
-    /// The feed could not go on, and the connection is kept.
+    /// Whether the feed could not resume, and the connection is kept.
     lost: bool,
-    /// What is to be sent once Kafka has a message, by its number.
+    /// Acknowledgements to send when Kafka has a message, by the message's number.
     owed: BTreeMap<i64, Vec<Owed>>,
     actions: VecDeque<Action>,
     carried: Carried,
     watched: Watched,
 }
 
-/// A message or request that is to be made.
+/// A message or request that waits to be sent.
 #[derive(Clone)]
 struct Job {
     step: usize,
     target: Target,
-    /// Rendered when its message came, if it answers one.
+    /// The rendered message, if it answers a message of the feed.
     rendered: Option<String>,
-    /// Whether the step's answer is awaited.
+    /// Whether an answer is awaited.
     asks: bool,
 }
 
@@ -239,16 +241,16 @@ enum Target {
     Batch(Range<usize>),
 }
 
-/// What comes when a step is done.
+/// What follows when a step is done.
 struct Next {
     then: Then,
-    /// Where the next connection goes.
+    /// The address of the next connection.
     url: Option<String>,
-    /// Of the server, or none.
+    /// The server's words, if there are any.
     words: String,
 }
 
-/// An answer that is awaited.
+/// An awaited answer.
 #[derive(Debug, Clone)]
 struct Awaited {
     step: usize,
@@ -257,8 +259,8 @@ struct Awaited {
 }
 
 impl Dialogue {
-    /// Begins a connection's dialogue. `carried` is what [`Dialogue::end`] of the last one returned, `memory` what its
-    /// intake left.
+    /// Begins a connection. `carried` is what the last [`Dialogue::end`] has returned, `memory` what the last intake
+    /// has passed on.
     pub fn begin(plan: Arc<Plan>, redactor: Arc<Redactor>, mut carried: Carried, memory: &Memory) -> Dialogue {
         let mut variables = Variables::default();
         for (id, secret) in &plan.secrets {
@@ -299,7 +301,7 @@ impl Dialogue {
         dialogue
     }
 
-    /// Somebody is told what the steps do.
+    /// Reports to the observer what the steps do.
     pub(crate) fn watched_by(&mut self, watched: Watched) {
         self.watched = watched;
     }
@@ -308,7 +310,8 @@ impl Dialogue {
         self.watched.clone()
     }
 
-    /// The connection is over, or was not made. What it used is forgotten unless it worked.
+    /// Ends the connection, or the attempt at one. If it has not worked, the cached responses and the address that it
+    /// used are forgotten.
     pub fn end(mut self, worked: bool) -> Carried {
         if !worked {
             self.carried.cache.clear();
@@ -332,26 +335,26 @@ impl Dialogue {
         &self.variables
     }
 
-    /// The last number that `n()` gave.
+    /// Returns the last number that `n()` has returned.
     pub fn count(&self) -> &Cell<u64> {
         &self.count
     }
 
-    /// When the feed takes the next ping or message of ours.
+    /// Returns when `websocket.send.rate` allows the next ping or message.
     pub fn next_send(&self, now: Instant) -> Instant {
         self.rate.next(now)
     }
 
-    /// A ping or pong goes out beside the steps.
+    /// Counts a ping or pong for `websocket.send.rate`.
     pub fn count_send(&mut self, now: Instant) {
         self.rate.count(now);
     }
 
-    /// Does what can be done now: the next steps, and what the rate held back. While nothing is read (`reading`), no answer
-    /// is late.
+    /// Does what can be done now: the next steps, and messages that waited for the rate. `reading`: whether the socket
+    /// is read. If not, no answer counts as late.
     ///
     /// # Errors
-    /// A step cannot be done, or has waited long enough.
+    /// A step cannot be done, or its answer has not come in time.
     pub fn proceed(&mut self, moment: &Moment<'_>, reading: bool) -> Result<(), End> {
         if reading {
             self.check_deadlines(moment.now)?;
@@ -365,22 +368,22 @@ impl Dialogue {
         }
     }
 
-    /// When [`Dialogue::proceed`] has something to do without anything coming in.
+    /// Returns when to call [`Dialogue::proceed`] if nothing is received before.
     pub fn next_wake(&self, now: Instant, reading: bool) -> Option<Instant> {
         let held = self.jobs.iter().find(|job| self.sends(job.step)).map(|_| self.rate.next(now));
         let deadlines = self.deadlines.values().filter(|_| reading);
         deadlines.chain(self.ticks.values()).copied().chain(held).min()
     }
 
-    /// For this time nothing was read, so no answer is late by it.
+    /// Moves the deadlines of answers by a time in which nothing was read.
     pub fn shift(&mut self, by: Duration) {
         self.deadlines.values_mut().for_each(|at| *at += by);
     }
 
-    /// The handshake is done; `headers` are those of the server's answer.
+    /// Continues after the opening handshake. `headers`: those of the server's response.
     ///
     /// # Errors
-    /// As [`Dialogue::proceed`].
+    /// The same as [`Dialogue::proceed`].
     pub fn opened(&mut self, headers: &[(String, String)], moment: &Moment<'_>) -> Result<(), End> {
         let Some(step) = self.current.filter(|&step| matches!(self.plan.steps[step].act, Act::Connect)) else {
             return Ok(());
@@ -397,8 +400,8 @@ impl Dialogue {
         self.proceed(moment, true)
     }
 
-    /// The server refused the handshake. Returns what the conditions of the step connect make of it, and whether the feed
-    /// says by it that it cannot go on from where we were.
+    /// Takes the response of a server that refused the handshake. Returns what the conditions of the step `connect` say
+    /// about it, and whether it means that the feed cannot resume.
     pub fn refusal(&mut self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Option<End> {
         let found = self.scan(answer);
         let seen = Seen::answer(answer, &found);
@@ -409,10 +412,10 @@ impl Dialogue {
         self.says_no(connect, &Target::Once, &seen, moment)
     }
 
-    /// The answer to the request that [`Dialogue::next_action`] gave last.
+    /// Takes the response to the last request of [`Dialogue::next_action`].
     ///
     /// # Errors
-    /// The answer is a refusal, or what follows cannot be done.
+    /// The response is a refusal, or the next step cannot be done.
     pub fn answered(&mut self, answer: &HttpAnswer<'_>, moment: &Moment<'_>) -> Result<(), End> {
         let Some(job) = self.asked.take() else { return Ok(()) };
         let plan = self.plan.clone();
@@ -431,13 +434,14 @@ impl Dialogue {
         self.proceed(moment, true)
     }
 
-    /// The request has no answer.
+    /// Notes that there is no response to the request.
     pub fn unanswered(&mut self, why: &str) -> End {
         let name = self.asked.take().map(|job| self.plan.steps[job.step].name.clone()).unwrap_or_default();
         End::Failed(format!("the step {name}: {why}"))
     }
 
-    /// A message came. Returns whether it may become records, and the end if it is a refusal or asks for another connection.
+    /// Takes a message. Returns whether it may become records, and the end, if the message refuses something or a step
+    /// requests a new connection.
     pub fn message(&mut self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> (bool, Option<End>) {
         if let Err(end) = self.check_lost(&Target::Once, &Seen { message, ..Seen::default() }, moment) {
             return (false, Some(end));
@@ -454,7 +458,7 @@ impl Dialogue {
         (is_record, self.act_upon(met, on, message, is_record, moment).err())
     }
 
-    /// Keeps what the matching steps capture of a message, and does what they do.
+    /// Keeps what the matching steps capture from a message, and runs them.
     fn act_upon(
         &mut self,
         met: Vec<(usize, Target)>,
@@ -467,7 +471,7 @@ impl Dialogue {
             let captured = self.captures(step, &target, moment, &Seen { message, ..Seen::default() })?;
             self.keep(&target, captured);
         }
-        // Only now are the secrets in it known.
+        // The redactor knows the secrets of the message only after the captures.
         for &step in met.iter().map(|(step, _)| step).chain(&on) {
             self.watched.tell(Sight::Heard { step: &self.plan.steps[step].name, is_record });
         }
@@ -481,7 +485,7 @@ impl Dialogue {
         self.proceed(moment, true)
     }
 
-    /// Looks for the answers that are awaited; those that say no come first.
+    /// Checks whether a message is an awaited answer. Refusals are checked first.
     fn awaited_that(&self, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<Vec<(usize, Target)>, End> {
         let mut met: Vec<(usize, Target)> = Vec::new();
         for awaited in &self.awaited {
@@ -518,7 +522,7 @@ impl Dialogue {
         format!("the step {}: the server answered {words}", step.name)
     }
 
-    /// One awaited answer came.
+    /// Takes an awaited answer.
     fn meet(&mut self, step: usize, target: &Target) {
         let Some(at) = self.awaited.iter().position(|awaited| awaited.step == step && awaited.target == *target) else {
             return;
@@ -532,7 +536,7 @@ impl Dialogue {
         }
     }
 
-    /// A message matched the step's `.on`.
+    /// Runs a step whose `.on` a message meets.
     fn act_on(&mut self, step: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
         let plan = self.plan.clone();
         let next = self.next_of(step, message, moment)?;
@@ -552,7 +556,7 @@ impl Dialogue {
         self.conclude(step, message, moment)
     }
 
-    /// What `.then` is, made while the message that it is about is at hand.
+    /// Evaluates `.then`, which may use the present message.
     fn next_of(&mut self, step: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<Option<Next>, End> {
         let plan = self.plan.clone();
         let Step { then: Some(then), url, .. } = &plan.steps[step] else { return Ok(None) };
@@ -561,7 +565,7 @@ impl Dialogue {
         Ok(Some(Next { then: *then, url, words }))
     }
 
-    /// Does what `.then` says, if nothing of the step is under way any more.
+    /// Does what `.then` says, once everything of the step is sent and answered.
     fn conclude(&mut self, step: usize, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
         if !self.is_done(step) {
             return Ok(());
@@ -592,10 +596,10 @@ impl Dialogue {
         }
     }
 
-    /// Unsubscribes, then goes on from the first step that names topics.
+    /// Unsubscribes, and continues with the first step that uses topics.
     ///
     /// # Errors
-    /// The message cannot be made.
+    /// The message cannot be rendered.
     pub fn resubscribe(&mut self, moment: &Moment<'_>) -> Result<(), End> {
         let plan = self.plan.clone();
         let Some(first) = (0..plan.steps.len()).find(|&step| plan.names_topics(step)) else { return Ok(()) };
@@ -625,7 +629,7 @@ impl Dialogue {
         Err(End::Failed(format!("the step {}: no answer came within its timeout.ms", step.name)))
     }
 
-    /// Begins the steps whose interval is over.
+    /// Begins the repeated steps that are due.
     fn tick(&mut self, moment: &Moment<'_>) -> Result<(), End> {
         let due: Vec<usize> = self.ticks.iter().filter(|(_, at)| **at <= moment.now).map(|(&step, _)| step).collect();
         for step in due {
@@ -640,7 +644,7 @@ impl Dialogue {
         Ok(())
     }
 
-    /// Begins ordered steps, up to one that is not done at once.
+    /// Begins ordered steps, up to the first one that is not done at once.
     fn advance(&mut self, moment: &Moment<'_>) -> Result<(), End> {
         loop {
             if self.current.is_some_and(|step| !self.is_done(step)) {
@@ -705,7 +709,7 @@ impl Dialogue {
             let (name, waiting) = (&self.plan.steps[job.step].name, self.jobs.len());
             return Err(End::Failed(format!("the step {name}: {waiting} messages wait for websocket.send.rate")));
         }
-        // Heartbeats and replies wait behind no subscription.
+        // Heartbeats and replies go before waiting subscriptions.
         let in_order = |job: &Job| matches!(self.plan.steps[job.step].trigger, Trigger::InOrder);
         let at = if in_order(&job) { None } else { self.jobs.iter().position(in_order) };
         self.jobs.insert(at.unwrap_or(self.jobs.len()), job);
@@ -716,7 +720,7 @@ impl Dialogue {
         matches!(self.plan.steps[step].act, Act::Send { .. })
     }
 
-    /// Makes the next message or request. Returns whether there was one and the rate allows it.
+    /// Renders the next message or request. Returns whether there was one that the rate allows.
     fn work(&mut self, moment: &Moment<'_>) -> Result<bool, End> {
         let may_send = self.rate.next(moment.now) <= moment.now;
         let may = |job: &Job| if self.sends(job.step) { may_send } else { self.asked.is_none() };
@@ -780,7 +784,7 @@ impl Dialogue {
             return Err(End::Failed(format!("the step {name}: {MAX_JOBS} answers have not come")));
         }
         match self.plan.steps[step].trigger {
-            // What the server makes us say again must not put the deadline off.
+            // A message of the server can run these steps again. That must not move the deadline of the first answer.
             Trigger::On(_) | Trigger::OnCommit { .. } => drop(self.deadlines.entry(step).or_insert(deadline)),
             Trigger::InOrder | Trigger::Every { .. } => drop(self.deadlines.insert(step, deadline)),
         }
@@ -789,7 +793,7 @@ impl Dialogue {
     }
 }
 
-/// Of a message, which may hold a secret, only the length is shown.
+/// A message may contain a secret, so the log shows only its length.
 fn log_sent(step: &str, bytes: usize) {
     if step == step::SUBSCRIBE {
         info!("event=subscription_sent bytes={bytes}");
@@ -798,7 +802,7 @@ fn log_sent(step: &str, bytes: usize) {
     }
 }
 
-/// A number from 0 to 1.
+/// Returns a random number from 0 to 1.
 fn random_fraction(chance: &dyn Fn(&mut [u8])) -> f64 {
     let mut bytes = [0; 4];
     chance(&mut bytes);

@@ -1,12 +1,12 @@
-//! From frame to records. No I/O here: bytes, the time and chance come in.
+//! From a message to records. No I/O: the caller gives bytes, the time and chance.
 //!
 //! ```text
-//! frame ─▶ decode ─▶ split ─▶ each part: steps look at it ─▶ pick ─▶ decode ─▶ memory (dedupe, cursor, sequence)
+//! frame ─▶ decode ─▶ split ─▶ each part: steps check it ─▶ pick ─▶ decode ─▶ memory (dedupe, cursor, sequence)
 //!       ─▶ filter ─▶ fields ─▶ value ─▶ Batch
 //! ```
 //!
-//! Each stage is absent unless an option asks for it; a feed without any takes one branch. From the split on, a message is
-//! one part of it.
+//! Each stage exists only if an option sets it. Without such options, one branch copies the message. After the split,
+//! *message* means one of the parts.
 
 pub mod cursor;
 pub mod decode;
@@ -39,7 +39,7 @@ use records::{Input, Records};
 use seen::Seen;
 use split::Splitter;
 
-/// A message as it came in a frame.
+/// A message as it was received.
 #[derive(Debug, Clone, Copy)]
 pub enum Frame<'a> {
     /// Valid UTF-8.
@@ -49,7 +49,7 @@ pub enum Frame<'a> {
 
 /// Makes records of the messages of one connection.
 pub struct Intake {
-    /// Nothing but a copy is to be done.
+    /// Whether a message is only copied.
     plain: bool,
     decoder: Option<Decoder>,
     splitter: Option<Splitter>,
@@ -57,8 +57,8 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// `paths` are those of the plan and of the steps; `looked_at`: whether steps look at messages; `memory`: what the last
-    /// connection left.
+    /// `paths`: the pointers of the plan and of the steps. `looked_at`: whether steps check messages. `memory`: what
+    /// the last connection has passed on.
     ///
     /// # Errors
     /// A sentence about what cannot be built.
@@ -76,7 +76,7 @@ impl Intake {
         })
     }
 
-    /// Somebody is told what becomes of messages.
+    /// Reports to the observer what happens with messages.
     pub(crate) fn watched_by(mut self, watched: Watched) -> Intake {
         self.plain &= !watched.is_watched();
         self.records.maker.watched = watched;
@@ -88,12 +88,12 @@ impl Intake {
         std::mem::take(&mut self.records.maker.counts)
     }
 
-    /// The keys of `websocket.idle.key` that records had since these were cleared.
+    /// Returns the keys of `websocket.idle.key` that records had since the last [`Seen::clear`].
     pub fn seen(&mut self) -> &mut Seen {
         &mut self.records.maker.seen
     }
 
-    /// Returns what was found since the last call.
+    /// Returns what the messages have shown since the last call.
     pub fn findings(&mut self) -> Findings {
         std::mem::take(&mut self.records.maker.findings)
     }
@@ -106,17 +106,17 @@ impl Intake {
         &self.records.maker.memory
     }
 
-    /// The connection is over: what the next one goes on with.
+    /// Ends the connection. Returns what the next one continues with.
     pub fn into_memory(self) -> Memory {
         self.records.maker.memory
     }
 
-    /// Returns the number of a record out of the feed's history, in its form behind the pointer, if it is of this key.
+    /// Returns the number of a record from the feed's history, if the record has this key.
     pub fn number_of(&mut self, record: &str, key: &str, ground: &Ground<'_>, steps: &dyn Steps) -> Option<i128> {
         self.records.number_of(record, key, ground, steps)
     }
 
-    /// Adds a record out of the feed's history to the batch. It moves neither cursor nor numbers.
+    /// Adds a record from the feed's history to the batch. It changes neither the cursor nor the last number.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -131,11 +131,11 @@ impl Intake {
         self.records.take_back(record, ground, origin, batch, steps)
     }
 
-    /// Makes records of a message and adds them to the batch. Each part of it is shown to the steps first, which
-    /// say whether it may become records.
+    /// Makes records from a message and adds them to the batch. The steps check each part first, and decide whether it
+    /// may become records.
     ///
     /// # Errors
-    /// What is wrong with the message; records of parts before it are in the batch.
+    /// What is wrong with the message. Records of earlier parts are in the batch.
     pub fn take(
         &mut self,
         frame: Frame<'_>,
@@ -179,7 +179,7 @@ impl Intake {
     }
 }
 
-/// The one branch of a feed without options of the intake.
+/// Copies a message of a feed without options of the intake.
 fn push(frame: Frame<'_>, binary: BinaryMessages, received_ms: i64, batch: &mut Batch, counts: &mut Counts) {
     match (frame, binary) {
         (Frame::Text(text), _) => batch.push(ValueKind::Text, text, received_ms),
@@ -194,7 +194,7 @@ fn push(frame: Frame<'_>, binary: BinaryMessages, received_ms: i64, batch: &mut 
     }
 }
 
-/// What the frame holds, and whether it is binary: what comes out of a decoder is.
+/// Returns the content of a message, and whether it is binary. Decoded content always is.
 fn unpack<'a>(decoder: &'a mut Option<Decoder>, frame: Frame<'a>, limit: usize) -> Result<(&'a [u8], bool), Refusal> {
     let decoder = decoder.as_mut().filter(|decoder| matches!(frame, Frame::Binary(_)) || decoder.takes_text());
     let (bytes, binary) = match frame {

@@ -1,23 +1,23 @@
-//! What is said to a feed once Kafka has its message: `.on.commit`.
+//! Acknowledgements to a feed when Kafka has its messages: `.on.commit`.
 
 use super::step::{Act, Trigger};
 use super::{Dialogue, End, Job, Made, Moment, Target, Values};
 use crate::commits::Committed;
 use crate::json::Scanned;
 
-/// A message that will be sent when Kafka has what it acknowledges.
+/// An acknowledgement that is sent when Kafka has the message.
 pub(super) struct Owed {
     step: usize,
     rendered: String,
-    /// Only the newest of the step is sent.
+    /// Whether only the newest one of the step is sent (`.on.commit.latest`).
     latest: bool,
 }
 
 impl Dialogue {
-    /// Makes what is to be sent once Kafka has this message, whose number is `id`.
+    /// Renders the acknowledgements of a message, whose number is `id`.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// One cannot be rendered.
     pub(crate) fn owe(&mut self, id: i64, message: Option<Scanned<'_>>, moment: &Moment<'_>) -> Result<(), End> {
         let plan = self.plan.clone();
         let mut owed = Vec::new();
@@ -39,10 +39,10 @@ impl Dialogue {
         Ok(())
     }
 
-    /// Kafka has these messages: says so.
+    /// Sends the acknowledgements of messages that Kafka has.
     ///
     /// # Errors
-    /// More is to be said than the feed takes.
+    /// Too many messages wait for `websocket.send.rate`.
     pub(crate) fn committed(&mut self, committed: &Committed, moment: &Moment<'_>) -> Result<(), End> {
         let mut said = Vec::new();
         for id in &committed.messages {
@@ -52,7 +52,7 @@ impl Dialogue {
         if let Some(up_to) = committed.up_to {
             let later = self.owed.split_off(&(up_to + 1));
             let done = std::mem::replace(&mut self.owed, later);
-            // The newest of each step.
+            // Of each step, the newest one.
             let mut newest: Vec<Owed> = Vec::new();
             for owed in done.into_values().flatten().filter(|owed| owed.latest) {
                 newest.retain(|before| before.step != owed.step);

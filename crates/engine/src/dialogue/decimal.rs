@@ -28,19 +28,19 @@ pub fn is_number(text: &str) -> bool {
         && exponent.is_none_or(digits)
 }
 
-/// The sum of two integers; `None` if one is none or the sum has no room in 128 bits.
+/// Returns the sum of two integers, or `None` if one is not an integer or the sum needs more than 128 bits.
 pub fn add(a: &str, b: &str) -> Option<String> {
     let sum = a.parse::<i128>().ok()?.checked_add(b.parse().ok()?)?;
     Some(sum.to_string())
 }
 
-/// The product of two integers; `None` as for the sum.
+/// Returns the product of two integers, or `None` as for the sum.
 pub fn mul(a: &str, b: &str) -> Option<String> {
     let product = a.parse::<i128>().ok()?.checked_mul(b.parse().ok()?)?;
     Some(product.to_string())
 }
 
-/// The quotient of two integers, rounded down; `None` as for the sum, and if the second is 0.
+/// Returns the quotient of two integers, rounded down, or `None` as for the sum, and if the second is 0.
 pub fn div(a: &str, b: &str) -> Option<String> {
     let (a, b) = (a.parse::<i128>().ok()?, b.parse::<i128>().ok()?);
     let quotient = a.checked_div(b)?;
@@ -55,7 +55,7 @@ fn split_exponent(number: &str) -> (&str, Option<&str>) {
 /// 0.d₁d₂d₃… × 10^exponent; d₁ is not 0, and zero has no digits.
 struct Decimal<'a> {
     negative: bool,
-    /// Before and behind the point; zeros at the front are cut off.
+    /// The digits before and after the point, without leading zeros.
     digits: (&'a str, &'a str),
     exponent: i64,
 }
@@ -88,7 +88,7 @@ impl Decimal<'_> {
         self.digits.0.bytes().chain(self.digits.1.bytes())
     }
 
-    /// How many digits there are without the zeros at the end.
+    /// Returns the number of digits without trailing zeros.
     fn significant(&self) -> usize {
         self.digits.0.len() + self.digits.1.len() - self.bytes().rev().take_while(|&digit| digit == b'0').count()
     }

@@ -1,5 +1,6 @@
-//! The functions of expressions that take values and give one. Those with a form of their own (`when`, `envelope`, `json`, …)
-//! are the parser's.
+//! The functions of expressions that take values and return one. The parser has those with a form of their own (`when`,
+//! `envelope`,
+//! `json`, …).
 
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,7 +16,7 @@ use super::signature;
 use crate::calendar::DateTime;
 use crate::json;
 
-/// Random bytes that one call may want.
+/// The most random bytes of one call.
 const MAX_RANDOM: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +51,11 @@ pub(super) enum Function {
     Jwt,
 }
 
-/// What a function gives.
+/// What a function returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Yields {
     Value,
-    /// Bytes that are hardly ever UTF-8: to insert or compare them is an error.
+    /// Bytes, usually not UTF-8. To insert or compare them is an error.
     Bytes,
 }
 
@@ -111,7 +112,7 @@ const TABLE: &[Row] = &[
     row("jwt", Function::Jwt, "jwt('ES256', key, claims) or jwt('ES256', key, claims, header)", 3, 4),
 ];
 
-/// Functions that the parser knows by their form.
+/// The functions that the parser implements.
 const FORMS: [&str; 6] = ["when", "envelope", "header", "json", "join", "topic_of"];
 
 /// The names of all functions.
@@ -125,7 +126,7 @@ impl Function {
     }
 
     fn row(self) -> &'static Row {
-        // Every function has a row: a test sees to it.
+        // A test checks that every function has a row.
         TABLE.iter().find(|row| row.function == self).unwrap_or(&TABLE[0])
     }
 
@@ -137,7 +138,7 @@ impl Function {
         self.row().yields
     }
 
-    /// Checks the arguments that are texts or numbers; the others are not known yet.
+    /// Checks the arguments that are literals. The others are not known yet.
     pub(super) fn check(self, literals: &[Option<String>]) -> Result<(), String> {
         let first = literals.first().and_then(Option::as_deref);
         match self {
@@ -157,7 +158,7 @@ impl Function {
     }
 }
 
-/// Calls a function. An argument that is missing makes the value missing, but for `quote`.
+/// Calls a function. If an argument is missing, the value is missing, except for `quote`.
 pub(super) fn call<'v>(
     function: Function,
     mut arguments: Vec<Value<'v>>,
@@ -259,7 +260,7 @@ pub(super) fn percent_encoded(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, RESERVED)
 }
 
-/// A JSON string; null for what is missing or null.
+/// Returns a JSON string, or null for a missing value or null.
 fn quote(value: Value<'_>) -> Result<Value<'_>, Failure> {
     if matches!(value, Value::Missing(_) | Value::Null) {
         return Ok(Value::Null);
@@ -270,7 +271,7 @@ fn quote(value: Value<'_>) -> Result<Value<'_>, Failure> {
     Ok(text_value(quoted))
 }
 
-/// A piece by its number from 0; -1 is the last.
+/// Returns piece `n` of a text: 0 is the first, -1 the last.
 fn part(text: &str, separator: &str, number: &str) -> Option<String> {
     if separator.is_empty() {
         return None;
@@ -297,12 +298,12 @@ fn int(text: &str) -> Option<String> {
     Some(if negative && size > 0 { format!("-{size}") } else { size.to_string() })
 }
 
-/// The reverse of `int`, for what is not negative: hexadecimal with 0x and without zeros in front.
+/// Returns an integer that is not negative in hexadecimal, with 0x and without leading zeros.
 fn hex_int(text: &str) -> Option<String> {
     text.parse::<u128>().ok().map(|number| format!("{number:#x}"))
 }
 
-/// Seconds since the epoch, which may have a fraction, as a date in UTC.
+/// Returns seconds since the epoch, possibly with a fraction, as a date in UTC.
 fn iso(seconds: &str) -> Option<String> {
     let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
     let is_number = !whole.is_empty() && [whole, fraction].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
@@ -311,7 +312,7 @@ fn iso(seconds: &str) -> Option<String> {
     Some(format!("{at}{point}{fraction}Z"))
 }
 
-/// A bit of an integer by its number from 0, the lowest.
+/// Returns a bit of an integer. Bit 0 is the lowest.
 fn bit(flags: &str, number: &str) -> Option<String> {
     let flags: u128 = flags.parse().ok()?;
     let shifted = flags.checked_shr(number.parse().ok()?)?;

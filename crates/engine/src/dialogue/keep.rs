@@ -1,4 +1,4 @@
-//! What a dialogue keeps of answers: whether they are good, variables, and what serves later connections.
+//! Answers of a feed: whether they are refusals, captured variables, and cached responses for later connections.
 
 use tokio::time::Instant;
 
@@ -11,14 +11,14 @@ use super::{
 use crate::json::Found;
 
 impl Dialogue {
-    /// Finds in an answer what the steps read of it.
+    /// Finds the values in an answer that the steps read.
     pub(super) fn scan(&self, answer: &HttpAnswer<'_>) -> Found {
         let mut found = Found::default();
         self.plan.scanner.scan(answer.body, &mut found);
         found
     }
 
-    /// Whether the answer is a refusal: by the step's conditions, or else by its status.
+    /// Whether an HTTP response is a refusal: by the step's conditions, or otherwise by its status.
     pub(super) fn judge(
         &self,
         step: usize,
@@ -45,7 +45,7 @@ impl Dialogue {
         }
     }
 
-    /// What the step's `.fail.final` and `.fail` make of an answer.
+    /// Returns what the step's `.fail.final` and `.fail` say about an answer.
     pub(super) fn says_no(&self, step: usize, target: &Target, answer: &Seen<'_>, moment: &Moment<'_>) -> Option<End> {
         let made = Made::default();
         let values = Values { kept: true, ..answer.values(self.values(&made, target, "", moment)) };
@@ -64,7 +64,7 @@ impl Dialogue {
         format!("the step {}: {}", self.plan.steps[step].name, self.shown(answer))
     }
 
-    /// What a message or an answer says, for people.
+    /// Returns the words of a message or an answer, for an error.
     pub(super) fn shown(&self, seen: &Seen<'_>) -> String {
         let words = seen.message.map(|message| self.redactor.foreign(message.text(), MAX_WORDS)).unwrap_or_default();
         match seen.status {
@@ -85,13 +85,13 @@ impl Dialogue {
         Ok(captured.into_iter().filter_map(|(id, value)| Some((id, value?))).collect())
     }
 
-    /// Makes the secrets of an answer known before its words are shown, although it is no good.
+    /// Adds the secrets of a refused answer to the redactor, before an error shows its words.
     pub(super) fn learn_captured(&self, step: usize, target: &Target, moment: &Moment<'_>, seen: &Seen<'_>) {
-        // What cannot be captured is not shown as a secret either.
+        // A capture that fails has no secret to add.
         let _ = self.captures(step, target, moment, seen);
     }
 
-    /// The values of a step's variables, over a message or an answer.
+    /// Returns the captured values of a step, from a message or an answer.
     pub(super) fn captures(
         &self,
         step: usize,
@@ -145,7 +145,7 @@ impl Dialogue {
             let name = &self.plan.steps[job.step].name;
             return Err(End::Failed(format!("the step {name}: http.cache is not a time such as 3600s")));
         };
-        // A tenth less, so that it is renewed before it ends.
+        // A tenth less, so that the response is renewed before it is too old.
         let until = moment.now + time.min(MOST_INTERVAL).mul_f64(0.9);
         self.carried.cache.insert((job.step, job.target.clone()), Cached { until, variables });
         Ok(())

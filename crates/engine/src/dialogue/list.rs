@@ -1,9 +1,9 @@
-//! Lists of topics, URLs, headers, captures and pointers, as one text. They are split before anything is rendered.
+//! Lists in options: topics, URLs, headers, captures and pointers. They are split before templates are rendered.
 
-/// Splits at commas, and trims each entry; the empty text is the empty list.
+/// Splits at commas, and trims each entry. The empty text is the empty list.
 ///
-/// A comma inside `{{…}}`, quotes or brackets does not separate, nor does one after a backslash, which is dropped. A quote
-/// or bracket that is never closed is a character like any other.
+/// A comma inside `{{…}}`, quotes or brackets does not separate. A comma after a backslash does not either, and the
+/// backslash is removed. A quote or bracket without an end is an ordinary character.
 pub fn split(text: &str) -> Vec<String> {
     let mut entries = Vec::new();
     let mut entry = String::new();
@@ -30,7 +30,7 @@ pub fn split(text: &str) -> Vec<String> {
     entries
 }
 
-/// How long the quoted or bracketed piece is that the text begins with.
+/// Returns the length of the quoted or bracketed piece at the beginning of the text.
 fn closed(text: &str) -> Option<usize> {
     if text.starts_with("{{")
         && let Some(end) = insertion(text)
@@ -44,7 +44,7 @@ fn closed(text: &str) -> Option<usize> {
     }
 }
 
-/// Where `{{…}}` ends; a text in single quotes inside of it may hold braces.
+/// Returns where `{{…}}` ends. Text in single quotes inside it may contain braces.
 fn insertion(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 2;
@@ -71,7 +71,7 @@ fn quoted(text: &str, quote: u8) -> Option<usize> {
     None
 }
 
-/// Quotes inside of brackets hide brackets.
+/// Returns the length of a piece in brackets. Brackets inside quotes do not count.
 fn bracketed(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut open = Vec::new();

@@ -1,16 +1,16 @@
-//! How much a feed takes from us: so many in a time, with several limits at once.
+//! Rates such as `websocket.send.rate`: at most a number of messages in a time, with several limits at once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// No limit may count more than this: each is remembered.
+/// The largest count of a limit, because the time of each message is kept.
 const MAX_COUNT: usize = 10_000;
-/// How much later than all others a message may come.
+/// The most by which a period is made longer, for messages that are delayed on their way.
 const MAX_MARGIN: Duration = Duration::from_millis(500);
 
-/// At most `count` in any stretch of `time`.
+/// At most `count` messages in any period of `time`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     pub count: usize,
@@ -18,14 +18,14 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Returns how long we keep to it. A little longer than the feed says: what is late on its way comes closer to what
-    /// follows, and the feed counts as it comes.
+    /// Returns the period that is used. It is a little longer than configured: a message that is delayed on its way
+    /// arrives closer to the next one, and the feed counts what arrives.
     pub fn kept_for(&self) -> Duration {
         self.time + (self.time / 10).min(MAX_MARGIN)
     }
 }
 
-/// Reads `5/1s` or `3/1s,480/1h`; units are ms, s, m and h.
+/// Reads `5/1s` or `3/1s,480/1h`. The units are ms, s, m and h.
 ///
 /// # Errors
 /// A sentence that says what was expected.
@@ -56,7 +56,7 @@ pub fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-/// Reads a number of milliseconds, which may have a fraction.
+/// Reads a number of milliseconds, possibly with a fraction.
 pub fn millis(text: &str) -> Option<f64> {
     text.trim().parse::<f64>().ok().filter(|ms| ms.is_finite() && *ms >= 0.0)
 }
@@ -67,13 +67,13 @@ pub fn seconds(text: &str) -> Option<Duration> {
     duration(text).or_else(|| text.parse().ok().map(Duration::from_secs))
 }
 
-/// What was sent, as far back as the limits look.
+/// The times of the last messages, as far back as the limits need them.
 #[derive(Debug, Clone, Default)]
 pub struct Rate {
     limits: Vec<Limit>,
-    /// The largest count that was asked for: so many are remembered.
+    /// How many times are kept: the largest count of a limit.
     most: usize,
-    /// Oldest first.
+    /// The oldest first.
     sent: VecDeque<Instant>,
 }
 
@@ -84,13 +84,13 @@ impl Rate {
         rate
     }
 
-    /// The limits in force from now on; what was sent still counts.
+    /// Sets the limits. Messages sent before still count.
     pub fn set_limits(&mut self, limits: &[Limit]) {
         self.limits = limits.to_vec();
         self.most = limits.iter().map(|limit| limit.count).fold(self.most, usize::max);
     }
 
-    /// Returns when the next may be sent; a moment that is not later than `now` means now.
+    /// Returns when the next message may be sent. It is not in the future if that is now.
     pub fn next(&self, now: Instant) -> Instant {
         let free = |limit: &Limit| {
             let oldest = self.sent.len().checked_sub(limit.count).and_then(|at| self.sent.get(at));
@@ -99,7 +99,7 @@ impl Rate {
         self.limits.iter().map(free).max().unwrap_or(now)
     }
 
-    /// One was sent.
+    /// Counts a message.
     pub fn count(&mut self, now: Instant) {
         self.sent.push_back(now);
         while self.sent.len() > self.most {

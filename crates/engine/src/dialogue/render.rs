@@ -1,4 +1,4 @@
-//! What a dialogue says, rendered: for which topics, with which values.
+//! Renders what the steps send: for which topics, with which values.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::json::Scanned;
 
 impl Dialogue {
-    /// What the step is done for: all for which its `.when` holds.
+    /// Returns the targets of a step: those for which its `.when` holds.
     pub(super) fn targets(&self, step: usize, moment: &Moment<'_>) -> Vec<Target> {
         let mut all = match self.plan.steps[step].spread {
             Spread::Once => vec![Target::Once],
@@ -61,7 +61,7 @@ impl Dialogue {
         }
     }
 
-    /// The topics of a batch, each as `websocket.subscription.item` says.
+    /// Returns the topics of a batch, each in the form of `websocket.subscription.item`.
     pub(super) fn items(&self, target: &Target, moment: &Moment<'_>) -> Result<String, Failure> {
         let Target::Batch(range) = target else { return Ok(String::new()) };
         let mut items = String::new();
@@ -94,14 +94,14 @@ impl Dialogue {
         Ok(rendered)
     }
 
-    /// What was computed from secrets is secret too, a signature for one.
+    /// Adds values that are computed from secrets to the redactor, such as signatures.
     fn learn_rendered(&self, step: usize, template: &Template, rendered: &str) {
         if template.used().any(|name| variables::is_secret(name)) {
             self.redactor.learn_message(&format!("step {}", self.plan.steps[step].name), rendered);
         }
     }
 
-    /// Where a connection or request goes that a server may have named: not out of TLS, if the configuration wants it.
+    /// Checks a rendered address, which may come from a server: if the configuration uses TLS, it must use TLS too.
     fn check_tls(&self, step: usize, url: &str) -> Result<(), End> {
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
         if !self.plan.wants_tls || matches!(scheme.as_str(), "wss" | "https") {
@@ -111,7 +111,7 @@ impl Dialogue {
         Err(End::Failed(format!("the step {name}: its URL would leave TLS")))
     }
 
-    /// A header that was rendered may be a signature; it is another with each connection.
+    /// Adds rendered headers to the redactor: they may contain a signature, a new one for each connection.
     pub(super) fn learn_header(&self, name: &str, value: &str) {
         self.redactor.learn(&format!("header {name}"), value);
     }

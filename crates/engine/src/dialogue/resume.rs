@@ -1,4 +1,4 @@
-//! What a new connection goes on from: the cursor, and captured variables that live on.
+//! What a new connection resumes from: the cursor, and captured variables that are kept.
 
 use super::expression::{Condition, Values};
 use super::seen::Seen;
@@ -6,27 +6,27 @@ use super::variables::{VariableId, is_secret};
 use super::{Dialogue, End, Made, Moment, Target};
 use crate::intake::memory::Memory;
 
-/// What of a session's options concerns resuming.
+/// The options about resuming.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// A cursor is configured.
+    /// Whether a cursor is configured.
     pub(crate) has_cursor: bool,
-    /// Each topic has its own.
+    /// Whether each topic has its own cursor.
     pub(crate) keyed: bool,
     pub(crate) initial: Option<String>,
-    /// How far to go back.
+    /// How far before the cursor to resume.
     pub(crate) rewind: u64,
-    /// Captured variables that live on.
+    /// Captured variables that are kept for later connections.
     pub(crate) variables: Vec<VariableId>,
     pub(crate) lost: Option<Condition>,
     pub(crate) lost_action: LostAction,
-    /// A step of an open connection says where it stands.
+    /// Whether a step of an open connection uses the cursor.
     pub(crate) says_cursor: bool,
-    /// Whether the address, a header or a step says the cursor: a feed that is not asked for what follows it does not resume.
+    /// Whether the address, a header or a step uses the cursor. Otherwise the feed cannot resume.
     pub(crate) asks: bool,
 }
 
-/// What is done when the feed cannot go on from the cursor.
+/// `websocket.resume.lost.action`: what to do if the feed cannot resume from the cursor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LostAction {
     Continue,
@@ -40,7 +40,7 @@ impl Plan {
         self.has_cursor || !self.variables.is_empty()
     }
 
-    /// What a new connection says for the newest cursor.
+    /// Returns the cursor for a new connection, from the newest one.
     fn said(&self, cursor: Option<&str>, resumes: bool) -> Option<String> {
         cursor.filter(|_| resumes).map_or_else(|| self.initial.clone(), |cursor| Some(self.rewound(cursor)))
     }
@@ -54,7 +54,7 @@ impl Plan {
 }
 
 impl Dialogue {
-    /// Gives the variables what the last connection left. Where all of it is known, this one resumes.
+    /// Sets the variables to what the last connection has passed on. If all of them are known, this connection resumes.
     pub(super) fn go_on_from(&mut self, memory: &Memory) {
         let plan = self.plan.clone();
         let own = &plan.resume;
@@ -86,14 +86,14 @@ impl Dialogue {
         resuming_id.iter().for_each(|id| self.variables.set(*id, &self.resuming.to_string()));
     }
 
-    /// Whether all is known that the feed, or one topic of it, goes on from.
+    /// Whether everything is known that the feed, or one of its topics, needs to resume.
     fn resumes(&self, topic: Option<&str>, cursor: Option<&str>) -> bool {
         let own = &self.plan.resume;
         let variables_known = own.variables.iter().all(|id| self.variables.get(topic, *id).is_some());
         own.is_used() && own.asks && variables_known && (!own.has_cursor || cursor.is_some())
     }
 
-    /// The feed has come further.
+    /// Updates the cursor variables.
     pub(crate) fn came_to(&mut self, memory: &Memory) {
         if !self.plan.resume.says_cursor {
             return;
@@ -113,33 +113,33 @@ impl Dialogue {
         }
     }
 
-    /// Whether this connection goes on from where the last one was.
+    /// Whether this connection resumes.
     pub(crate) fn is_resuming(&self) -> bool {
         self.resuming
     }
 
-    /// Whether some topics have nothing to go on from, while others have.
+    /// Whether only some topics have a position to resume from.
     pub(crate) fn is_resuming_in_part(&self) -> bool {
         self.resuming && self.partly
     }
 
-    /// Returns true once after the position in the feed became void.
+    /// Returns true once after the position in the feed was lost.
     pub(crate) fn is_void(&mut self) -> bool {
         std::mem::take(&mut self.void)
     }
 
-    /// Returns the topics whose position became void since the last call.
+    /// Returns the topics whose position was lost since the last call.
     pub(crate) fn void_topics(&mut self) -> Vec<String> {
         std::mem::take(&mut self.void_topics)
     }
 
-    /// Returns true once after the feed said that it cannot go on, and the connection is kept.
+    /// Returns true once after the feed could not resume, and the connection is kept.
     pub(crate) fn was_lost(&mut self) -> bool {
         std::mem::take(&mut self.lost)
     }
 
-    /// A variable was captured: one that lives on is kept, and with another value the cursor is void. But a feed that goes on
-    /// may give another key, which is secret (Ably RTN15e).
+    /// Takes a captured variable. If it is kept for later connections and its value has changed, the cursor is lost. A
+    /// secret variable may change: a feed that resumes can give another key (Ably RTN15e).
     pub(super) fn keep_on(&mut self, topic: Option<&str>, id: VariableId, value: &str) {
         if !self.plan.resume.variables.contains(&id) {
             return;
@@ -153,13 +153,13 @@ impl Dialogue {
         }
     }
 
-    /// Forgets what a new connection would go on from.
+    /// Forgets what a new connection would resume from.
     pub(crate) fn forget_position(&mut self) {
         self.carried.resume.clear();
         (self.void, self.resuming) = (true, false);
     }
 
-    /// The feed cannot go on, as `words` shows, and this connection is at its end.
+    /// Notes that the feed cannot resume, with its words. This connection ends.
     pub(crate) fn lose(&mut self, words: &str) -> End {
         let said = format!("the feed cannot resume from the stored position: {words}");
         if self.plan.resume.lost_action == LostAction::Fail {
@@ -169,15 +169,15 @@ impl Dialogue {
         End::Lost(said)
     }
 
-    /// Looks whether a message, or an answer for `target`, says that the feed cannot go on from where we were.
+    /// Checks whether a message, or an answer for `target`, means that the feed cannot resume.
     ///
     /// # Errors
-    /// The connection ends for it.
+    /// The connection has to end.
     pub(super) fn check_lost(&mut self, target: &Target, seen: &Seen<'_>, moment: &Moment<'_>) -> Result<(), End> {
         if !self.resuming || !self.says_lost(&seen.values(self.values(&Made::default(), target, "", moment))) {
             return Ok(());
         }
-        // After a refusal there is nothing to continue with.
+        // A refusal ends the connection, so it cannot continue without a position.
         let lives = seen.status.is_none_or(|status| status < 400);
         if lives && self.plan.resume.lost_action == LostAction::Continue {
             // Other topics may be lost too.

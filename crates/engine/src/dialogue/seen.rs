@@ -1,4 +1,4 @@
-//! What the conditions and captures of steps look at.
+//! The input of conditions and captures.
 
 use super::{HttpAnswer, Values};
 use crate::json::{Found, Scanned};

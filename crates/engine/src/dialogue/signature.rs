@@ -1,5 +1,6 @@
-//! Signatures that feeds ask for: Ed25519, and JSON Web Tokens (RFC 7519) with HS256, ES256, EdDSA and RS256. All from
-//! `ring`, which takes the random numbers that ES256 and RS256 need from the system.
+//! Signatures that feeds require: Ed25519, and JSON Web Tokens (RFC 7519) with HS256, ES256, EdDSA and RS256. All are
+//! computed by
+//! `ring`, which gets the random numbers for ES256 and RS256 from the system.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -41,10 +42,10 @@ impl Algorithm {
     }
 }
 
-/// Returns a token. `header` is a JSON object whose members go beside `alg` and `typ`.
+/// Returns a token. `header` is a JSON object whose members are added to `alg` and `typ`.
 ///
 /// # Errors
-/// A sentence that says which part cannot be used, without it.
+/// A sentence that says which part cannot be used, without its content.
 pub(super) fn jwt(name: &str, key: &[u8], claims: &str, header: Option<&str>) -> Result<String, String> {
     let algorithm = Algorithm::find(name).ok_or("jwt supports only HS256, ES256, EdDSA and RS256")?;
     object_members(claims).ok_or("the claims for jwt are not a JSON object")?;
@@ -56,7 +57,7 @@ pub(super) fn jwt(name: &str, key: &[u8], claims: &str, header: Option<&str>) ->
     Ok(token)
 }
 
-/// `alg` and `typ`, then the members of the given header.
+/// Returns a header with `alg`, `typ` and the members of the given header.
 fn token_header(algorithm: &str, given: &str) -> Result<String, String> {
     let members = object_members(given).ok_or("the header for jwt is not a JSON object")?;
     if member(given, "alg").is_some_and(|own| own != algorithm) {
@@ -69,7 +70,7 @@ fn token_header(algorithm: &str, given: &str) -> Result<String, String> {
     Ok(format!("{{{}}}", all.join(",")))
 }
 
-/// What stands between the braces of a JSON object.
+/// Returns the text between the braces of a JSON object.
 fn object_members(text: &str) -> Option<&str> {
     let valid = Pointers::default().build().ok()?.scan(text, &mut Found::default());
     let members = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
@@ -128,7 +129,7 @@ fn rs256(key: &[u8], input: &[u8]) -> Result<Vec<u8>, String> {
     Ok(signature)
 }
 
-/// The first block of a PEM text (RFC 7468).
+/// Returns the first block of a PEM text (RFC 7468).
 struct Pem {
     label: String,
     der: Vec<u8>,
@@ -136,7 +137,7 @@ struct Pem {
 
 impl Pem {
     fn read(text: &[u8]) -> Option<Pem> {
-        // Keys that were copied out of JSON have their line ends as two characters.
+        // In keys that were copied from JSON, a line end is the two characters `\n`.
         let text = std::str::from_utf8(text).ok()?.replace("\\n", "\n");
         let mut rest = text.as_str();
         loop {

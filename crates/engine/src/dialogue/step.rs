@@ -11,21 +11,21 @@ use super::variables::{Names, VariableId, is_secret};
 use crate::json::Scanner;
 use crate::secret::Secret;
 
-/// Of the opening handshake.
+/// The name of the step for the opening handshake.
 pub const CONNECT: &str = "connect";
 pub(crate) const SUBSCRIBE: &str = "subscribe";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A session: what to say, in which order, and what to wait for.
+/// The compiled steps of a session: what to send, in which order, and what to wait for.
 #[derive(Debug)]
 pub struct Plan {
     pub names: Names,
-    /// What steps read of a message; the intake adds what it reads.
+    /// The pointers into messages that steps read. The intake adds its own.
     pub paths: Paths,
-    /// For HTTP answers.
+    /// The same for HTTP responses.
     pub(crate) scanner: Scanner,
     pub(crate) steps: Vec<Step>,
-    /// Where the connection goes, if that is a template.
+    /// The URL, if it is a template.
     pub(crate) url: Option<Template>,
     pub(crate) headers: Vec<(String, Template)>,
     pub(crate) subprotocols: Vec<Template>,
@@ -35,7 +35,7 @@ pub struct Plan {
     pub(crate) unsubscribe: Option<Template>,
     pub(crate) secrets: Vec<(VariableId, Secret)>,
     pub(crate) send_rate: Vec<Limit>,
-    /// Some configured address is `wss://` or `https://`, so none that is rendered may be without TLS.
+    /// Whether a configured address is `wss://` or `https://`. Then rendered addresses must use TLS too.
     pub(crate) wants_tls: bool,
     pub(crate) resume: resume::Plan,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Step {
     pub(crate) act: Act,
     pub(crate) spread: Spread,
     pub(crate) expect: Option<Condition>,
-    /// The answer is awaited once for each topic of a message.
+    /// Whether one answer is awaited for each topic of a message.
     pub(crate) counts_topics: bool,
     pub(crate) timeout: Option<Template>,
     pub(crate) fail: Option<Condition>,
@@ -59,21 +59,21 @@ pub(crate) struct Step {
     pub(crate) drop: bool,
 }
 
-/// When a step is done.
+/// When a step runs.
 #[derive(Debug)]
 pub(crate) enum Trigger {
-    /// Once, at its place.
+    /// Once, in its order.
     InOrder,
-    /// Again and again, from its place on.
+    /// Repeatedly, after its turn in the order.
     Every { ms: Template, jitter: f64 },
     /// Whenever a message matches.
     On(Condition),
-    /// When Kafka has all records of a message that matches; `latest`: of several the newest alone.
+    /// When Kafka has all records of a message that matches. `latest`: only for the newest one of several.
     OnCommit { condition: Condition, latest: bool },
 }
 
 impl Trigger {
-    /// Whether a message begins the step, whatever its place.
+    /// Whether a message begins the step, and not the order.
     pub(crate) fn reacts(&self) -> bool {
         matches!(self, Trigger::On(_) | Trigger::OnCommit { .. })
     }
@@ -115,7 +115,7 @@ pub(crate) struct Capture {
 pub(crate) enum Then {
     Reconnect,
     Resubscribe,
-    /// Forget where we were, and reconnect.
+    /// Forget the position, and reconnect.
     Fresh,
     Fail,
 }
@@ -131,7 +131,7 @@ impl Step {
 }
 
 impl Plan {
-    /// Whether steps look at messages.
+    /// Whether steps check messages.
     pub fn listens(&self) -> bool {
         let listens = |step: &Step| {
             let waits = step.expect.is_some() || step.fail.is_some() || step.fail_final.is_some();
@@ -140,23 +140,23 @@ impl Plan {
         self.resume.lost.is_some() || self.steps.iter().any(listens)
     }
 
-    /// Whether the feed wants to hear what Kafka has: what it does not hear of comes again.
+    /// Whether messages are acknowledged to the feed. The feed sends those again that are not.
     pub fn acknowledges(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.trigger, Trigger::OnCommit { .. }))
     }
 
-    /// Whether the address of the connection is known only when it is made.
+    /// Whether the URL is a template, so that the address is known only when a connection is made.
     pub fn renders_url(&self) -> bool {
         self.url.is_some()
     }
 
-    /// Whether a new connection says where the feed is to go on.
+    /// Whether a new connection sends the position from which the feed resumes.
     pub fn asks_from_cursor(&self) -> bool {
         let headers = self.headers.iter().map(|(_, value)| value);
         let mut handshake = headers.chain(&self.url).chain(&self.subprotocols);
         handshake.any(|template| template.uses("cursor"))
             || self.steps.iter().any(|step| {
-                // Heartbeats and acknowledgements ask for nothing.
+                // A heartbeat or an acknowledgement does not make the feed resume.
                 let asks = matches!(step.trigger, Trigger::InOrder | Trigger::On(_));
                 asks && (step.act.uses("cursor") || step.url.as_ref().is_some_and(|url| url.uses("cursor")))
             })

@@ -1,4 +1,4 @@
-//! Templates: text with `{{expression}}` in it. Where it goes decides how a value is inserted.
+//! Templates: text that contains `{{expression}}`. The position of the text decides how a value is inserted.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use crate::json;
 /// The text of an option.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Where a rendered text goes.
+/// What a rendered text is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
-    /// A message, a body, a variable: nothing is special outside of quotes.
+    /// A message, a body or a variable. Outside of quotes, values are inserted as they are.
     Plain,
-    /// Values are percent-encoded, except at the very beginning; a query parameter whose value is missing is left out.
+    /// Values are percent-encoded, except at the very beginning. A query parameter whose value is missing is left out.
     Url,
-    /// Values hold no line break.
+    /// Values must not contain a line break.
     Header,
-    /// Key, topic, timestamp and headers of a record: null is missing.
+    /// Key, topic, timestamp and headers of a record. Null counts as missing.
     Field,
 }
 
@@ -27,7 +27,7 @@ pub enum Position {
 #[derive(Debug, Clone)]
 pub struct Template {
     position: Position,
-    /// The text up to the query of a URL, then each parameter of it. Elsewhere there is one piece.
+    /// In a URL: the text up to the query, then each parameter. Otherwise there is one piece.
     pieces: Vec<Piece>,
     uses: BTreeSet<Arc<str>>,
 }
@@ -58,7 +58,7 @@ impl Template {
     /// Compiles the text of an option.
     ///
     /// # Errors
-    /// Column and what was expected. No text in quotes is repeated, since it may be a secret.
+    /// The column, and what was expected there. Text in quotes is not repeated, because it may be a secret.
     pub fn compile(text: &str, position: Position, scope: &mut Scope<'_>) -> Result<Template, Problem> {
         if text.len() > MAX_TEXT {
             return Err(Problem::new(1, format!("a template has at most {MAX_TEXT} bytes")));
@@ -75,12 +75,12 @@ impl Template {
         Ok(builder.finish())
     }
 
-    /// Whether the text needs a variable, by way of a declared one too.
+    /// Whether the text needs a variable, directly or through a declared one.
     pub fn uses(&self, variable: &str) -> bool {
         self.uses.contains(variable)
     }
 
-    /// All variables that the text needs.
+    /// Returns all variables that the text needs.
     pub fn used(&self) -> impl Iterator<Item = &Arc<str>> {
         self.uses.iter()
     }
@@ -89,7 +89,7 @@ impl Template {
         self.uses = uses;
     }
 
-    /// The text, if nothing is inserted in it.
+    /// Returns the text, if nothing is inserted into it.
     pub fn constant(&self) -> Option<String> {
         let parts = self.pieces.iter().flat_map(|piece| &piece.parts);
         if parts.clone().any(|part| matches!(part, Part::Insert { .. })) {
@@ -106,14 +106,14 @@ impl Template {
     /// Returns the text with all values inserted.
     ///
     /// # Errors
-    /// A value is missing, too long, or cannot stand here.
+    /// A value is missing, too long, or not allowed here.
     pub fn render(&self, values: &Values<'_>) -> Result<String, Failure> {
         let mut out = String::new();
         self.write(values, &mut out)?;
         Ok(out)
     }
 
-    /// Appends the text with all values inserted. After an error `out` is as before.
+    /// Appends the text with all values inserted. After an error, `out` is unchanged.
     ///
     /// # Errors
     /// As [`Template::render`].
@@ -121,7 +121,7 @@ impl Template {
         self.write_or(values, None, out)
     }
 
-    /// As [`Template::write`], with a text instead of each value that is missing.
+    /// The same as [`Template::write`], with a text in place of each missing value.
     ///
     /// # Errors
     /// As [`Template::render`].
@@ -130,7 +130,7 @@ impl Template {
         let mut left_out = None;
         for piece in &self.pieces {
             let before = out.len();
-            // The first parameter that is there has the question mark.
+            // The first parameter that is not left out gets the question mark.
             out.extend(left_out.or(piece.separator));
             match self.write_parts(&piece.parts, values, instead, out, start) {
                 Ok(()) => left_out = None,
@@ -194,7 +194,7 @@ impl Template {
     }
 }
 
-/// Puts the parts of a template together.
+/// Builds a template from its parts.
 struct Builder {
     position: Position,
     pieces: Vec<Piece>,
@@ -233,7 +233,7 @@ impl Builder {
     fn separates(&self, char: char) -> bool {
         match char {
             '?' => !self.in_query,
-            // An address that is inserted may have a query of its own.
+            // An inserted address may have its own query.
             '&' => self.in_query || matches!(self.pieces[0].parts.first(), Some(Part::Insert { .. })),
             _ => false,
         }

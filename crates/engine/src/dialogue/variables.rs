@@ -1,7 +1,7 @@
-//! Variables: which names there are, the templates of declared ones, and the values of all others.
+//! Variables: their names, the templates of declared ones, and the values of all others.
 //!
-//! A *given* variable comes from the session (`topic`, `cursor`, …), a *held* one is a secret or was captured, a *declared*
-//! one is a template that is rendered once for each message, request or handshake that uses it.
+//! A *given* variable is set by the session (`topic`, `cursor`, …). A *held* variable is a secret or was captured. A
+//! *declared* variable is a template, which is rendered once for each message, request or handshake that uses it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -12,10 +12,10 @@ use indexmap::IndexMap;
 use super::expression::{Failure, Message, Paths, Problem, Scope, Values};
 use super::template::{Position, Template};
 
-/// What the session gives. Where each has a value, the scope of an option says.
+/// The variables that the session sets. Not every option can use all of them.
 pub const GIVEN: [&str; 6] = ["topic", "topics", "cursor", "resuming", "moved", "connection"];
 
-/// Words of the language, which name no variable.
+/// Words of the language, which cannot be names of variables.
 const RESERVED: [&str; 10] =
     ["true", "false", "null", "text", "status", "index", "in", "exists", "contains", "startsWith"];
 
@@ -33,7 +33,7 @@ pub struct Names {
 pub(super) enum Origin {
     Given,
     Held,
-    /// Boxed, since a template is much larger than the others.
+    /// Boxed, because a template is much larger than the others.
     Declared(Option<Box<Template>>),
 }
 
@@ -44,10 +44,10 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Adds a secret or a captured variable; the same name may be both.
+    /// Adds a secret or a captured variable. The same name may be both.
     ///
     /// # Errors
-    /// A sentence that says why it is no name.
+    /// A sentence that says why the name is not allowed.
     pub fn hold(&mut self, name: &str) -> Result<VariableId, String> {
         if let Some(id) = self.id(name).filter(|id| matches!(self.known[id.0], Origin::Held)) {
             return Ok(id);
@@ -55,10 +55,10 @@ impl Names {
         self.add(name, Origin::Held)
     }
 
-    /// Adds the declared variables, names beside their templates. All other variables must be there already.
+    /// Adds the declared variables: names and templates. All other variables must be added before.
     ///
     /// # Errors
-    /// What is wrong with each of them, beside its name.
+    /// What is wrong, with the variable's name.
     pub fn declare(&mut self, variables: &[(&str, &str)]) -> Result<(), Vec<(String, Problem)>> {
         let mut problems = Vec::new();
         for (name, _) in variables {
@@ -104,7 +104,7 @@ impl Names {
         Ok(VariableId(self.known.insert_full(name.into(), origin).0))
     }
 
-    /// All variables that a declared one needs, directly or not.
+    /// Returns all variables that a declared one needs, directly or indirectly.
     fn reach(&self, name: &str, path: &mut Vec<Arc<str>>) -> Result<BTreeSet<Arc<str>>, String> {
         let mut all = BTreeSet::new();
         let Some((name, Origin::Declared(Some(template)))) = self.known.get_key_value(name) else { return Ok(all) };
@@ -114,7 +114,7 @@ impl Names {
         }
         path.push(name.clone());
         for used in template.used() {
-            // What was seen already may come by another way; only a circle is an error.
+            // A variable may be needed in several ways. Only a circle is an error.
             if all.insert(used.clone()) {
                 all.append(&mut self.reach(used, path)?);
             }
@@ -135,7 +135,7 @@ impl Names {
         self.known.get_full(name).map(|(id, name, origin)| (VariableId(id), name, origin))
     }
 
-    /// The names that an option could have meant.
+    /// Returns the names that an option can use, for suggestions in errors.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.known.keys().map(|name| &**name)
     }
@@ -156,22 +156,22 @@ fn is_name(name: &str) -> bool {
     name.len() <= 100 && name.split('.').all(part)
 }
 
-/// Whether a variable's value must never be seen.
+/// Whether a variable's value is secret.
 pub fn is_secret(name: &str) -> bool {
     name.starts_with("secret.")
 }
 
-/// The values that variables have: of a link, and of each topic.
+/// The values of variables: of the connection, and of each topic.
 #[derive(Debug, Clone, Default)]
 pub struct Variables {
     link: HashMap<VariableId, Arc<str>>,
     topics: HashMap<Arc<str>, HashMap<VariableId, Arc<str>>>,
-    /// For `topic_of`: which topic's variable has a value.
+    /// For `topic_of`: the topic whose variable has a value.
     by_value: HashMap<(VariableId, Arc<str>), Arc<str>>,
 }
 
 impl Variables {
-    /// Sets a variable of the link.
+    /// Sets a variable of the connection.
     pub fn set(&mut self, id: VariableId, value: &str) {
         self.link.insert(id, value.into());
     }
@@ -190,7 +190,7 @@ impl Variables {
         self.by_value.insert((id, value), topic);
     }
 
-    /// Keeps what the declared variables were when a message for this topic was made, so that conditions see the same.
+    /// Keeps the declared variables of a message for this topic, so that conditions see the same values.
     pub fn keep(&mut self, topic: Option<&str>, made: &Made) {
         for (id, value) in made.0.borrow().iter() {
             match topic {
@@ -200,7 +200,7 @@ impl Variables {
         }
     }
 
-    /// Forgets all that belongs to a topic.
+    /// Forgets everything of a topic.
     pub fn forget(&mut self, topic: &str) {
         let gone = self.topics.remove(topic).unwrap_or_default();
         for (id, value) in gone {
@@ -208,24 +208,24 @@ impl Variables {
         }
     }
 
-    /// A topic's value of a variable, else the link's.
+    /// Returns a topic's value of a variable, or that of the connection.
     pub fn get(&self, topic: Option<&str>, id: VariableId) -> Option<&str> {
         let own = topic.and_then(|topic| self.topics.get(topic)?.get(&id));
         own.or_else(|| self.link.get(&id)).map(|value| &**value)
     }
 
-    /// The topic whose variable has this value.
+    /// Returns the topic whose variable has this value.
     pub fn topic_of(&self, id: VariableId, value: &str) -> Option<&str> {
         self.by_value.get(&(id, value.into())).map(|topic| &**topic)
     }
 }
 
-/// What the declared variables are for one message, request or handshake: each is rendered once.
+/// The declared variables of one message, request or handshake. Each is rendered once.
 #[derive(Debug, Default)]
 pub struct Made(RefCell<Vec<(VariableId, Arc<str>)>>);
 
 impl Made {
-    /// For the next message.
+    /// Forgets all values, for the next message.
     pub fn clear(&mut self) {
         self.0.get_mut().clear();
     }

@@ -1,7 +1,7 @@
-//! Where in the feed a record stands, so that a new connection can go on from there.
+//! The position of a record in the feed, from which a new connection can resume.
 //!
-//! A cursor counts only when the whole of its message is stored: all records of a message but the last have the cursor of
-//! the message before it, and say how many records of the message are stored with them.
+//! A message's cursor is stored with its last record only. The offsets of the records before that have the cursor of
+//! the previous message, and how many records of this message are stored (`part`).
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -19,15 +19,15 @@ use crate::record::{OffsetValue, Part, RecordWriter};
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub cursor: Option<String>,
-    /// Where each key has a cursor of its own.
+    /// The key of a record, if each key has its own cursor.
     pub key: Option<String>,
-    /// The keys that there are.
+    /// The keys.
     pub keys: Vec<String>,
-    /// How far to go back.
+    /// How far before the cursor to resume.
     pub rewind: u64,
-    /// The server sends the stored record again.
+    /// Whether the server sends the record of the cursor again.
     pub inclusive: bool,
-    /// Captured variables that live on.
+    /// Captured variables that are kept for later connections.
     pub variables: Vec<String>,
 }
 
@@ -38,33 +38,33 @@ pub struct Plan {
     pub keys: Vec<String>,
     pub rewind: u64,
     pub inclusive: bool,
-    /// Those that live on; secret ones are not stored.
+    /// Variables that are kept for later connections. Secret ones are not stored.
     pub variables: Vec<(VariableId, String)>,
-    /// It is the feed's number, for its history: nothing is asked to go on from it.
+    /// The cursor is only the feed's number, for requests to the history. The feed does not resume from it.
     pub is_number: bool,
-    /// A lower one does not move it.
+    /// A lower cursor is ignored.
     pub only_forward: bool,
 }
 
 impl Plan {
-    /// The keys that each have a source partition.
+    /// The keys, each with its own source partition.
     pub fn partition_keys(&self) -> &[String] {
         if self.key.is_some() { &self.keys } else { &[] }
     }
 }
 
-/// Where the feed stands, or each of its keys.
+/// The position in the feed, or of each key.
 #[derive(Debug, Default)]
 pub struct Cursors {
     places: Places,
     /// Counts messages.
     message: u64,
-    /// The message is not whole in the batch yet.
+    /// Records of the message are still to come.
     under_way: bool,
     text: String,
-    /// Of the record that was looked at last.
+    /// The key of the last record.
     key: String,
-    /// When the cursor before it was received.
+    /// When the cursor before the last record was received.
     before: Option<SystemTime>,
 }
 
@@ -77,44 +77,44 @@ struct Places {
 #[derive(Debug, Default)]
 struct Place {
     newest: Option<String>,
-    /// No record has the newest cursor.
+    /// The newest cursor is not in the offset of any record yet.
     ahead: bool,
     /// When it was received.
     at: Option<SystemTime>,
-    /// The newest of the messages before the one under way.
+    /// The newest cursor of the messages before the present one.
     before: Option<String>,
     message: u64,
-    /// Records of the message under way that are in the batch.
+    /// How many records of the present message are in the batch.
     records: u64,
     awaited: Awaited,
-    /// Records behind the cursor that are stored, and come again.
+    /// How many records after the cursor are stored already, and come again.
     stored: u64,
-    /// The same before the message under way.
+    /// The same number before the present message.
     stored_before: u64,
 }
 
-/// Where a server sends the record of the cursor again, and then what follows.
+/// What is known about the record of the cursor, if the server sends it again first.
 #[derive(Debug, Default)]
 enum Awaited {
     #[default]
     Nothing,
     NotYet(String),
-    /// It may be more than one.
+    /// More than one record may come again.
     Came(String),
 }
 
-/// What a record is on a connection that goes on from a cursor.
+/// What a record is on a connection that resumes from a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     New,
-    /// It is stored.
+    /// It is stored already.
     Again,
-    /// It is new, and the record that the server had to send again did not come.
+    /// It is new, but the server has not sent the record of the cursor before it.
     Clamped,
 }
 
 impl Cursors {
-    /// Goes on from what is stored.
+    /// Continues from a stored offset.
     pub fn stored(position: Position, keyed: HashMap<String, Position>) -> Cursors {
         let place = |position: Position| Place {
             stored: if position.cursor.is_some() { position.part } else { 0 },
@@ -126,9 +126,9 @@ impl Cursors {
         Cursors { places: Places { only: place(position), keyed }, ..Cursors::default() }
     }
 
-    /// A new connection is there. `resuming`: it goes on from the newest cursor.
+    /// Begins a new connection. `resuming`: it resumes from the newest cursor.
     pub fn connected(&mut self, plan: &Plan, resuming: bool) {
-        // Further back than the cursor, more than its record comes again.
+        // With `websocket.cursor.rewind`, more records than that of the cursor come again.
         let comes_again = resuming && plan.inclusive && plan.rewind == 0;
         for place in self.places.all() {
             if !resuming {
@@ -141,22 +141,23 @@ impl Cursors {
         }
     }
 
-    /// The position is gone.
+    /// Forgets the position.
     pub fn forget(&mut self) {
         self.places = Places::default();
     }
 
-    /// The position of one key is gone.
+    /// Forgets the position of one key.
     pub fn forget_key(&mut self, key: &str) {
         self.places.keyed.remove(key);
     }
 
-    /// The key of the record that was looked at last.
+    /// Returns the key of the last record.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Nothing comes again: the server has not gone on from the cursor, as the last message said; of its key, if it has one.
+    /// Notes that the server has not resumed, so no record comes again. If the last message has a key, that is true for
+    /// this key only.
     pub fn await_nothing(&mut self) {
         if let Some(place) = self.places.keyed.get_mut(&self.key) {
             (place.awaited, place.stored) = (Awaited::Nothing, 0);
@@ -167,7 +168,7 @@ impl Cursors {
         }
     }
 
-    /// The newest cursor of the feed, or of each key, and when it was received.
+    /// Returns the newest cursor of the feed, or of each key, with the time at which it was received.
     pub fn all(&self) -> impl Iterator<Item = (&str, &str, Option<SystemTime>)> {
         let keyed = self.places.keyed.iter().map(|(key, place)| (key.as_str(), place));
         keyed
@@ -175,45 +176,45 @@ impl Cursors {
             .filter_map(|(key, place)| Some((key, place.newest.as_deref()?, place.at)))
     }
 
-    /// When the newest cursor was received; of several keys the oldest one's.
+    /// Returns when the newest cursor was received. With several keys, the earliest of these times.
     pub fn since(&self) -> Option<SystemTime> {
         self.places.keyed.values().chain([&self.places.only]).filter_map(|place| place.at).min()
     }
 
-    /// The same of the record that was looked at last, before it came.
+    /// Returns the same for the key of the last record, as it was before that record.
     pub fn since_before(&self) -> Option<SystemTime> {
         self.before
     }
 
-    /// The newest cursor of the feed, or of a key.
+    /// Returns the newest cursor of the feed, or of a key.
     pub fn newest(&self, key: Option<&str>) -> Option<&str> {
         let place = key.map_or(Some(&self.places.only), |key| self.places.keyed.get(key))?;
         place.newest.as_deref()
     }
 
-    /// The key and the cursor of the record that was looked at last.
+    /// Returns the key and the cursor of the last record.
     pub fn last(&self, plan: &Plan) -> Option<(&str, &str)> {
         let key = plan.key.as_ref().map(|_| self.key.as_str());
         Some((key.unwrap_or_default(), self.newest(key)?))
     }
 
-    /// Whether the feed's cursor has moved, and no record has it.
+    /// Whether the feed's newest cursor is not in the offset of any record yet.
     pub fn is_ahead(&self) -> bool {
         self.places.only.ahead
     }
 
-    /// The next message begins.
+    /// Begins the next message.
     pub fn begin_message(&mut self) {
         self.message += 1;
         self.under_way = true;
     }
 
-    /// All of the message is in the batch.
+    /// Ends a message: all its records are in the batch.
     pub fn end_message(&mut self) {
         self.under_way = false;
     }
 
-    /// A record was dropped because its key was seen: it may be the one that had to come again.
+    /// Notes that a record was dropped as a duplicate. It may be the record of the cursor.
     pub fn came_again(&mut self, plan: &Plan, values: &Values<'_>) {
         self.read_key(plan, values);
         self.text.clear();
@@ -231,7 +232,7 @@ impl Cursors {
             if key.write(values, &mut self.key).is_err() {
                 self.key.clear();
             }
-            // A key that is no topic has nothing to go on from.
+            // Only keys that are topics have a stored position.
             if !self.places.keyed.contains_key(&self.key) && plan.keys.contains(&self.key) {
                 self.places.keyed.insert(self.key.clone(), Place::default());
             }
@@ -253,7 +254,7 @@ impl Cursors {
         }
         let standing = if is_record { place.awaited.meet(&self.text) } else { Standing::New };
         if standing == Standing::Clamped {
-            // What was stored of the message behind the cursor does not come.
+            // The server has not sent the stored records after the cursor again.
             place.stored = 0;
         }
         place.ahead = place.newest.as_ref() != Some(&self.text);
@@ -269,7 +270,7 @@ impl Cursors {
         standing
     }
 
-    /// Reads where a record out of the feed's history stands. It moves nothing.
+    /// Reads the cursor of a record from the feed's history. The position does not change.
     pub fn look_back(&mut self, plan: &Plan, values: &Values<'_>) {
         self.read_key(plan, values);
         self.text.clear();
@@ -278,8 +279,8 @@ impl Cursors {
         }
     }
 
-    /// Writes the offset entries of a record out of the feed's history. `overtakes`: newer ones are not on their way yet, so a
-    /// start that finds its offset has to go on behind it. Returns whether the record says so.
+    /// Writes the offset entries of a record from the feed's history. `overtakes`: newer records still wait, so a start
+    /// with this offset has to resume after this record. Returns whether the entries contain the record's own cursor.
     pub fn write_back(&self, plan: &Plan, overtakes: bool, record: &mut RecordWriter<'_>) -> bool {
         let place = if plan.key.is_some() { self.places.keyed.get(&self.key) } else { Some(&self.places.only) };
         let Some(place) = place else { return false };
@@ -293,7 +294,7 @@ impl Cursors {
         own.is_some()
     }
 
-    /// Whether a new record that no filter has dropped is one of those behind the cursor that are stored.
+    /// Whether a new record that passed the filter is one of those after the cursor that are stored already.
     pub fn is_stored(&mut self, plan: &Plan) -> bool {
         let Some(place) = self.places.of(plan, &self.key).filter(|place| place.stored > 0) else { return false };
         place.stored -= 1;
@@ -301,7 +302,7 @@ impl Cursors {
         true
     }
 
-    /// Writes the offset entries of the record that was looked at. `last`: it is the last of its message.
+    /// Writes the offset entries of the last record. `last`: it is the last one of its message.
     pub fn write(&mut self, plan: &Plan, last: bool, record: &mut RecordWriter<'_>) {
         let Some(place) = self.places.of(plan, &self.key) else { return };
         let last = last || Mutation::CursorBeforeItsMessage.is_on();
@@ -313,8 +314,8 @@ impl Cursors {
         }
     }
 
-    /// Writes the offset entries of a record that is none of the feed's and goes before those of the last message, into the
-    /// partition of that one's last record.
+    /// Writes the offset entries of a record of the ledger that goes before the records of the last message. Its
+    /// partition is that of the message's last record.
     pub fn write_before(&mut self, plan: &Plan, record: &mut RecordWriter<'_>) {
         let message = self.message;
         match self.places.of(plan, &self.key) {
@@ -328,7 +329,7 @@ impl Cursors {
         }
     }
 
-    /// Writes the offset entries of a record that is none of the feed's.
+    /// Writes the offset entries of a record of the ledger.
     pub fn write_beside(&mut self, record: &mut RecordWriter<'_>) {
         let place = &mut self.places.only;
         place.ahead &= self.under_way;
@@ -341,7 +342,7 @@ impl Cursors {
 }
 
 impl Places {
-    /// The place of a key; nothing for a key that has no cursor.
+    /// Returns the position of a key, or `None` for a key without a cursor.
     fn of(&mut self, plan: &Plan, key: &str) -> Option<&mut Place> {
         if plan.key.is_some() { self.keyed.get_mut(key) } else { Some(&mut self.only) }
     }
@@ -352,7 +353,7 @@ impl Places {
 }
 
 impl Place {
-    /// A record of this message comes.
+    /// Counts a record of the present message.
     fn enter(&mut self, message: u64) {
         if self.message != message {
             (self.message, self.records) = (message, 0);
@@ -363,8 +364,7 @@ impl Place {
 }
 
 impl Place {
-    /// Writes where a record stands. `part`: so many records of a message that is not whole are stored with it, or of one
-    /// that comes again.
+    /// Writes a record's position. `part`: how many records after the cursor are stored with it.
     fn write(&self, part: Option<u64>, is_whole: bool, record: &mut RecordWriter<'_>) {
         if let Some(cursor) = if is_whole { &self.newest } else { &self.before } {
             record.part(Part::OffsetEntry { name: CURSOR, value: OffsetValue::Text(cursor) });

@@ -1,5 +1,4 @@
-//! What was packed is unpacked: a chain of codecs over a whole message. No step's output outgrows the limit, whatever a
-//! message promises.
+//! Unpacks messages: a chain of codecs over a whole message. The output of each codec is limited.
 
 use std::io;
 
@@ -12,9 +11,9 @@ use zstd::zstd_safe::{InBuffer, OutBuffer};
 
 /// The output grows by at least this much at a time.
 const STEP: usize = 4096;
-/// 16 MiB: what a zstd frame may want to have at hand of its own past.
+/// The largest window of a zstd frame: 16 MiB.
 const ZSTD_WINDOW_LOG: u32 = 24;
-/// A buffer that grew beyond this is given back after the message.
+/// A larger buffer is freed after the message.
 const KEPT_BUFFER: usize = 1 << 20;
 
 const BASE64_CONFIG: GeneralPurposeConfig =
@@ -22,7 +21,7 @@ const BASE64_CONFIG: GeneralPurposeConfig =
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, BASE64_CONFIG);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, BASE64_CONFIG);
 
-/// One way of packing.
+/// A format that can be unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
     /// RFC 1952.
@@ -50,11 +49,11 @@ impl Codec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError {
     TooBig,
-    /// Names the codec.
+    /// The message is not valid in this format.
     Corrupt(&'static str),
 }
 
-/// Unpacks message after message. Streams and buffers are used again.
+/// Unpacks one message after another. Streams and buffers are reused.
 pub struct Decoder {
     steps: Vec<Step>,
     limit: usize,
@@ -72,7 +71,7 @@ enum Step {
 
 impl Decoder {
     /// # Errors
-    /// A zstd dictionary that is none.
+    /// The zstd dictionary is not valid.
     pub fn new(chain: &[Codec], dictionary: &[u8], limit: usize) -> Result<Decoder, String> {
         let step = |codec: &Codec| {
             Ok(match codec {
@@ -87,15 +86,15 @@ impl Decoder {
         Ok(Decoder { steps, limit, from: Vec::new(), to: Vec::new() })
     }
 
-    /// Whether a text message is unpacked too: only base64 is text.
+    /// Whether text messages are unpacked too: only if the first format is base64.
     pub fn takes_text(&self) -> bool {
         matches!(self.steps.first(), Some(Step::Base64))
     }
 
-    /// Returns what the message holds.
+    /// Returns the content of a message.
     ///
     /// # Errors
-    /// It is larger than the limit, or not what the chain says.
+    /// It is larger than the limit, or is not in the configured format.
     pub fn decode(&mut self, message: &[u8]) -> Result<&[u8], DecodeError> {
         for buffer in [&mut self.from, &mut self.to] {
             buffer.clear();
@@ -123,7 +122,7 @@ impl Step {
     }
 }
 
-/// One stream, and nothing behind it.
+/// Unpacks one stream. No bytes may follow it.
 fn whole(
     stream: &mut Decompress,
     header: bool,
@@ -137,7 +136,7 @@ fn whole(
     if taken < input.len() { Err(DecodeError::Corrupt(name)) } else { Ok(()) }
 }
 
-/// Inflates one stream to its end; returns how much of the input it took.
+/// Inflates one stream to its end. Returns its length in the input.
 fn inflate(
     stream: &mut Decompress,
     name: &'static str,
@@ -166,7 +165,7 @@ fn inflate(
     }
 }
 
-/// Members one after another (RFC 1952 §2.2), each with its length and checksum.
+/// Unpacks gzip members, one after another (RFC 1952 §2.2), and checks the length and checksum of each.
 fn gunzip(stream: &mut Decompress, input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), DecodeError> {
     let corrupt = DecodeError::Corrupt("gzip");
     let mut rest = input;
@@ -188,7 +187,7 @@ fn gunzip(stream: &mut Decompress, input: &[u8], out: &mut Vec<u8>, limit: usize
     }
 }
 
-/// What stands behind a member's header (RFC 1952 §2.3).
+/// Returns what follows the header of a gzip member (RFC 1952 §2.3).
 fn gzip_body(member: &[u8]) -> Option<&[u8]> {
     const HEADER_CRC: u8 = 1 << 1;
     const EXTRA: u8 = 1 << 2;
@@ -216,7 +215,7 @@ fn zstd_stream(dictionary: &[u8]) -> Result<ZstdStream<'static>, String> {
     stream.map_err(|error| format!("the zstd dictionary cannot be used: {error}"))
 }
 
-/// Frames one after another (RFC 8878 §3.1).
+/// Unpacks zstd frames, one after another (RFC 8878 §3.1).
 fn unzstd(stream: &mut ZstdStream<'static>, input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), DecodeError> {
     let corrupt = |_: io::Error| DecodeError::Corrupt("zstd");
     stream.reinit().map_err(corrupt)?;
@@ -231,7 +230,7 @@ fn unzstd(stream: &mut ZstdStream<'static>, input: &[u8], out: &mut Vec<u8>, lim
         }
         let rests = input.pos() == before && out.len() == start;
         match (hint, input.pos() == input.src.len()) {
-            // The frame has ended, and there is no other.
+            // The frame was the last one.
             (0, true) => return Ok(()),
             (_, _) if rests => return Err(DecodeError::Corrupt("zstd")),
             _ => {}
@@ -242,7 +241,7 @@ fn unzstd(stream: &mut ZstdStream<'static>, input: &[u8], out: &mut Vec<u8>, lim
 fn unbase64(input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), DecodeError> {
     let url = input.iter().any(|byte| matches!(byte, b'-' | b'_'));
     let alphabet = if url { BASE64_URL } else { BASE64 };
-    // Four characters are three bytes, so the input bounds the output.
+    // Four characters are three bytes, so the input limits the output.
     alphabet.decode_vec(input.trim_ascii(), out).map_err(|_| DecodeError::Corrupt("base64"))?;
     if out.len() > limit { Err(DecodeError::TooBig) } else { Ok(()) }
 }

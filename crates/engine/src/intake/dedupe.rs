@@ -1,10 +1,10 @@
-//! What was seen before, by `websocket.dedup.key`: the last so many keys.
+//! Finds duplicates: the last `websocket.dedup.window` keys of `websocket.dedup.key`.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
-/// The keys of the last records. Of each only a hash of 128 bits is kept, so that a key of any length takes the same room;
-/// the hash is seeded by chance, so that nobody can make two keys meet.
+/// The keys of the last records. For each, only a hash of 128 bits is kept, so that all keys need the same room. The
+/// hash has a random seed, so that nobody can choose keys with the same hash.
 #[derive(Debug)]
 pub struct Window {
     size: usize,

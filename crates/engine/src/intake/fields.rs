@@ -1,4 +1,4 @@
-//! Topic, key, timestamp and headers of a record, each a template over it.
+//! Topic, key, timestamp and headers of a record, each from a template.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use crate::dialogue::template::{Position, Template};
 use crate::dialogue::variables::is_secret;
 use crate::record::{Key, Part, RecordWriter};
 
-/// Kafka's limit of a topic's name.
+/// The longest topic name of Kafka.
 const MAX_TOPIC: usize = 249;
 
-/// What becomes of a record whose topic or timestamp has no value.
+/// `websocket.record.missing`: what happens with a record whose topic or timestamp has no value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Missing {
     /// The task fails.
@@ -21,11 +21,11 @@ pub enum Missing {
     Fail,
     /// The record is dropped and counted.
     Skip,
-    /// The time is that of receipt; in a topic `_` stands for what is missing.
+    /// The timestamp is the time of receipt. In a topic, `_` replaces what is missing.
     Default,
 }
 
-/// What a timestamp counts.
+/// The unit of a timestamp.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unit {
     Seconds,
@@ -44,8 +44,8 @@ impl Unit {
         Unit::NAMES.iter().position(|own| *own == name).map(|at| all[at])
     }
 
-    /// Milliseconds since the epoch; what is finer is cut off. `None` for what is no such time, or one that Kafka has no
-    /// room for.
+    /// Returns milliseconds since the epoch, rounded down. `None` if the text is not such a time, or is out of Kafka's
+    /// range.
     pub fn millis(self, text: &str) -> Option<i64> {
         let nanos = match self {
             Unit::Iso => calendar::parse_iso(text)?,
@@ -54,12 +54,12 @@ impl Unit {
             Unit::Micros => decimal_nanos(text, 3)?,
             Unit::Nanos => decimal_nanos(text, 0)?,
         };
-        // Kafka refuses what is before the epoch.
+        // Kafka refuses times before the epoch.
         i64::try_from(nanos.div_euclid(1_000_000)).ok().filter(|&ms| ms >= 0)
     }
 }
 
-/// A decimal number times ten to the power of `shift`, whole; it may have an exponent.
+/// Returns a decimal number times ten to the power of `shift`, as an integer. The number may have an exponent.
 fn decimal_nanos(text: &str, shift: i32) -> Option<i128> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let shift = shift.checked_add(exponent.parse::<i32>().ok()?)?;
@@ -70,7 +70,7 @@ fn decimal_nanos(text: &str, shift: i32) -> Option<i128> {
         return None;
     }
     let point = i64::try_from(whole.len()).ok()? + i64::from(shift);
-    // No time that Kafka has room for is longer in nanoseconds.
+    // No time in Kafka's range is longer in nanoseconds.
     let digits = usize::try_from(point.max(0)).ok().filter(|&digits| digits <= 30)?;
     let mut number: i128 = 0;
     for digit in whole.bytes().chain(fraction.bytes()).chain(std::iter::repeat(b'0')).take(digits) {
@@ -82,7 +82,7 @@ fn decimal_nanos(text: &str, shift: i32) -> Option<i128> {
 /// The templates of a record's fields.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
-    /// `None`: the configured topic.
+    /// `None`: all records have the configured topic.
     pub topic: Option<Topic>,
     pub key: Option<Template>,
     /// Whether the key has the schema BYTES.
@@ -97,7 +97,7 @@ pub struct Fields {
 pub struct Topic {
     pub template: Template,
     pub allowed: Option<Regex>,
-    /// How many there may be.
+    /// The most topics.
     pub max: usize,
 }
 
@@ -110,7 +110,7 @@ pub enum Refused {
     Fatal(String),
 }
 
-/// The fields of one record after another, in buffers that are used again.
+/// The fields of one record after another. The buffers are reused.
 #[derive(Debug, Default)]
 pub struct Rendered {
     topics: HashSet<String>,
@@ -118,7 +118,7 @@ pub struct Rendered {
     key: String,
     has_key: bool,
     timestamp_ms: Option<i64>,
-    /// Values of the headers, one behind the other, and where each ends; `None` is a header that is missing.
+    /// The values of all headers in one buffer, and the end of each. `None`: the header is missing.
     headers: String,
     ends: Vec<Option<usize>>,
 }
@@ -127,7 +127,7 @@ impl Rendered {
     /// Renders all fields of a record.
     ///
     /// # Errors
-    /// One that must be there is missing, or may not be what it is.
+    /// A required field is missing, or a value is not allowed.
     pub fn render(&mut self, fields: &Fields, values: &Values<'_>) -> Result<(), Refused> {
         self.topic.clear();
         if let Some(topic) = &fields.topic {
@@ -191,7 +191,7 @@ impl Rendered {
         values: &Values<'_>,
     ) -> Result<Option<i64>, Refused> {
         const NAME: &str = "websocket.record.timestamp";
-        // Its text is not kept, so it may stand where the headers come.
+        // Its text is not kept. So it uses the buffer of the headers, which come later.
         self.headers.clear();
         let why = match template.write(values, &mut self.headers) {
             Ok(()) => match unit.millis(&self.headers) {
@@ -253,12 +253,12 @@ fn refuse(missing: Missing, name: &str, why: &dyn std::fmt::Display) -> Refused 
     }
 }
 
-/// There is no topic to take instead of one that may not be.
+/// For a topic that is not allowed, `default` has no other topic. So it fails the task too.
 fn missing_of_topic(missing: Missing) -> Missing {
     if missing == Missing::Skip { Missing::Skip } else { Missing::Fail }
 }
 
-/// What an error shows of a value of the feed.
+/// Returns a value of the feed, as an error shows it.
 fn shortened(text: &str) -> String {
     let short: String = text.chars().take(40).map(|char| if char.is_control() { '\u{FFFD}' } else { char }).collect();
     if short.len() < text.len() { short + "…" } else { short }
@@ -276,7 +276,7 @@ fn make_legal(topic: &mut String) {
     }
 }
 
-/// Compiles the template of an option over a record; a problem goes to the others.
+/// Compiles the template of an option. A problem is added to the list.
 pub(super) fn field(
     name: &str,
     text: &str,
@@ -297,7 +297,7 @@ pub(super) fn field(
     compiled.map_err(|problem| problems.push((name.to_owned(), problem))).ok()
 }
 
-/// Whether the same text for each record can be meant: a pointer without braces is a mistake.
+/// Whether this text may be the same in each record. A pointer without braces is a mistake.
 fn may_be_constant(name: &str, text: &str) -> bool {
     match name {
         "websocket.record.key" => !text.starts_with('/'),

@@ -1,5 +1,5 @@
-//! What the intake remembers from message to message and from connection to connection: what it has seen, where in the
-//! feed it stands, and which number came last.
+//! What the intake keeps from message to message and from connection to connection: keys of duplicates, the cursor, and
+//! the last numbers.
 
 use std::time::SystemTime;
 
@@ -33,7 +33,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles the options; nothing if none is given.
+    /// Compiles the options. Returns `None` if none is set.
     pub(super) fn compile(
         settings: &Settings,
         scope: &mut Scope<'_>,
@@ -89,54 +89,54 @@ impl Plan {
         remembers.then_some(Plan { cursor: cursor::Plan { variables, ..cursor }, dedupe, sequence })
     }
 
-    /// Whether a start goes on from a stored cursor: what it needs may be stored.
+    /// Whether a restart resumes from a stored cursor, so everything that it needs may be stored.
     pub fn resumes_over_restarts(&self) -> bool {
         self.has_cursor() && !self.cursor.variables.iter().any(|(_, name)| is_secret(name))
     }
 
-    /// Whether the feed is to go on from a cursor.
+    /// Whether the feed resumes from a cursor.
     pub fn has_cursor(&self) -> bool {
         self.cursor.cursor.is_some() && !self.cursor.is_number
     }
 
-    /// Whether a feed goes on from a cursor or a captured variable.
+    /// Whether a connection resumes from a cursor or a captured variable.
     pub fn resumes(&self) -> bool {
         self.has_cursor() || !self.cursor.variables.is_empty()
     }
 }
 
-/// What outlives a connection.
+/// What is kept from one connection to the next.
 #[derive(Debug, Default)]
 pub struct Memory {
     cursors: Cursors,
     window: Option<Window>,
     sequences: Sequences,
-    /// What is missing and is asked for.
+    /// The holes that wait for their repair.
     pub(crate) backfill: Backfill,
-    /// When the last message came, if one did.
+    /// When the last message was received, if there was one.
     pub(crate) at: Option<SystemTime>,
-    /// Records wait for those that are missing before them.
+    /// Whether records wait for missing ones before them.
     are_held: bool,
-    /// When the cursor that was forgotten last was received, until there is another connection.
+    /// When the last forgotten cursor was received. Kept until the next connection.
     forgotten: Option<SystemTime>,
     text: String,
 }
 
-/// What was found in the messages of late.
+/// What the messages have shown since the last report.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Records that were dropped because they had come before.
+    /// How many records were dropped as duplicates.
     pub duplicates: u64,
     pub holes: Vec<Hole>,
-    /// Repairs of holes that are not among those, each with the number of records that were in the batch before the hole.
+    /// The repairs of other holes, each with the number of records in the batch before the hole.
     pub repairs: Vec<(u64, usize)>,
-    /// The server went on from a later place than it was asked to.
+    /// The server has resumed from a later position than requested.
     pub clamped: bool,
-    /// Records that were larger than allowed: where each stands in the feed, if it says so.
+    /// Records that were too large: the position of each in the feed, if known.
     pub too_large: Vec<Option<String>>,
-    /// The feed said that it cannot go on from where it was asked to, and the connection is kept.
+    /// The feed cannot resume from the requested position, and the connection is kept.
     pub lost: bool,
-    /// Of both: when the last message before was received.
+    /// For these two: when the message before was received.
     pub since: Option<SystemTime>,
 }
 
@@ -153,7 +153,7 @@ impl Findings {
 }
 
 impl Memory {
-    /// Goes on from what is stored.
+    /// Continues from a stored offset.
     pub fn stored(stored: StoredOffset) -> Memory {
         let at = stored.at();
         let StoredOffset { position, keyed, .. } = stored;
@@ -163,7 +163,7 @@ impl Memory {
         Memory { cursors: Cursors::stored(position, keyed), backfill, at, ..Memory::default() }
     }
 
-    /// A new connection is there. `resuming`: it goes on from the newest cursor.
+    /// Begins a new connection. `resuming`: it resumes from the newest cursor.
     pub(crate) fn connected(&mut self, plan: &Plan, resuming: bool) {
         self.forgotten = None;
         Mutation::WindowOfOneConnection.does(|| self.window = None);
@@ -177,41 +177,42 @@ impl Memory {
         self.sequences.connected(sequence);
     }
 
-    /// Records wait for those that are missing before them, or none does.
+    /// Says whether records wait for missing ones before them.
     pub(crate) fn are_held(&mut self, are_held: bool) {
         self.are_held = are_held;
     }
 
-    /// The position in the feed is gone, and with it the numbering.
+    /// Forgets the position in the feed, and the last numbers.
     pub(crate) fn forget_position(&mut self) {
         self.forgotten = self.since();
         self.cursors.forget();
         self.sequences.forget();
     }
 
-    /// The position of one topic is gone, and with it its numbering.
+    /// Forgets the position of one topic, and its last number.
     pub(crate) fn forget_position_of(&mut self, topic: &str) {
         self.cursors.forget_key(topic);
         self.sequences.forget_key(topic);
     }
 
-    /// The server has not gone on from the cursor, but the connection is good. What is missing is told by that.
+    /// Notes that the server has not resumed from the cursor, and the connection is kept. The caller reports the gap.
     pub(crate) fn not_resumed(&mut self) {
         self.cursors.await_nothing();
         self.sequences.forget();
     }
 
-    /// Whether the feed's cursor has moved, and no record has it.
+    /// Whether the feed's newest cursor is not in the offset of any record yet.
     pub(crate) fn is_ahead(&self) -> bool {
         self.cursors.is_ahead()
     }
 
-    /// When the newest cursor was received, also if it was forgotten; of several keys the oldest one's.
+    /// Returns when the newest cursor was received, also if it was forgotten. With several keys, the earliest of these
+    /// times.
     pub(crate) fn since(&self) -> Option<SystemTime> {
         self.forgotten.into_iter().chain(self.cursors.since()).min()
     }
 
-    /// The newest cursor of the feed, or of a key.
+    /// Returns the newest cursor of the feed, or of a key.
     pub(crate) fn cursor(&self, key: Option<&str>) -> Option<&str> {
         self.cursors.newest(key)
     }
@@ -224,7 +225,7 @@ impl Memory {
         self.cursors.end_message();
     }
 
-    /// Looks at a record; `place` is how many are in the batch before it. Returns whether it is new.
+    /// Takes a record. `place`: how many records are in the batch before it. Returns whether it is new.
     pub(super) fn look(&mut self, plan: &Plan, values: &Values<'_>, place: usize, findings: &mut Findings) -> bool {
         Mutation::NumberBeforeDedupe.does(|| self.read_number(plan, values, Standing::New, place, findings));
         if !self.is_unseen(plan, values, findings) {
@@ -238,7 +239,8 @@ impl Memory {
         standing != Standing::Again
     }
 
-    /// Looks at a record out of the feed's history, which is none of those that come in their turn. Returns whether it is new.
+    /// Takes a record from the feed's history, which is not in the order of the live records. Returns whether it is
+    /// new.
     pub(super) fn look_back(&mut self, plan: &Plan, values: &Values<'_>, findings: &mut Findings) -> bool {
         self.cursors.look_back(&plan.cursor, values);
         self.is_unseen(plan, values, findings)
@@ -253,12 +255,12 @@ impl Memory {
         is_new
     }
 
-    /// The number of a record out of the feed's history, if it is of this key.
+    /// Returns the number of a record from the feed's history, if the record has this key.
     pub(super) fn number_of(&mut self, plan: &Plan, key: &str, values: &Values<'_>) -> Option<i128> {
         self.sequences.number_of(plan.sequence.as_ref()?, key, values)
     }
 
-    /// Looks at a message without records: many a feed's numbers count heartbeats.
+    /// Takes a message without records, because some feeds number their heartbeats too.
     pub(super) fn look_beside(&mut self, plan: &Plan, values: &Values<'_>, place: usize, findings: &mut Findings) {
         let standing = self.read_cursor(plan, values, false, findings);
         self.read_number(plan, values, standing, place, findings);
@@ -274,7 +276,7 @@ impl Memory {
         standing
     }
 
-    /// A hole is told at once, or when it is repaired.
+    /// Reports a hole at once, or begins its repair.
     fn read_number(
         &mut self,
         plan: &Plan,
@@ -285,12 +287,12 @@ impl Memory {
     ) {
         let Some(sequence) = &plan.sequence else { return };
         let Some(hole) = self.sequences.look(sequence, values) else { return };
-        // That the feed begins elsewhere is told once.
+        // `clamped` is a gap already. That the numbers went back is not a second one.
         if standing == Standing::Clamped && hole.cause == Cause::Reset {
             return;
         }
         if sequence.action != sequence::Action::Backfill || hole.cause != Cause::Sequence {
-            // Nobody knows whether anything is missing, and the lost connection is told anyway.
+            // Whether messages are missing is not known, and the gap of the lost connection is reported anyway.
             findings.holes.extend(Some(hole).filter(|hole| !hole.open));
             return;
         }
@@ -300,20 +302,20 @@ impl Memory {
         }
     }
 
-    /// Returns where in the feed the record stands that was looked at: words that no other record has.
+    /// Returns the position of the last record in the feed, as a text that no other record has.
     pub(super) fn place(&self, plan: &Plan, index: Option<usize>) -> Option<String> {
         let (key, cursor) = self.cursors.last(&plan.cursor)?;
         Some(format!("{key} {cursor} {}", index.unwrap_or_default()))
     }
 
-    /// Whether a record that no filter has dropped is stored already, behind the cursor.
+    /// Whether a record that passed the filter is one of those after the cursor that are stored already.
     pub(super) fn is_stored(&mut self, plan: &Plan, findings: &mut Findings) -> bool {
         let stored = self.cursors.is_stored(&plan.cursor);
         findings.duplicates += u64::from(stored);
         stored
     }
 
-    /// Writes the offset entries of the record that was looked at. `last`: it is the last of its message.
+    /// Writes the offset entries of the last record. `last`: it is the last one of its message.
     pub(super) fn write(&mut self, plan: &Plan, variables: &Variables, last: bool, record: &mut RecordWriter<'_>) {
         if plan.cursor.cursor.is_some() {
             self.cursors.write(&plan.cursor, last, record);
@@ -321,34 +323,34 @@ impl Memory {
         self.write_rest(plan, variables, self.topic(plan), record);
     }
 
-    /// The same of a record out of the feed's history.
+    /// Writes the offset entries of a record from the feed's history.
     pub(super) fn write_back(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         let goes_back = plan.cursor.is_number && self.cursors.write_back(&plan.cursor, self.are_held, record);
-        // A start that goes on behind it misses what follows, also what is listed.
+        // A start from this offset resumes after this record, so nothing else has to be listed as missing.
         match goes_back {
             true => write_variables(plan, variables, self.topic(plan), record),
             false => self.write_rest(plan, variables, self.topic(plan), record),
         }
     }
 
-    /// Writes the offset entries of a record that is none of the feed's and goes before those of the last message.
+    /// Writes the offset entries of a record of the ledger that goes before the records of the last message.
     pub(crate) fn write_before(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_before(&plan.cursor, record);
         self.write_rest(plan, variables, self.topic(plan), record);
     }
 
-    /// Writes the offset entries of a record that is none of the feed's.
+    /// Writes the offset entries of a record of the ledger.
     pub(crate) fn write_beside(&mut self, plan: &Plan, variables: &Variables, record: &mut RecordWriter<'_>) {
         self.cursors.write_beside(record);
         self.write_rest(plan, variables, None, record);
     }
 
-    /// The topic of the record that was looked at, where each has a cursor of its own.
+    /// Returns the topic of the last record, if each topic has its own cursor.
     fn topic(&self, plan: &Plan) -> Option<&str> {
         plan.cursor.key.as_ref().map(|_| self.cursors.key())
     }
 
-    /// Writes the offset entries that are beside the cursor: what is missing still, and the variables.
+    /// Writes the other offset entries: unrepaired holes and variables.
     fn write_rest(&self, plan: &Plan, variables: &Variables, topic: Option<&str>, record: &mut RecordWriter<'_>) {
         if let Some(gaps) = self.backfill.entry(topic).filter(|_| !Mutation::RepairsNotStored.is_on()) {
             record.part(Part::OffsetEntry { name: UNREPAIRED, value: OffsetValue::Text(gaps) });

@@ -25,7 +25,7 @@ pub enum BinaryMessages {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub decode: Vec<Codec>,
-    /// Of zstd.
+    /// The dictionary of zstd.
     pub dictionary: Vec<u8>,
     pub message_max_bytes: usize,
     pub binary: BinaryMessages,
@@ -36,18 +36,18 @@ pub struct Settings {
     pub filter: Option<String>,
     pub topic: String,
     pub topics_max: usize,
-    /// Has to match a whole name.
+    /// A regular expression for the whole name of a topic.
     pub topics_allowed: Option<Regex>,
     pub key: Option<String>,
     pub key_bytes: bool,
     pub timestamp: Option<String>,
     pub timestamp_unit: Unit,
     pub headers: Vec<(String, String)>,
-    /// Of `websocket.idle.key`.
+    /// `websocket.idle.key`.
     pub idle_key: Option<String>,
     pub missing: fields::Missing,
     pub value: ValueForm,
-    /// Of value, key and headers.
+    /// The most bytes of value, key and headers.
     pub max_bytes: Option<usize>,
     pub provenance: bool,
     pub memory: memory::Settings,
@@ -91,9 +91,9 @@ pub struct Plan {
     pub(super) filter: Option<Condition>,
     pub(super) fields: Fields,
     pub(super) idle_key: Option<Template>,
-    /// `None` remembers nothing.
+    /// `None`: nothing is kept from message to message.
     pub(super) memory: Option<memory::Plan>,
-    /// Whether a record is something else than its message.
+    /// Whether a record differs from its message.
     pub(super) apart: bool,
     /// Whether no option of the intake is used.
     pub(super) plain: bool,
@@ -105,12 +105,12 @@ impl Plan {
         self.fields.topic.is_some()
     }
 
-    /// Whether records have keys whose silence is noticed.
+    /// Whether the silence of keys is noticed (`websocket.idle.key`).
     pub fn sees_keys(&self) -> bool {
         self.idle_key.is_some()
     }
 
-    /// What is remembered from message to message, if anything.
+    /// Returns what is kept from message to message, if anything.
     pub fn memory(&self) -> Option<&memory::Plan> {
         self.memory.as_ref()
     }
@@ -118,7 +118,7 @@ impl Plan {
     /// Compiles the options. The pointers go to `paths`, together with those of the steps.
     ///
     /// # Errors
-    /// All that is wrong, each beside the option's name.
+    /// Everything that is wrong, each with the option's name.
     pub fn compile(settings: Settings, names: &Names, paths: &mut Paths) -> Result<Plan, Vec<(String, Problem)>> {
         let mut problems = Vec::new();
         let pick = (!settings.pointers.is_empty())

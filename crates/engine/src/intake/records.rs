@@ -1,4 +1,4 @@
-//! From a part of a message to records: steps look at it, and what is picked of it is made a record.
+//! From a part of a message to records: the steps check the part, and `websocket.record.pointer` picks the records.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -19,46 +19,46 @@ use crate::json::{Found, Scanned, Scanner};
 use crate::observer::{self, Sight, Watched};
 use crate::record::{Batch, Part as RecordPart, epoch_ms};
 
-/// The header of a record out of the feed's history.
+/// The header of a record from the feed's history.
 pub(crate) const BACKFILLED: &str = "websocket.backfilled";
 
-/// A message behind the split, for those who look at it before it becomes records.
+/// A message after the split, as the steps see it.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
-    /// `None` if it is not UTF-8; then no pointer and no text matches.
+    /// `None` if it is not UTF-8. Then no pointer has a value.
     pub scanned: Option<Scanned<'a>>,
-    /// The place in the split.
+    /// Its position in the split message.
     pub index: Option<usize>,
 }
 
-/// Who looks at messages before they become records, and knows the variables.
+/// The steps of a session: they check messages before these become records, and know the variables.
 pub trait Steps {
     /// Returns whether the message may become records.
     fn look(&mut self, part: &Part<'_>) -> bool;
 
-    /// Returns true once after the steps have made the position in the feed void.
+    /// Returns true once after the steps have declared the position in the feed lost.
     fn begins_anew(&mut self) -> bool {
         false
     }
 
-    /// Returns the topics whose position the steps have made void since the last call.
+    /// Returns the topics whose position the steps have declared lost since the last call.
     fn topics_that_begin_anew(&mut self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The number of the message, if the feed wants to hear when Kafka has its records.
+    /// Returns the number of the message, if the feed is acknowledged.
     fn message(&self) -> Option<i64> {
         None
     }
 
-    /// The message has become so many records.
+    /// Notes how many records the message has become.
     fn became(&mut self, _records: u64) {}
 
-    /// The variables, and the last number that `n()` gave, once the steps have looked.
+    /// Returns the variables and the last number that `n()` has returned, after the steps have checked the message.
     fn variables(&self) -> (&Variables, &Cell<u64>);
 }
 
-/// What all records of a message share.
+/// Values that all records of a message have in common.
 #[derive(Clone, Copy)]
 pub struct Ground<'a> {
     pub names: &'a Names,
@@ -76,12 +76,12 @@ pub struct Origin<'a> {
     pub feed: &'a str,
 }
 
-/// What became of messages that are no records.
+/// How many messages and records were dropped or fetched, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Binary messages under `websocket.frame.binary=skip`.
     pub skipped: u64,
-    /// Messages in which no pointer of `websocket.record.pointer` is.
+    /// Messages without a value at the pointers of `websocket.record.pointer`.
     pub without_record: u64,
     /// Records that `websocket.record.filter` dropped.
     pub filtered: u64,
@@ -89,7 +89,7 @@ pub struct Counts {
     pub incomplete: u64,
     /// Records that `websocket.record.max.bytes` dropped.
     pub too_large: u64,
-    /// Records out of the feed's history.
+    /// Records from the feed's history.
     pub backfilled: u64,
 }
 
@@ -104,23 +104,23 @@ impl AddAssign for Counts {
     }
 }
 
-/// Why a message cannot be taken.
+/// Why a message is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The connection is to be closed with this code.
+    /// Close the connection with this code.
     Violation { code: u16, message: String },
-    /// The task fails.
+    /// Fail the task.
     Fatal(String),
 }
 
-/// A message behind decoding and splitting.
+/// A part of a message after decoding and splitting.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) text: Option<&'a str>,
     pub(super) binary: bool,
     pub(super) index: Option<usize>,
-    /// Nothing of its frame comes behind it.
+    /// Whether it is the last part of its message.
     pub(super) last: bool,
 }
 
@@ -133,7 +133,7 @@ impl<'a> Input<'a> {
         index: usize,
     ) -> Input<'a> {
         let bytes = &bytes[range.clone()];
-        // Of a message that is not UTF-8 a part may be.
+        // A part can be UTF-8 although the message is not.
         let text = match text {
             Some(text) => text.get(range.clone()),
             None => std::str::from_utf8(bytes).ok(),
@@ -243,7 +243,7 @@ impl Records {
         steps: &dyn Steps,
     ) -> Result<(), Refusal> {
         self.made.clear();
-        // A record that is apart from its message comes without one.
+        // If live records are taken out of messages, a record from the history has no such message.
         let message = (!self.plan.apart).then(|| {
             self.message.scan(text, &mut self.found);
             Scanned::new(text, &self.found)
@@ -258,7 +258,7 @@ impl Records {
         made
     }
 
-    /// Makes records of a message that the steps have looked at.
+    /// Makes records of a message that the steps have checked.
     fn make(
         &mut self,
         input: Input<'_>,
@@ -322,11 +322,11 @@ pub(super) struct Maker {
     rendered: Rendered,
     json: Json,
     pub(super) seen: Seen,
-    /// Of the last record of this connection.
+    /// The number of the connection's last record.
     number: u64,
-    /// Of the message under way, if the feed wants to hear when Kafka has it.
+    /// The number of the present message, if the feed is acknowledged.
     message: Option<i64>,
-    /// The record under way is out of the feed's history.
+    /// Whether the present record is from the feed's history.
     of_history: bool,
     pub(super) counts: Counts,
     pub(super) memory: Memory,
@@ -335,7 +335,7 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    /// A message without records may have a cursor and a number.
+    /// Takes the cursor and the number of a message without records.
     fn no_record(&mut self, plan: &Plan, input: Input<'_>, values: Values<'_>, place: usize) {
         let Some(memory) = &plan.memory else { return };
         if self.reads_record {
@@ -438,13 +438,13 @@ impl Maker {
         Ok(())
     }
 
-    /// Whether the record whose fields were rendered is larger than allowed.
+    /// Whether the present record is larger than `websocket.record.max.bytes`.
     fn is_too_large(&self, plan: &Plan, content: Content<'_>) -> bool {
         let size = || value::size(plan.settings.value, content) + self.rendered.size(&plan.fields);
         plan.settings.max_bytes.is_some_and(|max_bytes| size() > max_bytes)
     }
 
-    /// Whether a record that cannot be decoded is taken as it is.
+    /// Whether a record that cannot be decoded is written as it is.
     fn undecoded(&mut self, settings: &Settings, error: &DecodeError) -> Result<bool, Refusal> {
         match settings.missing {
             fields::Missing::Default => Ok(true),

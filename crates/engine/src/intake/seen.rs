@@ -1,4 +1,4 @@
-//! The keys of `websocket.idle.key` that records had, one behind the other in a buffer that is used again.
+//! The keys of `websocket.idle.key` that records had, in one buffer that is reused.
 
 /// A longer key is not watched.
 const MAX_KEY_BYTES: usize = 256;
@@ -11,7 +11,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Adds the key that `write` appends, if it returns true.
+    /// Adds the key that `write` appends, if `write` returns true.
     pub(super) fn add<E>(&mut self, write: impl FnOnce(&mut String) -> Result<bool, E>) -> Result<(), E> {
         let start = self.text.len();
         let there = write(&mut self.text)? && self.text.len() - start <= MAX_KEY_BYTES;

@@ -1,4 +1,4 @@
-//! The numbers that a feed gives its messages, and what they say is missing.
+//! The numbers that a feed gives its messages, and which messages are missing according to them.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -8,17 +8,17 @@ use crate::dialogue::template::Template;
 use crate::gap::Cause;
 use crate::mutation::Mutation;
 
-/// So many keys are followed; the numbers of further ones are not looked at.
+/// The most keys whose numbers are checked.
 const MAX_KEYS: usize = 100_000;
 
-/// What is done when messages are missing.
+/// `websocket.sequence.action`: what to do if messages are missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Action {
     #[default]
     Count,
     Resubscribe,
     Reconnect,
-    /// What is missing is asked for over HTTP.
+    /// Request them over HTTP.
     Backfill,
     Fail,
 }
@@ -32,15 +32,15 @@ impl Action {
     }
 }
 
-/// What it means that numbers are left out.
+/// `websocket.sequence.holes`: what missing numbers mean.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Holes {
     /// Messages are missing.
     #[default]
     Gap,
-    /// Nothing; only going back is reported.
+    /// Nothing. Only a number that goes back is reported.
     Legal,
-    /// Nothing on one connection; between two of them messages may be missing.
+    /// Nothing within a connection. Between two connections, messages may be missing.
     Reconnect,
 }
 
@@ -61,7 +61,7 @@ pub struct Settings {
     pub first: Option<String>,
     pub previous: Option<String>,
     pub holes: Holes,
-    /// It begins anew with each connection.
+    /// The numbers begin anew on each connection.
     pub per_connection: bool,
     pub action: Action,
 }
@@ -78,34 +78,35 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether the last numbers are in the offsets, so that what is missing after a start can be asked for.
+    /// Whether offsets have the last numbers, so that messages missed during a restart can be requested.
     pub fn is_stored(&self) -> bool {
         self.action == Action::Backfill && !self.per_connection
     }
 }
 
-/// How a message says which one is before it.
+/// How a message names the one before it.
 #[derive(Debug, Clone)]
 pub enum Link {
-    /// Its first number follows the last one of the message before; not given, it is its number.
+    /// Its first number follows the last number of the message before. Without this template, its only number is the
+    /// first.
     First(Option<Template>),
-    /// It names the number of the message before; without it the numbering begins anew.
+    /// It contains the number of the message before. Without that, the numbers begin anew.
     Previous(Template),
 }
 
-/// What is missing, or that a numbering went back.
+/// Missing numbers, or a number that went back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hole {
     pub cause: Cause,
-    /// Of the numbering; empty if there is but one.
+    /// The key of the numbers. Empty if there is only one numbering.
     pub key: Box<str>,
-    /// The first and the last number that are missing. Of a chain, the number before them and the one that should have
-    /// been there. Of one that went back, the last number and the one that came.
+    /// The first and the last missing number. In a chain: the last number before the hole, and the number that the next
+    /// message names. If the number went back: the last number and the new one.
     pub from: i128,
     pub to: i128,
-    /// `None` if the numbers do not say.
+    /// How many messages are missing. `None` if the numbers do not say.
     pub missing: Option<u64>,
-    /// Numbers may be left out: only the feed's history knows what of these is missing, if anything is.
+    /// Numbers may be left out, so only the feed's history knows whether messages are missing.
     pub open: bool,
     /// When the message before was received.
     pub since: SystemTime,
@@ -124,46 +125,46 @@ pub struct Sequences {
 #[derive(Debug, Clone, Copy)]
 struct Last {
     number: i128,
-    /// When it was received.
+    /// When this number was received.
     at: SystemTime,
-    /// The connection on which it was.
+    /// The connection on which it was received.
     connection: u64,
     /// An earlier task has received it.
     stored: bool,
-    /// And a lower one came since: what was received comes again, or the numbering is another one.
+    /// A lower number has come since: either old messages come again, or the numbers have begun anew.
     behind: bool,
 }
 
 impl Sequences {
-    /// A new connection is there.
+    /// Begins a new connection.
     pub fn connected(&mut self, plan: &Plan) {
         self.connection += 1;
         self.last.retain(|_, last| !plan.per_connection && !last.behind);
     }
 
-    /// Whether there was no connection yet.
+    /// Whether this is before the first connection.
     pub fn is_new(&self) -> bool {
         self.connection == 0
     }
 
-    /// An earlier task has received this number, at that time.
+    /// Adds the last number of an earlier task, with the time at which it was received.
     pub fn stored(&mut self, key: &str, number: &str, at: SystemTime) {
         if let Ok(number) = number.parse() {
             self.last.insert(key.into(), Last { number, at, connection: 0, stored: true, behind: false });
         }
     }
 
-    /// The numbering begins anew.
+    /// Forgets all numbers.
     pub fn forget(&mut self) {
         self.last.clear();
     }
 
-    /// The numbering of one key begins anew.
+    /// Forgets the number of one key.
     pub fn forget_key(&mut self, key: &str) {
         self.last.remove(key);
     }
 
-    /// Looks at the number of a message. One without a number changes nothing.
+    /// Takes a message. Without a number, it changes nothing.
     pub fn look(&mut self, plan: &Plan, values: &Values<'_>) -> Option<Hole> {
         let number = self.number(&plan.number, values)?;
         self.key.clear();
@@ -182,7 +183,7 @@ impl Sequences {
             }
             return None;
         };
-        // The first of a connection may be late, or come again: what is missing ends with the first higher one.
+        // The first messages of a connection can be old ones. The hole ends with the first higher number.
         let (is_first, is_behind) = (last.connection != self.connection, number <= last.number);
         if is_behind && (last.stored || plan.holes == Holes::Reconnect) {
             last.behind |= last.stored && number < last.number;
@@ -203,7 +204,7 @@ impl Sequences {
         })
     }
 
-    /// Returns the number of a record of this key, which is none of those that came in their turn.
+    /// Returns the number of a record from the feed's history, if the record has this key.
     pub fn number_of(&mut self, plan: &Plan, key: &str, values: &Values<'_>) -> Option<i128> {
         self.key.clear();
         if let Some(template) = &plan.key {
@@ -219,16 +220,17 @@ impl Sequences {
     }
 }
 
-/// What a message says of the one before it.
+/// What a message says about the one before it.
 #[derive(Debug, Clone, Copy)]
 enum Before {
-    /// Its number and this one are neighbours.
+    /// The number before this one is the last number of the message before.
     Follows(i128),
     Is(i128),
     Nothing,
 }
 
-/// The rule: equal is nothing, lower begins anew, and what lies between is missing.
+/// The rule: the same number is no hole, a lower one means that the numbers went back, and numbers in between are
+/// missing.
 fn hole(last: i128, number: i128, before: Before) -> Option<(Cause, i128, i128, Option<u64>)> {
     if number == last {
         return None;
@@ -254,7 +256,7 @@ fn hole(last: i128, number: i128, before: Before) -> Option<(Cause, i128, i128, 
     }
 }
 
-/// What may be missing between the last number of a connection and the first one of the next.
+/// Returns the numbers that may be missing between the last one of a connection and the first one of the next.
 fn between(last: i128, number: i128) -> Option<(Cause, i128, i128, Option<u64>)> {
     let (from, to) = (last.checked_add(1)?, number.checked_sub(1)?);
     (from <= to).then_some((Cause::Sequence, from, to, None))

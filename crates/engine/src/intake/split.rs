@@ -1,14 +1,14 @@
-//! A message that holds several is split; each part is a message from there on.
+//! Splits a message that contains several. From then on, each part is a message.
 
 use std::ops::Range;
 
 use crate::dialogue::expression::pointer;
 use crate::json::{Found, PointerId, Pointers, Scanned, Scanner};
 
-/// How a message is split. Never by guess: to many feeds an array is one message.
+/// How a message is split. There is no automatic choice, because in many feeds an array is one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// Each element of an array; what is no array is one message.
+    /// Each element of an array is a message. Anything else is one message.
     JsonArray,
     Lines,
     /// At each such byte.
@@ -31,7 +31,7 @@ impl Split {
     }
 }
 
-/// Splits message after message.
+/// Splits one message after another.
 #[derive(Debug)]
 pub struct Splitter {
     split: Split,
@@ -41,7 +41,7 @@ pub struct Splitter {
     parts: Vec<Range<usize>>,
 }
 
-/// Room for parts that is kept from one message to the next.
+/// The room for parts that is kept from one message to the next.
 const KEPT_PARTS: usize = 4096;
 
 impl Splitter {
@@ -53,7 +53,7 @@ impl Splitter {
         Ok(Splitter { split, elements: pointers.build()?, each, found: Found::default(), parts: Vec::new() })
     }
 
-    /// Returns where the parts are; empty ones are left out. `text` is the message, if it is UTF-8.
+    /// Returns where the parts are, without empty ones. `text` is the message, if it is UTF-8.
     pub fn split(&mut self, message: &[u8], text: Option<&str>) -> &[Range<usize>] {
         self.parts.clear();
         self.parts.shrink_to(KEPT_PARTS);

@@ -16,7 +16,7 @@ pub enum ValueForm {
     AsReceived,
     String,
     Bytes,
-    /// Schemaless data; what is not valid JSON becomes STRING.
+    /// JSON becomes schemaless data. Text that is not valid JSON becomes STRING.
     Json,
 }
 
@@ -29,7 +29,7 @@ impl ValueForm {
     }
 }
 
-/// A record's content, as it came out of the stages before.
+/// A record's content, as the stages before have made it.
 #[derive(Debug, Clone, Copy)]
 pub struct Content<'a> {
     pub bytes: &'a [u8],
@@ -40,14 +40,14 @@ pub struct Content<'a> {
     pub base64: bool,
 }
 
-/// Reads JSON; the memory is used again.
+/// Reads JSON. The memory is reused.
 #[derive(Debug, Default)]
 pub struct Json {
     parser: Parser,
     form: Vec<u8>,
 }
 
-/// A buffer that grew beyond this is given back.
+/// A larger buffer is freed.
 const KEPT_BUFFER: usize = 1 << 20;
 
 impl Json {
@@ -87,7 +87,7 @@ pub fn size(form: ValueForm, content: Content<'_>) -> usize {
     }
 }
 
-/// Bytes that are not UTF-8 become U+FFFD.
+/// Returns the text, in which U+FFFD replaces bytes that are not UTF-8.
 fn lossy(content: Content<'_>) -> Cow<'_, str> {
     content.text.map_or_else(|| String::from_utf8_lossy(content.bytes), Cow::Borrowed)
 }
