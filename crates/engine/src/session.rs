@@ -430,14 +430,26 @@ impl<W: World> Session<W> {
             match pace.linger(now) {
                 _ if !reading || link.is_stopping() => {}
                 Linger::No => {}
-                Linger::Sleep(until) => sleep_on_this_thread(&self.world, connection, until).await?,
-                Linger::Wait(until) => {
+                // A request that is under way needs the thread.
+                Linger::Sleep(until) if asked.is_none() && history.is_none() => {
+                    sleep_on_this_thread(&self.world, connection, until).await?;
+                }
+                Linger::Sleep(until) | Linger::Wait(until) => {
                     connection.rest();
                     (reading, wake) = (false, wake.min(until));
                 }
             }
             tokio::select! {
                 biased;
+                // Before the reading: a busy feed always has something to read.
+                answer = answer_of(&mut asked), if asked.is_some() => {
+                    asked = None;
+                    link.answered(answer, &self.world.moment())?;
+                }
+                answer = answer_of(&mut history), if history.is_some() => {
+                    history = None;
+                    link.history_answered(answer, &self.world.moment())?;
+                }
                 read = noticing(connection.exchange(reading), reading, &mut waited), if reading || can_send => match read {
                     Ok(0) if reading => {
                         let message = "the server ended the connection without a Close frame";
@@ -451,14 +463,6 @@ impl<W: World> Session<W> {
                     // If the connection is lost, the next read says so. What came before is read first.
                     sent => can_send = sent.is_ok(),
                 },
-                answer = answer_of(&mut asked), if asked.is_some() => {
-                    asked = None;
-                    link.answered(answer, &self.world.moment())?;
-                }
-                answer = answer_of(&mut history), if history.is_some() => {
-                    history = None;
-                    link.history_answered(answer, &self.world.moment())?;
-                }
                 () = self.queue.emptied(), if waiting.is_blocked() => {}
                 () = changed(commits.as_deref()), if commits.is_some() => {}
                 _ = stop.changed() => {}

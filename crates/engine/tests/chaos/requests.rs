@@ -139,3 +139,20 @@ async fn a_request_goes_through_the_feeds_proxy_and_trusts_its_authority() {
     let error = start(&feed, &url, &options[..1]).until_failed().await;
     assert!(error.contains("TLS with localhost"), "{error}");
 }
+
+#[tokio::test]
+async fn a_request_goes_on_beside_a_feed_that_never_pauses() {
+    let lingering = [("websocket.receive.linger.ms", "5")];
+    for (messages, more) in [(Messages::forever(), &[][..]), (Messages::forever().rate(2000.0), &lingering)] {
+        let tokens = serve((0..100).map(token));
+        let feed = serve([Play::accept().send(messages)]);
+        let renewal = format!("POST {}", http(&tokens));
+        let steps = [
+            ("websocket.session.steps", "connect,renew"),
+            ("websocket.session.renew.every.ms", "10"),
+            ("websocket.session.renew.http", renewal.as_str()),
+        ];
+        let mut running = Feed::start(feed.url(), &[&steps[..], more].concat());
+        running.until_server(&tokens, |stats| stats.requests().count() >= 100).await;
+    }
+}
