@@ -1,6 +1,7 @@
-//! Which of a feed's messages Kafka has, for steps that say so to the feed (`.on.commit`).
+//! Which of a feed's messages Kafka has, for steps that acknowledge them (`.on.commit`).
 //!
-//! A link says what it received, the host what Kafka has, in any order and from any thread; the link takes what is complete.
+//! A connection reports what it has received. The host reports what Kafka has, in any order and from any thread. The
+//! connection takes the messages that are complete.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,8 @@ use tokio::sync::Notify;
 
 use crate::mutation::Mutation;
 
-/// The messages of one link, and what is still open of those before it, from receipt until Kafka has all their records.
+/// The messages of the present connection, and the open ones of earlier connections, from receipt until Kafka has all
+/// their records.
 #[derive(Debug, Default)]
 pub struct Commits {
     state: Mutex<State>,
@@ -27,15 +29,17 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     message: i64,
-    /// Records that Kafka does not have. Of a message that never had one nothing is open, and it waits for those before it.
+    /// How many of its records Kafka does not have. A message without records has none, and waits for the messages
+    /// before it.
     open: u64,
     had_records: bool,
     given: bool,
-    /// It came on an earlier link, where nothing can be said any more. What comes again has no records and waits for it.
+    /// It came on an earlier connection, on which it can no longer be acknowledged. The feed sends it again. That
+    /// duplicate has no records, and waits for this message.
     past: bool,
 }
 
-/// What Kafka has got since this was last asked.
+/// The messages that have become complete since the last call.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// Messages, in the order in which they became complete.
@@ -45,7 +49,7 @@ pub struct Committed {
 }
 
 impl Commits {
-    /// A new link: what an earlier one received is no longer acknowledged.
+    /// Begins a new connection. Messages of earlier connections are no longer acknowledged.
     pub(crate) fn begin_link(&self) {
         let mut state = self.state();
         Mutation::NumbersOfMessagesBeginAnew.does(|| state.last_id = 0);
@@ -53,14 +57,14 @@ impl Commits {
         state.committed = Committed::default();
     }
 
-    /// A message came. Returns the number that its records have.
+    /// Adds a message. Returns its number, which its records contain.
     pub(crate) fn begin_message(&self) -> i64 {
         let mut state = self.state();
         state.last_id += 1;
         state.last_id
     }
 
-    /// The message has become so many records. They are given out after this.
+    /// Sets how many records the message has become. Call it before the host gets them.
     pub(crate) fn received(&self, message: i64, records: u64) {
         let mut state = self.state();
         state.waiting.push_back(Waiting {
@@ -74,10 +78,10 @@ impl Commits {
         self.tell(&state);
     }
 
-    /// Kafka has so many records of a message more, or will never have them since they were left out.
+    /// Notes that Kafka has more records of a message, or that they were left out.
     pub fn acknowledged(&self, message: i64, records: u64) {
         let mut state = self.state();
-        // Numbers grow, so the message is found without a look at all.
+        // The numbers grow, so a binary search finds the message.
         let at = state.waiting.partition_point(|waiting| waiting.message < message);
         let State { waiting, committed, .. } = &mut *state;
         let Some(found) = waiting.get_mut(at).filter(|waiting| waiting.message == message) else { return };
@@ -90,7 +94,8 @@ impl Commits {
         self.tell(&state);
     }
 
-    /// What Kafka has got since the last call, and whether it now has all that was received: both of one moment.
+    /// Returns the messages that have become complete since the last call, and whether Kafka has everything that was
+    /// received.
     pub(crate) fn take(&self) -> (Committed, bool) {
         let mut state = self.state();
         (std::mem::take(&mut state.committed), state.waiting.is_empty())
@@ -108,13 +113,13 @@ impl Commits {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing here panics between two writes.
+        // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Lets go of what is complete and has nothing open before it.
+    /// Removes the complete messages at the front.
     fn settle(&mut self) {
         while let Some(first) = self.waiting.pop_front_if(|first| first.open == 0) {
             if first.past {
@@ -132,7 +137,7 @@ impl State {
 mod tests {
     use super::*;
 
-    /// Some is open yet.
+    /// Some records are open.
     fn open(messages: &[i64], up_to: Option<i64>) -> (Committed, bool) {
         (Committed { messages: messages.to_vec(), up_to }, false)
     }

@@ -1,6 +1,6 @@
-//! What a task counts, a row each. [`crate::figures`] shows the rows, [`crate::metrics`] keeps the numbers.
+//! What a task counts, one row each. [`crate::figures`] shows the rows, [`crate::metrics`] has the numbers.
 
-/// Which host shows a figure; in the other it would always be 0.
+/// The host that shows a figure. In the other it would always be 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
     Worker,
@@ -13,9 +13,9 @@ pub(crate) struct Row {
     pub(crate) counter: Counter,
     /// The figure's name.
     pub(crate) name: &'static str,
-    /// The value of its label `cause`, in a figure that is split by it.
+    /// The value of the label `cause`, if the figure is split by it.
     pub(crate) cause: Option<&'static str>,
-    /// The only host that shows it; `None` is both.
+    /// The only host that shows it. `None`: both.
     pub(crate) only: Option<Host>,
     pub(crate) help: &'static str,
 }
@@ -29,8 +29,8 @@ macro_rules! optional {
     };
 }
 
-/// Makes [`Counter`] and the row of each: the counter, the figure's name and, if it has one, cause, then the only host that
-/// shows it, if it is one, and what it means.
+/// Defines [`Counter`] and its rows: the counter, the figure's name with an optional cause, an optional host that alone
+/// shows it, and the meaning.
 macro_rules! counters {
     ($($counter:ident $name:literal $(cause $cause:literal)? $(only $host:ident)?: $help:literal;)*) => {
         /// What a task counts from its start.

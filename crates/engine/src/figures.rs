@@ -1,12 +1,12 @@
-//! THE table of a task's figures. The worker's page `/metrics`, the plugin's MBeans and the tables of docs/reference/metrics.md are
-//! made from it. A new counter is a row in `counters.rs` and the place that counts it.
+//! The table of a task's figures. The worker's page `/metrics`, the plugin's MBeans and the tables of
+//! docs/reference/metrics.md are made from it. A new counter is a row in `counters.rs` and the place that counts it.
 
 use crate::counters;
 pub use crate::counters::{Counter, Host};
 use crate::gap::Cause;
 use crate::metrics::{LATENCY_BUCKETS, Snapshot};
 
-/// What the name of every figure begins with in Prometheus.
+/// The prefix of all names in Prometheus.
 pub const PREFIX: &str = "connect_websocket_";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Prometheus' word.
+    /// The type's name in Prometheus.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Counter => "counter",
@@ -29,13 +29,13 @@ impl Kind {
 /// One row of the table.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    /// In Prometheus, after [`PREFIX`]; its end is the unit, and `_total` for a counter.
+    /// The name in Prometheus after [`PREFIX`]. It ends with the unit, and with `_total` for a counter.
     pub name: &'static str,
-    /// A label and its value, in a figure that is split by it: its rows follow one another.
+    /// A label and its value, if the figure is split by a label. Its rows follow one another.
     pub label: Option<(&'static str, &'static str)>,
     pub kind: Kind,
     pub help: &'static str,
-    /// `None` is both.
+    /// The only host that shows it. `None`: both.
     pub only: Option<Host>,
     value: Value,
 }
@@ -61,8 +61,9 @@ impl Figure {
         }
     }
 
-    /// The name of its attribute in JMX: `gaps_total` by `server_close` is `GapsTotalServerClose`, and `le="0.005"` ends
-    /// with `Le0_005`. The rules of docs/reference/metrics.md make the name and the label of it again.
+    /// Returns the name of its attribute in JMX: `gaps_total` by `server_close` is `GapsTotalServerClose`, and
+    /// `le="0.005"` ends with `Le0_005`. The rules of docs/reference/metrics.md make the name and the label of it
+    /// again.
     pub fn attribute(&self) -> String {
         let end = match self.label {
             None => String::new(),
@@ -73,7 +74,7 @@ impl Figure {
         camel_case(self.name) + &end
     }
 
-    /// The Java type of that attribute.
+    /// Returns the Java type of that attribute.
     pub fn java_type(&self) -> &'static str {
         if self.name.contains("seconds") { "double" } else { "long" }
     }
@@ -88,7 +89,7 @@ fn count_of(counts: &[(Cause, u64)], cause: Cause) -> f64 {
     counts.iter().find(|&&(of, _)| of == cause).map_or(0.0, |&(_, count)| count as f64)
 }
 
-/// All figures that a host shows.
+/// Returns all figures that a host shows.
 pub fn figures(host: Host) -> Vec<Figure> {
     let by_cause = Cause::ALL.into_iter();
     let reconnects = by_cause.clone().filter(|cause| cause.begins_a_reconnect()).map(reconnects);
@@ -122,7 +123,7 @@ fn gaps(cause: Cause) -> Figure {
     Figure { name: "gaps_total", label, kind: Kind::Counter, help, only: None, value }
 }
 
-/// The buckets of a histogram, but no histogram to Prometheus: the JMX exporter cannot make one.
+/// The buckets of a histogram. For Prometheus they are counters, because the JMX exporter cannot make a histogram.
 fn latency(bucket: usize) -> Figure {
     let help = "committed records by the time from receipt (of the oldest in a batch) to Kafka's acknowledgement";
     let (label, value) = (Some(("le", LATENCY_BUCKETS[bucket].1)), Value::CommittedWithin(bucket));
@@ -133,7 +134,7 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Snapshot) -> f
     Figure { name, label: None, kind: Kind::Gauge, help, only: None, value: Value::Of(value) }
 }
 
-/// What is measured, not counted.
+/// Figures that are measured, not counted.
 const MEASURES: &[Figure] = &[
     Figure {
         kind: Kind::Counter,
@@ -169,7 +170,7 @@ const MEASURES: &[Figure] = &[
     gauge("queue_capacity_bytes", "the size limit of the queue in bytes", |now| now.queue_capacity_bytes as f64),
 ];
 
-/// An attribute of the existing connector's MBean, which dashboards know.
+/// An attribute of the existing connector's MBean.
 pub struct Attribute {
     pub name: &'static str,
     pub java_type: &'static str,

@@ -12,11 +12,11 @@ pub enum Cause {
     ServerClose,
     /// The stream ended without a Close frame.
     EndOfStream,
-    /// Reading or writing failed, a TCP reset for one.
+    /// Reading or writing failed, for example because of a TCP reset.
     ConnectionError,
     PongTimeout,
     IdleTimeout,
-    /// The server broke the protocol or a limit of ours.
+    /// The server violated the protocol or a limit.
     ProtocolError,
     /// TCP, TLS, name, proxy or handshake failed.
     ConnectFailed,
@@ -24,21 +24,21 @@ pub enum Cause {
     Restart,
     /// A step of the session failed.
     StepFailed,
-    /// A step of the session asked for a new connection.
+    /// A step of the session requested a new connection.
     StepReconnects,
     /// The feed's numbering has a hole.
     Sequence,
     /// The feed's numbering went back.
     Reset,
-    /// The feed could not go on from where we were.
+    /// The feed could not resume from the stored position.
     ResumeLost,
-    /// The feed went on from a later place than it was asked to.
+    /// The feed resumed from a later position than requested.
     Clamped,
     /// The queue was full, and messages were dropped.
     Dropped,
-    /// Records that were refused, and left out.
+    /// Records were refused and skipped.
     Skipped,
-    /// Records that were larger than allowed, and left out.
+    /// A record was larger than allowed, and was dropped.
     TooLarge,
 }
 
@@ -86,13 +86,13 @@ impl Cause {
         }
     }
 
-    /// Neither a restart nor what is found in the messages is a reconnect.
+    /// A restart and findings in messages are not reconnects.
     pub fn begins_a_reconnect(self) -> bool {
         use Cause::{Clamped, Dropped, Reset, Restart, ResumeLost, Skipped, TooLarge};
         !matches!(self, Reset | Restart | ResumeLost | Clamped | Dropped | Skipped | TooLarge)
     }
 
-    /// An attempt that fails goes on with the gap that is there; before the first connection there is none.
+    /// A failed attempt is part of the gap that is open already.
     pub fn begins_a_gap(self) -> bool {
         self != Cause::ConnectFailed
     }
@@ -107,31 +107,32 @@ impl fmt::Display for Cause {
 /// A time in which the feed may have sent what was not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// Unique; a gap that is reported again after a crash has the same.
+    /// Unique. A gap that is reported again after a crash has the same id.
     pub id: String,
-    /// When the last byte before it was received; for a restart when offsets were last written. `None` if unknown.
+    /// When the last byte before the gap was received. For a restart: when the last stored record was received, or when
+    /// the hand-over file was written. `None` if not known.
     pub began: Option<SystemTime>,
     pub ended: SystemTime,
     pub cause: Cause,
-    /// How many messages are missing, where that is known: for a restart, those that were received before and lost.
+    /// How many messages are missing, if known. For a restart: received records that were lost.
     pub missed: Option<u64>,
-    /// Which messages, where the feed numbers them.
+    /// Which messages are missing, if the feed numbers them.
     pub range: Option<Range>,
-    /// The feed's history had all that was missing.
+    /// Whether the feed's history had everything that was missing.
     pub repaired: bool,
 }
 
-/// Messages that are missing, by the feed's own numbers.
+/// The feed's numbers of missing messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
-    /// Of the numbering; empty if there is but one.
+    /// The key of the numbers. Empty if there is only one numbering.
     pub key: String,
     pub from: String,
     pub to: String,
 }
 
 impl Gap {
-    /// An id that is the same for the same words.
+    /// Returns an id that is the same for the same words.
     pub(crate) fn id_of(words: &[&str]) -> String {
         let mut context = digest::Context::new(&digest::SHA256);
         for word in words {

@@ -1,7 +1,7 @@
 //! The ledger: a record for each gap in a Kafka topic of its own (`websocket.gaps.topic`).
 //!
-//! It goes the way of all records, so it is in Kafka at least once, and its key is the gap's id. The REST API of the worker
-//! shows the latest entries.
+//! These records are sent like all others, so each is in Kafka at least once. The record key is the gap's id. The
+//! worker's REST API shows the latest entries.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use crate::record::value::Parser;
 use crate::record::{Batch, Key, Part, RecordWriter, ValueKind, epoch_ms};
 use crate::task_id::TaskId;
 
-/// Adds the record of a gap. `beside` adds what every record has beside topic, key and value.
+/// Adds the record of a gap. `beside` adds the other parts of the record, such as its offset entries.
 pub(crate) fn add(
     ledger: &Ledger,
     gap: &Gap,
@@ -24,7 +24,8 @@ pub(crate) fn add(
     put(ledger, &gap.id, &entry.to_string(), gap.ended, batch, beside);
 }
 
-/// Adds a record that is no gap: it stores how far a feed has come of which a filter drops all records. Each task has one key.
+/// Adds a record that is not a gap: it stores the cursor while a filter drops all records. Each task has one key for
+/// it.
 pub(crate) fn add_cursor(
     ledger: &Ledger,
     task: &TaskId,
@@ -49,14 +50,14 @@ fn put(
     record.part(Part::Key(if ledger.key_bytes { Key::Bytes(key.as_bytes()) } else { Key::Text(key) }));
     beside(&mut record);
     match ledger.value {
-        // What is made here is JSON, so there is nothing that could be wrong with it.
+        // The text is valid JSON, so this cannot fail.
         ValueKind::Json => drop(record.value_with(ValueKind::Json, |out| Parser::default().parse(text, out))),
         kind => record.value(kind, text.as_bytes()),
     }
 }
 
-/// The gap as JSON: times in milliseconds since the epoch, numbers of the feed as text. `connection`: the one that told it, if there
-/// was one.
+/// Returns the gap as JSON, with times in milliseconds since the epoch and the feed's numbers as text. `connection`:
+/// the connection that has reported it, if there was one.
 pub(crate) fn entry(gap: &Gap, connection: Option<&str>, task: &TaskId) -> Value {
     let range = gap.range.as_ref();
     json!({

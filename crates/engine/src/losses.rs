@@ -1,5 +1,5 @@
-//! Records that were lost after they were received, for the ledger of gaps: dropped by a full queue, or refused and skipped. They are
-//! told together, now and then and at the end.
+//! Received records that were lost, for the ledger of gaps: dropped by a full queue, or refused and skipped. They are
+//! reported together, at intervals and at the end.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,17 +11,17 @@ use crate::record::{Batch, OffsetValue, Part, RecordWriter};
 
 /// The causes, in the order of the counts.
 const CAUSES: [Cause; 2] = [Cause::Dropped, Cause::Skipped];
-/// They are told no more often than this.
+/// The shortest interval between two reports.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub(crate) struct Losses {
-    /// How many are told.
+    /// How many were reported.
     told: [u64; 2],
     told_at: Option<Instant>,
-    /// When they were told, or looked at without one to tell.
+    /// The time of the last report, or of the last check without a loss.
     since: Option<SystemTime>,
-    /// The partition and the offset of the record that was given out last.
+    /// Partition and offset of the last polled record.
     partition_key: Option<String>,
     offset: Vec<(String, Value)>,
 }
@@ -33,7 +33,8 @@ enum Value {
 }
 
 impl Losses {
-    /// Returns what is to be told now. `counts`: all that were dropped and that were skipped so far. `last`: it is the last time.
+    /// Returns the losses to report now. `counts`: how many records were dropped and skipped so far. `last`: this is
+    /// the last report.
     pub(crate) fn due(&mut self, counts: [u64; 2], now: Instant, at: SystemTime, last: bool) -> Vec<Gap> {
         if !self.are_untold(counts) {
             self.since = Some(at);
@@ -53,12 +54,12 @@ impl Losses {
         gaps
     }
 
-    /// Whether there is something to tell. `counts`: all that were dropped and that were skipped so far.
+    /// Whether there are losses to report. `counts`: how many records were dropped and skipped so far.
     pub(crate) fn are_untold(&self, counts: [u64; 2]) -> bool {
         counts != self.told
     }
 
-    /// A batch is given out.
+    /// Notes a polled batch.
     pub(crate) fn given_out(&mut self, batch: &Batch) {
         let Some(record) = batch.len().checked_sub(1).and_then(|last| batch.get(last)) else { return };
         let value = |value| match value {
@@ -70,7 +71,7 @@ impl Losses {
         self.offset.extend(record.offset_entries().map(|(name, own)| (name.to_owned(), value(own))));
     }
 
-    /// Writes the offset entries of a record that is none of the feed's.
+    /// Writes the offset entries of a record of the ledger.
     pub(crate) fn write_beside(&self, record: &mut RecordWriter<'_>) {
         for (name, value) in &self.offset {
             let value = match value {

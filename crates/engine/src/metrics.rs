@@ -1,5 +1,5 @@
-//! What one task has counted and measured. Written once per batch or life event, read as a [`Snapshot`]; what is shown of it
-//! is in [`crate::figures`].
+//! What a task has counted and measured. It is written once per batch or event of a connection, and read as a
+//! [`Snapshot`]. [`crate::figures`] has what is shown.
 
 use std::collections::VecDeque;
 use std::ops::Index;
@@ -13,7 +13,7 @@ use crate::counters::{self, Counter};
 use crate::gap::{Cause, Gap};
 use crate::record::epoch_ms;
 
-/// Upper bounds of the latency's buckets in milliseconds, and in seconds as Prometheus' label `le` has them.
+/// The upper bounds of the latency buckets: in milliseconds, and in seconds as in Prometheus' label `le`.
 pub(crate) const LATENCY_BUCKETS: [(u64, &str); 15] = [
     (1, "0.001"),
     (2, "0.002"),
@@ -32,19 +32,19 @@ pub(crate) const LATENCY_BUCKETS: [(u64, &str); 15] = [
     (u64::MAX, "+Inf"),
 ];
 
-/// The latest gaps are kept one by one, all are counted.
+/// How many of the latest gaps are kept. All are counted.
 const GAPS_KEPT: usize = 100;
 
 /// The live counters of one task.
 #[derive(Debug)]
 pub struct Metrics {
     counters: [AtomicU64; counters::ROWS.len()],
-    /// What they were when [`Metrics::reset`] was last called.
+    /// The counters at the last call of [`Metrics::reset`].
     at_reset: [AtomicU64; counters::ROWS.len()],
     reconnects: [AtomicU64; Cause::ALL.len()],
     gap_counts: [AtomicU64; Cause::ALL.len()],
     gap_ms: AtomicU64,
-    /// With their entries in the ledger.
+    /// The latest gaps and their entries in the ledger.
     gaps: Mutex<VecDeque<(Gap, Value)>>,
     queue_records: AtomicUsize,
     queue_bytes: AtomicUsize,
@@ -54,9 +54,9 @@ pub struct Metrics {
     connected_since_ms: AtomicI64,
     /// Milliseconds since the epoch; 0 before the first message.
     last_message_ms: AtomicI64,
-    /// Attempts and connections that failed in a row; 0 while all is well.
+    /// Failed attempts and connections in a row. 0 if there is none.
     failures: AtomicU64,
-    /// Milliseconds since the epoch; 0 while all is well.
+    /// Milliseconds since the epoch. 0 if there is no failure.
     failing_since_ms: AtomicI64,
     latency_counts: [AtomicU64; LATENCY_BUCKETS.len()],
     latency_sum_ms: AtomicU64,
@@ -69,10 +69,10 @@ pub struct Snapshot {
     at_ms: i64,
     counters: [u64; counters::ROWS.len()],
     at_reset: [u64; counters::ROWS.len()],
-    /// Reconnects by what made them necessary; only causes that occurred.
+    /// Reconnects by cause, without causes that have not occurred.
     pub reconnects: Vec<(Cause, u64)>,
     pub gap_counts: Vec<(Cause, u64)>,
-    /// The sum of all gaps whose begin is known.
+    /// The total length of all gaps whose beginning is known.
     pub gap_duration: Duration,
     /// The latest gaps, oldest first.
     pub gaps: Vec<Gap>,
@@ -84,11 +84,11 @@ pub struct Snapshot {
     pub connected_since_ms: Option<i64>,
     /// Milliseconds since the epoch.
     pub last_message_ms: Option<i64>,
-    /// Attempts and connections that failed in a row.
+    /// Failed attempts and connections in a row.
     pub failures: u64,
     /// Milliseconds since the epoch.
     pub failing_since_ms: Option<i64>,
-    /// Receipt to commit: how many records fell into each bucket.
+    /// From receipt to commit: how many records are in each bucket.
     pub latency_counts: Vec<u64>,
     pub latency_sum_ms: u64,
 }
@@ -107,12 +107,12 @@ impl Snapshot {
         self[Counter::MessagesDroppedOldest] + self[Counter::MessagesDroppedNewest]
     }
 
-    /// What was counted since the last [`Metrics::reset`].
+    /// Returns a counter since the last [`Metrics::reset`].
     pub(crate) fn since_reset(&self, counter: Counter) -> u64 {
         self[counter].saturating_sub(self.at_reset[counter as usize])
     }
 
-    /// From that moment, milliseconds since the epoch, to this snapshot's.
+    /// Returns the time from then (milliseconds since the epoch) to this snapshot.
     pub(crate) fn ms_since(&self, moment: Option<i64>) -> Option<i64> {
         moment.map(|ms| (self.at_ms - ms).max(0))
     }
@@ -144,7 +144,7 @@ impl Metrics {
         }
     }
 
-    /// All counters at this moment. Each is exact; they are not read at one instant.
+    /// Returns all counters. Each is exact, but they are read one after another.
     pub fn snapshot(&self) -> Snapshot {
         let by_cause = |counts: &[AtomicU64]| {
             let counts = Cause::ALL.iter().zip(counts).map(|(&cause, count)| (cause, count.load(Relaxed)));
@@ -172,7 +172,7 @@ impl Metrics {
         }
     }
 
-    /// Lets the counters of the existing connector's MBean begin again; ours only grow.
+    /// Resets the counters of the existing connector's MBean. All others only grow.
     pub fn reset(&self) {
         for (at_reset, counter) in self.at_reset.iter().zip(&self.counters) {
             at_reset.store(counter.load(Relaxed), Relaxed);
@@ -190,24 +190,24 @@ impl Metrics {
         self.last_message_ms.store(at_ms, Relaxed);
     }
 
-    /// Records that were refused and left out so far, by us or by the host.
+    /// Returns how many records were refused and skipped so far, by the engine or by the host.
     pub(crate) fn skipped(&self) -> u64 {
         let skipped = |counter| self.counters[counter as usize].load(Relaxed);
         skipped(Counter::RecordsSkipped) + skipped(Counter::MessagesIncomplete)
     }
 
-    /// Messages dropped by a full queue so far.
+    /// Returns how many messages a full queue has dropped so far.
     pub(crate) fn dropped(&self) -> u64 {
         let dropped = |counter| self.counters[counter as usize].load(Relaxed);
         dropped(Counter::MessagesDroppedOldest) + dropped(Counter::MessagesDroppedNewest)
     }
 
-    /// Records and bytes in the queue.
+    /// Returns the records and bytes in the queue.
     pub(crate) fn queue(&self) -> (usize, usize) {
         (self.queue_records.load(Relaxed), self.queue_bytes.load(Relaxed))
     }
 
-    /// `records` were committed, the oldest of them received `latency_ms` ago.
+    /// Counts committed records. The oldest was received `latency_ms` ago.
     pub(crate) fn committed(&self, records: u64, latency_ms: u64) {
         self.count(Counter::RecordsCommitted, records);
         let bucket = LATENCY_BUCKETS.partition_point(|&(bound, _)| bound < latency_ms);
@@ -229,7 +229,7 @@ impl Metrics {
         self.connected_since_ms.store(0, Relaxed);
     }
 
-    /// So many connections and attempts in a row have failed since then; none and `None`: all is well.
+    /// Sets the number of failed attempts and connections in a row, and since when. 0 and `None`: there is no failure.
     pub(crate) fn failing(&self, failures: u32, since: Option<SystemTime>) {
         self.failures.store(failures.into(), Relaxed);
         self.failing_since_ms.store(since.map_or(0, epoch_ms), Relaxed);
@@ -239,7 +239,7 @@ impl Metrics {
         self.reconnects[cause as usize].fetch_add(1, Relaxed);
     }
 
-    /// The latest entries of the ledger, oldest first.
+    /// Returns the latest entries of the ledger, oldest first.
     pub fn ledger(&self) -> Vec<Value> {
         self.latest_gaps().iter().map(|(_, entry)| entry.clone()).collect()
     }
@@ -247,7 +247,7 @@ impl Metrics {
     pub(crate) fn gap(&self, gap: Gap, entry: Value) {
         self.gap_counts[gap.cause as usize].fetch_add(1, Relaxed);
         self.gap_ms.fetch_add(gap.duration().map_or(0, |duration| duration.as_millis() as u64), Relaxed);
-        // What was received and lost has counters of its own.
+        // Received and lost records have their own counters.
         if !matches!(gap.cause, Cause::Dropped | Cause::Skipped) {
             self.count(Counter::MessagesMissed, gap.missed.unwrap_or_default());
         }

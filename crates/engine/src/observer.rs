@@ -1,4 +1,4 @@
-//! Who watches a session as it happens: `probe` shows it to people. A usual task has no observer and pays nothing for it.
+//! The observer of a session, such as `probe`. A usual task has none, and then this costs nothing.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,48 +7,48 @@ use std::time::Duration;
 
 use crate::gap::{Cause, Gap};
 
-/// Is told what happens, at once and in order, on the session's own thread: it must not block for long.
+/// Gets what happens, at once and in order, on the session's thread. So it must not block for long.
 pub trait Observer: Send + Sync {
     fn saw(&self, sight: Sight<'_>);
 }
 
-/// One thing that happened. Texts and bytes are as they came and may hold secrets: whoever shows them hides those
-/// ([`crate::redact::Redactor`]). What has the word *sentence* is fit to be shown.
+/// Something that happened. Texts and bytes are as received and may contain secrets, which the observer has to hide
+/// ([`crate::redact::Redactor`]). A *sentence* can be shown as it is.
 #[derive(Debug, Clone, Copy)]
 pub enum Sight<'a> {
-    /// An address is tried: of the feed, of its proxy, or of a step's request; whose it is, the sentence says.
+    /// An address is tried: the feed's, its proxy's, or that of a step's request. The sentence says which.
     Trying { whose: &'a str, address: SocketAddr },
-    /// That address did not work; a sentence says why.
+    /// That address has failed. The sentence says why.
     Unreachable(SocketAddr, &'a str),
     /// TCP is connected.
     Reached(SocketAddr),
-    /// The server has shown its certificate, in DER. Whether it is trusted, is decided next.
+    /// The server has sent its certificate, in DER. Whether it is trusted is decided next.
     Certificate(&'a [u8]),
-    /// TLS is agreed on: its version, such as `TLSv1.3`, and the cipher suite.
+    /// The TLS handshake has succeeded: the version, such as `TLSv1.3`, and the cipher suite.
     Tls { version: &'a str, cipher: &'a str },
-    /// The server sends us to this address instead; it is fit to be shown.
+    /// The server redirects to this address, which can be shown as it is.
     Redirected(&'a str),
-    /// The server's answer to the opening handshake, good or not.
+    /// The server's response to the opening handshake, also if it refuses.
     Handshake { status: u16, subprotocol: Option<&'a str>, compression: bool },
-    /// A step begins: it sends something, asks for something, or waits.
+    /// A step begins.
     StepBegan { step: &'a str },
-    /// A step has said something.
+    /// A step has sent a message.
     Sent { step: &'a str, message: Message<'a> },
-    /// A step makes a request over HTTP.
+    /// A step makes an HTTP request.
     Requested { step: &'a str, method: &'a str, url: &'a str },
-    /// It was answered.
+    /// The response to that request.
     Answered { step: &'a str, status: u16, bytes: usize },
-    /// The intake has unpacked and split what came; each part is a message to steps and templates.
+    /// A part of a message, after it was unpacked and split. For steps and templates, each part is a message.
     Part(Message<'a>),
-    /// The part that came last is one that a step waited for or reacts to.
+    /// A step has waited for the last part, or reacts to it.
     Heard { step: &'a str, is_record: bool },
-    /// A record was picked out of that part; `None` is not UTF-8. `is_kept`: the filter lets it pass.
+    /// A record of that part. `None`: it is not UTF-8. `is_kept`: it passes the filter.
     Record { text: Option<&'a str>, is_kept: bool },
-    /// Nothing of the step is under way any more.
+    /// A step is done.
     StepDone { step: &'a str },
-    /// So many bytes were read: frames, before they are decompressed.
+    /// How many bytes were read, before decompression.
     Read(usize),
-    /// A whole message came. The secrets that steps capture of it are known when the next [`Sight::Read`] is told.
+    /// A message was received. Secrets that steps capture from it are known at the next [`Sight::Read`].
     Received(Message<'a>),
     /// A ping of the server, which is answered.
     Ping,
@@ -56,12 +56,12 @@ pub enum Sight<'a> {
     Close { code: Option<u16>, reason: &'a str },
     /// Messages are missing, or may be.
     Gap(&'a Gap),
-    /// The connection, or the attempt at one, ended; the sentence says why. `retry`: when the next attempt comes, if there
-    /// is one; `planned`: a step has asked for it.
+    /// A connection, or an attempt at one, has ended. The sentence says why. `retry`: the wait before the next attempt,
+    /// if there is one. `planned`: a step has requested a new connection.
     Ended { cause: Cause, sentence: &'a str, retry: Option<Duration>, planned: bool },
 }
 
-/// A message, as its frames had it.
+/// A message, as it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     /// Valid UTF-8.
@@ -77,7 +77,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Whether somebody watches.
+/// The observer, if there is one.
 #[derive(Clone, Default)]
 pub(crate) struct Watched(Option<Arc<dyn Observer>>);
 

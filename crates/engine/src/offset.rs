@@ -1,9 +1,9 @@
 //! Source partition and source offset: the two maps that Kafka Connect stores for a source.
 //!
 //! Partition `{"websocket_url": <URL without secrets>}`, offset `{"session_id": <UUID per task start>, "sequence": <i64>}`:
-//! the form of the existing connector, so its stored offsets are continued and ours can be read by it. Beside these an offset
-//! has `at`, when its record was received (ms), and where the feed can resume `cursor`, `part` and the captured variables.
-//! Where each key has a cursor of its own, the partition is the URL, `#` and the key.
+//! the form of the existing connector, so either connector can continue the other's offsets. An offset also has `at`,
+//! the time of receipt (ms). If the feed can resume, it has `cursor`, `part` and captured variables. If each key has
+//! its own cursor, the partition is the URL, `#` and the key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,30 +17,30 @@ pub const SESSION_ID: &str = "session_id";
 pub const SEQUENCE: &str = "sequence";
 /// When the record was received, milliseconds since the epoch.
 pub const AT: &str = "at";
-/// Where the feed stood, as it said.
+/// The record's position in the feed.
 pub const CURSOR: &str = "cursor";
-/// How many records behind the cursor are stored with it.
+/// How many records after the cursor are stored.
 pub const PART: &str = "part";
-/// What is missing, and is still to be asked for.
+/// Missing messages that are still to be requested.
 pub const UNREPAIRED: &str = "unrepaired";
-/// The largest sequence that can be continued: half of what the number holds is left for the records to come.
+/// The largest sequence that can be continued. It leaves half of the range for new records.
 pub const MAX_SEQUENCE: i64 = i64::MAX / 2;
 
-/// The source partition of a key; of no key, the feed's one.
+/// Returns the source partition of a key, or without a key that of the feed.
 pub fn partition(base: &str, key: Option<&str>) -> String {
     key.map_or_else(|| base.to_owned(), |key| format!("{base}#{key}"))
 }
 
-/// Where in the feed a stored offset stands.
+/// The position in the feed of a stored offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
     pub cursor: Option<String>,
-    /// Records behind the cursor that are stored too.
+    /// How many records after the cursor are stored.
     pub part: u64,
     pub at: Option<SystemTime>,
-    /// The gaps that are still to be repaired.
+    /// The list of unrepaired gaps.
     pub unrepaired: Option<String>,
-    /// Captured variables, names and values.
+    /// Names and values of captured variables.
     pub variables: Vec<(String, String)>,
 }
 
@@ -48,24 +48,24 @@ pub struct Position {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredOffset {
     pub sequence: i64,
-    /// The session that the sequence belongs to: a hand-over file of the same session is surely the next.
+    /// The session of the sequence. A hand-over file of the same session continues the offset.
     pub session_id: Option<Arc<str>>,
-    /// When the host last wrote its offsets, if it knows: the begin of the gap that the restart makes, where the offset does
-    /// not say when its record was received.
+    /// When the host last wrote its offsets, if it knows that. The gap of the restart begins then, if the offset has no
+    /// time of receipt.
     pub written_at: Option<SystemTime>,
     pub position: Position,
-    /// Where the feed's keys stand, each in a partition of its own.
+    /// The positions of the feed's keys, each from its own partition.
     pub keyed: HashMap<String, Position>,
 }
 
 impl StoredOffset {
-    /// Adds where a record stands.
+    /// Adds the offset of a record.
     pub(crate) fn add_record(found: Option<StoredOffset>, record: &Record<'_>) -> Option<StoredOffset> {
         let own = [(SEQUENCE, OffsetValue::Number(record.sequence)), (AT, OffsetValue::Number(record.received_ms))];
         StoredOffset::add(found, record.partition_key(), own.into_iter().chain(record.offset_entries()))
     }
 
-    /// Adds what a partition's offset holds; `key` is that of the partition. An offset without a sequence is none.
+    /// Adds a partition's offset. `key` is the key of the partition. An offset without a sequence is ignored.
     pub fn add<'a>(
         found: Option<StoredOffset>,
         key: Option<&str>,
@@ -77,7 +77,7 @@ impl StoredOffset {
                 (SEQUENCE, OffsetValue::Number(number)) => sequence = Some(number),
                 (SESSION_ID, OffsetValue::Text(id)) => session_id = Some(Arc::from(id)),
                 (CURSOR, OffsetValue::Text(cursor)) => position.cursor = Some(cursor.to_owned()),
-                // Whoever sets it by hand may write a number as one.
+                // A cursor that was set over REST may be a JSON number.
                 (CURSOR, OffsetValue::Number(cursor)) => position.cursor = Some(cursor.to_string()),
                 (UNREPAIRED, OffsetValue::Text(gaps)) => position.unrepaired = Some(gaps.to_owned()),
                 (PART, OffsetValue::Number(part)) => position.part = u64::try_from(part).unwrap_or_default(),
@@ -101,7 +101,7 @@ impl StoredOffset {
         Some(found)
     }
 
-    /// When the last record that is stored was received.
+    /// Returns when the last stored record was received.
     pub fn at(&self) -> Option<SystemTime> {
         self.keyed.values().map(|position| position.at).chain([self.position.at]).max().flatten()
     }

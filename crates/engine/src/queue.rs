@@ -1,7 +1,7 @@
 //! The queue from a session to `poll`: bounded in records and in bytes.
 //!
-//! Full means what `websocket.message.queue.full` says: the session waits (and so stops reading the socket), or messages
-//! are dropped and counted.
+//! `websocket.message.queue.full` decides what happens when it is full: the session waits, and so stops reading the
+//! socket, or messages are dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::figures::Counter;
 use crate::metrics::Metrics;
 use crate::record::Batch;
 
-/// Batches are joined while they stay below this, so that a trickle does not become a batch per message.
+/// Batches are joined up to this size, so that a slow feed does not make a batch for each message.
 const JOIN_BYTES: usize = 64 << 10;
 
 /// One producer (the session), one consumer (the task).
@@ -22,9 +22,9 @@ pub(crate) struct Queue {
     bounds: QueueBounds,
     state: Mutex<State>,
     metrics: Arc<Metrics>,
-    /// Something to pop, or the end.
+    /// There is a batch to pop, or the end.
     filled: Notify,
-    /// Something was popped.
+    /// A batch was popped.
     emptied: Notify,
 }
 
@@ -38,11 +38,11 @@ struct State {
     closing: bool,
 }
 
-/// What the consumer finds.
+/// What the consumer gets.
 pub(crate) enum Popped {
     Batch(Batch),
     Empty,
-    /// The session is over and all it received was popped.
+    /// The session has ended, and everything it received was popped.
     End(Result<(), Error>),
 }
 
@@ -51,8 +51,8 @@ impl Queue {
         Queue { bounds, state: Mutex::default(), metrics, filled: Notify::new(), emptied: Notify::new() }
     }
 
-    /// Hands over a batch. With [`WhenFull::Backpressure`] a batch that does not fit comes back: wait for
-    /// [`Queue::emptied`] and try again. A batch larger than the bounds fits an empty queue.
+    /// Adds a batch. With [`WhenFull::Backpressure`], a batch that does not fit is returned: wait for
+    /// [`Queue::emptied`] and try again. An empty queue takes a batch of any size.
     pub(crate) fn push(&self, mut batch: Batch) -> Result<(), Batch> {
         let mut state = self.state();
         match self.bounds.when_full {
@@ -103,13 +103,13 @@ impl Queue {
         !state.batches.is_empty() || state.end.is_some()
     }
 
-    /// For the rest of the session the queue holds twice the bytes and any number of records: the server's last messages have
-    /// room, and so its Close gets through, while nothing is popped because Kafka takes nothing.
+    /// Raises the limits to twice the bytes and any number of records, until the session ends. So the server's last
+    /// messages and its Close can be received while Kafka takes nothing.
     pub(crate) fn widen(&self) {
         self.state().closing = true;
     }
 
-    /// The session is over; what is queued can still be popped.
+    /// Ends the queue. Its batches can still be popped.
     pub(crate) fn end(&self, result: Result<(), Error>) {
         self.state().end.get_or_insert(result);
         self.filled.notify_one();
@@ -123,12 +123,12 @@ impl Queue {
         self.emptied.notified().await;
     }
 
-    /// The most records and bytes that one batch should have, so that bounds hold to the record.
+    /// The limits of a batch, so that the limits of the queue are exact.
     pub(crate) fn batch_limits(&self) -> (usize, usize) {
         self.bounds.of_a_batch()
     }
 
-    /// More than this fits only an empty queue, and only as a single record.
+    /// The limit of bytes. A single record may be larger, if the queue is empty.
     pub(crate) fn max_bytes(&self) -> usize {
         self.bounds.bytes
     }
@@ -139,7 +139,7 @@ impl Queue {
         state.records + batch.len() <= records && state.bytes + batch.bytes() <= bytes
     }
 
-    /// Drops from the front of the queue, then of the batch, until all fits; returns how many.
+    /// Drops records from the front of the queue, and then of the batch, until everything fits. Returns how many.
     fn make_room(&self, state: &mut State, batch: &mut Batch) -> u64 {
         let mut dropped = 0;
         while !self.fits(state, batch) {
@@ -167,7 +167,7 @@ impl Queue {
         dropped
     }
 
-    /// Drops from the end of the batch until it fits; returns how many.
+    /// Drops records from the end of the batch until it fits. Returns how many.
     fn cut_to_room(&self, state: &State, batch: &mut Batch) -> u64 {
         let mut dropped = 0;
         let at_least = usize::from(state.batches.is_empty());
@@ -179,7 +179,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves counters that are still consistent: nothing here panics between two writes.
+        // No code panics while it holds the lock, so the state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The whole API that a host sees, in Kafka Connect's own verbs: start, poll, commit, stop.
+//! The interface to the host. Its methods are named as in Kafka Connect: start, poll, commit, stop.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,37 +30,37 @@ use crate::session::observed::ObservedWorld;
 use crate::session::world::{Sockets, World};
 use crate::session::{Down, Past, Session};
 
-/// A line of figures in the log comes this often while records flow.
+/// How often the log gets a line of metrics while there are records.
 const METRICS_LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// A session that has to end takes this much longer for its last steps, at most.
+/// How long a session may take for its last steps after its deadline.
 const LAST_STEPS: Duration = Duration::from_secs(1);
 
-/// One running feed. Dropping it ends the connection without a closing handshake; [`SourceTask::stop`] has one.
+/// A running task. Dropping it ends the connection without a closing handshake. [`SourceTask::stop`] makes one.
 pub struct SourceTask {
     config: Arc<Config>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     stop: watch::Sender<Option<Instant>>,
-    /// `None` if another one than the host's runtime runs it.
+    /// `None` if the session does not run on the host's runtime, but in a simulation.
     session: Option<AbortHandle>,
-    /// If the feed wants to hear what Kafka has.
+    /// Only if the feed is acknowledged.
     commits: Option<Arc<Commits>>,
     session_start: SessionStart,
-    /// What the last task left, until Kafka has it all.
+    /// The hand-over file of the last task, until Kafka has all its records.
     takeover: Option<Takeover>,
-    /// Records of it that wait until Kafka has taken something.
+    /// Records of that file that are set aside until Kafka has taken a record.
     aside: Option<Batch>,
-    /// Kafka had everything up to this sequence at the start.
+    /// The stored sequence at the start.
     stored: i64,
-    /// How many records of it were polled.
+    /// How many records of the hand-over file were polled.
     taken_over: u64,
     /// Records lost before the start, which the first connection's gap reports.
     missed: u64,
     next_sequence: i64,
     committed: i64,
-    /// Of the records that the next commit covers, how many Kafka has not.
+    /// How many of the records that the next commit covers are not in Kafka.
     left_out: u64,
-    /// Polled and not committed: the last sequence and the time of receipt of each batch, oldest first.
+    /// Polled batches that are not committed, oldest first.
     uncommitted: VecDeque<Uncommitted>,
     drained: bool,
     losses: Losses,
@@ -74,11 +74,11 @@ struct Uncommitted {
 }
 
 impl SourceTask {
-    /// Starts the session on the host's runtime and returns; connecting happens there. A hand-over file of the last task
-    /// is read once to check it, here and now: some 100 ms for one of 128 MiB.
+    /// Starts the session on the host's runtime, which then connects, and returns. Before that, it reads the hand-over
+    /// file of the last task once to check it. For 128 MiB this takes about 100 ms.
     ///
     /// # Errors
-    /// TLS files that cannot be used; everything else was refused by [`Config::parse`].
+    /// TLS files that cannot be used. [`Config::parse`] has refused everything else.
     pub fn start(config: Config, stored: Option<StoredOffset>, runtime: &Handle) -> Result<SourceTask, Error> {
         let config = Arc::new(config);
         let tls = config.tls.client_config().map_err(Error::fatal)?;
@@ -91,7 +91,7 @@ impl SourceTask {
         Ok(task.run(session, runtime))
     }
 
-    /// Starts a session that is watched, without an offset and without a hand-over file.
+    /// Starts a session with an observer, without an offset and without a hand-over file.
     ///
     /// # Errors
     /// TLS files that cannot be used.
@@ -127,7 +127,7 @@ impl SourceTask {
         self
     }
 
-    /// The task and its session, which nobody runs yet.
+    /// Returns a task and its session. The caller runs the session.
     pub(crate) fn new<W: World>(
         world: W,
         config: Arc<Config>,
@@ -143,8 +143,9 @@ impl SourceTask {
         let session_start = session
             .unwrap_or_else(|| SessionStart { id: uuid::Uuid::new_v4().to_string().into(), first_sequence: resumed });
         let next_sequence = takeover.as_ref().map_or(resumed, |file| file.last_sequence().saturating_add(1));
-        // All that came before the last stored record did, or before the file was written, is there. What came before offsets
-        // were last written need not be: Kafka may not have had it yet.
+        // Everything received before the last stored record, or before the hand-over file was written, is in Kafka or
+        // in that file. That is not so for the time at which offsets were last written: Kafka may not have had
+        // everything by then.
         let began = written_at.max(stored.as_ref().and_then(StoredOffset::at));
         let began = began.filter(|_| !Mutation::RestartBeginsWithTheFlush.is_on());
         let began = began.or(stored.as_ref().and_then(|stored| stored.written_at));
@@ -184,10 +185,11 @@ impl SourceTask {
         (task, session)
     }
 
-    /// The next records, those that the last task handed over first, or `None` if none came within `max_wait`. Cancel safe.
+    /// Returns the next records, or `None` if there were none within `max_wait`. Records of a hand-over file come
+    /// first. Cancel safe.
     ///
     /// # Errors
-    /// Why the session cannot go on; it comes out after all that was received.
+    /// Why the session cannot continue. It is returned after everything that was received.
     pub async fn poll(&mut self, max_wait: Duration) -> Result<Option<Batch>, Error> {
         let deadline = Instant::now() + max_wait;
         loop {
@@ -200,7 +202,7 @@ impl SourceTask {
         }
     }
 
-    /// The same without waiting; `None` while there is neither a batch nor the end.
+    /// The same without waiting. Returns `None` if there is neither a batch nor the end.
     pub(crate) fn poll_now(&mut self, now: Instant, at: SystemTime) -> Option<Result<Option<Batch>, Error>> {
         if let Some(batch) = self.take_over(now) {
             return Some(Ok(Some(batch)));
@@ -227,26 +229,27 @@ impl SourceTask {
         }
     }
 
-    /// Whether there is something to poll, or the end.
+    /// Whether there is a batch to poll, or the end.
     #[cfg(test)]
     pub(crate) fn has_something(&self) -> bool {
         self.queue.has_something()
     }
 
-    /// Waits until something was received since the last look into the queue. Cancel safe.
+    /// Waits until the queue has got something since the last call. Cancel safe.
     pub async fn received(&self) {
         self.queue.filled().await;
     }
 
-    /// Of the records that the next [`SourceTask::commit`] covers, so many are not in Kafka: refused and skipped, which is a
-    /// loss, or filtered on purpose.
+    /// Notes how many of the records that the next [`SourceTask::commit`] covers are not in Kafka: they were refused
+    /// and skipped, which is a loss, or filtered on purpose.
     pub fn left_out(&mut self, skipped: u64, filtered: u64) {
         self.metrics.count(Counter::RecordsSkipped, skipped);
         self.metrics.count(Counter::RecordsFiltered, filtered);
         self.left_out += skipped + filtered;
     }
 
-    /// Kafka has every record up to and including this sequence, but for those that were left out, and said so at that moment.
+    /// Notes that Kafka has acknowledged every record up to and including this sequence, except those that were left
+    /// out. `at`: when it did.
     pub fn commit(&mut self, sequence: i64, at: SystemTime) {
         let at_ms = epoch_ms(at);
         self.committed = self.committed.max(sequence);
@@ -267,13 +270,13 @@ impl SourceTask {
         }
     }
 
-    /// Begins to stop: sends a Close and goes on receiving until it answers, for `grace` at most. Go on
-    /// polling until [`SourceTask::is_drained`], or let [`SourceTask::hand_over`] keep the rest for the next start.
+    /// Begins to stop: sends a Close and receives until the server replies, for `grace` at most. Continue to poll until
+    /// [`SourceTask::is_drained`], or let [`SourceTask::hand_over`] keep the rest for the next start.
     pub fn stop(&mut self, grace: Duration) {
         self.stop_by(Instant::now() + grace);
     }
 
-    /// The same, with the moment at which the grace ends.
+    /// The same, with a deadline.
     pub(crate) fn stop_by(&mut self, deadline: Instant) {
         self.stop.send_if_modified(|by| {
             let first = by.is_none();
@@ -282,14 +285,14 @@ impl SourceTask {
         });
     }
 
-    /// After [`SourceTask::stop`]: receives until the session is over or `deadline`, and writes all that was not polled to
-    /// the hand-over file. Writing blocks; it takes as long as the disk takes. Nothing can be polled after it.
+    /// After [`SourceTask::stop`]: receives until the session ends, or until `deadline`, and writes everything that was
+    /// not polled to the hand-over file. Writing blocks the thread. Nothing can be polled afterwards.
     pub async fn hand_over(&mut self, deadline: StdInstant) -> HandedOver {
         self.hand_over_with(std::iter::empty(), &BTreeSet::new(), deadline).await
     }
 
-    /// The same, with records that were polled and are not in Kafka: all of them, in the order of their sequences. What Kafka
-    /// has `refused` for good is left out, also of what an older file holds.
+    /// The same, with `returned`: all records that were polled and are not in Kafka, in the order of their sequences.
+    /// Records that Kafka has finally `refused` are not written, and neither are those in an older file.
     pub async fn hand_over_with<'a>(
         &mut self,
         returned: impl Iterator<Item = Record<'a>>,
@@ -305,7 +308,7 @@ impl SourceTask {
         if let Some(file) = self.takeover.as_ref().filter(|_| self.taken_over > 0) {
             handover::note_progress(&config, file, self.committed);
         }
-        // Without progress they are in the old file.
+        // Without progress, the records that were set aside are still in the old file.
         let aside = self.aside.take().filter(|_| self.committed > self.stored).map(|batch| self.number(batch));
         let mut outgoing = Outgoing::new(&config, &session_start, self.committed, self.takeover.take(), refused);
         returned.for_each(|record| outgoing.add(&record));
@@ -321,8 +324,8 @@ impl SourceTask {
         outgoing.finish(&self.metrics, unreported)
     }
 
-    /// Lets go of all that is not in Kafka: the feed sends it again, since the next start goes on from the stored position, or
-    /// since it was not acknowledged.
+    /// Drops everything that is not in Kafka. The feed sends it again, because the next start resumes from the stored
+    /// position, or because it was not acknowledged.
     async fn leave_to_the_feed<'a>(
         &mut self,
         returned: impl Iterator<Item = Record<'a>>,
@@ -343,7 +346,7 @@ impl SourceTask {
         HandedOver::default()
     }
 
-    /// The next batch of a session that ends; nothing once it is over, or `deadline`.
+    /// Returns the next batch of a session that is stopping, or `None` at its end or at the deadline.
     async fn last_batch(&mut self, deadline: Instant) -> Option<Batch> {
         loop {
             match self.queue.pop() {
@@ -359,24 +362,25 @@ impl SourceTask {
         }
     }
 
-    /// Whether the session is over and everything it received was polled, and with it what was lost.
+    /// Whether the session has ended, and everything it received was polled, with the ledger's records of losses.
     pub fn is_drained(&self) -> bool {
         let loses = self.config.ledger.is_some() && self.losses.are_untold(self.lost());
         self.drained && !loses
     }
 
-    /// Where the host says of single records that Kafka has them, if the feed wants to hear it: from any thread.
+    /// Returns where the host reports single records that Kafka has, if the feed is acknowledged. It can be used in any
+    /// thread.
     pub fn commits(&self) -> Option<Arc<Commits>> {
         self.commits.clone()
     }
 
-    /// Part of every source offset.
+    /// The session's id, which is part of every source offset.
     pub fn session_id(&self) -> &Arc<str> {
         &self.session_start.id
     }
 
-    /// The first sequence that [`SourceTask::poll`] gives after the start. They grow by one, but for the records that a
-    /// hand-over file leaves out.
+    /// The sequence of the first polled record. Sequences grow by one. In records of a hand-over file, numbers can be
+    /// missing.
     pub fn first_sequence(&self) -> i64 {
         self.takeover.as_ref().map_or(self.next_sequence, Takeover::first_sequence)
     }
@@ -385,12 +389,12 @@ impl SourceTask {
         &self.config
     }
 
-    /// To be read from anywhere, at any time, also after the task is gone.
+    /// The task's metrics. They can be read in any thread, also after the end of the task.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
     }
 
-    /// The next batch of the last task's hand-over file.
+    /// Returns the next batch of the last task's hand-over file.
     fn take_over(&mut self, now: Instant) -> Option<Batch> {
         match self.takeover.as_mut()?.next_batch() {
             Ok(Some(batch)) => {
@@ -400,7 +404,7 @@ impl SourceTask {
             }
             Ok(None) => None,
             Err(why) => {
-                // It was whole when the task started: the disk has failed since.
+                // The file was valid when the task started. So the disk has failed since then.
                 let lost = self.takeover.take()?.broken(why, self.taken_over);
                 let (ended, cause) = (SystemTime::now(), Cause::Restart);
                 let (id, began, missed) = (Gap::random_id(), lost.since, lost.records);
@@ -412,7 +416,8 @@ impl SourceTask {
         }
     }
 
-    /// Records of the ledger for what was received and lost, if that is to be told now. They go past the queue, which may be full.
+    /// Returns records of the ledger about received and lost records, if they are due. They do not go through the
+    /// queue, which may be full.
     fn tell_losses(&mut self, now: Instant, at: SystemTime, last: bool) -> Option<Batch> {
         let config = self.config.clone();
         let ledger = config.ledger.as_ref()?;
@@ -431,7 +436,7 @@ impl SourceTask {
         Some(self.give_out(batch, now))
     }
 
-    /// How many records were dropped, and how many skipped.
+    /// Returns how many records were dropped, and how many were skipped.
     fn lost(&self) -> [u64; 2] {
         [self.metrics.dropped(), self.metrics.skipped()]
     }
@@ -443,9 +448,9 @@ impl SourceTask {
         batch
     }
 
-    /// Records whose loss no gap has reported, because there was no connection yet.
+    /// Returns how many records were lost and not reported by a gap yet, because there was no connection yet.
     fn unreported(&mut self) -> u64 {
-        // Asked for with every batch, so nothing is looked at once there is nothing to tell.
+        // Called for every batch, so the check is short once there is nothing to report.
         let missed = std::mem::take(&mut self.missed);
         if missed == 0 || self.metrics.snapshot()[Counter::Connections] > 0 { 0 } else { missed }
     }
@@ -477,14 +482,14 @@ impl SourceTask {
     }
 }
 
-/// What a new session goes on from: where the hand-over file's last record stands, or else the stored offset.
+/// What a new session resumes from: the position of the hand-over file's last record, or otherwise the stored offset.
 fn past(config: &Config, stored: Option<&StoredOffset>, file: Option<&StoredOffset>, down: Option<Down>) -> Past {
     let from = file.or(stored).cloned().unwrap_or_default();
     let carried = Carried::stored(&config.plan, &from.position, &from.keyed);
     Past { worked: stored.is_some(), down, carried, memory: Memory::stored(from) }
 }
 
-/// A restart that is reported twice, since the first one's record did not get its offset stored, has one id.
+/// Returns the id of a restart's gap. It depends on the stored offset, so a gap that is reported twice has the same id.
 fn restart_id(config: &Config, stored: Option<&StoredOffset>) -> String {
     let session = stored.and_then(|stored| stored.session_id.as_deref()).unwrap_or_default();
     let sequence = stored.map_or(0, |stored| stored.sequence).to_string();
