@@ -1,4 +1,4 @@
-//! What the command line can ask for: the worker itself, and `validate`, `feeds`, `probe`, `record`, `replay` and `demo`.
+//! The commands: the worker itself, and `validate`, `feeds`, `probe`, `record`, `replay` and `demo`.
 
 pub mod demo;
 pub mod feeds;

@@ -1,6 +1,7 @@
-//! The native worker: a drop-in for `connect-standalone` for the WebSocket source connector.
+//! The worker: it replaces `connect-standalone` for the WebSocket source connector.
 //!
-//! It brings what the engine ([`connect_websocket_engine`]) does not know: Kafka, offsets, converters, REST, configuration files.
+//! It has what the engine ([`connect_websocket_engine`]) does not contain: Kafka, offsets, converters, REST,
+//! configuration files.
 //!
 //! ```text
 //!  command::standalone ─┬─ config, connector                                      files and options
@@ -12,9 +13,9 @@
 //!                       └─ store  ◀──────────────────────────┘                    the offset file
 //! ```
 //!
-//! Where to begin reading: [`task`] is the hot path, one page from poll to offset; [`herder`] is what REST requests do to it;
-//! [`command::standalone`] is the process from start to end. What exists as an option stands in three tables: [`config::OPTIONS`],
-//! [`rest::config::OPTIONS`] and [`connector::framework::KEYS`].
+//! Where to begin reading: [`task`] is the way of a record from poll to offset. [`herder`] does what REST requests
+//! want. [`command::standalone`] is the process from start to end. All options are in three tables:
+//! [`config::OPTIONS`], [`rest::config::OPTIONS`] and [`connector::framework::KEYS`].
 //!
 //! | module | in Kafka Connect |
 //! |---|---|
@@ -26,7 +27,7 @@
 //! | [`connector::framework`] | `ConnectorConfig`, `SourceConnectorConfig` |
 //! | [`rest`] | `RestServer` and its resources |
 //!
-//! The process has no API to link against: these modules are public for the binary and the tests.
+//! This is not a library for others: the modules are public for the binary and the tests.
 
 pub mod command;
 pub mod config;

@@ -1,4 +1,4 @@
-//! `connect-websocket worker.properties [connector files …]`: the worker's process, from its command line to its end.
+//! The command line of `connect-websocket`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,39 +17,38 @@ struct Arguments {
     /// The worker's properties, as for connect-standalone.
     #[arg(value_name = "worker.properties")]
     worker: Option<PathBuf>,
-    /// Connectors to create at the start: properties, or JSON.
+    /// Connectors to create at the start, as properties or JSON.
     #[arg(value_name = "connector.properties|.json")]
     connectors: Vec<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks connectors' configurations and reports every error at once.
+    /// Checks connectors' configurations, and reports all errors at once.
     Validate(validate::Options),
-    /// Lists the feeds that are known; of one, shows its session in words and writes a connector file for it.
+    /// Lists the known feeds. With the name of one, shows its session in words, or writes a connector file for it.
     Feeds {
-        /// A feed of the list, or the path of a profile of your own.
+        /// A feed of the list, or the path of your own profile.
         feed: Option<String>,
-        /// Writes a connector file, ready to be filled in.
+        /// Writes a connector file, which you complete.
         #[arg(long, value_name = "FILE", requires = "feed")]
         write: Option<PathBuf>,
     },
-    /// Shows a feed before it is a connector: how it answers, samples, figures, and options that fit it. Needs no Kafka.
+    /// Shows what a feed answers and sends, with statistics, and options that fit it. Needs no Kafka.
     Probe(probe::Options),
-    /// Keeps a feed's messages, with their times, in a tape; secrets are hidden.
+    /// Writes a feed's messages to a file, called a tape, with their times and without secrets.
     Record(record::Options),
     /// Serves a tape as a WebSocket server on loopback.
     Replay(replay::Options),
-    /// Shows the whole job on embedded parts: a feed, the connector, a broker; and proves that nothing is lost.
+    /// Runs a feed, the connector, a small Kafka and a consumer in one process, and proves that nothing is lost.
     Demo(demo::Options),
 }
 
-const ABOUT: &str =
-    "Streams WebSocket feeds into Apache Kafka: a drop-in for connect-standalone for the WebSocket source connector";
-const AFTER: &str = "Exit codes: 0 stopped by a signal; 1 usage; 2 the worker cannot start; \
-                     3 a connector file cannot be created; 129, 130, 143 ended at once by a second signal. validate: 0 valid, 1 not valid, 2 usage, \
-                     or a file that cannot be read. probe and record: 0 messages came, 1 refused, 2 usage or a configuration that is not valid, \
-                     3 connected and nothing came.";
+const ABOUT: &str = "Streams WebSocket feeds into Apache Kafka. Replaces connect-standalone for the WebSocket source connector";
+const AFTER: &str = "Exit codes of the worker: 0 stopped by a signal; 1 wrong arguments; 2 the worker cannot start; \
+                     3 a connector of the command line cannot be created; 129, 130, 143 ended at once by a second signal. \
+                     validate: 0 all valid, 1 at least one not valid, 2 wrong arguments, or a file that cannot be read. \
+                     probe and record: 0 messages came, 1 refused, 2 wrong arguments or configuration, 3 connected, but no message came.";
 
 const USAGE: u8 = 1;
 
@@ -58,7 +57,7 @@ fn main() -> ExitCode {
     if daemon {
         eprintln!("-daemon is ignored: run the worker under a service manager, or with nohup and &");
     }
-    // The worker's own is that of connect-standalone.
+    // The code of the worker itself is that of connect-standalone.
     let usage_code = match arguments.get(1).and_then(|first| first.to_str()) {
         Some("validate") => validate::USAGE,
         Some("probe" | "record") => probe::USAGE,

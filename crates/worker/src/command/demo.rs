@@ -1,10 +1,10 @@
-//! `connect-websocket demo`: the whole job on embedded parts. Nothing here serves production.
+//! `connect-websocket demo`: feed, connector, a small Kafka and a consumer in one process. Not for production.
 //!
 //! ```text
 //! feed ─▶ connector ─▶ broker ─▶ consumer ─▶ terminal
 //! ```
 //!
-//! The feed numbers its trades, so that the end can prove that every one of them is in the topic, once.
+//! The feed numbers its trades, so the end can prove that each of them is in the topic once.
 
 mod consumer;
 mod ledger;
@@ -39,27 +39,27 @@ use consumer::Consumer;
 const CONNECTOR: &str = "demo";
 /// The logger of the connector, by Java's name.
 const ENGINE: &str = "io.conduktor.connect.websocket";
-/// What the embedded broker keeps of the topic.
+/// How many bytes of the topic the small Kafka keeps.
 const RETENTION_BYTES: usize = 64 << 20;
-/// The consumer has this long to see the last record after the connector has stopped.
+/// How long the consumer waits for the last record after the connector has stopped.
 const LAST_RECORDS: Duration = Duration::from_secs(20);
 
 /// The command line of the demo.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// A feed of your own instead of the built-in one: ws:// or wss://.
+    /// Your own feed instead of the built-in one: ws:// or wss://.
     #[arg(long)]
     url: Option<String>,
-    /// A message to send after every connect, as many feeds want it.
+    /// A message to send after every connect, which many feeds need.
     #[arg(long, value_name = "TEXT")]
     subscribe: Option<String>,
-    /// A real Kafka instead of the embedded broker.
+    /// A real Kafka instead of the small one in this process.
     #[arg(long, value_name = "HOST:PORT,…")]
     bootstrap_servers: Option<String>,
     /// The topic to write to.
     #[arg(long, default_value = "demo-trades")]
     topic: String,
-    /// Stop after this time, such as 20s or 5m; without it at Ctrl-C.
+    /// Stop after this time, such as 20s or 5m. By default at Ctrl-C.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
     /// Trades per second of the built-in feed.
@@ -72,7 +72,7 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "give a number from 0.1 to 100000".to_owned())
 }
 
-/// Runs the demo until Ctrl-C or its time is over. The exit code says whether every message was there, once.
+/// Runs the demo until Ctrl-C or for the given time. The exit code says whether every message is in the topic once.
 pub fn run(options: &Options, levels: Arc<Levels>) -> ExitCode {
     let result = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -98,7 +98,7 @@ fn print_next_steps() {
     say("records in a Kafka of yours         make build; docs/start/worker.md");
 }
 
-/// Everything that runs while the demo does.
+/// Everything that the demo runs.
 struct Demo {
     feed: Option<Feed>,
     broker: Option<Broker>,
@@ -110,11 +110,11 @@ struct Demo {
 
 impl Demo {
     async fn run(options: &Options, levels: Arc<Levels>) -> Result<bool, String> {
-        // The terminal belongs to the records; what goes wrong is still logged.
+        // The terminal is for the records. Only warnings and errors are logged.
         for logger in levels.all().keys() {
             levels.set(logger, "ERROR")?;
         }
-        // Of a feed of the user's own the reason of each failed attempt is what he wants to know.
+        // With the user's own feed, the reason of each failed attempt matters.
         if options.url.is_some() {
             levels.set(ENGINE, "WARN")?;
         }
@@ -178,7 +178,7 @@ impl Demo {
         Ok(Demo { feed, broker, herder, rest, consumer, began: Instant::now() })
     }
 
-    /// Shows records and figures, until it is time.
+    /// Shows records and statistics until the end of the demo.
     async fn show(&self, options: &Options) {
         let end = async {
             match options.duration {
@@ -207,7 +207,7 @@ impl Demo {
         }
     }
 
-    /// Shows the last second. Returns how many records there are now; `None` if nobody reads it.
+    /// Shows the last second. Returns the number of records so far, or `None` if nobody reads the output.
     fn show_second(&self, before: u64) -> Option<u64> {
         let seen = self.consumer.seen();
         for line in &seen.samples {
@@ -271,7 +271,7 @@ impl Demo {
     }
 }
 
-/// The connector's configuration; an error in it is told before anything of the demo runs.
+/// Returns the connector's configuration. An error in it is reported before anything runs.
 fn connector(url: &str, options: &Options) -> Result<IndexMap<String, Option<String>>, String> {
     let mut config = Properties::from([
         ("connector.class".to_owned(), CONNECTOR_CLASS.to_owned()),
@@ -285,7 +285,7 @@ fn connector(url: &str, options: &Options) -> Result<IndexMap<String, Option<Str
     Ok(config.into_iter().map(|(name, value)| (name, Some(value))).collect())
 }
 
-/// The worker as it always is, on the demo's addresses.
+/// Returns the configuration of an ordinary worker, with the demo's addresses.
 async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Result<(Arc<Herder>, Server), String> {
     let mut failure = String::new();
     for port in [8083, 0] {
@@ -323,7 +323,7 @@ async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Re
     Err(failure)
 }
 
-/// Prints whether what the feed sent is in the topic, once.
+/// Prints whether every message of the feed is in the topic once.
 fn prove(sent: &FeedSummary, ledger: &ledger::Ledger, ran: f64) -> bool {
     let resets = sent.connections.iter().filter(|connection| connection.ended == Some(Ended::TcpReset)).count();
     say(format_args!(

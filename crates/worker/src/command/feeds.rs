@@ -1,4 +1,4 @@
-//! `connect-websocket feeds`: which feeds are known, one of them with its session in words, and a connector file for it.
+//! `connect-websocket feeds`: the list of known feeds, one feed with its session in words, and a connector file for it.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -12,7 +12,7 @@ use connect_websocket_engine::feeds::{FEED, NAMES, Profile, words};
 use crate::command::say::say;
 use crate::connector::framework::{CLASS, CONNECTOR_CLASS, NAME};
 
-/// Prints the list, or one feed, or writes a file for it.
+/// Prints the list or one feed, or writes a connector file.
 pub fn run(feed: Option<&str>, write: Option<&Path>) -> ExitCode {
     let done = match (feed, write) {
         (None, _) => Ok(list()),
@@ -40,7 +40,7 @@ fn list() -> String {
     Profile::all().map(|profile| format!("{:width$}  {}\n", profile.name, profile.title)).collect()
 }
 
-/// What people should know, the session in words, a connector file, and every default.
+/// Returns the notes about a feed, its session in words, a connector file, and all defaults.
 fn describe(profile: &Profile) -> String {
     let mut text =
         format!("{}: {}\n{} (as of {})\n\nGood to know:\n", profile.name, profile.title, profile.docs, profile.checked);
@@ -58,7 +58,7 @@ fn describe(profile: &Profile) -> String {
     text
 }
 
-/// Writes the connector file; one that is there already is kept.
+/// Writes the connector file. An existing file is not overwritten.
 fn save(profile: &Profile, path: &Path) -> Result<String, String> {
     let shown = path.display();
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
@@ -70,7 +70,7 @@ fn save(profile: &Profile, path: &Path) -> Result<String, String> {
     Ok(format!("{shown} is written: replace the examples with your own values, then start the worker with it\n"))
 }
 
-/// A connector's properties, with an example in each place that the user fills.
+/// Returns a connector's properties, with an example for each value that the user sets.
 pub fn connector_file(profile: &Profile) -> String {
     let short = profile.name.as_str();
     let mut text = format!("# {}: {}\n", profile.title, profile.docs);

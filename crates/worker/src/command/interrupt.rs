@@ -1,4 +1,4 @@
-//! The signals that end a command which somebody watches.
+//! The signals that end a command: Ctrl-C and SIGTERM.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,15 +9,15 @@ pub(super) struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on these signals end the process no more.
+    /// Listens to the signals, which then no longer end the process by themselves.
     ///
     /// # Errors
-    /// A sentence: the system does not let us.
+    /// A sentence: the system does not allow it.
     pub(super) fn listen() -> Result<Interrupt, String> {
         Ok(Interrupt { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    /// Waits for one of them.
+    /// Waits for one of the signals.
     pub(super) async fn came(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -29,7 +29,7 @@ impl Interrupt {
 /// Listens to a signal.
 ///
 /// # Errors
-/// A sentence: the system does not let us.
+/// A sentence: the system does not allow it.
 pub(super) fn listen(kind: SignalKind) -> Result<Signal, String> {
     signal(kind).map_err(|error| format!("cannot listen for signals: {error}"))
 }

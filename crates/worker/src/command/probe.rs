@@ -1,4 +1,4 @@
-//! `connect-websocket probe`: a feed as the connector sees it, before it is a connector. It needs no Kafka.
+//! `connect-websocket probe`: shows a feed as the connector sees it. It needs no Kafka.
 //!
 //! ```text
 //! source ─▶ session of the engine ─ sights ─▶ watch ─▶ line ─▶ screen
@@ -35,18 +35,18 @@ use watch::Watch;
 
 /// Messages came.
 const CAME: u8 = 0;
-/// The feed, or the way to it, has refused us.
+/// The feed has refused, or could not be reached.
 const REFUSED: u8 = 1;
 /// The command line, a file or the configuration is wrong.
 pub const USAGE: u8 = 2;
-/// It was connected, and nothing came.
+/// Connected, but no message came.
 const NOTHING: u8 = 3;
 
-/// What a tape may take if nobody says so.
+/// The default limit of a tape.
 pub(super) const TAPE_BYTES: u64 = 64 << 20;
 /// How long the closing handshake may take.
 const GRACE: Duration = Duration::from_secs(1);
-/// So long one look for records takes.
+/// How long one poll for records takes.
 const POLL: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
@@ -56,31 +56,31 @@ pub struct Options {
     /// Ends after this time, such as 30s or 5m.
     #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "30s")]
     time: Duration,
-    /// Ends when so many messages have come.
+    /// Ends after this number of messages.
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// How many messages are shown.
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     samples: u64,
-    /// Writes one JSON object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// Keeps all messages in a tape, as `record` does, up to 64 MiB.
+    /// Writes all messages to a tape, as `record` does, up to 64 MiB.
     #[arg(long, value_name = "tape.jsonl")]
     save: Option<PathBuf>,
 }
 
-/// What is to be done, for `probe` and for `record`.
+/// The settings of `probe` and of `record`.
 pub(super) struct Task<'a> {
     pub(super) source: &'a Source,
-    /// `None`: until a signal ends it.
+    /// `None`: until a signal.
     pub(super) time: Option<Duration>,
     pub(super) messages: Option<u64>,
     pub(super) samples: u64,
     pub(super) json: bool,
-    /// Where the tape goes, and its bound.
+    /// The file of the tape, and its limit.
     pub(super) tape: Option<(&'a Path, u64)>,
-    /// Whether the tape is all that is wanted: it ends when that is full, and nothing is learned.
+    /// Whether only the tape is wanted (`record`). Then it ends when the tape is full, and nothing is learned.
     pub(super) only_tape: bool,
 }
 
@@ -114,13 +114,13 @@ impl Task<'_> {
         let watch = Arc::new(Watch::new(screen, config.redactor.clone(), options, self.samples, tape));
         let feed = config.partition.strip_prefix("feed:").map(str::to_owned);
         watch.say(&Line::Start { url: config.endpoint.redacted().to_owned(), feed });
-        // The session runs on this thread too, so that what it says and what is polled stay in order.
+        // The session runs on this thread too, so that its events and the polled records stay in order.
         let runtime = match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return wrong(&[format!("the probe's thread cannot be set up: {error}")]),
         };
         let outcome = runtime.block_on(self.watch(config, &watch));
-        // A thread that waits for the name service does not keep the process.
+        // A thread that waits for a host name must not delay the end of the process.
         runtime.shutdown_background();
         match outcome {
             Ok(()) => self.report(&watch),
@@ -128,7 +128,7 @@ impl Task<'_> {
         }
     }
 
-    /// Runs the session until it is time.
+    /// Runs the session until the end of the probe.
     ///
     /// # Errors
     /// It cannot be started.
@@ -157,7 +157,7 @@ impl Task<'_> {
     async fn poll(&self, task: &mut SourceTask, watch: &Watch) {
         while !self.is_in_vain(watch) {
             match task.poll(POLL).await {
-                // What came before the end is in the queue, so it is known only now whether anything did.
+                // Everything received is polled by now, so it is known whether a message came.
                 Ok(None) if watch.refused().is_some() => return,
                 Ok(None) => {}
                 Ok(Some(batch)) => {
@@ -168,18 +168,18 @@ impl Task<'_> {
                         }
                     }
                 }
-                // The session has said why.
+                // The observer has reported why.
                 Err(_) => return,
             }
         }
     }
 
-    /// Nobody reads what is said, or the tape that is wanted is over.
+    /// Whether nobody reads the output, or the tape of `record` is full.
     fn is_in_vain(&self, watch: &Watch) -> bool {
         watch.unread().is_some() || self.only_tape && watch.tape_is_over()
     }
 
-    /// Says what came of it.
+    /// Shows the results.
     fn report(&self, watch: &Watch) -> ExitCode {
         let summary = watch.finish();
         if watch.is_opened() || self.json {
@@ -196,14 +196,14 @@ impl Task<'_> {
             Err(why) => (USAGE, why),
         };
         watch.say(&Line::Result { exit_code, reason });
-        // Whoever has read enough, as `head` has, knows it.
+        // A reader that has closed the output, such as `head`, needs no message.
         if let Some(error) = watch.unread().filter(|error| *error != ErrorKind::BrokenPipe) {
             return wrong(&[format!("the output cannot be written: {error}")]);
         }
         ExitCode::from(exit_code)
     }
 
-    /// The exit code, and why.
+    /// Returns the exit code, and the reason.
     fn outcome(&self, watch: &Watch) -> (u8, String) {
         let (records, messages) = (watch.records(), watch.messages());
         if records > 0 {
@@ -228,7 +228,7 @@ impl Task<'_> {
     }
 }
 
-/// So many messages, in words.
+/// Returns a number of messages in words.
 fn count(messages: u64) -> String {
     format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }
@@ -240,7 +240,7 @@ async fn say_goodbye(task: &mut SourceTask) {
     while !task.is_drained() && matches!(timeout_at(deadline, task.poll(POLL)).await, Ok(Ok(_))) {}
 }
 
-/// Says why there is nothing to probe.
+/// Prints why there is nothing to probe.
 fn wrong(sentences: &[String]) -> ExitCode {
     sentences.iter().for_each(|sentence| eprintln!("{sentence}"));
     ExitCode::from(USAGE)

@@ -1,4 +1,4 @@
-//! `connect-websocket record`: a feed's messages, as they come, in a tape.
+//! `connect-websocket record`: writes a feed's messages to a tape.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,19 +15,19 @@ use crate::command::time::time;
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// The file to make.
+    /// The file to write. An existing file is not overwritten.
     #[arg(value_name = "tape.jsonl")]
     tape: PathBuf,
-    /// Ends after this time, such as 30s or 5m; without it at Ctrl-C.
+    /// Ends after this time, such as 30s or 5m. By default at Ctrl-C.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
-    /// Ends when so many messages have come.
+    /// Ends after this number of messages.
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
     messages: Option<u64>,
-    /// Ends when the tape would be larger: a number of bytes, or one with K, M or G.
+    /// Ends before the tape gets larger: a number of bytes, or a number with K, M or G.
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value_t = TAPE_BYTES)]
     max_bytes: u64,
-    /// Writes one JSON object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
 }

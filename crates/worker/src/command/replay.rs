@@ -1,4 +1,5 @@
-//! `connect-websocket replay`: a tape as a WebSocket server, for bug reports and tests. It listens on loopback alone.
+//! `connect-websocket replay`: serves a tape as a WebSocket server, for bug reports and tests. It listens on loopback
+//! only.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,25 +16,25 @@ use crate::tape::{self, Entry, Said, Tape, What};
 
 /// The command line or the tape is wrong.
 pub const USAGE: u8 = 2;
-/// A tape is kept in memory while it is replayed.
+/// The largest tape. It is kept in memory while it is replayed.
 const MAX_TAPE_BYTES: u64 = 1 << 30;
-/// Where the tape has a message of the client, one is waited for so long. It may say something else, or nothing.
+/// How long to wait for a message from the client where the tape has one. Its content does not matter.
 const PATIENCE_MS: u64 = 2000;
-/// A Close has no longer reason (RFC 6455 §5.5); one on the tape may have grown where something was hidden or escaped.
+/// The longest reason of a Close (RFC 6455 §5.5). On the tape it can be longer, because parts are hidden or escaped.
 const MAX_REASON: usize = 123;
 
 #[derive(Args)]
 pub struct Options {
-    /// The tape, as `record` and `probe --save` make it.
+    /// The tape of `record` or `probe --save`.
     #[arg(value_name = "tape.jsonl")]
     tape: PathBuf,
-    /// How many times as fast as it was.
+    /// How many times faster than recorded.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
-    /// Keeps each connection, and begins anew when the end of the tape is reached.
+    /// Repeats the tape on each connection, without an end.
     #[arg(long = "loop")]
     again: bool,
-    /// The port to listen on; 0 is a free one.
+    /// The port to listen on. 0 means any free port.
     #[arg(long, default_value_t = 0)]
     port: u16,
 }
@@ -59,7 +60,7 @@ fn serve(options: &Options) -> Result<(), String> {
     let shown = harmless(&options.tape.display().to_string());
     let messages = tape.entries.iter().filter(|entry| matches!(entry.what, What::Received(_))).count();
     let left_out = tape.entries.iter().filter(|entry| is_left_out(entry)).count();
-    // Somebody else may have sent it.
+    // The tape may come from somebody else, so its texts are made safe to print.
     let (url, recorded, cut) = (harmless(&tape.head.url), harmless(&tape.head.recorded), tape.cut);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let server = Server::bind(address, script(tape, options.speed, options.again))
@@ -74,7 +75,7 @@ fn serve(options: &Options) -> Result<(), String> {
         ));
     }
     said.push_str(&format!("serving it at {}\nCtrl-C ends it.\n", server.url()));
-    // Whoever has started it may not want to read.
+    // The program that has started it may not read its output.
     let _ = io::stdout().write_all(said.as_bytes());
     wait_for_signal()?;
     server.stop();
@@ -94,8 +95,9 @@ fn is_left_out(entry: &Entry) -> bool {
     matches!(&entry.what, What::Received(Said { text: None, binary: None, .. }))
 }
 
-/// What the server does. Each connection of the tape is one of the server's, the first again after the last; with `again`
-/// all of them are one that never ends.
+/// Returns what the server does. Each connection to it gets one connection of the tape, and after the last one the
+/// first again. With
+/// `again`, every connection gets the whole tape, repeated without an end.
 fn script(tape: Tape, speed: f64, again: bool) -> Script {
     let mut connections: Vec<Recorded> = Vec::new();
     for Entry { ms, what } in tape.entries {
@@ -103,7 +105,7 @@ fn script(tape: Tape, speed: f64, again: bool) -> Script {
             connections.push(Recorded { chooses: subprotocol.is_some(), began: ms, ..Recorded::default() });
             continue;
         }
-        // A tape that somebody has cut at its beginning has one all the same.
+        // A tape whose beginning was cut off has no `open`, but its messages belong to a connection.
         if connections.is_empty() {
             connections.push(Recorded { began: ms, ..Recorded::default() });
         }
@@ -115,7 +117,7 @@ fn script(tape: Tape, speed: f64, again: bool) -> Script {
         let chooses = connections.iter().any(|connection| connection.chooses);
         let mut steps: Vec<Step> = connections.into_iter().flat_map(|connection| connection.steps).collect();
         steps.retain(|step| !matches!(step, Step::Close(_)));
-        // A tape of nothing must not keep a processor busy.
+        // Repeating an empty tape must not keep a processor busy.
         steps.push(Step::Wait { ms: 1 });
         return Script::plays([play(chooses, vec![Step::Loop { count: None, steps }])]);
     }
@@ -126,11 +128,11 @@ fn script(tape: Tape, speed: f64, again: bool) -> Script {
 /// One connection of a tape.
 #[derive(Default)]
 struct Recorded {
-    /// The server chose a subprotocol.
+    /// Whether the server chose a subprotocol.
     chooses: bool,
-    /// In milliseconds of the tape.
+    /// When it was opened, in milliseconds of the tape.
     began: f64,
-    /// How much of the time is in the steps, in milliseconds of the replay.
+    /// The time of the steps so far, in milliseconds of the replay.
     waited: u64,
     steps: Vec<Step>,
 }
@@ -166,7 +168,7 @@ impl Recorded {
 }
 
 fn play(chooses: bool, steps: Vec<Step>) -> Play {
-    // The first one that is offered.
+    // The first one that the client offers.
     let subprotocol = chooses.then(|| "*".to_owned());
     let accept = Accept { subprotocol, no_pages: true, ..Accept::default() };
     Play { handshake: Handshake::Accept(accept), steps, ..Play::default() }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-/// Writes a line to standard output. Returns whether somebody reads it: who has read enough, as `head` has, closes it.
+/// Writes a line to standard output. Returns false if nobody reads it: a reader such as `head` closes it early.
 pub(super) fn say(line: impl Display) -> bool {
     writeln!(io::stdout(), "{line}").is_ok()
 }

@@ -1,4 +1,4 @@
-//! The worker from start to end: configuration, Kafka, REST, connectors of the command line, signals, drain.
+//! The worker from start to end: configuration, Kafka, REST, connectors of the command line, signals, stop.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ use crate::store::OffsetStore;
 pub const START_FAILED: u8 = 2;
 /// A connector of the command line could not be created.
 const CONNECTOR_FAILED: u8 = 3;
-/// A second signal ends at once; the shell's numbers for these signals.
+/// A second signal ends the process at once, with the shell's exit codes for these signals.
 const HUNG_UP: i32 = 129;
 const INTERRUPTED: i32 = 130;
 const TERMINATED: i32 = 143;
@@ -50,21 +50,21 @@ pub fn run(worker: &Path, connectors: &[PathBuf], levels: Arc<Levels>) -> ExitCo
     finish(runtime, serve(herder, connectors, levels))
 }
 
-/// Runs to the end. A thread that waits for a file or for the name service does not keep the process afterwards.
+/// Runs the worker. At the end, a thread that waits for a file or a host name does not delay the process.
 fn finish<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result
 }
 
-/// Logs each sentence of a reason as a line of its own.
+/// Logs each sentence of a reason on its own line.
 fn log_reason(begin: &str, why: &str) {
     let mut lines = why.lines();
     error!("{begin}{}", lines.next().unwrap_or_default());
     lines.for_each(|line| error!("    {line}"));
 }
 
-/// Everything before REST: configuration and offsets. Blocks.
+/// Does everything before REST: configuration and offsets. Blocks.
 fn start(worker: &Path) -> Result<(Runtime, Arc<Herder>), String> {
     info!("event=worker_starting version={VERSION} file={}", worker.display());
     descriptors::raise_limit();
@@ -86,7 +86,7 @@ fn start(worker: &Path) -> Result<(Runtime, Arc<Herder>), String> {
     Ok((runtime, herder))
 }
 
-/// Reads and checks a worker's properties; the error has one line for each thing that is wrong.
+/// Reads and checks a worker's properties. The error has one line for each problem.
 pub(crate) fn read_worker(path: &Path) -> Result<WorkerConfig, String> {
     let properties = read_properties(path)?;
     WorkerConfig::parse(&properties).map_err(|errors| {
@@ -104,7 +104,7 @@ fn read_properties(path: &Path) -> Result<IndexMap<String, String>, String> {
     properties::parse(&bytes).map_err(|error| format!("the worker's properties {}: {error}", path.display()))
 }
 
-/// A word where the worker's file belongs may be meant as a command.
+/// A word instead of the worker's file may be meant as a command.
 fn hint(path: &Path) -> &'static str {
     let is_word = path.extension().is_none() && path.components().count() == 1;
     if is_word { "; if it is meant as a command, connect-websocket --help lists them" } else { "" }
@@ -192,7 +192,7 @@ pub(crate) async fn start_rest(herder: &Arc<Herder>, levels: Arc<Levels>) -> Res
     Ok(server)
 }
 
-/// Why a worker that serves REST already goes no further.
+/// Why a worker that serves REST already cannot continue.
 enum NotBegun {
     Kafka(String),
     Connector(String),
@@ -221,11 +221,11 @@ async fn create_connectors(herder: &Arc<Herder>, files: &[PathBuf]) -> Result<()
     Ok(())
 }
 
-/// What ends the worker: SIGTERM, SIGINT, and SIGHUP when its terminal goes.
+/// The signals that end the worker: SIGTERM, SIGINT, and SIGHUP when its terminal is closed.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// `None` under `nohup`, which lets the worker outlive its terminal.
+    /// `None` under `nohup`, so that the worker outlives its terminal.
     hang_up: Option<Signal>,
 }
 
@@ -238,7 +238,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next; returns the exit code for one that ends the process at once.
+    /// Waits for the next signal. Returns its exit code, for the case that it ends the process at once.
     async fn next(&mut self) -> i32 {
         let hang_up = async {
             match &mut self.hang_up {
@@ -254,7 +254,7 @@ impl Signals {
     }
 }
 
-/// Whether whoever started the process has it ignore SIGHUP. Where there is no /proc, nobody knows: it is not.
+/// Whether the process was started with SIGHUP ignored. Without /proc the answer is no.
 fn hang_up_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 const FORM: &str = "give a number and s, m or h, such as 20s";
-/// Whoever says more means without end.
+/// A longer time means without an end.
 const A_YEAR: u64 = 365 * 24 * 3600;
 
 /// Reads a time: a number of seconds, or a number and its unit.
 ///
 /// # Errors
-/// What a time looks like.
+/// The form of a time.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let seconds = match unit {

@@ -1,4 +1,4 @@
-//! `connect-websocket validate`: every error of connectors' configurations at once, without a worker.
+//! `connect-websocket validate`: checks connectors' configurations without a worker, and reports all errors at once.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ use crate::properties;
 const VALID: u8 = 0;
 /// At least one configuration is not valid.
 const INVALID: u8 = 1;
-/// There was nothing to check, or nothing to check it with: the command line, a file or the worker's file is wrong.
+/// Nothing was checked: the command line, a file or the worker's file is wrong.
 pub const USAGE: u8 = 2;
 
 #[derive(Args)]
@@ -30,10 +30,10 @@ pub struct Options {
     /// The connectors: properties or JSON files, or quoted patterns such as 'connectors/**/*.properties'.
     #[arg(required = true)]
     connectors: Vec<PathBuf>,
-    /// The worker whose converters and policies are to be assumed.
+    /// The worker's file, whose converters and policies apply.
     #[arg(long, value_name = "worker.properties")]
     worker: Option<PathBuf>,
-    /// Writes one JSON document instead of lines.
+    /// Prints one JSON document instead of lines.
     #[arg(long)]
     json: bool,
 }
@@ -52,17 +52,17 @@ struct Report {
 #[derive(Serialize)]
 struct Checked {
     file: String,
-    /// `None` if the file was not understood so far.
+    /// `None` if the file could not be read that far.
     connector: Option<String>,
     valid: bool,
     errors: Vec<Error>,
     warnings: Vec<String>,
-    /// The steps of the session in words, in their order; without texts, which may hold secrets.
+    /// The steps of the session in words, in their order, without texts that may contain secrets.
     session: Vec<String>,
 }
 
 impl Checked {
-    /// Nothing is known of the file so far.
+    /// Returns a result about which nothing is known yet.
     fn new(shown: &str) -> Checked {
         Checked {
             file: shown.to_owned(),
@@ -86,8 +86,8 @@ fn whole(message: String) -> Vec<Error> {
     vec![Error { option: None, message }]
 }
 
-/// Checks all files. What is valid goes to standard output, errors and warnings to standard error; with `--json`
-/// everything to standard output.
+/// Checks all files. Valid ones are reported on standard output, errors and warnings on standard error. With `--json`,
+/// everything goes to standard output.
 pub fn run(options: &Options) -> ExitCode {
     let prepared = worker(options.worker.as_deref()).and_then(|worker| Ok((worker, files(&options.connectors)?)));
     let (report, code) = match prepared {

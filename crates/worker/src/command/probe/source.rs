@@ -18,7 +18,7 @@ use crate::properties;
 
 const TOPICS: &str = "websocket.subscription.topics";
 const SUBSCRIPTION: &str = "websocket.subscription.message";
-/// Without a worker the references of all providers are replaced, under the names that everybody gives them.
+/// The config providers without a worker's file, under their usual names.
 const PROVIDERS: [(&str, &str); 4] = [
     ("config.providers", "file,dir,env"),
     ("config.providers.file.class", "org.apache.kafka.common.config.provider.FileConfigProvider"),
@@ -32,19 +32,19 @@ pub(in crate::command) struct Source {
     /// A connector's file (properties or JSON), or the URL of a feed: ws:// or wss://.
     #[arg(value_name = "FILE|URL")]
     what: Option<String>,
-    /// A feed that is known: a name of `connect-websocket feeds`, or the path of a profile of your own.
+    /// A known feed: a name in the list of `connect-websocket feeds`, or the path of your own profile.
     #[arg(long)]
     feed: Option<String>,
-    /// What to subscribe to, with --feed; separated by commas.
+    /// What to subscribe to, with --feed, separated by commas.
     #[arg(long, value_name = "TOPICS")]
     topics: Option<String>,
-    /// A message to send after every connect, as many feeds want it.
+    /// A message to send after every connect, which many feeds need.
     #[arg(long, value_name = "TEXT")]
     subscribe: Option<String>,
-    /// Any other option of the connector. A secret is better given as '${env:NAME}', which is replaced here.
+    /// Any other option of the connector. Give a secret as '${env:NAME}', so that it is not in the shell history.
     #[arg(long = "set", value_name = "OPTION=VALUE")]
     set: Vec<String>,
-    /// The worker whose config providers replace `${…}`; without it those are file, dir and env.
+    /// The worker's file whose config providers replace `${…}`. Default: the providers file, dir and env.
     #[arg(long, value_name = "worker.properties")]
     worker: Option<PathBuf>,
 }
