@@ -44,7 +44,8 @@ enum Command {
     Demo(demo::Options),
 }
 
-const ABOUT: &str = "Streams WebSocket feeds into Apache Kafka. Replaces connect-standalone for the WebSocket source connector";
+const ABOUT: &str =
+    "Streams WebSocket feeds into Apache Kafka. Replaces connect-standalone for the WebSocket source connector";
 const AFTER: &str = "Exit codes of the worker: 0 stopped by a signal; 1 wrong arguments; 2 the worker cannot start; \
                      3 a connector of the command line cannot be created; 129, 130, 143 ended at once by a second signal. \
                      validate: 0 all valid, 1 at least one not valid, 2 wrong arguments, or a file that cannot be read. \

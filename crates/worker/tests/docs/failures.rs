@@ -98,10 +98,11 @@ const OTHER_TEXTS: &[&str] = &[
     "The offsets for this connector have been reset successfully",
     "handshake failed: Local:",
     "Invalid value for configuration …: …",
-    "Streams WebSocket feeds into Apache Kafka: a drop-in for connect-standalone for the WebSocket source connector",
-    "Exit codes: 0 stopped by a signal; 1 usage; 2 the worker cannot start; 3 a connector file cannot be created; 129, 130, 143 ended \
-     at once by a second signal. validate: 0 valid, 1 not valid, 2 usage, or a file that cannot be read. probe and record: 0 messages \
-     came, 1 refused, 2 usage or a configuration that is not valid, 3 connected and nothing came.",
+    "Streams WebSocket feeds into Apache Kafka. Replaces connect-standalone for the WebSocket source connector",
+    "Exit codes of the worker: 0 stopped by a signal; 1 wrong arguments; 2 the worker cannot start; 3 a connector of the command line \
+     cannot be created; 129, 130, 143 ended at once by a second signal. validate: 0 all valid, 1 at least one not valid, 2 wrong \
+     arguments, or a file that cannot be read. probe and record: 0 messages came, 1 refused, 2 wrong arguments or configuration, 3 \
+     connected, but no message came.",
     "a new connector",
     "Basic realm=\"connect\", charset=\"UTF-8\"",
     "an entry of offsets",
