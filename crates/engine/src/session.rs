@@ -7,6 +7,7 @@
 
 mod backoff;
 mod connect_rate;
+mod ending;
 mod link;
 pub(crate) mod observed;
 mod pace;
@@ -41,7 +42,8 @@ use crate::mutation::Mutation;
 use crate::observer::Sight;
 use crate::panic;
 use crate::queue::Queue;
-use link::{Action, Ending, Link, MAX_KEY_CHARS, dialogue_answered, earlier};
+use ending::Ending;
+use link::{Action, Link, MAX_KEY_CHARS, dialogue_answered, earlier};
 use pace::{Linger, Pace};
 use retry::{Failure, Outlook, Retry};
 use waiting::Waiting;

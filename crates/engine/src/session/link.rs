@@ -1,19 +1,20 @@
 //! The state of one connection after the opening handshake, without I/O: it takes events and the time, and returns
 //! actions. Session and tests have sockets, clock and chance.
 
+mod gaps;
 mod held;
 mod history;
+mod listener;
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::ending::Ending;
 use super::outlook;
 use super::pace::Pace;
 use super::retry::{Failure, Life, Outlook, WORKED};
@@ -24,17 +25,16 @@ use crate::config::{Config, IdleAction};
 use crate::connection::OpenError;
 use crate::connection::frame::{Close, Event};
 use crate::connection::http_request::HttpResponse;
-use crate::dialogue::{self, Carried, Dialogue, End, HttpAnswer, HttpRequest, Moment, Variables};
+use crate::dialogue::{self, Carried, Dialogue, End, HttpAnswer, HttpRequest, Moment};
 use crate::figures::Counter;
-use crate::gap::{Cause, Gap, Range};
+use crate::gap::{Cause, Gap};
 use crate::intake::memory::{Findings, Memory};
-use crate::intake::sequence::{self, Hole};
-use crate::intake::{Counts, Frame, Ground, Intake, Origin, Part, Refusal, Steps};
-use crate::ledger;
+use crate::intake::{Counts, Frame, Ground, Intake, Origin, Refusal};
 use crate::metrics::Metrics;
 use crate::mutation::Mutation;
 use crate::record::{Batch, epoch_ms};
 use held::Held;
+use listener::Listener;
 
 /// A peer that accepts no data for this long is dead. The existing connector has the same write timeout.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,36 +53,6 @@ pub(super) enum Action {
     Ping,
     /// The connector's Close, with its code.
     Close(u16),
-}
-
-/// Why a connection ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ending {
-    pub(super) cause: Cause,
-    pub(super) message: String,
-    pub(super) outlook: Outlook,
-    /// The code of the connector's Close, if it is not the usual one.
-    pub(super) close_code: Option<u16>,
-}
-
-impl Ending {
-    pub(super) fn new(cause: Cause, message: impl Into<String>) -> Ending {
-        Ending { cause, message: message.into(), outlook: Outlook::Outage, close_code: None }
-    }
-}
-
-impl From<End> for Ending {
-    fn from(end: End) -> Ending {
-        match end {
-            End::Failed(message) => Ending { outlook: Outlook::Hopeless, ..Ending::new(Cause::StepFailed, message) },
-            End::Final(message) => Ending { outlook: Outlook::Final, ..Ending::new(Cause::StepFailed, message) },
-            End::Outage(message) => Ending::new(Cause::StepFailed, message),
-            End::Lost(message) => Ending { outlook: Outlook::Planned, ..Ending::new(Cause::ResumeLost, message) },
-            End::Reconnect(message) => {
-                Ending { outlook: Outlook::Planned, ..Ending::new(Cause::StepReconnects, message) }
-            }
-        }
-    }
 }
 
 pub(super) struct Link {
@@ -217,130 +187,6 @@ impl Link {
     /// Whether only some topics have a position to resume from.
     pub(super) fn is_resuming_in_part(&self) -> bool {
         self.dialogue.is_resuming_in_part()
-    }
-
-    /// Returns the gaps that the messages have shown since the last call. `began`: since when nothing was received before
-    /// this connection.
-    pub(super) fn gaps(&mut self, began: Option<SystemTime>) -> Vec<Gap> {
-        let ended = self.received.last_bytes;
-        let began = earlier(began, self.findings.since.take());
-        let mut gaps = Vec::new();
-        let mut unknown = |cause| {
-            gaps.push(Gap { id: Gap::random_id(), began, ended, cause, missed: None, range: None, repaired: false });
-        };
-        if std::mem::take(&mut self.findings.clamped) {
-            unknown(Cause::Clamped);
-        }
-        if std::mem::take(&mut self.findings.lost) {
-            unknown(Cause::ResumeLost);
-        }
-        let too_large = std::mem::take(&mut self.findings.too_large);
-        gaps.extend(too_large.into_iter().map(|place| self.gap_of_too_large(place.as_deref())));
-        let holes = std::mem::take(&mut self.findings.holes);
-        gaps.extend(holes.into_iter().map(|hole| self.gap_of(hole, ended)));
-        gaps.append(&mut self.repaired);
-        gaps
-    }
-
-    /// A record that comes and is dropped twice is the same gap, so its id depends on the record's place.
-    fn gap_of_too_large(&self, place: Option<&str>) -> Gap {
-        let (cause, at) = (Cause::TooLarge, self.received.last_bytes);
-        let id = |place| Gap::id_of(&[&self.config.name, &self.config.partition, cause.as_str(), place]);
-        let id = place.map_or_else(Gap::random_id, id);
-        Gap { id, began: Some(at), ended: at, cause, missed: Some(1), range: None, repaired: false }
-    }
-
-    fn gap_of(&self, hole: Hole, at: SystemTime) -> Gap {
-        let Hole { cause, key, from, to, missing, .. } = hole;
-        let (from, to) = (from.to_string(), to.to_string());
-        // Numbers that begin anew on each connection identify a gap only together with the connection.
-        let anew = self.sequence().is_some_and(|sequence| sequence.per_connection);
-        let numbering = if anew { self.name.as_str() } else { "" };
-        let id = Gap::id_of(&[&self.config.name, &self.config.partition, cause.as_str(), numbering, &key, &from, &to]);
-        let range = Some(Range { key: key.into(), from, to });
-        Gap { id, began: Some(at), ended: at, cause, missed: missing, range, repaired: false }
-    }
-
-    fn sequence(&self) -> Option<&sequence::Plan> {
-        self.config.intake.memory()?.sequence.as_ref()
-    }
-
-    /// Whether the last message has shown a hole before it.
-    pub(super) fn has_found_hole(&self) -> bool {
-        !self.findings.holes.is_empty()
-    }
-
-    /// Takes the records of the last message out of the batch, so that the ledger's record of the hole goes before
-    /// them. While records wait for a repair, it goes after them.
-    pub(super) fn set_aside(&mut self) {
-        if self.held.is_empty() {
-            self.aside = Some(self.batch.split_off(self.before.min(self.batch.len())));
-        }
-    }
-
-    pub(super) fn put_back(&mut self) {
-        if let Some(records) = self.aside.take() {
-            self.batch.append(&records);
-        }
-    }
-
-    /// Adds a gap to the ledger's records, if there is a ledger. Returns the entry.
-    pub(super) fn note(&mut self, gap: &Gap) -> Value {
-        let Link { config, intake, dialogue, name, batch, held, aside, .. } = self;
-        let entry = ledger::entry(gap, Some(name), &config.task_id());
-        if let Some(ledger) = &config.ledger {
-            let mut behind = Batch::default();
-            let batch = if held.is_empty() { batch } else { &mut behind };
-            ledger::add(ledger, gap, &entry, batch, |record| {
-                if let (Ok(intake), Some(plan)) = (intake, config.intake.memory()) {
-                    match aside {
-                        Some(_) => intake.memory().write_before(plan, dialogue.variables(), record),
-                        None => intake.memory().write_beside(plan, dialogue.variables(), record),
-                    }
-                }
-            });
-            // Its offset says how far the feed has come. So it must not go before the records that wait.
-            held.add(behind);
-        }
-        entry
-    }
-
-    /// Adds a record of the ledger that stores the cursor, if the cursor has moved while a filter dropped all records.
-    fn store_cursor(&mut self, moment: &Moment<'_>) {
-        let Some(interval) = self.config.resume.heartbeat.filter(|_| self.timers.cursor <= Some(moment.now)) else {
-            return;
-        };
-        self.timers.cursor = Some(moment.now + interval);
-        let Link { config, intake, dialogue, batch, .. } = self;
-        let (Some(ledger), Some(plan), Ok(intake)) = (&config.ledger, config.intake.memory(), intake) else { return };
-        if intake.memory().is_ahead() && self.held.is_empty() {
-            ledger::add_cursor(ledger, &config.task_id(), moment.at, batch, |record| {
-                intake.memory().write_beside(plan, dialogue.variables(), record);
-            });
-        }
-    }
-
-    /// Does what `websocket.sequence.action` says, if messages are missing.
-    fn act_on_holes(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
-        let Some(hole) = self.findings.holes.first().filter(|hole| hole.cause == Cause::Sequence) else {
-            return Ok(());
-        };
-        let words = format!("messages are missing: {} to {} of {}", hole.from, hole.to, self.shown_key(&hole.key));
-        match self.sequence().map(|sequence| sequence.action) {
-            // A hole that can be repaired is not among the findings' holes.
-            None | Some(sequence::Action::Count | sequence::Action::Backfill) => Ok(()),
-            Some(sequence::Action::Fail) => {
-                Err(Ending { outlook: Outlook::Final, ..Ending::new(Cause::Sequence, words) })
-            }
-            Some(sequence::Action::Reconnect) => {
-                Err(Ending { outlook: Outlook::Planned, ..Ending::new(Cause::Sequence, words) })
-            }
-            Some(sequence::Action::Resubscribe) => self.resubscribe(moment),
-        }
-    }
-
-    fn shown_key(&self, key: &str) -> String {
-        if key.is_empty() { "the feed".to_owned() } else { self.config.redactor.foreign(key, MAX_KEY_CHARS) }
     }
 
     /// Subscribes again. Topics with a cursor resume from it.
@@ -722,68 +568,6 @@ impl Link {
             _ => Outlook::Outage,
         };
         Ending { outlook, ..Ending::new(Cause::ServerClose, message) }
-    }
-}
-
-/// The steps of the session, as the intake sees them.
-struct Listener<'a> {
-    dialogue: &'a mut Dialogue,
-    moment: &'a Moment<'a>,
-    /// A step ends the connection. The rest of the message is ignored.
-    end: Option<End>,
-    commits: Option<&'a Commits>,
-    /// The number of the message, if the feed is acknowledged.
-    message: Option<i64>,
-}
-
-impl Steps for Listener<'_> {
-    fn look(&mut self, part: &Part<'_>) -> bool {
-        if self.end.is_some() {
-            return false;
-        }
-        let (is_record, end) = self.dialogue.message(part.scanned, self.moment);
-        self.end = end;
-        if let Some(commits) = self.commits {
-            let id = commits.begin_message();
-            match self.dialogue.owe(id, part.scanned, self.moment) {
-                Ok(()) => self.message = Some(id),
-                Err(end) => drop(self.end.get_or_insert(end)),
-            }
-        }
-        is_record
-    }
-
-    fn message(&self) -> Option<i64> {
-        self.message
-    }
-
-    fn became(&mut self, records: u64) {
-        if let Some((commits, message)) = self.commits.zip(self.message.take()) {
-            commits.received(message, records);
-        }
-    }
-
-    fn begins_anew(&mut self) -> bool {
-        self.dialogue.is_void()
-    }
-
-    fn topics_that_begin_anew(&mut self) -> Vec<String> {
-        self.dialogue.void_topics()
-    }
-
-    fn variables(&self) -> (&Variables, &Cell<u64>) {
-        (self.dialogue.variables(), self.dialogue.count())
-    }
-}
-
-impl From<Refusal> for Ending {
-    fn from(refusal: Refusal) -> Ending {
-        match refusal {
-            Refusal::Violation { code, message } => {
-                Ending { close_code: Some(code), ..Ending::new(Cause::ProtocolError, message) }
-            }
-            Refusal::Fatal(message) => Ending { outlook: Outlook::Final, ..Ending::new(Cause::ProtocolError, message) },
-        }
     }
 }
 

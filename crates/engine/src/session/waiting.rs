@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::link::Ending;
+use super::ending::Ending;
 use crate::config::Config;
 use crate::handover;
 use crate::metrics::Metrics;
