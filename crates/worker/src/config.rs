@@ -39,8 +39,8 @@ const OVERRIDE_POLICY: &str = "connector.client.config.override.policy";
 const OVERRIDE_ALLOWLIST: &str = "connector.client.config.override.allowlist";
 const PASSWORDS_HIDDEN: &str = "rest.config.passwords.hidden";
 
-/// The options of the worker itself. Client properties (`producer.*`, `sasl.*`, `ssl.*`, …) and `config.providers.*`
-/// have readers of their own, the REST server's are in [`crate::rest::config::OPTIONS`].
+/// The options of the worker itself. Other modules read client properties (`producer.*`, `sasl.*`, `ssl.*`, …) and
+/// `config.providers.*`. Those of the REST server are in [`crate::rest::config::OPTIONS`].
 pub const OPTIONS: &[ConfigKey] = &[
     ConfigKey {
         name: BOOTSTRAP_SERVERS,
@@ -156,9 +156,9 @@ pub const OPTIONS: &[ConfigKey] = &[
 /// A worker's properties, checked and typed.
 #[derive(Clone)]
 pub struct WorkerConfig {
-    /// All properties with provider references resolved, for the Kafka clients and converters: may hold secrets.
+    /// All properties with resolved references, for the Kafka clients and converters. They may contain secrets.
     pub properties: IndexMap<String, String>,
-    /// The properties as they stand in the file, provider references unresolved.
+    /// The properties as in the file, with unresolved references.
     pub given: IndexMap<String, String>,
     pub bootstrap_servers: String,
     pub offset_storage_file: PathBuf,
@@ -179,7 +179,7 @@ impl WorkerConfig {
     /// Checks and types a worker's properties.
     ///
     /// # Errors
-    /// All that is wrong, at once, in the order of the table.
+    /// Everything that is wrong, in the order of the table.
     pub fn parse(properties: &IndexMap<String, String>) -> Result<WorkerConfig, Vec<ConfigError>> {
         let (providers, provider_errors) = match Providers::from_worker(properties) {
             Ok(providers) => (Some(providers), Vec::new()),
@@ -221,17 +221,17 @@ impl WorkerConfig {
         })
     }
 
-    /// The options of the file that seem to be written in UTF-8, which Java does not expect there.
+    /// Returns the options of the file that seem to be written in UTF-8, which Java does not expect there.
     pub fn garbled(&self) -> impl Iterator<Item = &str> {
         self.given.iter().filter(|(_, value)| looks_garbled(value)).map(|(name, _)| name.as_str())
     }
 
-    /// The given options that only make sense in a JVM or in a cluster of workers, and are not obeyed here.
+    /// Returns the given options that only a JVM or a cluster of workers can use. They have no effect here.
     pub fn ignored(&self) -> Vec<&str> {
         self.properties.keys().map(String::as_str).filter(|name| ignored::is_ignored(name)).collect()
     }
 
-    /// The settings in force as the log may show them: one line each, nothing secret.
+    /// Returns the settings for the log: one line each, without secrets.
     pub fn shown(&self) -> Vec<String> {
         let known = OPTIONS.iter().chain(crate::rest::config::OPTIONS).map(|key| {
             let value = self.given.get(key.name).map(String::as_str).or(key.default_text());
@@ -248,13 +248,13 @@ impl fmt::Debug for WorkerConfig {
     }
 }
 
-/// A client property as logs and REST answers may show it.
+/// Returns a client property as logs and REST responses may show it.
 pub(crate) fn shown_client_property(name: &str, value: &str) -> String {
     if is_secret(name) { HIDDEN.to_owned() } else { value.to_owned() }
 }
 
-/// Whether the value of a client property is to be hidden: everything of SASL but its mechanism, TLS keys and
-/// passwords, and what sounds like a secret.
+/// Whether the value of a client property is hidden: everything of SASL except the mechanism, TLS keys and passwords,
+/// and names that sound like a secret.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let sasl = name.contains("sasl.") && !name.ends_with("sasl.mechanism") && !name.ends_with("service.name");
@@ -263,8 +263,8 @@ fn is_secret(name: &str) -> bool {
         .any(|word| name.contains(word))
 }
 
-/// Returns an error for each of a connector's options that the Kafka clients read, or that is a secret, and that still holds a
-/// reference to a config provider. Those of the connector's own table are the engine's.
+/// Returns an error for each of a connector's options that the Kafka clients read, or that is a secret, and that still
+/// contains a reference to a config provider. The engine checks the options of the connector's own table.
 pub(crate) fn check_references(connector: &Resolved) -> Vec<ConfigError> {
     let is_client = |name: &str| name.starts_with("producer.override.") || name.starts_with("admin.override.");
     let is_checked = |name: &str| option(name).is_none() && (is_client(name) || is_secret(name));
@@ -288,7 +288,7 @@ fn check_converters(values: &mut Values<'_>) {
     }
 }
 
-/// What the Kafka clients of the worker would refuse. A connector's overrides are its own.
+/// Returns what the worker's Kafka clients would refuse, without a connector's overrides.
 fn check_clients(values: &mut Values<'_>) {
     let admin = client_properties::worker_admin_settings(values.properties);
     let (none, any) = (IndexMap::new(), OverridePolicy::All);

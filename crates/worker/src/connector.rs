@@ -1,4 +1,4 @@
-//! A connector's configuration: its file, the keys that Connect gives it, whether it is valid, what of it is shown.
+//! A connector's configuration: its file, the keys of Connect, validation, and hidden values.
 
 pub mod file;
 pub mod framework;
@@ -7,5 +7,5 @@ pub mod validation;
 
 use indexmap::IndexMap;
 
-/// A configuration as a client sent it; null is a value that JSON has and Connect refuses.
+/// A configuration as a client has sent it. Null is possible in JSON, but Connect refuses it.
 pub type SentConfig = IndexMap<String, Option<String>>;

@@ -1,6 +1,6 @@
 //! Converters: from a record's key, value or header to bytes, byte for byte as Apache Kafka's converters write them.
 //!
-//! A record of this connector holds text (schema STRING, required), bytes (schema BYTES, required) or JSON (no schema).
+//! A record of this connector has text (schema STRING, required), bytes (schema BYTES, required) or JSON (no schema).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,7 +32,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The option that names the class; with a dot behind it, the prefix of the converter's own options.
+    /// The option for the class. With a dot after it, the prefix of the converter's own options.
     pub fn option(self) -> &'static str {
         match self {
             Self::Key => "key.converter",
@@ -42,7 +42,7 @@ impl Kind {
     }
 }
 
-/// A value that the converter cannot write. In Connect's terms an error of the conversion stage, which
+/// A value that the converter cannot write. In Connect this is an error of the conversion stage, which
 /// `errors.tolerance` may tolerate.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
@@ -63,13 +63,13 @@ enum Form {
         schemas: bool,
     },
     SimpleHeader,
-    /// The converter of one Java number or boolean: it can only write null here.
+    /// The converter for a Java number or boolean. Here it can only write null.
     Primitive(&'static str),
 }
 
 impl Converter {
-    /// The converter that a connector gets. If the connector names a class, only the connector's options of that
-    /// prefix apply; otherwise the worker's class with the worker's options. Nothing is inherited in between.
+    /// Returns the converter of a connector. If the connector sets a class, its options with that prefix apply.
+    /// Otherwise the worker's class and options apply. The two are not mixed.
     pub fn select(
         kind: Kind,
         connector: &IndexMap<String, String>,
@@ -79,8 +79,8 @@ impl Converter {
         Self::from_config(kind, class, &properties)
     }
 
-    /// A converter of Java class `class` with its own options, whose prefix is already removed
-    /// (`schemas.enable`, not `value.converter.schemas.enable`).
+    /// Returns a converter of the Java class `class`. Its options have no prefix (`schemas.enable`, not
+    /// `value.converter.schemas.enable`).
     pub fn from_config(kind: Kind, class: &str, properties: &IndexMap<String, String>) -> Result<Self, ConfigError> {
         let class = class.trim();
         let form = match class.strip_prefix("org.apache.kafka.connect.").unwrap_or(class) {
@@ -114,8 +114,8 @@ impl Converter {
 
     /// Converts one payload. `None` is Kafka's null.
     ///
-    /// StringConverter (UTF-8) and ByteArrayConverter return `payload` itself; the others write into `scratch`, whose
-    /// old content they drop and whose capacity they keep.
+    /// StringConverter (UTF-8) and ByteArrayConverter return `payload` itself. The others write into `scratch`, whose
+    /// content they replace.
     pub fn value<'a>(
         &self,
         kind: ValueKind,
@@ -128,7 +128,7 @@ impl Converter {
             (_, ValueKind::Json) if Tokens::new(payload).next() == Some(Token::Null) => return Ok(None),
             (Form::String(Encoding::Utf8) | Form::SimpleHeader, ValueKind::Text)
             | (Form::ByteArray, ValueKind::Bytes) => return Ok(Some(payload)),
-            // Java writes an array's `toString` here, which no one can want; the bytes themselves lose nothing.
+            // Java writes an array's `toString` here, which nobody needs. The bytes themselves lose nothing.
             (Form::String(_), ValueKind::Bytes) => return Ok(Some(payload)),
             (Form::String(encoding), ValueKind::Text) => {
                 let text = std::str::from_utf8(payload)
@@ -190,7 +190,7 @@ impl Converter {
         Ok(Some(scratch))
     }
 
-    /// The full name of the Java class that this converter stands for, as error logs name it.
+    /// Returns the full name of the corresponding Java class, for error logs.
     pub fn class(&self) -> &'static str {
         match self.form {
             Form::String(_) => "org.apache.kafka.connect.storage.StringConverter",
@@ -223,7 +223,7 @@ pub fn shown(kind: ValueKind, value: &[u8]) -> String {
     }
 }
 
-/// The class and the options (without prefix) that apply to a connector; see [`Converter::select`].
+/// Returns the class and the options (without prefix) that apply to a connector: see [`Converter::select`].
 pub fn selected<'a>(
     kind: Kind,
     connector: &'a IndexMap<String, String>,
@@ -282,7 +282,7 @@ fn write_quoted_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    // The room is exact, so this cannot fail; if it did, the padding would show it to every test.
+    // The buffer has the exact size, so this cannot fail.
     let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or_default();
     out.truncate(start + written);
 }

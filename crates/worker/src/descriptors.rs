@@ -1,19 +1,19 @@
-//! File descriptors: as many as the system allows, and some of them kept for what all connectors need.
+//! The limit of open files, and a reserve for REST and files.
 
 use std::fs;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::info;
 
-/// What a task takes: its sockets, those of its Kafka client and the pipes that wake their threads, its runtime.
+/// How many a task needs: its sockets, those of its Kafka client, the pipes that wake their threads, and its runtime.
 const PER_TASK: u64 = 16;
-/// Kept for REST, the offset file and hand-over files; of a low limit, this part.
+/// The reserve for REST, the offset file and hand-over files. It is not larger than this part of the limit.
 const RESERVE: u64 = 1024;
 const RESERVE_PART: u64 = 4;
-/// The REST server's part of the reserve, whatever its clients do; the others are for files.
+/// The part of the reserve that the REST server may use. The rest is for files.
 const REST_PART: u64 = 2;
 
-/// Raises the limit to the highest that the system allows without asking root.
+/// Raises the limit to the highest one that is allowed without root.
 pub(crate) fn raise_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     let before = limit.current;
@@ -23,7 +23,7 @@ pub(crate) fn raise_limit() {
     info!("event=descriptors_limit limit={}", now.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string()));
 }
 
-/// Checks that there is room for another task beside those that run.
+/// Checks that another task can be started.
 ///
 /// # Errors
 /// A sentence that names the limit.
@@ -43,7 +43,7 @@ fn reserve(limit: u64) -> u64 {
 
 fn check(limit: u64, in_use: u64, tasks: u64) -> Result<(), String> {
     let reserve = reserve(limit);
-    // Those that have just been started have not opened theirs yet.
+    // Tasks that have just started have not opened their files yet.
     if in_use.max(tasks * PER_TASK) + PER_TASK + reserve <= limit {
         return Ok(());
     }

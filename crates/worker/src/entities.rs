@@ -1,4 +1,4 @@
-//! The JSON shapes of Kafka Connect's REST API: the herder and validation fill them, `rest` sends them.
+//! The JSON of Kafka Connect's REST API. Herder and validation fill it, `rest` sends it.
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 pub struct ServerInfo {
     pub version: &'static str,
     pub commit: &'static str,
-    /// Null while Kafka has not answered yet.
+    /// Null until Kafka has answered.
     pub kafka_cluster_id: Option<String>,
-    /// This worker's own; Connect has no such field.
+    /// The version of this worker. Connect has no such field.
     pub worker_version: &'static str,
 }
 
@@ -81,7 +81,7 @@ pub struct ConfigInfos {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConfigInfo {
-    /// Null for an option that is not in a table.
+    /// Null for an option that is in no table.
     pub definition: Option<ConfigKeyInfo>,
     pub value: ConfigValueInfo,
 }
@@ -122,7 +122,7 @@ pub struct ConnectorOffset {
     pub offset: Map<String, Value>,
 }
 
-/// An answer that is one sentence.
+/// A response of one sentence.
 #[derive(Debug, Clone, Serialize)]
 pub struct Message {
     pub message: String,
@@ -137,6 +137,6 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoggerLevel {
     pub level: String,
-    /// Milliseconds since the epoch; null if never changed.
+    /// Milliseconds since the epoch, or null if it was never changed.
     pub last_modified: Option<u64>,
 }

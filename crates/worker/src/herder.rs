@@ -1,8 +1,7 @@
 //! The connectors of this worker: their configurations, target states and tasks; Kafka Connect's `StandaloneHerder`.
 //!
-//! Changes of one connector happen one after another, as there; those of different connectors do not wait for each other.
-//! Reads never wait for a change: they see the connectors as they are at that moment, while a slow task is being stopped
-//! too.
+//! As in Connect, changes of a connector are made one after another. Changes of different connectors do not wait for
+//! each other. Reads never wait for a change, also while a slow task stops.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -42,7 +41,7 @@ use turns::Turns;
 
 type StoredConfig = IndexMap<String, String>;
 
-/// Why a request is not served; each becomes one HTTP status.
+/// Why a request is refused. Each reason has one HTTP status.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum HerderError {
     #[error("{0}")]
@@ -53,14 +52,14 @@ pub enum HerderError {
     NotFound(String),
     #[error("{0}")]
     AlreadyExists(String),
-    /// There may be later.
+    /// It may be possible later.
     #[error("{0}")]
     NoRoom(String),
     #[error("{0}")]
     Internal(String),
 }
 
-/// What a connector is meant to do (`TargetState`).
+/// The target state of a connector (`TargetState`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TargetState {
     Started,
@@ -69,17 +68,17 @@ enum TargetState {
 }
 
 struct Connector {
-    /// As the client sent it, provider references unresolved.
+    /// The configuration as the client sent it, with unresolved references.
     config: StoredConfig,
     target: TargetState,
-    /// Why it could not be started; Connect's FAILED connector.
+    /// Why it could not be started. The connector is then FAILED.
     failure: Option<String>,
-    /// Being stopped and started again by a restart request.
+    /// Whether a restart request stops and starts it at present.
     restarting: Restarting,
     task: Option<Arc<Task>>,
-    /// Topics of tasks that have ended.
+    /// The topics of tasks that have ended.
     past_topics: BTreeSet<String>,
-    /// Whether a reset hides what the present task reports, until it writes again.
+    /// Whether the topics of the present task are hidden after a reset, until it writes again.
     task_topics_reset: bool,
 }
 
@@ -89,7 +88,7 @@ struct Restarting {
     task: bool,
 }
 
-/// Which parts a restart request is for (KIP-745).
+/// Which parts a restart request restarts (KIP-745).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RestartRequest {
     pub include_tasks: bool,
@@ -100,16 +99,16 @@ const SOURCE: &str = "source";
 
 pub struct Herder {
     worker: Arc<WorkerConfig>,
-    /// Known when Kafka has answered.
+    /// The cluster's id, once Kafka has answered.
     kafka_cluster_id: OnceLock<String>,
-    /// `host:port` of the advertised URL, known when the REST server listens.
+    /// `host:port` of the advertised URL, once the REST server listens.
     worker_id: OnceLock<String>,
     offsets: Arc<OffsetStore>,
     connectors: RwLock<IndexMap<String, Connector>>,
     turns: Turns,
     ready: AtomicBool,
     stopping: AtomicBool,
-    /// Asked to stop, and not over yet.
+    /// Tasks that are stopping.
     descriptors_short: AtomicBool,
 }
 
@@ -134,7 +133,7 @@ impl Herder {
         &self.worker
     }
 
-    /// Called once, when Kafka has answered.
+    /// Call it once, when Kafka has answered.
     pub fn set_kafka_cluster_id(&self, id: String) {
         let _ = self.kafka_cluster_id.set(id);
     }
@@ -143,7 +142,7 @@ impl Herder {
         self.kafka_cluster_id.get().map(String::as_str)
     }
 
-    /// Called once, when the address of the REST server is known.
+    /// Call it once, when the address of the REST server is known.
     pub fn set_worker_id(&self, worker_id: String) {
         let _ = self.worker_id.set(worker_id);
     }
@@ -152,7 +151,7 @@ impl Herder {
         self.worker_id.get().map_or("", String::as_str)
     }
 
-    /// Called when all connectors of the command line were created.
+    /// Call it when all connectors of the command line were created.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
     }
@@ -161,7 +160,7 @@ impl Herder {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Returns when all changes that run or wait now are done: the herder can serve requests.
+    /// Waits until all changes that run or wait now are done. This shows that the herder can serve requests.
     pub async fn idle(&self) {
         self.turns.all_taken().await;
     }
@@ -209,7 +208,8 @@ impl Herder {
         self.status_of(name, connector).tasks.into_iter().find(|state| state.id == task).ok_or_else(missing)
     }
 
-    /// Topics that records of the connector were acknowledged for; empty for an unknown connector, as in Connect.
+    /// Returns the topics for which Kafka has acknowledged records of the connector. Empty for an unknown connector, as
+    /// in Connect.
     pub fn active_topics(&self, name: &str) -> Result<Vec<String>, HerderError> {
         if !self.worker.topic_tracking {
             return Err(HerderError::Forbidden("Topic tracking is disabled.".to_owned()));
@@ -225,14 +225,14 @@ impl Herder {
         Ok(topics.into_iter().collect())
     }
 
-    /// The latest entries of the ledger of gaps, oldest first; none without a task.
+    /// Returns the latest entries of the ledger of gaps, oldest first. There are none without a task.
     pub fn gaps(&self, name: &str) -> Result<Vec<Value>, HerderError> {
         let connectors = self.read();
         let connector = connectors.get(name).ok_or_else(|| not_found(name))?;
         Ok(connector.task.as_ref().map(|task| task.gaps()).unwrap_or_default())
     }
 
-    /// What `/metrics` shows.
+    /// Returns what `/metrics` shows.
     pub fn metrics(&self) -> Vec<ConnectorMetrics> {
         let connectors = self.read();
         let metrics = |(name, connector): (&String, &Connector)| ConnectorMetrics {
@@ -248,7 +248,7 @@ impl Herder {
         connectors.iter().map(metrics).collect()
     }
 
-    /// Forgets the topics. Those of a running task count again at once, since it writes to them again.
+    /// Forgets the topics. Those of a running task are listed again as soon as it writes to them.
     pub fn reset_active_topics(&self, name: &str) -> Result<(), HerderError> {
         if !self.worker.topic_tracking {
             return Err(HerderError::Forbidden("Topic tracking is disabled.".to_owned()));
@@ -263,7 +263,7 @@ impl Herder {
         Ok(())
     }
 
-    /// Validates a configuration; hidden marks stand for the values of the connector that it names.
+    /// Validates a configuration. Marks of hidden values mean the values of the connector with its name.
     pub async fn validate(&self, mut sent: SentConfig) -> Result<ConfigInfos, HerderError> {
         let name = sent.get(framework::NAME).cloned().flatten();
         let kept = name.map(|name| self.keep_hidden(&name, &mut sent)).unwrap_or_default();
@@ -315,14 +315,14 @@ impl Herder {
         }
     }
 
-    /// Validation reads files, so it runs where blocking is allowed.
+    /// Validates on a blocking thread, because validation reads files.
     async fn check_config(&self, sent: SentConfig, kept: Kept) -> Result<Validation, HerderError> {
         let worker = Arc::clone(&self.worker);
         let validation = tokio::task::spawn_blocking(move || validate(&worker, &sent, &kept)).await;
         validation.map_err(|_| unexpected())?.map_err(HerderError::BadRequest)
     }
 
-    /// No code panics while it holds the lock, so a poisoned one still guards whole data.
+    /// No code panics while it holds the lock, so the data are consistent.
     fn read(&self) -> RwLockReadGuard<'_, IndexMap<String, Connector>> {
         self.connectors.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -360,7 +360,7 @@ impl Herder {
         .await
     }
 
-    /// Creates a connector or replaces its configuration; `true` if it was created.
+    /// Creates a connector or replaces its configuration. Returns whether it was created.
     pub async fn put_config(
         self: &Arc<Self>,
         name: String,
@@ -370,10 +370,10 @@ impl Herder {
         self.change(&name.clone(), move |herder| async move { herder.put(&name, config).await }).await
     }
 
-    /// Merges into a configuration; null removes an option (KIP-477).
+    /// Changes single options of a configuration. Null removes an option (KIP-477).
     pub async fn patch_config(self: &Arc<Self>, name: String, patch: SentConfig) -> Result<ConnectorInfo, HerderError> {
         self.change(&name.clone(), move |herder| async move {
-            // As it is shown: a patch keeps the secrets that it does not name, on the same terms as their marks do.
+            // A patch keeps the secrets that it does not name, by the same rules as if their marks were sent back.
             let stored = herder.read().get(&name).map(|connector| herder.shown_config(&connector.config));
             let mut config: SentConfig =
                 stored.ok_or_else(|| not_found(&name))?.into_iter().map(|(k, v)| (k, Some(v))).collect();
@@ -456,7 +456,7 @@ impl Herder {
         .await
     }
 
-    /// Starts the connector again if it failed; a task is left alone. (`POST …/restart` without parameters.)
+    /// Restarts a failed connector, but not its task (`POST …/restart` without parameters).
     pub async fn restart_connector(self: &Arc<Self>, name: String) -> Result<(), HerderError> {
         self.change(&name.clone(), move |herder| async move {
             if !herder.read().contains_key(&name) {
@@ -468,7 +468,7 @@ impl Herder {
         .await
     }
 
-    /// Restarts connector and task as asked; the answer shows what is to be restarted as RESTARTING (KIP-745).
+    /// Restarts connector and task, as requested. The response shows them as RESTARTING (KIP-745).
     pub async fn restart(
         self: &Arc<Self>,
         name: String,
@@ -519,18 +519,18 @@ impl Herder {
         .await
     }
 
-    /// Stops all tasks at once, within the graceful timeout that they share, and writes the offsets.
+    /// Stops all tasks together, within one graceful timeout, and writes the offsets.
     pub async fn shut_down(&self) {
         self.stopping.store(true, Ordering::Release);
         let deadline = Instant::now() + self.worker.task_shutdown_graceful_timeout;
-        // A change that runs has a deadline too; beyond ours nothing is waited for. None begins any more.
+        // A change that runs has its own deadline. This does not wait beyond its own, and no further change begins.
         let _ = tokio::time::timeout_at(deadline.into(), self.turns.all_taken()).await;
         let tasks: Vec<Arc<Task>> = self.write().values_mut().filter_map(|connector| connector.task.take()).collect();
         let mut stops = tokio::task::JoinSet::new();
         for task in tasks {
             stops.spawn(async move { task.stop(deadline).await });
         }
-        // A little more than the tasks were given: one that overruns is left behind, and its offsets are not committed.
+        // A little more than the tasks have. A task that takes longer is abandoned, and its offsets are not written.
         let all = async { while stops.join_next().await.is_some() {} };
         if tokio::time::timeout_at((deadline + Duration::from_secs(1)).into(), all).await.is_err() {
             warn!("event=tasks_not_stopped in time; their records that are not in Kafka are left");
@@ -565,7 +565,7 @@ impl Herder {
         Ok((self.connector_info(name)?, known.is_none()))
     }
 
-    /// The configuration to store, if it is valid.
+    /// Returns the configuration to store, if it is valid.
     async fn accepted(&self, name: &str, mut sent: SentConfig) -> Result<StoredConfig, HerderError> {
         let kept = self.keep_hidden(name, &mut sent);
         let validation = self.check_config(sent.clone(), kept).await?;
@@ -595,7 +595,7 @@ impl Herder {
         }
     }
 
-    /// What a new connector instance does: the task that should be there is started if it is not.
+    /// Starts the connector, and its task if it should run and does not.
     async fn start_connector(&self, name: &str) {
         let missing = match self.write().get_mut(name) {
             Some(connector) => {
@@ -609,7 +609,8 @@ impl Herder {
         }
     }
 
-    /// Starts the task in the connector's target state, unless there is one. References are resolved anew, so a rotated secret is used.
+    /// Starts the task in the connector's target state, unless it runs. References are resolved again, so a changed
+    /// secret is used.
     async fn start_task(&self, name: &str) {
         let (config, target) = match self.read().get(name) {
             Some(connector) if connector.task.is_none() => (connector.config.clone(), connector.target),
@@ -643,7 +644,7 @@ impl Herder {
         }
     }
 
-    /// Whether one more task may be started: all connectors share the limit of open files.
+    /// Checks whether one more task can be started: all connectors share the limit of open files.
     fn room_for_another(&self) -> Result<(), String> {
         let tasks = self.read().values().filter(|connector| connector.task.is_some()).count();
         let room = descriptors::room_for_another(tasks);
@@ -657,9 +658,9 @@ impl Herder {
         room
     }
 
-    /// A deleted connector has no next start that sends what its last task has left.
+    /// Removes the hand-over file of a deleted connector, which has no next start that could send its records.
     async fn delete_handover(&self, name: &str, config: StoredConfig) {
-        // Alone: another option may be the reason to delete the connector.
+        // Only this option: another one may be wrong and the reason to delete the connector.
         let directory = config.into_iter().filter(|(option, _)| option == HANDOVER_DIR).collect();
         let mut directory = match self.resolved(directory).await {
             Ok(directory) => directory.values,
@@ -674,14 +675,14 @@ impl Herder {
         let _ = tokio::task::spawn_blocking(delete).await;
     }
 
-    /// The configuration with references resolved. Providers read files, so that is done where blocking is allowed.
+    /// Resolves the references of a configuration, on a blocking thread because providers read files.
     async fn resolved(&self, config: StoredConfig) -> Result<Resolved, String> {
         let worker = Arc::clone(&self.worker);
         let resolved = tokio::task::spawn_blocking(move || worker.providers.resolve(&config)).await;
         resolved.map_err(|_| unexpected().to_string())?.map_err(|failure| failure.message)
     }
 
-    /// Stops and removes the task; `true` if there was one. It is visible until it has stopped.
+    /// Stops and removes the task. Returns whether there was one. It is visible until it has stopped.
     async fn stop_task(&self, name: &str) -> bool {
         let Some(task) = self.read().get(name).and_then(|connector| connector.task.clone()) else {
             return false;
@@ -697,8 +698,8 @@ impl Herder {
         true
     }
 
-    /// Runs one change of a connector after all of its that came before. It runs to its end even if the client has gone: a
-    /// connector is never left half changed.
+    /// Runs one change of a connector, after all its earlier ones. It runs to its end even if the client has
+    /// disconnected, so that a connector is never left half changed.
     async fn change<T, F>(
         self: &Arc<Self>,
         name: &str,
@@ -720,7 +721,7 @@ impl Herder {
     }
 }
 
-/// Puts the connector's name into its configuration, where it belongs.
+/// Adds the connector's name to its configuration.
 fn with_name(name: &str, mut config: SentConfig) -> Result<SentConfig, HerderError> {
     match config.get(framework::NAME) {
         Some(Some(given)) if given != name => Err(HerderError::BadRequest(format!(

@@ -1,4 +1,4 @@
-//! All that talks to Kafka, through librdkafka.
+//! Everything that uses Kafka, through librdkafka.
 
 pub mod client_properties;
 pub mod cluster;

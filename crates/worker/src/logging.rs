@@ -1,4 +1,4 @@
-//! The worker's log: one line per event on standard output, in the form of Kafka Connect's own.
+//! The worker's log: one line per event on standard output, in the format of Kafka Connect's log.
 //!
 //! `[2026-11-24 11:00:00,123] INFO [my-connector|task-0] event=websocket_opened … (io.conduktor.connect.websocket)`
 //!
@@ -23,10 +23,10 @@ mod levels;
 
 pub use levels::Levels;
 
-/// Sends all events of the process to standard output.
+/// Writes all events of the process to standard output.
 ///
 /// # Errors
-/// If logging was started before.
+/// Logging was started before.
 pub fn start() -> Result<Arc<Levels>, String> {
     let levels = Arc::new(Levels::default());
     let lines = Lines { levels: Arc::clone(&levels) };
@@ -38,7 +38,7 @@ struct Lines {
     levels: Arc<Levels>,
 }
 
-/// What a span says about where its events belong.
+/// The connector and task of a span.
 #[derive(Default)]
 struct Place {
     connector: Option<String>,
@@ -55,7 +55,7 @@ where
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // Spans carry the prefix of the events in them, whatever their own level.
+        // Spans have the prefix of their events, so they are always on.
         metadata.is_span() || self.levels.allows(metadata.target(), *metadata.level())
     }
 
@@ -86,7 +86,7 @@ where
             }
         }
         let line = fields.line(SystemTime::now(), *event.metadata().level(), levels::logger_of(target));
-        // A log that nobody takes is no reason to stop.
+        // If nobody reads the log, the worker continues.
         let _ = io::stdout().lock().write_all(line.as_bytes());
     }
 }
@@ -123,7 +123,7 @@ impl Fields {
         let mut line = format!("[{}] {level} ", Timestamp(now));
         if let Some(connector) = &self.place.connector {
             let task = self.place.task.as_deref().map_or("worker".to_owned(), |task| format!("task-{task}"));
-            // A name is what a client of the REST API says it is.
+            // A client of the REST API can choose any name.
             let connector = printable(connector).replace(['[', ']', '|'], "_");
             push_on_one_line(&mut line, &format!("[{connector}|{task}] "));
         }
@@ -134,7 +134,7 @@ impl Fields {
     }
 }
 
-/// What came from outside forges no lines and drives no terminal.
+/// Replaces characters from outside that could forge a line or control a terminal.
 fn push_on_one_line(line: &mut String, text: &str) {
     for c in text.chars() {
         if c != '\t' && (c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}')) {
@@ -145,7 +145,7 @@ fn push_on_one_line(line: &mut String, text: &str) {
     }
 }
 
-/// `2026-11-24 11:00:00,123` in UTC.
+/// Returns the time in UTC, such as `2026-11-24 11:00:00,123`.
 struct Timestamp(SystemTime);
 
 impl fmt::Display for Timestamp {
@@ -159,7 +159,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The date of a day since 1970-01-01, by counting in eras of 400 years that begin on 1 March.
+/// Returns the date of a day since 1970-01-01. It counts in eras of 400 years that begin on 1 March.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;

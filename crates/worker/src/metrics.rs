@@ -1,8 +1,8 @@
-//! `GET /metrics`: Prometheus text from snapshots; nothing here touches the data path.
+//! `GET /metrics`: Prometheus text from snapshots. It never makes records wait.
 //!
-//! Names and labels are those that the Prometheus JMX exporter makes of the plugin with the rules of docs/reference/metrics.md:
-//! Connect's own metrics, the existing connector's MBean, and what is new, which begins with `connect_websocket_`. One
-//! dashboard does for both hosts.
+//! Names and labels are those that the Prometheus JMX exporter gives the plugin's metrics with the rules of
+//! docs/reference/metrics.md: Connect's own metrics, the existing connector's MBean, and the new ones, which begin with
+//! `connect_websocket_`. So the same dashboard works for both hosts.
 
 use std::fmt::Write as _;
 use std::sync::PoisonError;
@@ -18,20 +18,20 @@ use crate::task::{TaskMetrics, TaskState};
 /// One connector as the herder sees it.
 pub struct ConnectorMetrics {
     pub name: String,
-    /// Connect's word, in lower case: running, paused, stopped, failed.
+    /// Connect's state in lower case: running, paused, stopped, failed.
     pub status: &'static str,
     pub task: Option<(TaskId, TaskState, TaskMetrics)>,
 }
 
 const BUILD_INFO: &str = "connect_websocket_build_info";
-/// What Connect's own metrics begin with.
+/// The prefix of Connect's own metrics.
 const CONNECT: &str = "kafka_connect_";
-/// The exporter knows no types where no rule gives them, and removes `_total`.
+/// The type that the exporter gives metrics without a rule. It also removes their `_total`.
 const UNTYPED: &str = "untyped";
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The page.
+/// Returns the page.
 pub fn render(connectors: &[ConnectorMetrics]) -> String {
     let mut page = Page::default();
     worker(&mut page, connectors);
@@ -159,8 +159,9 @@ fn ours(page: &mut Page, tasks: &[Task<'_>]) {
     }
 }
 
-/// The url part of the existing connector's object name: without the scheme, other characters than `a-zA-Z0-9._-` as
-/// `_`, at most 50 of them.
+/// Returns the url part of the existing connector's object name: without the scheme, with `_` in place of characters
+/// other than
+/// `a-zA-Z0-9._-`, and at most 50 characters long.
 fn mbean_url(url: &str) -> String {
     let bare = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://")).unwrap_or(url);
     let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };

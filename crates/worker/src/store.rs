@@ -1,8 +1,8 @@
 //! The offset store of a standalone worker: Connect's own offset file, read and written.
 //!
-//! The file is one Java-serialized `HashMap<byte[], byte[]>` (Java Object Serialization Specification, chapter 6), so
-//! that a worker of either kind takes over from the other. A key is the JSON of `["connector", {partition}]`, a value
-//! the JSON of the offset, or null where an offset was reset.
+//! The file is a Java-serialized `HashMap<byte[], byte[]>` (Java Object Serialization Specification, chapter 6). So
+//! this worker and Connect's can continue each other's offsets. A key is the JSON of `["connector", {partition}]`. A
+//! value is the JSON of the offset, or null if the offset was reset.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,49 +21,49 @@ use crate::convert::{write_json_string, write_object};
 
 mod java_map;
 
-/// The largest offset file that is read, in bytes; also the limit of all keys and values together.
+/// The largest offset file, in bytes. Also the limit of all keys and values together.
 pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
 
 /// A source partition or a source offset: a JSON object of primitives.
 pub type JsonObject = Map<String, Value>;
 
-/// The entries in file order. The bytes of other connectors' entries are kept as they are; Java allows a null key.
+/// The entries in file order. The bytes of other connectors' entries stay unchanged. Java allows a null key.
 pub(crate) type Entries = IndexMap<Option<Vec<u8>>, Option<Vec<u8>>>;
 
 /// Why the offset file cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The file system refused.
+    /// An operation on the file has failed.
     #[error(
         "offset file {path}: {doing} failed: {source}; offset.storage.file.filename must name a file in a folder that the worker may write to"
     )]
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The content is something else than an offset file.
+    /// The file is not an offset file.
     #[error(
         "offset file {path} is not an offset file of a standalone Connect worker: {reason}; restore it from a copy, or move it away to start without stored offsets"
     )]
     Garbage {
         /// The file.
         path: PathBuf,
-        /// What was found and where.
+        /// What is wrong, and where.
         reason: String,
     },
 }
 
-/// Offsets of all connectors of this worker. Tasks share it; every method may be called from any thread.
+/// The offsets of all connectors. Tasks share it. Every method can be called in any thread.
 #[derive(Debug)]
 pub struct OffsetStore {
     /// The file with symbolic links resolved, so that a rename replaces the file and not a link.
     path: PathBuf,
     state: Mutex<State>,
-    /// Held while the file is written: an older snapshot never replaces a newer one.
+    /// Held while the file is written, so that an older snapshot never replaces a newer one.
     writing: Mutex<()>,
 }
 
@@ -75,7 +75,7 @@ struct State {
 }
 
 impl OffsetStore {
-    /// Reads the file. A missing, empty or truncated file is an empty store, as in Connect; a truncated one is logged.
+    /// Reads the file. A missing, empty or truncated file is an empty store, as in Connect. A truncated one is logged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         check_link(path).map_err(|source| StoreError::Io { path: path.to_owned(), doing: "opening", source })?;
@@ -108,14 +108,13 @@ impl OffsetStore {
         Ok(store)
     }
 
-    /// When the file was last written, by this process or before it: the last instant at which a worker was known to be
-    /// alive. `None` if there was no file.
+    /// Returns when the file was last written, by this process or before. `None` if there was no file.
     pub fn written_at(&self) -> Option<SystemTime> {
         self.state().written_at
     }
 
-    /// Lets the next flush write the file even if no offset has changed, so that its time is now; not if it was written
-    /// less than `recently` ago, by another task for one.
+    /// Makes the next flush write the file although no offset has changed, so that the file has the present time. Does
+    /// nothing if it was written less than `recently` ago, for example by another task.
     pub fn mark_alive(&self, recently: Duration) {
         let mut state = self.state();
         let age = state.written_at.and_then(|at| at.elapsed().ok());
@@ -127,7 +126,7 @@ impl OffsetStore {
         self.state().changed
     }
 
-    /// Forgets an entry, key and all; a reset with [`OffsetStore::set`] keeps the key.
+    /// Removes an entry with its key. (A reset with [`OffsetStore::set`] keeps the key.)
     pub fn remove(&self, connector: &str, partition: &JsonObject) {
         let mut state = self.state();
         if state.entries.shift_remove(&Some(key_bytes(connector, partition))).is_some() {
@@ -135,7 +134,7 @@ impl OffsetStore {
         }
     }
 
-    /// The stored offset of a source partition; `None` if there is none or it was reset.
+    /// Returns the stored offset of a source partition, or `None` if there is none or it was reset.
     pub fn get(&self, connector: &str, partition: &JsonObject) -> Option<JsonObject> {
         let key = key_bytes(connector, partition);
         let state = self.state();
@@ -159,7 +158,7 @@ impl OffsetStore {
         }
     }
 
-    /// All stored offsets of a connector, in file order, without the reset ones.
+    /// Returns all stored offsets of a connector, in file order, without the reset ones.
     pub fn connector_offsets(&self, connector: &str) -> Vec<(JsonObject, JsonObject)> {
         let state = self.state();
         let parse = |(key, value): (&Option<Vec<u8>>, &Option<Vec<u8>>)| {
@@ -172,9 +171,9 @@ impl OffsetStore {
         state.entries.iter().filter_map(parse).collect()
     }
 
-    /// Writes the file if an offset has changed since the last successful write: a new file beside it, made durable,
-    /// takes its place, so that a crash leaves the old or the new one whole. Blocks on the disk; `set` and `get` do not
-    /// wait for it. After an error the next flush tries again.
+    /// Writes the file if an offset has changed since the last successful write. A new file is written, synced, and
+    /// renamed over the old one, so that after a crash there is a complete file. Blocks, but `set` and `get` do not
+    /// wait for it. After an error, the next flush tries again.
     pub fn flush(&self) -> Result<(), StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = {
@@ -216,7 +215,7 @@ impl OffsetStore {
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|source| self.io("writing", source))
     }
 
-    /// Finds out at the start, not at the first flush, that the folder cannot be written to.
+    /// Checks at the start, and not at the first flush, that the folder can be written to.
     fn check_writable(&self) -> Result<(), StoreError> {
         let temporary = self.temporary()?;
         create(&temporary).map_err(|source| self.io("creating a temporary file beside it", source))?;
@@ -243,13 +242,13 @@ impl OffsetStore {
         StoreError::Io { path: self.path.clone(), doing, source }
     }
 
-    /// No code panics between two changes of the state, so a poisoned lock still guards a whole one.
+    /// No code panics while it holds the lock, so the state is consistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// In a directory that others can write to, `/tmp` for one, only a link of our own is followed: what it names is replaced.
+/// Refuses a symbolic link of another user in a directory that others can write to, such as `/tmp`.
 fn check_link(path: &Path) -> io::Result<()> {
     let Ok(file) = fs::symlink_metadata(path) else { return Ok(()) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -260,7 +259,7 @@ fn check_link(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a new file; one that a crash left behind is removed first. Never follows a link that somebody put there.
+/// Creates a new file. Removes one that is left from a crash. Does not follow a link at its place.
 fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

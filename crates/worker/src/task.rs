@@ -1,7 +1,8 @@
-//! One task of a connector, seen from the herder: a thread of its own, with its state, its figures and its stop.
+//! One task of a connector, as the herder sees it: its thread, its state, its metrics and its stop. What the thread
+//! does is in [`line`].
 //!
-//! The session of the engine runs on the same thread, in the same single-threaded runtime: a batch changes hands without
-//! waking anybody, and a task that is busy or broken disturbs no other. What the thread does is in [`line`].
+//! The session of the engine runs on the same thread, in the same single-threaded runtime. So a batch wakes no other
+//! thread, and a task that is busy or broken does not disturb others.
 
 mod again;
 mod commit_window;
@@ -32,10 +33,10 @@ use crate::store::OffsetStore;
 use commit_window::CommitWindow;
 use line::Line;
 
-/// What a task is made from; all of it checked before.
+/// What a task is started with. Everything is checked already.
 pub struct TaskSpec {
     pub id: TaskId,
-    /// The connector's configuration with provider references resolved: may hold secrets, is never shown.
+    /// The connector's configuration with resolved references. It may contain secrets and is never shown.
     pub config: Resolved,
     pub worker: Arc<WorkerConfig>,
     pub offsets: Arc<OffsetStore>,
@@ -52,7 +53,7 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    /// Connect's word.
+    /// Returns the state as Connect writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             TaskState::Unassigned => "UNASSIGNED",
@@ -71,19 +72,20 @@ pub struct TaskStatus {
     pub trace: Option<String>,
 }
 
-/// What the worker counts of a task, beside what the engine counts.
+/// What the worker counts, in addition to the engine's counters.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(crate) records_acknowledged: AtomicU64,
-    /// Records that a converter refused and `errors.tolerance=all` let pass. Connect counts none of Kafka's here.
+    /// Records that a converter refused and `errors.tolerance=all` skipped. As in Connect, records that Kafka refused
+    /// are not counted.
     pub(crate) records_skipped: AtomicU64,
-    /// Records refused, skipped or not.
+    /// Refused records, skipped or not.
     pub(crate) record_errors: AtomicU64,
     pub(crate) in_flight: AtomicU64,
     pub(crate) commits: Mutex<CommitWindow>,
 }
 
-/// A task's figures at one moment.
+/// A task's metrics at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct TaskMetrics {
     pub engine: Snapshot,
@@ -113,7 +115,7 @@ struct Wanted {
 }
 
 impl Task {
-    /// Starts the task on a thread of its own; never blocks. What goes wrong shows in [`Task::status`].
+    /// Starts the task on its own thread. Never blocks. [`Task::status`] shows errors.
     pub fn start(spec: TaskSpec) -> Task {
         let state = if spec.paused { TaskState::Paused } else { TaskState::Running };
         let shared = Arc::new(Shared {
@@ -127,7 +129,7 @@ impl Task {
         let (on_thread, id) = (shared.clone(), spec.id.clone());
         let spawned = std::thread::Builder::new().name(format!("task-{}", spec.id)).spawn(move || {
             let span = info_span!("task", connector = %spec.id.connector, task = spec.id.number);
-            // A panic unwinds to here and becomes a FAILED task; the process lives on.
+            // A panic unwinds to here and becomes a FAILED task. The process keeps running.
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| run(spec, &on_thread))));
             let result = result.unwrap_or_else(|panic| {
                 let bug = || "the task panicked, which is a bug; the cause is in the log".to_owned();
@@ -150,7 +152,7 @@ impl Task {
         Task { shared, done }
     }
 
-    /// Stops polling: the queue fills, the socket is read no more, nothing is lost.
+    /// Stops polling. The queue fills, and then the socket is no longer read. Nothing is lost.
     pub fn pause(&self) {
         self.shared.wanted.send_modify(|wanted| wanted.paused = true);
     }
@@ -163,22 +165,24 @@ impl Task {
         self.shared.status.borrow().clone()
     }
 
-    /// Closes the connection, brings all that was received to Kafka and commits offsets, by the deadline at the latest.
+    /// Closes the connection, sends everything that was received to Kafka and stores the offsets, by the deadline at
+    /// the latest.
     pub async fn stop(&self, deadline: Instant) {
         self.shared.wanted.send_modify(|wanted| {
             wanted.stop_by.get_or_insert(deadline);
         });
         let mut done = self.done.clone();
-        // The thread keeps to the deadline by itself; the second is for its last steps. An error: it is gone already.
+        // The thread itself obeys the deadline. The additional second is for its last steps. An error means that it has
+        // ended.
         let _ = tokio::time::timeout_at((deadline + Duration::from_secs(1)).into(), done.wait_for(|done| *done)).await;
     }
 
-    /// Topics that a record was acknowledged for.
+    /// Returns the topics for which Kafka has acknowledged a record.
     pub fn active_topics(&self) -> Vec<String> {
         self.shared.topics.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// The latest entries of the ledger of gaps, oldest first.
+    /// Returns the latest entries of the ledger of gaps, oldest first.
     pub fn gaps(&self) -> Vec<Value> {
         self.shared.engine.get().map(|(metrics, _)| metrics.ledger()).unwrap_or_default()
     }
@@ -203,7 +207,7 @@ impl Shared {
     }
 }
 
-/// What the task's thread runs, from its start to its end.
+/// Runs the task, on its thread.
 fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
     let shared = shared.clone();
     let runtime = Builder::new_current_thread()
@@ -221,12 +225,12 @@ fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
         }
         result
     };
-    // Spawned, beside the session: a future that is blocked on is woken through a system call, even by its own thread.
+    // Spawned like the session: waking the future of `block_on` needs a system call, even from the same thread.
     runtime.block_on(runtime.spawn(line)).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// A task that is paused when it starts, or was before its thread came to start it, connects only when it is resumed, as
-/// in Connect. Returns false if it is stopped before.
+/// Waits while the task is paused: as in Connect, a paused task connects only when it is resumed. Returns false if it
+/// is stopped before.
 async fn until_resumed(shared: &Shared) -> bool {
     let mut wanted = shared.wanted.subscribe();
     if wanted.borrow().paused {

@@ -1,6 +1,6 @@
 //! Options of a Kafka Connect worker that have no effect here.
 
-/// Plugin loading, JMX, and what only a distributed worker reads.
+/// Options for plugin loading and JMX, and those of a distributed worker only.
 const NAMES: &[&str] = &[
     "plugin.path",
     "plugin.discovery",
@@ -33,8 +33,8 @@ const NAMES: &[&str] = &[
 const PREFIXES: &[&str] =
     &["metrics.", "inter.worker.", "consumer.", "internal.key.converter.", "internal.value.converter."];
 
-/// What options about who may reach the worker, and what for, begin with. One that does not exist here would protect
-/// nothing: it is misspelt, or of another worker.
+/// The prefixes of options about access control. An unknown one would protect nothing: it is misspelt, or for another
+/// worker.
 const GUARDED: &[&str] = &[
     "access.control.",
     "admin.listeners.",
@@ -44,10 +44,10 @@ const GUARDED: &[&str] = &[
     "rest.",
     "security.providers",
 ];
-/// Beside the table; read where there is such a listener.
+/// Options that are not in the table. They are read if there is such a listener.
 const LISTENERS_TLS: &[&str] = &["listeners.https.", "admin.listeners.https."];
 
-/// Whether an option that is in no table is refused.
+/// Whether an unknown option is refused.
 pub(super) fn is_refused(name: &str) -> bool {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     begins(GUARDED) && !begins(LISTENERS_TLS)

@@ -34,7 +34,7 @@ enum Provider {
 pub struct Resolved {
     /// Every option with its final value.
     pub values: IndexMap<String, String>,
-    /// What came from a provider, and where it stands: secrets, never to be shown.
+    /// Values from a provider, with their options. They are secrets and never shown.
     pub provided: Provided,
 }
 
@@ -73,10 +73,10 @@ impl Providers {
         if errors.is_empty() { Ok(Self { by_name }) } else { Err(errors) }
     }
 
-    /// Replaces every `${provider:path:key}` and `${provider:key}`, several per value. A reference to an unknown
-    /// provider or to a missing key stays as it is; a value that came from a provider is not looked at again.
+    /// Replaces every `${provider:path:key}` and `${provider:key}`, also several in a value. A reference to an unknown
+    /// provider or to a missing key is not changed. References inside a value from a provider are not replaced.
     ///
-    /// Reads files. Fails when one cannot be read; the error names the option and the path, never a value.
+    /// A file cannot be read. The error names the option and the path, but no value.
     pub fn resolve(&self, values: &IndexMap<String, String>) -> Result<Resolved, ConfigError> {
         let mut resolved = Resolved { values: IndexMap::with_capacity(values.len()), provided: Provided::default() };
         let mut files = HashMap::new();
@@ -126,8 +126,8 @@ struct Reference<'a> {
     key: &'a str,
 }
 
-/// Splits at the first reference: what is before it, it, what is after it. The provider ends at the first colon, the
-/// path at the second; a key may hold further colons; nothing may hold a closing brace.
+/// Splits at the first reference: the text before it, the reference, the text after it. The provider ends at the first
+/// colon, the path at the second. A key may contain colons. No part may contain a closing brace.
 fn next_reference(value: &str) -> Option<(&str, Reference<'_>, &str)> {
     let mut from = 0;
     while let Some(start) = value[from..].find("${").map(|at| from + at) {
@@ -229,7 +229,7 @@ impl Provider {
     }
 }
 
-/// `allowed.paths`: absolute folders or files below which a provider may read; `None` allows all (KIP-993).
+/// `allowed.paths`: absolute folders or files from which a provider may read. `None` allows all (KIP-993).
 struct AllowedPaths(Option<Vec<PathBuf>>);
 
 impl AllowedPaths {
@@ -263,7 +263,7 @@ impl AllowedPaths {
     }
 }
 
-/// Removes `.` and `name/..` without looking at the file system.
+/// Removes `.` and `name/..`, without access to the file system.
 fn normalized(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {

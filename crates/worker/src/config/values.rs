@@ -5,10 +5,10 @@ use std::time::Duration;
 use connect_websocket_engine::config_def::{ConfigError, ConfigKey, parse_boolean, parse_list};
 use indexmap::IndexMap;
 
-/// A row with what most rows share.
+/// A row with the values of most rows.
 pub(crate) const BASE: ConfigKey = ConfigKey { group: "Worker", ..ConfigKey::BASE };
 
-/// The checked text of each option. A text that its table has refused is typed as if it were empty: the error is kept already.
+/// The checked text of each option. A refused text counts as empty, because its error is kept already.
 pub(crate) struct Values<'a> {
     pub(crate) properties: &'a IndexMap<String, String>,
     pub(crate) errors: Vec<ConfigError>,
@@ -20,7 +20,7 @@ impl<'a> Values<'a> {
         Values { properties, errors, tables: Vec::new() }
     }
 
-    /// Checks the options of a table, which can be asked for from then on.
+    /// Checks the options of a table. Their values can be read afterwards.
     pub(crate) fn check(&mut self, table: &'static [ConfigKey]) {
         for key in table {
             if let Err(errors) = key.value(self.properties.get(key.name).map(String::as_str)) {

@@ -11,7 +11,7 @@ use connect_websocket_engine::properties::check_size;
 use crate::connector::framework::CLASS;
 use crate::properties::{PropertiesError, parse};
 
-/// What a connector file says.
+/// The content of a connector file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectorFile {
     /// The connector's name.
@@ -57,10 +57,10 @@ impl std::str::FromStr for InitialState {
     }
 }
 
-/// Why a connector file was refused. The sentences name the file and never a value of its configuration.
+/// Why a connector file is refused. The sentences name the file, but no value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConnectorFileError {
-    /// No `name`; `hint` says why a text that looks like JSON was not read as JSON, or what the file looks like.
+    /// No `name`. `hint` says why a text that looks like JSON was not read as JSON, or what the file looks like.
     #[error("Connector configuration at '{path}' is missing the mandatory 'name' configuration{hint}")]
     MissingName {
         /// The file.
@@ -68,7 +68,7 @@ pub enum ConnectorFileError {
         /// Empty, or a remark that begins with a blank.
         hint: String,
     },
-    /// The POST shape whose `config.name` is another name.
+    /// The form of `POST /connectors`, with another name in `config.name`.
     #[error("Connector name configuration in 'config' doesn't match the one specified in 'name' at '{path}'")]
     NameMismatch {
         /// The file.
@@ -110,10 +110,11 @@ pub enum ConnectorFileError {
     },
 }
 
-/// Reads a connector file in one of Connect's three forms, tried in this order: a JSON object of strings, the JSON
-/// body of `POST /connectors`, Java properties. `path` is only named in errors.
+/// Reads a connector file in one of Connect's three forms. They are tried in this order: a JSON object of strings, the
+/// JSON body of
+/// `POST /connectors`, Java properties. `path` is only for errors.
 ///
-/// As in Connect, JSON numbers and booleans become their text and unknown fields of the POST form are ignored.
+/// As in Connect, JSON numbers and booleans become text, and unknown fields of the POST form are ignored.
 pub fn connector_file(path: &str, bytes: &[u8]) -> Result<ConnectorFile, ConnectorFileError> {
     let path = path.to_owned();
     if let Err(source) = check_size(bytes.len()) {

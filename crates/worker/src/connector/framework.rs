@@ -1,4 +1,4 @@
-//! The keys that Kafka Connect itself gives every source connector, and what is known of its converters.
+//! The keys that Kafka Connect gives every source connector, and its converters.
 //!
 //! Names, types, defaults, groups and order are those of `ConnectorConfig` and `SourceConnectorConfig` of 4.3.
 
@@ -8,7 +8,7 @@ use connect_websocket_engine::config_def::{
 
 pub const CONNECTOR_CLASS: &str = "io.conduktor.connect.websocket.WebSocketSourceConnector";
 pub const TASK_CLASS: &str = "io.conduktor.connect.websocket.WebSocketSourceTask";
-/// The version of connector, converters and worker alike.
+/// The version of connector, converters and worker.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub const NAME: &str = "name";
@@ -17,7 +17,7 @@ pub const TRANSFORMS: &str = "transforms";
 pub const PREDICATES: &str = "predicates";
 pub const EXACTLY_ONCE_SUPPORT: &str = "exactly.once.support";
 
-/// The longest name of a connector, in bytes. It stands in thread names, client ids, paths and log lines.
+/// The longest name of a connector, in bytes. The name is part of thread names, client ids, paths and log lines.
 const MAX_NAME_BYTES: usize = 1024;
 
 const COMMON: &str = "Common";
@@ -34,7 +34,7 @@ pub struct OrderedKey {
 
 const BASE: ConfigKey = ConfigKey { group: COMMON, width: Width::Short, ..ConfigKey::BASE };
 
-/// Kafka's converters in Connect's order; those of headers have one more.
+/// Kafka's converters in Connect's order. For headers, there is one more.
 macro_rules! converters {
     ($($of_headers:literal)?) => {
         &[
@@ -353,7 +353,7 @@ const fn converter_version(name: &'static str, display_name: &'static str) -> Co
     }
 }
 
-/// Options of a converter class, without their prefix; the numbers are Connect's.
+/// The options of a converter class, without their prefix. The numbers are Connect's.
 pub fn converter_keys(class: &str) -> &'static [OrderedKey] {
     match class.trim().rsplit('.').next() {
         Some("JsonConverter" | "Json") => JSON_KEYS,
@@ -468,7 +468,7 @@ pub fn is_connector_class(name: &str) -> bool {
     [CONNECTOR_CLASS, simple, simple.trim_end_matches("Connector")].contains(&name)
 }
 
-/// The full class name of a converter that is known by its full or its simple name.
+/// Returns the full class name of a converter, from its full or simple name.
 pub fn converter_class(name: &str) -> Option<&'static str> {
     HEADER_CONVERTERS.iter().copied().find(|class| {
         let simple = class.rsplit('.').next().unwrap_or(class);
@@ -476,13 +476,13 @@ pub fn converter_class(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The plugins beside the connector: class and type, in Connect's order.
+/// The other plugins: class and type, in Connect's order.
 pub fn converters() -> impl Iterator<Item = (&'static str, &'static str)> {
     let plain = CONVERTERS.iter().map(|class| (*class, "converter"));
     plain.chain(HEADER_CONVERTERS.iter().map(|class| (*class, "header_converter")))
 }
 
-/// Every rule that the framework's keys break, in their order. Converters and topic creation are checked elsewhere.
+/// Returns the errors of the framework's keys, in their order. Converters and topic creation are checked elsewhere.
 pub fn check(config: &Properties) -> Vec<ConfigError> {
     let errors =
         KEYS.iter().filter_map(|ordered| ordered.key.value(config.get(ordered.key.name).map(String::as_str)).err());

@@ -1,5 +1,6 @@
-//! Hidden values (`rest.config.passwords.hidden`): what a client sees in the place of secrets, and what it keeps by sending
-//! these marks back. Whoever may change a configuration may not read its secrets that way, nor have them sent elsewhere.
+//! Hidden values (`rest.config.passwords.hidden`): a client gets marks in place of secrets, and keeps a secret if it
+//! sends the mark back. A client that may change a configuration must not be able to read its secrets that way, or to
+//! have them sent elsewhere.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +11,19 @@ use indexmap::IndexMap;
 use crate::config::shown_client_property;
 use crate::connector::SentConfig;
 
-/// A configuration as it is stored: as it was sent, references to config providers unresolved.
+/// A stored configuration: as it was sent, with unresolved references.
 type Stored = IndexMap<String, String>;
 
-/// What became of the marks in a configuration.
+/// The result for the marks in a configuration.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// The options that have their stored values again.
+    /// The options that got their stored values back.
     pub options: BTreeSet<String>,
-    /// Why others have not.
+    /// Why others did not.
     pub errors: Vec<ConfigError>,
 }
 
-/// The value of an option as an answer may show it when secrets are to be hidden.
+/// Returns the value of an option for a response that hides secrets.
 pub fn shown(name: &str, value: &str) -> String {
     if is_reference(value) {
         return value.to_owned();
@@ -33,8 +34,8 @@ pub fn shown(name: &str, value: &str) -> String {
     }
 }
 
-/// Puts stored values in the place of the marks that a client sent back. Where secrets would go to another place than before,
-/// they must be sent again by somebody who knows them.
+/// Replaces the marks that a client has sent back by the stored values. If secrets would be sent to another address
+/// than before, the client has to send them again.
 pub fn keep(sent: &mut SentConfig, stored: &Stored) -> Kept {
     let is_mark = |name: &str, sent: Option<&str>| {
         let known = stored.get(name);
@@ -56,7 +57,7 @@ pub fn keep(sent: &mut SentConfig, stored: &Stored) -> Kept {
     Kept { options: marked, errors: Vec::new() }
 }
 
-/// The mark of a hidden value is never a value: it was copied from an answer.
+/// Refuses marks that have no stored value: they were copied from a response.
 pub fn check_marks(given: &IndexMap<String, String>, kept: &Kept) -> Vec<ConfigError> {
     let why = "it is the mark of a hidden value and no value is stored for it; send the value itself";
     let refused = |name: &str| kept.errors.iter().any(|error| error.option == name);
@@ -71,7 +72,7 @@ fn is_left_mark(name: &str, value: &str) -> bool {
     value == HIDDEN && hides_all() || is_destination(name) && hides_a_part()
 }
 
-/// Returns the first option that says where secrets go and has another value than before.
+/// Returns the first option about where secrets are sent that has another value than before.
 fn changed_destination<'a>(sent: &'a SentConfig, stored: &'a Stored, marked: &BTreeSet<String>) -> Option<&'a str> {
     let mut names = sent.keys().chain(stored.keys()).filter(|name| is_destination(name) && !marked.contains(*name));
     let changed = |name: &&String| {
@@ -81,7 +82,7 @@ fn changed_destination<'a>(sent: &'a SentConfig, stored: &'a Stored, marked: &BT
     names.find(changed).map(String::as_str)
 }
 
-/// A server, a proxy, a request of its own, a feed whose profile names them, Kafka.
+/// Whether an option decides where secrets are sent: a server, a proxy, a request, a feed with a profile, Kafka.
 fn is_destination(name: &str) -> bool {
     name.ends_with(".url") || name.contains(".http") || name == "websocket.feed" || name.ends_with("bootstrap.servers")
 }

@@ -1,7 +1,7 @@
-//! Validation of a connector's configuration: `PUT …/config/validate`, `GET …/config` and every create and change.
+//! Validation of a connector's configuration, for `PUT …/config/validate`, `GET …/config` and every create and change.
 //!
-//! Nothing here shows a secret. For an option whose value came from a config provider, only the reference is shown, and
-//! of a failure only that there was one, as Kafka Connect does since 4.3.2.
+//! Results contain no secret. If an option's value came from a config provider, only the reference is shown, and an
+//! error does not show the value, as in Kafka Connect since 4.3.2.
 
 use std::collections::BTreeMap;
 
@@ -22,19 +22,19 @@ use crate::kafka::topic_creation::TopicCreation;
 const PRODUCER_OVERRIDE: &str = "producer.override.";
 const ADMIN_OVERRIDE: &str = "admin.override.";
 
-/// The most options of a connector; what it can have is about a tenth of that.
+/// The most options of a connector. Real connectors have less than a tenth of that.
 const MAX_OPTIONS: usize = 1000;
 
 /// The result of a validation.
 #[derive(Debug)]
 pub struct Validation {
     pub infos: ConfigInfos,
-    /// What works, but not as its author will have meant it; for the log.
+    /// Settings that are accepted but probably mistakes, for the log.
     pub warnings: Vec<String>,
 }
 
 impl Validation {
-    /// Connect's sentence for a configuration that is refused; `None` if it is not.
+    /// Returns Connect's sentence for a refused configuration, or `None` if it is accepted.
     pub fn refusal(&self) -> Option<String> {
         if self.infos.error_count == 0 {
             return None;
@@ -53,17 +53,17 @@ impl Validation {
         Some(sentence)
     }
 
-    /// Every error, in the order of the answer.
+    /// Returns all errors, in the order of the response.
     pub fn errors(&self) -> impl Iterator<Item = &str> {
         self.infos.configs.iter().flat_map(|info| info.value.errors.iter().map(String::as_str))
     }
 }
 
-/// Validates a connector's configuration for this worker, in which the `kept` options have their stored values again. Reads
-/// the files that provider references name.
+/// Validates a connector's configuration for this worker. `kept`: options that got their stored values back. Reads the
+/// files of references.
 ///
 /// # Errors
-/// A sentence where there is nothing to validate against: no class, an unknown class, a reference that cannot be read.
+/// A sentence if validation is not possible: no class, an unknown class, or a reference that cannot be read.
 pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result<Validation, String> {
     check_count(sent)?;
     let class = check_class(sent)?;
@@ -119,7 +119,7 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result
             }
         }
     }
-    // What is wrong and in no table: a null, a topic.creation.* of a group, …
+    // Errors of options that are in no table: a null, a topic.creation.* of a group, …
     let left: Vec<String> = answer.errors.by_option.keys().cloned().collect();
     for name in left {
         let value = resolved.values.get(&name).cloned();
@@ -135,11 +135,12 @@ pub fn validate(worker: &WorkerConfig, sent: &SentConfig, kept: &Kept) -> Result
     Ok(Validation { infos, warnings })
 }
 
-/// The definitions of a plugin's options for `GET /connector-plugins/{p}/config`; `None` if it is not known.
+/// Returns the definitions of a plugin's options for `GET /connector-plugins/{p}/config`, or `None` for an unknown
+/// plugin.
 pub fn plugin_config(plugin: &str) -> Option<Vec<ConfigKeyInfo>> {
     if framework::is_connector_class(plugin) {
         let keys = connector_keys().chain(framework::KEYS.iter().copied());
-        // A converter's version follows from its class, which a validated configuration has and a table has not.
+        // The default of a converter's version depends on its class, which is known only in a configuration.
         let default = |key: &ConfigKey| match key.name.ends_with(".converter.plugin.version") {
             true => None,
             false => key.default_text().map(str::to_owned),
@@ -171,7 +172,7 @@ fn check_class(sent: &SentConfig) -> Result<String, String> {
     ))
 }
 
-/// The connector's own options; their order in a group is that of the table.
+/// The connector's own options. Their order in a group is that of the table.
 fn connector_keys() -> impl Iterator<Item = OrderedKey> {
     OPTIONS.iter().enumerate().map(|(at, key)| {
         let before = OPTIONS[..at].iter().filter(|other| other.group == key.group).count();
@@ -195,18 +196,19 @@ fn check_converters(worker: &WorkerConfig, config: &IndexMap<String, String>) ->
     errors
 }
 
-/// The value converter's class in force.
+/// Returns the class of the value converter.
 fn value_converter<'a>(worker: &'a WorkerConfig, config: &'a IndexMap<String, String>) -> Option<&'a str> {
     convert::selected(convert::Kind::Value, config, &worker.properties).ok().map(|(class, _)| class)
 }
 
-/// The prefixes of client properties that have a meaning for this connector: an admin client only creates topics.
+/// The prefixes of client properties that this connector uses. The admin client only creates topics.
 fn override_prefixes(worker: &WorkerConfig, config: &IndexMap<String, String>) -> &'static [&'static str] {
     let creates_topics = worker.topic_creation && config.keys().any(|name| name.starts_with("topic.creation."));
     if creates_topics { &[PRODUCER_OVERRIDE, ADMIN_OVERRIDE] } else { &[PRODUCER_OVERRIDE] }
 }
 
-/// What the policy forbids, and what the Kafka clients would refuse. The worker's own properties were checked at its start.
+/// Returns what the override policy forbids, and what the Kafka clients would refuse. The worker's own properties were
+/// checked at its start.
 fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> Vec<ConfigError> {
     let (properties, policy) = (&worker.properties, &worker.override_policy);
     let producer = client_properties::producer_settings(properties, config, "", 0, policy).err();
@@ -220,9 +222,9 @@ fn check_overrides(worker: &WorkerConfig, config: &IndexMap<String, String>) -> 
 
 struct Errors {
     by_option: BTreeMap<String, Vec<String>>,
-    /// The options whose value the client did not send: what is shown of it, and in which words it is refused.
+    /// The options whose value the client did not send. Results and errors do not show these values.
     hidden: BTreeMap<String, (String, &'static str)>,
-    /// Knows these values: an error about another option may hold them.
+    /// Hides these values, which errors about other options may contain.
     redactor: Redactor,
 }
 
@@ -301,7 +303,7 @@ impl Answer<'_> {
     }
 }
 
-/// The text of the parsed value, as `ConfigDef` prints it; `None` if it is not of the type.
+/// Returns the parsed value as `ConfigDef` prints it, or `None` if the text is not of the type.
 fn as_parsed(key: &ConfigKey, text: &str) -> Option<String> {
     match key.kind {
         Kind::Boolean => parse_boolean(text).map(|value| value.to_string()),

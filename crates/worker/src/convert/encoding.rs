@@ -1,6 +1,6 @@
 //! `String.getBytes(charset)` of Java for the charsets of `converter.encoding`.
 
-/// A charset. What it cannot express becomes one `?` per character, as in Java.
+/// A charset. A character that it does not have becomes `?`, as in Java.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Utf8,

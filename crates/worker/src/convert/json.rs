@@ -43,10 +43,10 @@ pub(crate) fn write_json_string(out: &mut Vec<u8>, text: &str) {
     write_text(out, text.as_bytes());
 }
 
-/// Bytes that are handled one by one after a byte that needs an escape: escapes come in clusters.
+/// After a byte that needs an escape, this many bytes are handled one by one, because escapes often come together.
 const CLUSTER: usize = 32;
 
-/// Appends a JSON string with its quotes; `text` is UTF-8.
+/// Appends a JSON string with its quotes. `text` is UTF-8.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + text.len() / 4 + 2);
     out.push(b'"');
@@ -86,7 +86,7 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 const NO_ESCAPE: u8 = 0;
-/// One or two `\u` escapes; any other entry of the table is the letter behind the backslash.
+/// One or two `\u` escapes. Any other entry of the table is the letter after the backslash.
 const LONG_ESCAPE: u8 = 1;
 
 const ESCAPES: [u8; 256] = {
@@ -108,8 +108,8 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
-/// Length of the run at the start of `text` that needs no escape. Looks at eight bytes at a time; bytes that are a hit
-/// get their highest bit set in `hits`, and the lowest such byte is exact.
+/// Returns the length of the beginning of `text` that needs no escape. It checks eight bytes at a time. In `hits`,
+/// bytes that need an escape have their highest bit set. Only the lowest of them is exact.
 fn plain_prefix(text: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
@@ -130,7 +130,8 @@ fn plain_prefix(text: &[u8]) -> usize {
     text.len() - tail.len() + tail.iter().position(needs_escape).unwrap_or(tail.len())
 }
 
-/// Writes the `\u` escapes of the character that begins with `byte`, the first of `rest`; returns its length there.
+/// Writes the `\u` escapes of the character that begins with `byte`, the first of `rest`. Returns the character's
+/// length.
 fn write_long_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
     if byte < 0x20 {
         write_unit(out, u16::from(byte));
@@ -142,7 +143,7 @@ fn write_long_escape(out: &mut Vec<u8>, byte: u8, rest: &[u8]) -> usize {
             character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(out, *unit));
             4
         }
-        // Not UTF-8, against the contract: kept as it is.
+        // Not UTF-8, which the caller must not give: kept as it is.
         None => {
             out.push(byte);
             1

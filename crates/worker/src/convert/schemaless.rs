@@ -6,7 +6,7 @@ use connect_websocket_engine::record::value::{Token, Tokens, write_double};
 
 use super::json;
 
-/// How the text of a value looks.
+/// The form of a value's text.
 struct Style {
     comma: &'static str,
     colon: &'static str,
@@ -24,10 +24,10 @@ pub(super) fn write_java_text(out: &mut Vec<u8>, value: &[u8]) {
     write(&mut Tokens::new(value), out, &Style { comma: ", ", colon: "=", text });
 }
 
-/// The engine bounds the depth.
+/// Appends a value. The engine limits its depth.
 fn write(tokens: &mut Tokens<'_>, out: &mut Vec<u8>, style: &Style) {
     match tokens.next() {
-        // The engine makes no broken value; of one there would be less.
+        // The engine makes no broken value. The rest of one would be missing.
         None => {}
         Some(Token::Null) => out.extend_from_slice(b"null"),
         Some(Token::Boolean(boolean)) => out.extend_from_slice(if boolean { b"true" } else { b"false" }),

@@ -9,7 +9,7 @@ use super::{Herder, HerderError, TargetState, not_found};
 use crate::entities::{ConnectorOffset, ConnectorOffsets};
 use crate::store::JsonObject;
 
-/// A source partition and its new offset; no offset resets it.
+/// A source partition and its new offset. Without an offset, the partition is reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffsetChange {
     pub partition: JsonObject,
@@ -27,7 +27,7 @@ impl Herder {
         })
     }
 
-    /// Merges the changes into the stored offsets of a stopped connector; returns Connect's message.
+    /// Changes stored offsets of a stopped connector. Returns Connect's message.
     pub async fn alter_offsets(
         self: &Arc<Self>,
         name: String,
@@ -51,7 +51,7 @@ impl Herder {
         .await
     }
 
-    /// Forgets all stored offsets of a stopped connector; returns Connect's message.
+    /// Resets all stored offsets of a stopped connector. Returns Connect's message.
     pub async fn reset_offsets(self: &Arc<Self>, name: String) -> Result<String, HerderError> {
         self.change(&name.clone(), move |herder| async move {
             herder.check_stopped(&name)?;
@@ -64,7 +64,7 @@ impl Herder {
         .await
     }
 
-    /// Writes the offset file where blocking is allowed.
+    /// Writes the offset file, on a blocking thread.
     pub(super) async fn flush_offsets(&self) -> Result<(), HerderError> {
         let offsets = Arc::clone(&self.offsets);
         let flushed = tokio::task::spawn_blocking(move || offsets.flush()).await;
@@ -84,7 +84,7 @@ impl Herder {
     }
 }
 
-/// Only what a task can continue from is stored.
+/// Checks that a task can continue from an offset.
 fn check_change(change: &OffsetChange) -> Result<(), HerderError> {
     let refuse = |why: &str| Err(HerderError::BadRequest(why.to_owned()));
     let mut entries = change.partition.iter();
@@ -97,7 +97,7 @@ fn check_change(change: &OffsetChange) -> Result<(), HerderError> {
     let Some(offset) = &change.offset else {
         return Ok(());
     };
-    // With exact numbers, 1.0 and 1e3 are no integers.
+    // 1.0 and 1e3 are not integers.
     if offset.get(SEQUENCE).and_then(Value::as_i64).is_none_or(|sequence| !(0..=MAX_SEQUENCE).contains(&sequence)) {
         return refuse(&format!(
             "a source offset of this connector has a sequence, an integer of at least 0 and at most {MAX_SEQUENCE}: \

@@ -1,4 +1,4 @@
-//! Changes of a connector wait for each other here: one of each at a time, in the order in which they came.
+//! The order of changes: for each connector, one at a time, in the order in which they came.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use tokio::sync::OwnedMutexGuard;
 
 type Queue = Arc<tokio::sync::Mutex<()>>;
 
-/// The connectors that a change runs or waits for.
+/// The connectors for which a change runs or waits.
 #[derive(Debug, Default)]
 pub(super) struct Turns(Arc<Mutex<HashMap<String, Queue>>>);
 
@@ -18,7 +18,7 @@ pub(super) struct Turn {
     turns: Turns,
 }
 
-/// Held while the change runs; the guard goes first.
+/// Held while the change runs. The guard is dropped first.
 pub(super) struct Taken {
     _guard: OwnedMutexGuard<()>,
     _turn: Turn,
@@ -30,7 +30,7 @@ impl Turns {
         Turn { name: name.to_owned(), queue, turns: Turns(self.0.clone()) }
     }
 
-    /// Waits until every change that runs or waits now is done.
+    /// Waits until all changes that run or wait now are done.
     pub(super) async fn all_taken(&self) {
         let queues: Vec<Queue> = self.lock().values().cloned().collect();
         for queue in queues {
@@ -51,10 +51,10 @@ impl Turn {
 }
 
 impl Drop for Turn {
-    /// The last one of a connector leaves nothing behind.
+    /// Removes the entry of a connector after its last change.
     fn drop(&mut self) {
         let mut turns = self.turns.lock();
-        // Ours and the map's.
+        // This reference and the map's.
         if Arc::strong_count(&self.queue) == 2 {
             turns.remove(&self.name);
         }

@@ -1,7 +1,7 @@
-//! The Kafka clients of the worker: Java client properties, as Connect users write them, to librdkafka's settings.
+//! Translates Java client properties, as Connect users write them, to librdkafka's settings.
 //!
-//! Every property is translated, reported as an error, or named in a warning; none is dropped silently. A property that
-//! decides about security and cannot be honoured is an error.
+//! Every property is translated, is an error, or is named in a warning. None is dropped silently. A property about
+//! security that is not supported is an error.
 
 use std::fmt;
 
@@ -28,9 +28,9 @@ mod translation;
 /// What a client is created with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// librdkafka's names and values, each name once. Some values are secrets.
+    /// librdkafka's settings, each name once. Some values are secrets.
     pub settings: Vec<(String, String)>,
-    /// Properties that have no effect here, one sentence each. They hold no secret.
+    /// A sentence for each property without effect. They contain no secret.
     pub warnings: Vec<String>,
 }
 
@@ -49,7 +49,8 @@ fn is_secret(setting: &str) -> bool {
     setting.contains("password") || setting.ends_with(".pem") || setting == "sasl.oauthbearer.config"
 }
 
-/// The producer of a task. In rising priority: Connect's own values, the worker's `producer.*`, the connector's
+/// Returns the settings of a task's producer. In rising priority: Connect's own values, the worker's `producer.*`, the
+/// connector's
 /// `producer.override.*` as far as `policy` allows. The client id is `connector-producer-{connector}-{task}`.
 ///
 /// All errors are reported at once. Reads the key and trust stores that the properties name.
@@ -72,9 +73,9 @@ pub fn producer_settings(
     finish(t)
 }
 
-/// The admin client that creates a task's topics: all client properties of the worker without a prefix, then the
-/// worker's `admin.*`, then the connector's `admin.override.*`. The client id is
-/// `connector-adminclient-{connector}-{task}`. Errors as of [`producer_settings`].
+/// Returns the settings of the admin client that creates a task's topics: all client properties of the worker without a
+/// prefix, then the worker's `admin.*`, then the connector's `admin.override.*`. The client id is
+/// `connector-adminclient-{connector}-{task}`. Errors: the same as for [`producer_settings`].
 pub fn admin_settings(
     worker: &IndexMap<String, String>,
     connector_config: &IndexMap<String, String>,
@@ -89,8 +90,8 @@ pub fn admin_settings(
     finish(t)
 }
 
-/// The worker's own admin client, which asks for the cluster id at the start: all client properties of the worker
-/// without a prefix. Errors as of [`producer_settings`].
+/// Returns the settings of the worker's own admin client, which asks for the cluster id at the start: all client
+/// properties of the worker without a prefix. Errors: the same as for [`producer_settings`].
 pub fn worker_admin_settings(worker: &IndexMap<String, String>) -> Result<ClientSettings, Vec<ConfigError>> {
     let mut t = start(worker, "", "connect-websocket-worker");
     worker_layer(&mut t, worker);
@@ -110,7 +111,7 @@ fn layer(t: &mut Translation, config: &IndexMap<String, String>, prefix: &str) {
     t.layer(prefix, stripped);
 }
 
-/// The worker's properties without a prefix. Most are none of a client's, so only what a client can have is taken.
+/// Returns the client properties among the worker's properties without a prefix.
 fn worker_layer(t: &mut Translation, worker: &IndexMap<String, String>) {
     let known = |option: &str| {
         option.starts_with("ssl.")
@@ -153,7 +154,7 @@ fn security(t: &mut Translation) {
     let protocol = t.take_word("security.protocol", &["PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL", "SSL"]);
     let protocol = match protocol {
         Some(property) => property.value,
-        // An unknown protocol is an error already; what belongs to it is not judged.
+        // An unknown protocol is an error already. Its other properties are not checked.
         None if given => {
             t.take_prefix("ssl.");
             t.take_prefix("sasl.");
@@ -185,8 +186,8 @@ fn security(t: &mut Translation) {
     }
 }
 
-/// What Java does not look at under this protocol either. The worker's own `ssl.*` serves its REST listener as well, so
-/// nothing is said about it.
+/// Removes properties that this protocol does not use, as Java ignores them. There is no warning about the worker's own
+/// `ssl.*`, because they can be for its REST listener.
 fn unused(t: &mut Translation, prefix: &str, protocol: &str) {
     for (name, property) in t.take_prefix(prefix) {
         if property.option != name {
@@ -195,7 +196,8 @@ fn unused(t: &mut Translation, prefix: &str, protocol: &str) {
     }
 }
 
-/// Properties without a prefix in the worker's file that belong to its clients as well (besides `ssl.*` and `sasl.*`).
+/// Properties without a prefix in the worker's file that are also for its clients (in addition to `ssl.*` and
+/// `sasl.*`).
 const WORKER_CLIENT_PROPERTIES: &[&str] = &[
     "client.id",
     "client.dns.lookup",
@@ -217,8 +219,8 @@ const WORKER_CLIENT_PROPERTIES: &[&str] = &[
 /// Properties that choose the cryptography of a Java client.
 const JAVA_SECURITY: &[&str] = &["security.providers", "ssl.provider", "ssl.secure.random.implementation"];
 
-/// Properties of Java's clients that configure something only Java has, or that librdkafka does by itself; one that
-/// ends with a dot stands for all that begin so.
+/// Properties for what only Java's clients have, or what librdkafka does by itself. A name that ends with a dot means
+/// all names that begin with it.
 const JAVA_ONLY: &[&str] = &[
     "auto.include.jmx.reporter",
     "config.providers",

@@ -1,4 +1,4 @@
-//! What the control plane asks of Kafka: which cluster it is.
+//! The id of the Kafka cluster, for the REST API.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,15 +14,16 @@ use crate::config::WorkerConfig;
 use crate::kafka::client_properties;
 use crate::kafka::producer::log_client_line;
 
-/// How long Connect's admin client waits, and its default.
+/// The option for how long Connect's admin client waits, and its default.
 const TIMEOUT: (&str, Duration) = ("default.api.timeout.ms", Duration::from_secs(60));
 const ONE_TRY: Duration = Duration::from_millis(500);
 
-/// The id of the Kafka cluster that the worker's properties lead to. Blocks until Kafka answers, refuses the
-/// credentials, or `default.api.timeout.ms` (a minute) are over.
+/// Returns the id of the Kafka cluster in the worker's properties. Blocks until Kafka answers or refuses the
+/// credentials, for
+/// `default.api.timeout.ms` (a minute) at most.
 ///
 /// # Errors
-/// Connect's sentence when Kafka cannot be reached, with the addresses and what the client met last.
+/// Connect's sentence if Kafka cannot be reached, with the addresses and the client's last error.
 pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
     let settings = client_properties::worker_admin_settings(&worker.properties).map_err(|errors| {
         let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -35,7 +36,7 @@ pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
     for (name, value) in &settings.settings {
         config.set(name, value);
     }
-    // Here a closed connection is the reason: perhaps security.protocol is another one.
+    // If brokers close the connection at once, `security.protocol` may be wrong.
     config.set("log.connection.close", "true");
     let failed = |why: &str| {
         format!(
@@ -44,7 +45,7 @@ pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
             worker.bootstrap_servers
         )
     };
-    // A producer, which librdkafka's admin client is as well: rdkafka's admin client never takes the errors that it meets.
+    // A producer, because rdkafka's admin client does not report errors. librdkafka's admin client is a producer too.
     let client: BaseProducer<Trouble> = BaseProducer::from_config_and_context(&config, Trouble::default())
         .map_err(|error| failed(&error.to_string()))?;
     let timeout = worker.properties.get(TIMEOUT.0).and_then(|text| text.trim().parse().ok());
@@ -64,12 +65,12 @@ pub fn kafka_cluster_id(worker: &WorkerConfig) -> Result<String, String> {
     Err(failed(&last.map_or_else(|| format!("no answer within {} ms", timeout.as_millis()), |(why, _)| why)))
 }
 
-/// The last error that the client met.
+/// The client's last error.
 #[derive(Default)]
 struct Trouble(Mutex<Option<(String, bool)>>);
 
 impl Trouble {
-    /// The error, and whether trying again is pointless.
+    /// The error, and whether another attempt cannot help.
     fn last(&self) -> Option<(String, bool)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -103,7 +104,7 @@ impl ClientContext for Trouble {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // A broker that closes the connection at once, as one that wants TLS does, is no error but a line of log.
+        // If a broker closes the connection at once, for example because it expects TLS, librdkafka only logs it.
         match facility {
             "FAIL" => self.note(message.split_once("]: ").map_or(message, |(_, reason)| reason), false, false),
             _ => log_client_line(level, facility, message),

@@ -5,7 +5,7 @@ const SUFFIX: &str = "ConnectorClientConfigOverridePolicy";
 /// The properties of `PrincipalConnectorClientConfigOverridePolicy`.
 const PRINCIPAL: &[&str] = &["sasl.jaas.config", "sasl.mechanism", "security.protocol"];
 
-/// What `producer.override.*` and `admin.override.*` of a connector may hold.
+/// Which `producer.override.*` and `admin.override.*` a connector may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OverridePolicy {
     All,

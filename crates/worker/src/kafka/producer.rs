@@ -1,4 +1,4 @@
-//! librdkafka: settings in, records out, delivery reports back, and its log lines into ours.
+//! The producer of a task: sends records through librdkafka, takes delivery reports, and writes librdkafka's log lines.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,22 +13,23 @@ use tracing::{debug, error, info, warn};
 
 /// `/admin/loggers` knows it as `org.apache.kafka.clients`.
 const LOG_TARGET: &str = "librdkafka";
-/// An error of the same kind is logged no more often.
+/// The shortest interval between two log lines about the same kind of error.
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// To give up what is in flight is a matter of librdkafka's threads, which do it at once unless the machine is busy.
+/// How long librdkafka's threads may take to give up what is in flight. They usually do it at once.
 const GIVE_UP_WITHIN: Duration = Duration::from_millis(500);
-/// librdkafka makes a request of what it has at the end of its linger, and for one partition of an idempotent producer the
-/// next only when that is answered. Records that wait for this longer than the linger keep its thread spinning. So a round
-/// of records is given to it well within its linger, no more than fit into one request, and the next one is begun when Kafka
-/// has answered for all.
+/// At the end of its linger, librdkafka makes a request from the records that it has. For one partition of an
+/// idempotent producer, it makes the next request only when that is answered. While records wait for longer than the
+/// linger, its thread spins. So a round of records is given to it within this share of the linger, no more than fit
+/// into one request. The next round begins when Kafka has answered for all.
 const ROUND_OF_LINGER: f64 = 0.7;
 const SHORTEST_LINGER_MS: f64 = 1.0;
 /// librdkafka's `batch.num.messages`.
 const ROUND_RECORDS: usize = 10_000;
-/// What a record takes in a request beside its key, value and headers, and a header beside its name and value, at the most.
+/// The most bytes that a request has for a record in addition to key, value and headers, and for a header in addition
+/// to name and value.
 const RECORD_OVERHEAD: usize = 32;
 const HEADER_OVERHEAD: usize = 10;
-/// In the reason of an authentication that a broker neither granted nor refused, because its connection ended.
+/// Part of librdkafka's reason if the connection ended before a broker granted or refused the authentication.
 const INTERRUPTED: &str = "handshake failed: Local:";
 
 /// Sends records of one task in order. Reports are collected by [`Producer::reports`], on the caller's thread.
@@ -78,20 +79,20 @@ impl Round {
     }
 }
 
-/// What happened since the last look.
+/// What happened since the last call of [`Producer::reports`].
 #[derive(Debug, Default)]
 pub struct Reports {
     /// Ranges of sequences that Kafka has, both ends included.
     pub delivered: Vec<(i64, i64)>,
-    /// Records of batches that Kafka has refused: each for its own sake, or for another one's.
+    /// Records of batches that Kafka has refused. Another record of the batch can be the cause.
     pub refused: Vec<Refused>,
     /// Records that Kafka does not have, for a reason that is not in them.
     pub failed: Vec<Refused>,
-    /// The client cannot go on.
+    /// The client cannot continue.
     pub fatal: Option<String>,
 }
 
-/// A record, and what Kafka said.
+/// A record, and Kafka's error.
 #[derive(Debug)]
 pub struct Refused {
     pub sequence: i64,
@@ -106,12 +107,12 @@ pub struct Outbound<'a> {
     pub value: Option<&'a [u8]>,
     pub headers: Option<OwnedHeaders>,
     pub timestamp_ms: i64,
-    /// Comes back in the reports.
+    /// Identifies the record in the reports.
     pub sequence: i64,
 }
 
 impl Outbound<'_> {
-    /// What it takes in a request, at the most.
+    /// Returns the most bytes that it needs in a request.
     fn bytes(&self) -> usize {
         let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
         let headers = self.headers.iter().flat_map(|headers| headers.iter());
@@ -122,11 +123,11 @@ impl Outbound<'_> {
 
 /// Why a record was not taken.
 pub enum SendError {
-    /// Kafka has not answered for enough of the records before: try the same record again later.
+    /// The producer is full until Kafka has answered for earlier records. Try the same record again later.
     Full,
     /// Kafka can never accept this record.
     Refused(String),
-    /// The client cannot go on.
+    /// The client cannot continue.
     Fatal(String),
 }
 
@@ -172,11 +173,11 @@ impl Producer {
         }
     }
 
-    /// Serves the client and takes what it has to report; never waits.
+    /// Runs librdkafka's callbacks and returns its reports. Never waits.
     pub fn reports(&self) -> Reports {
         let context = self.client.context();
         loop {
-            // One event a call; an event may be the reports of many records.
+            // Each call handles one event. An event can be the reports of many records.
             let before = context.events();
             self.client.poll(Duration::ZERO);
             if context.events() == before {
@@ -190,17 +191,17 @@ impl Producer {
         reports
     }
 
-    /// Whether Kafka has answered for every record, and every answer was taken.
+    /// Whether Kafka has answered for every record, and every report was taken.
     pub fn is_idle(&self) -> bool {
         self.client.in_flight_count() == 0
     }
 
-    /// Brings nothing more to Kafka. What was acknowledged until now is in the next [`Producer::reports`]; of the rest Kafka
-    /// has at most what was on its way.
+    /// Gives up all records that are not acknowledged. The next [`Producer::reports`] has what was acknowledged until
+    /// now. Of the rest, Kafka has at most what was being sent.
     pub fn give_up(&self) {
         if !self.is_idle() {
             self.client.purge(PurgeConfig::default().queue().inflight());
-            // An error says that the time is over; what has no report then is taken as not acknowledged.
+            // An error means that the time is over. Records without a report count as not acknowledged.
             let _ = self.client.flush(GIVE_UP_WITHIN);
         }
     }
@@ -214,7 +215,7 @@ fn is_missing_topic(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)
 }
 
-/// Whether Kafka has refused a batch for what is in it. It takes or refuses a batch as a whole (KIP-467).
+/// Whether Kafka has refused a batch because of its records. It takes or refuses a batch as a whole (KIP-467).
 fn is_of_the_batch(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{InvalidDifferentRecord, InvalidRecord, InvalidTimestamp, MessageSizeTooLarge};
     matches!(code, InvalidTimestamp | InvalidRecord | InvalidDifferentRecord | MessageSizeTooLarge)
@@ -227,7 +228,7 @@ fn missing_topic(topic: &str) -> String {
     )
 }
 
-/// Collects what librdkafka says.
+/// Collects librdkafka's reports, errors and log lines.
 #[derive(Default)]
 struct Context {
     state: Mutex<State>,
@@ -259,7 +260,7 @@ impl ClientContext for Context {
         if code == Some(RDKafkaErrorCode::Authentication) && !reason.contains(INTERRUPTED) {
             state.reports.fatal = Some(format!("Kafka refuses the credentials: {reason}"));
         }
-        // While Kafka is away the same comes every second, and twice.
+        // While Kafka is not reachable, the same error comes every second, and each time twice.
         let now = Instant::now();
         let known = state.errors.iter_mut().find(|(known, _)| *known == code);
         match known {
@@ -284,11 +285,11 @@ impl ProducerContext for Context {
                 Some((_, last)) if *last + 1 == sequence => *last = sequence,
                 _ => state.reports.delivered.push((sequence, sequence)),
             },
-            // No fault of the record: to skip it, as errors.tolerance=all does, would be to lose every record.
+            // The record is not the cause. To skip it, as errors.tolerance=all does, would lose every record.
             Err((KafkaError::MessageProduction(code), message)) if is_missing_topic(*code) => {
                 state.reports.fatal = Some(missing_topic(message.topic()));
             }
-            // Given up by ourselves: still to be brought to Kafka, by the next start.
+            // Given up by this program. The next start sends it.
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {
             }
             Err((error, _)) => {
@@ -304,14 +305,14 @@ impl ProducerContext for Context {
     }
 }
 
-/// One line of librdkafka's log, under the name that Java's client has.
+/// Logs a line of librdkafka under the logger of Java's client.
 pub(crate) fn log_client_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     let message = printable(message);
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             error!(target: LOG_TARGET, "{facility}: {message}");
         }
-        // A broker that is away is retried without end: odd, and it heals.
+        // A broker that is not reachable is tried without an end, so this is a warning.
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(target: LOG_TARGET, "{facility}: {message}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: LOG_TARGET, "{facility}: {message}"),
         RDKafkaLogLevel::Debug => debug!(target: LOG_TARGET, "{facility}: {message}"),

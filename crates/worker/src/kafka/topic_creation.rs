@@ -12,7 +12,7 @@ const PREFIX: &str = "topic.creation.";
 const GROUPS: &str = "topic.creation.groups";
 const DEFAULT: &str = "default";
 
-/// What a request may cost: groups of a connector, patterns of one list, and the memory of one compiled pattern.
+/// Limits for a connector: groups, patterns of one list, and the memory of one compiled pattern.
 const MAX_GROUPS: usize = 32;
 const MAX_PATTERNS: usize = 32;
 const MAX_PATTERN_BYTES: usize = 256 << 10;
@@ -22,9 +22,9 @@ const MAX_PATTERN_BYTES: usize = 256 << 10;
 pub struct NewTopic {
     /// The topic's name.
     pub name: String,
-    /// Number of partitions; -1 means the broker's default.
+    /// The number of partitions. -1 means the broker's default.
     pub partitions: i32,
-    /// Number of replicas; -1 means the broker's default.
+    /// The number of replicas. -1 means the broker's default.
     pub replication_factor: i16,
     /// Topic settings, for example `retention.ms`.
     pub configs: IndexMap<String, String>,
@@ -52,8 +52,8 @@ struct Rule {
 }
 
 impl TopicCreation {
-    /// Reads the rules; `None` when the connector has no `topic.creation.*` option, which leaves topics to the broker.
-    /// The caller checks the worker's `topic.creation.enable` first.
+    /// Reads the rules. Returns `None` if the connector has no `topic.creation.*` option. Then topics are left to the
+    /// broker. The caller checks the worker's `topic.creation.enable` first.
     ///
     /// All errors are reported at once.
     pub fn from_config(config: &IndexMap<String, String>) -> Result<Option<Self>, Vec<ConfigError>> {
@@ -83,7 +83,7 @@ impl TopicCreation {
         if errors.is_empty() { Ok(Some(Self { groups, default })) } else { Err(errors) }
     }
 
-    /// The rule for `topic`: that of the first listed group that matches it, else of the default group.
+    /// Returns the rule for `topic`: that of the first listed group that matches it, or otherwise of the default group.
     pub fn rule_for(&self, topic: &str) -> NewTopic {
         let group = self.groups.iter().find(|group| group.matches(topic));
         let rule = group.map_or(&self.default, |group| &group.rule);
@@ -138,7 +138,7 @@ impl Rule {
     }
 }
 
-/// Reads a count of at least 1, or -1. After an error it returns -1, which nobody sees.
+/// Reads a count of at least 1, or -1. After an error it returns -1, which is not used.
 fn count<N: FromStr + PartialOrd + From<i8>>(
     config: &IndexMap<String, String>,
     option: &str,
@@ -185,7 +185,7 @@ fn patterns(config: &IndexMap<String, String>, option: &str, errors: &mut Vec<Co
 }
 
 /// Compiles a Java regular expression that has to match a whole text. Look-around, back references and possessive
-/// quantifiers do not exist here; the error names them.
+/// quantifiers are not supported. The error names them.
 pub(crate) fn full_match(pattern: &str) -> Result<Regex, String> {
     // Compiled alone first: `a)(b` would become valid inside the group.
     let compile = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build();
@@ -199,7 +199,7 @@ pub(crate) fn full_match(pattern: &str) -> Result<Regex, String> {
     })
 }
 
-/// A Kafka LIST: split at commas with the blanks around them, nothing for an empty text.
+/// Reads a Kafka LIST: split at commas with the blanks around them. An empty text is an empty list.
 fn list<'a>(config: &'a IndexMap<String, String>, option: &str) -> Vec<&'a str> {
     match config.get(option).map(|text| text.trim()) {
         None | Some("") => Vec::new(),

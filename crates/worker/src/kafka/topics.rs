@@ -10,14 +10,14 @@ use tracing::info;
 
 use crate::kafka::topic_creation::NewTopic;
 
-/// Kafka may be slow or away when the task starts.
+/// How long to wait for Kafka when a task starts.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Knowing the topic's limit is worth no longer wait, in which nothing is read from the feed.
+/// How long to wait for the topic's limit. A longer wait would delay the first records.
 const LIMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The topic's `max.message.bytes`, the limit of a batch; `None` if Kafka does not say: the topic may not exist yet, or
-/// the user may not describe it.
+/// Returns the topic's `max.message.bytes`, the limit of a batch. `None` if Kafka does not say: the topic may not exist
+/// yet, or the user may not be allowed to describe it.
 pub async fn largest_batch(admin_settings: &[(String, String)], topic: &str) -> Option<u64> {
     let mut config = ClientConfig::new();
     config.extend(admin_settings.iter().cloned());
@@ -31,7 +31,7 @@ pub async fn largest_batch(admin_settings: &[(String, String)], topic: &str) -> 
 /// Why topics were not created.
 #[derive(Debug)]
 pub enum NotCreated {
-    /// Kafka is away or busy: the same may work later.
+    /// Kafka is not reachable or busy. Another attempt can succeed.
     ForNow(String),
     /// Connect's sentence, with the reason.
     Refused(String),
@@ -49,7 +49,7 @@ impl NotCreated {
     }
 }
 
-/// Errors that pass without a change, as in `RetriableException` of Kafka's Java client.
+/// Whether another attempt can succeed, as with `RetriableException` in Kafka's Java client.
 fn is_passing(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{
         AllBrokersDown, BrokerTransportFailure, CoordinatorLoadInProgress, NotController, OperationTimedOut,
@@ -67,7 +67,7 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Creates the topics that are not there.
+/// Creates the topics that do not exist.
 pub async fn ensure(admin_settings: &[(String, String)], topics: &[NewTopic]) -> Result<(), NotCreated> {
     let Some(first) = topics.first() else { return Ok(()) };
     let failed = |error: KafkaError| NotCreated::new(&first.name, error.rdkafka_error_code(), &error.to_string());

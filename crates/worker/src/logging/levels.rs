@@ -1,4 +1,4 @@
-//! Log levels by logger, changed while running. Logger names are Java's, since that is what people and tools set.
+//! Log levels by logger, which can be changed while running. The names are Java's, because people and tools use those.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,12 +11,12 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::entities::LoggerLevel;
 
 const ROOT: &str = "root";
-/// A client may set levels under any name; these bound what it can fill memory with.
+/// A client can set levels for any name. These limits bound the memory for that.
 const MAX_NAME_BYTES: usize = 1024;
 const MAX_LOGGERS: usize = 256;
 const MAX_LEVEL_SHOWN: usize = 32;
 
-/// The loggers that exist, and the Rust targets whose events they get; the first match counts.
+/// The loggers, and the Rust targets whose events they get. The first match is used.
 const LOGGERS: [(&str, &str); 4] = [
     ("io.conduktor.connect.websocket", "connect_websocket_engine"),
     ("org.apache.kafka.connect", "connect_websocket"),
@@ -24,11 +24,11 @@ const LOGGERS: [(&str, &str); 4] = [
     (ROOT, ""),
 ];
 
-/// The levels of all loggers. Levels set on a name hold for everything below it.
+/// The levels of all loggers. A level of a name is also that of all names below it.
 #[derive(Debug)]
 pub struct Levels {
     set: RwLock<BTreeMap<String, LoggerLevel>>,
-    /// In the order of [`LOGGERS`]; read for every event.
+    /// The levels in the order of [`LOGGERS`], read for every event.
     in_force: [AtomicU8; LOGGERS.len()],
 }
 
@@ -49,10 +49,10 @@ impl Levels {
         self.read().get(logger).cloned()
     }
 
-    /// Sets the level of a logger and of those below it; returns the ones that had another, as Connect does.
+    /// Sets the level of a logger and of those below it. Returns the ones that had another level, as Connect does.
     ///
     /// # Errors
-    /// Connect's sentence for a level that does not exist; a sentence for a name that is too long, or one too many.
+    /// Connect's sentence for an unknown level, or a sentence for a name that is too long or one too many.
     pub fn set(&self, logger: &str, level: &str) -> Result<Vec<String>, String> {
         let level = level.to_ascii_uppercase();
         if filter(&level).is_none() {
@@ -109,7 +109,7 @@ impl Levels {
     }
 }
 
-/// The logger of a Rust target, as it stands in a line.
+/// Returns the logger of a Rust target, as log lines show it.
 pub(super) fn logger_of(target: &str) -> &str {
     match LOGGERS[index_of(target)].0 {
         ROOT => target,
@@ -128,7 +128,7 @@ fn is_below(name: &str, logger: &str) -> bool {
 /// The levels of log4j2.
 fn filter(level: &str) -> Option<LevelFilter> {
     Some(match level {
-        // There is no event above ERROR here.
+        // There is no level above ERROR here.
         "OFF" | "FATAL" => LevelFilter::OFF,
         "ERROR" => LevelFilter::ERROR,
         "WARN" => LevelFilter::WARN,

@@ -1,17 +1,17 @@
-//! Records that Kafka has refused, and that are sent again: to find out which of a batch was meant, or until the clocks of
-//! this machine and of the brokers agree.
+//! Records that are sent again after Kafka has refused a batch: to find the record that caused it, or until the clocks
+//! of this machine and of the brokers agree.
 //!
-//! Kafka refuses a batch as a whole, and does not always say for which of its records. So all of them are sent again in
-//! runs, before anything new. A run that is refused is halved, one that passes makes the next one twice as long; a record
-//! that is refused alone is meant itself.
+//! Kafka refuses a batch as a whole, and does not always name the record that caused it. So all records are sent again
+//! in runs, before anything new. After a refused run, the next one has half the length. After an accepted run, it has
+//! twice the length. A record that is refused alone is the cause.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// A record whose timestamp is refused whatever it says is sent again after this time: the clock is wrong.
+/// The wait before a record is sent again if Kafka refuses every timestamp, because a clock is wrong.
 const CLOCK_RETRY: Duration = Duration::from_secs(1);
 
-/// Why Kafka refuses a record, or one in the same batch.
+/// Why Kafka has refused a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Against {
     /// `message.timestamp.after.max.ms` or `message.timestamp.before.max.ms`.
@@ -20,20 +20,20 @@ pub(super) enum Against {
     Record,
 }
 
-/// What follows from a refusal.
+/// What to do after a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     SendAgain,
-    /// The same, but not at once: Kafka takes no timestamp that this machine can give.
+    /// Send it again later: Kafka refuses every timestamp that this machine can give.
     WaitForTheClock,
-    /// Kafka will never have this record.
+    /// Kafka will never take this record.
     Refused,
 }
 
 /// The timestamp of a record that is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stamp {
-    /// When it was received; if that is yet to come, the clock was wrong then, and it is now.
+    /// The time of receipt, or the present time if that is earlier: then the clock was wrong.
     Received,
     Now,
 }
@@ -47,17 +47,17 @@ impl Stamp {
     }
 }
 
-/// The records to be sent again, by sequence.
+/// The records to send again, by sequence.
 #[derive(Debug)]
 pub(super) struct Again {
     waiting: BTreeSet<i64>,
-    /// Sent again, and not yet answered.
+    /// Records that were sent again and are not acknowledged yet.
     run: BTreeSet<i64>,
-    /// How many records the next run may have.
+    /// The length of the next run.
     length: usize,
-    /// What was taken last: the records that follow will hardly be better off with another.
+    /// The kind of timestamp for the next records.
     stamp: Stamp,
-    /// Nothing is sent before.
+    /// Nothing is sent before this time.
     not_before: Option<Instant>,
 }
 
@@ -72,12 +72,12 @@ impl Again {
         }
     }
 
-    /// Whether nothing is to be sent again, or was and is not known to have passed.
+    /// Whether no record has to be sent again or waits for its acknowledgement.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.run.is_empty()
     }
 
-    /// Kafka has refused this record, perhaps for another one's sake.
+    /// Takes a record whose batch Kafka has refused. Another record can be the cause.
     pub(super) fn refused(&mut self, sequence: i64, against: Against, now: Instant) -> Verdict {
         let alone = self.run.len() == 1 && self.run.contains(&sequence);
         let verdict = match (against, self.stamp) {
@@ -99,7 +99,8 @@ impl Again {
         verdict
     }
 
-    /// The records to be sent now, with their timestamp. To be asked when Kafka has answered for everything that was sent.
+    /// Returns the records to send now, with their timestamp. Call it when Kafka has answered for everything that was
+    /// sent.
     pub(super) fn next_run(&mut self, now: Instant) -> (Vec<i64>, Stamp) {
         if self.not_before.is_some_and(|at| now < at) {
             return (Vec::new(), self.stamp);
@@ -107,7 +108,7 @@ impl Again {
         self.not_before = None;
         if !self.run.is_empty() {
             let refused = !self.run.is_disjoint(&self.waiting);
-            // One alone that was refused for good is not waiting any more: what follows it is tried together.
+            // A single record that was finally refused no longer waits. The next ones are tried together.
             self.length = if refused { (self.run.len() / 2).max(1) } else { self.run.len().saturating_mul(2) };
         }
         self.run = self.waiting.iter().take(self.length).copied().collect();
@@ -118,7 +119,7 @@ impl Again {
         (self.run.iter().copied().collect(), self.stamp)
     }
 
-    /// The producer took the run only up to here.
+    /// Notes that the producer has taken the run only up to this record.
     pub(super) fn not_taken(&mut self, from: i64) {
         self.waiting.append(&mut self.run.split_off(&from));
     }

@@ -1,4 +1,4 @@
-//! How the latest offset commits ended, as Kafka Connect measures it: over two samples of half a minute each.
+//! The share of successful offset commits, measured as in Kafka Connect: over two samples of 30 s.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ impl CommitWindow {
         }
     }
 
-    /// Which part of the commits succeeded, and which failed: 0 to 1, and both 0 if there was none.
+    /// Returns the shares of successful and of failed commits, 0 to 1. Both are 0 if there was none.
     pub(crate) fn shares(&self, now: Instant) -> (f64, f64) {
         let recent = self.samples.iter().filter(|sample| now.duration_since(sample.began) < SAMPLE * SAMPLES as u32);
         let (succeeded, failed) = recent.fold((0.0, 0.0), |(succeeded, failed), sample| {

@@ -1,4 +1,4 @@
-//! A record of the engine through the converters: the headers', the key's and the value's, in Connect's order.
+//! Converts a record of the engine: headers, key and value, in Connect's order.
 
 use connect_websocket_engine::config_def::{ConfigError, Properties};
 use connect_websocket_engine::record::{Key, Parts, Record, ValueKind};
@@ -10,13 +10,13 @@ pub(super) struct Conversion {
     key: Converter,
     value: Converter,
     header: Converter,
-    /// Where converters that change bytes write them.
+    /// The buffers of converters that change bytes.
     key_bytes: Vec<u8>,
     value_bytes: Vec<u8>,
     header_bytes: Vec<u8>,
 }
 
-/// A record as Kafka gets it; `None` is null.
+/// A record as Kafka gets it. `None` is null.
 #[derive(Debug)]
 pub(super) struct Converted<'a> {
     pub(super) key: Option<&'a [u8]>,
@@ -24,7 +24,7 @@ pub(super) struct Converted<'a> {
     pub(super) headers: Option<OwnedHeaders>,
 }
 
-/// What cannot be converted, in the words of Connect's error log.
+/// Why a record cannot be converted, in the terms of Connect's error log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotConverted {
     pub(super) stage: &'static str,

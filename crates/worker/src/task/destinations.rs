@@ -1,4 +1,4 @@
-//! The topics that a task's records go to: which have been created or found, and which Kafka has had a record for.
+//! The topics of a task's records: which ones exist, and for which ones Kafka has acknowledged a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,23 +6,22 @@ use connect_websocket_engine::record::Batch;
 
 use crate::kafka::topic_creation::{NewTopic, TopicCreation};
 
-/// Records may name topics of their own beside the configured one. How many there can be is bounded where they are made
-/// (`websocket.topics.max`).
+/// The topics of a task: the configured one, and those of records. `websocket.topics.max` limits their number.
 pub(super) struct Destinations {
     configured: String,
-    /// The rules for new topics; without them topics are left to the broker.
+    /// The rules for new topics. Without rules, the broker creates topics or refuses.
     creation: Option<TopicCreation>,
-    /// Topics that are surely there.
+    /// Topics that exist.
     known: BTreeSet<String>,
-    /// Topics that a record was acknowledged for.
+    /// Topics for which Kafka has acknowledged a record.
     active: BTreeSet<String>,
     configured_is_active: bool,
-    /// Records in flight whose topic is not active yet, by their sequence.
+    /// Records in flight whose topic has no acknowledged record yet, by sequence.
     awaited: BTreeMap<i64, String>,
 }
 
 impl Destinations {
-    /// The configured topic has been seen to before the start.
+    /// The configured topic was created or checked before the start.
     pub(super) fn new(configured: String, creation: Option<TopicCreation>) -> Destinations {
         Destinations {
             known: BTreeSet::from([configured.clone()]),
@@ -38,7 +37,7 @@ impl Destinations {
         &self.configured
     }
 
-    /// Whether a record with this topic of its own may be sent now; if not, its topic is to be created first.
+    /// Whether a record with this topic may be sent. If not, the topic has to be created first.
     pub(super) fn is_ready(&self, own: Option<&str>) -> bool {
         own.is_none_or(|topic| self.creation.is_none() || self.known.contains(topic))
     }
@@ -54,7 +53,7 @@ impl Destinations {
         self.known.extend(topics.into_iter().map(|topic| topic.name));
     }
 
-    /// The producer has taken a record with this topic of its own.
+    /// Notes that the producer has taken a record with its own topic.
     pub(super) fn sent(&mut self, own: Option<&str>, sequence: i64) {
         let is_active = match own {
             None => self.configured_is_active,
@@ -65,7 +64,7 @@ impl Destinations {
         }
     }
 
-    /// Kafka has these records. Returns the topics that it had none for before.
+    /// Takes acknowledged records. Returns the topics for which they are the first.
     pub(super) fn delivered(&mut self, first: i64, last: i64) -> Vec<String> {
         if self.awaited.is_empty() {
             return Vec::new();
@@ -77,7 +76,7 @@ impl Destinations {
         new
     }
 
-    /// No record up to this one is in flight any more: one that was refused makes no topic active.
+    /// Forgets records up to this one: they are no longer in flight. A refused record does not make its topic active.
     pub(super) fn settled(&mut self, sequence: i64) {
         if self.awaited.first_key_value().is_some_and(|(first, _)| *first <= sequence) {
             self.awaited = self.awaited.split_off(&sequence.saturating_add(1));

@@ -1,4 +1,4 @@
-//! The line from socket to Kafka and back to the offsets: poll → convert → submit → send, acknowledgements back to offsets.
+//! From the socket to Kafka and back to the offsets: poll → convert → submit → send, acknowledgements back to offsets.
 //!
 //! ```text
 //! SourceTask::poll ─batch─▶ convert ─▶ Submitted ─▶ Producer::send ─▶ Kafka
@@ -6,8 +6,8 @@
 //!            OffsetStore ◀─ longest acknowledged prefix ─▶ SourceTask::commit
 //! ```
 //!
-//! Batches are kept until Kafka has acknowledged them: what it cannot take before a stop's deadline, or before the task has
-//! failed, goes back to the engine, which writes it to the hand-over file for the next start.
+//! Batches are kept until Kafka has acknowledged them. Records that Kafka does not take before the deadline of a stop,
+//! or before the task has failed, go back to the engine, which writes them to the hand-over file for the next start.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
@@ -44,24 +44,25 @@ use crate::kafka::topics::{self, NotCreated};
 
 /// How long an idle poll waits.
 const POLL_WAIT: Duration = Duration::from_secs(1);
-/// While records are in flight, reports are looked for this often.
+/// How often delivery reports are taken while records are in flight.
 const REPORT_INTERVAL: Duration = Duration::from_millis(5);
-/// The producer takes no more until Kafka answers: it is tried again this soon, and less and less often meanwhile.
+/// If the producer takes no more records: the wait before the next attempt. It grows from attempt to attempt.
 const FULL_RETRY: Duration = Duration::from_millis(1);
 const FULL_RETRY_MAX: Duration = Duration::from_millis(64);
-/// Of the time that a stop may take, this part is the closing handshake's; the rest is for Kafka.
+/// The share of the stop time for the closing handshake. The rest is for Kafka.
 const CLOSING_SHARE: f64 = 0.5;
-/// And this part, up to a bound, is for writing what Kafka did not take to the hand-over file.
+/// The share of the stop time for writing the hand-over file, with an upper limit.
 const HANDOVER_SHARE: f64 = 0.25;
 const HANDOVER_TIME: Duration = Duration::from_secs(2);
-/// The closing handshake of a failed task takes this long at most.
+/// The longest closing handshake of a failed task.
 const FAILED_CLOSE_WITHIN: Duration = Duration::from_millis(500);
-/// It waits this long for Kafka to acknowledge what was sent, as Connect does when it closes a producer.
+/// How long a failed task waits for Kafka to acknowledge what was sent. Connect waits as long when it closes a
+/// producer.
 const FAILED_FLUSH: Duration = Duration::from_secs(30);
 
-/// Topics that Kafka could not create are tried again after this time.
+/// The wait before another attempt to create topics.
 const CREATE_RETRY: Duration = Duration::from_secs(5);
-/// A clock that Kafka does not agree with is logged no more often.
+/// The shortest interval between two log lines about refused timestamps.
 const CLOCK_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// All of one task.
@@ -73,22 +74,23 @@ pub(super) struct Line {
     /// The settings of the client that creates topics.
     admin: Vec<(String, String)>,
     submitted: Submitted,
-    /// Where the feed hears what Kafka has, if it wants to.
+    /// Where to report records that Kafka has, if the feed is acknowledged.
     commits: Option<Arc<Commits>>,
     producer: Producer,
-    /// It will bring nothing more to Kafka.
+    /// Whether the producer cannot continue.
     producer_failed: bool,
     offsets: TaskOffsets,
     errors: ErrorPolicy,
     shared: Arc<Shared>,
-    /// The batch being sent, and how many of its records were.
+    /// The batch that is being sent, and how many of its records were sent.
     sending: Option<(Arc<Batch>, usize)>,
-    /// Batches that the producer has taken and Kafka has not acknowledged, oldest first. The producer's own bounds are theirs.
+    /// Batches that the producer has taken and Kafka has not acknowledged, oldest first. The producer's limits bound
+    /// them.
     unacknowledged: VecDeque<Arc<Batch>>,
-    /// What Kafka has refused, perhaps for another record's sake; nothing new is sent before these.
+    /// Records to send again, because Kafka has refused a batch with them. Nothing new is sent before these.
     again: Again,
     clock_logged: Option<Instant>,
-    /// Records that Kafka will never have: logged and counted, and not in the hand-over file.
+    /// Records that Kafka has finally refused. They are logged and counted, and not written to the hand-over file.
     refused: BTreeSet<i64>,
     full_retry: Duration,
 }
@@ -145,7 +147,7 @@ impl Line {
         let mut source =
             SourceTask::start(source_config, stored, &Handle::current()).map_err(|error| error.to_string())?;
         let _ = shared.engine.set((source.metrics(), url));
-        // The feed is read already, into the queue, while Kafka is asked for the topic's limit.
+        // Meanwhile, the session connects and reads the feed into the queue.
         let limit = match &fixed_topic {
             Some(topic) => topics::largest_batch(&admin, topic).await,
             None => None,
@@ -189,7 +191,7 @@ impl Line {
         })
     }
 
-    /// The hot path: everything that happens to a batch, in order.
+    /// Runs until the stop or a failure: polls, sends, and takes reports.
     pub(super) async fn run(&mut self) -> Result<(), String> {
         let mut wanted = self.shared.wanted.subscribe();
         loop {
@@ -211,7 +213,7 @@ impl Line {
                     _ = wanted.changed() => None,
                 };
             }
-            // Before sending: what was answered meanwhile makes room.
+            // Before sending, because acknowledged records make room.
             self.settle()?;
             if self.send()? {
                 continue;
@@ -224,7 +226,7 @@ impl Line {
                 }
                 continue;
             }
-            // The timer alone would come late: the session, which reads on, keeps the thread from looking at timers.
+            // The timer alone would be late, because the runtime checks timers only when the session lets it.
             tokio::select! {
                 () = tokio::time::sleep(self.full_retry) => {
                     self.full_retry = (self.full_retry * 5 / 4).min(FULL_RETRY_MAX);
@@ -235,8 +237,8 @@ impl Line {
         }
     }
 
-    /// Gives the producer as much as it takes of what is to be sent again, and then of the batch; returns whether that was
-    /// all.
+    /// Gives the producer the records to send again, and then those of the batch, as many as it takes. Returns whether
+    /// it took all.
     fn send(&mut self) -> Result<bool, String> {
         if !self.send_again()? {
             return Ok(false);
@@ -264,14 +266,14 @@ impl Line {
         Ok(true)
     }
 
-    /// Returns the topics that the next record, and others of its batch, wait for.
+    /// Returns the topics to create before the next record of the batch, and for later ones.
     fn missing_topics(&self) -> Vec<NewTopic> {
         let Some((batch, sent)) = &self.sending else { return Vec::new() };
         let waits = batch.get(*sent).is_some_and(|record| !self.destinations.is_ready(record.topic()));
         if waits { self.destinations.missing(batch) } else { Vec::new() }
     }
 
-    /// Creates topics, or waits a while if Kafka cannot now. Cancel safe.
+    /// Creates topics. If Kafka cannot do that now, waits before the next attempt. Cancel safe.
     async fn create_topics(&mut self, topics: Vec<NewTopic>) -> Result<(), String> {
         match topics::ensure(&self.admin, &topics).await {
             Ok(()) => self.destinations.created(topics),
@@ -284,7 +286,7 @@ impl Line {
         Ok(())
     }
 
-    /// Returns whether nothing is to be sent again any more.
+    /// Gives the producer records to send again. Returns whether there are none left.
     fn send_again(&mut self) -> Result<bool, String> {
         if self.again.is_empty() {
             return Ok(true);
@@ -305,7 +307,7 @@ impl Line {
         Ok(self.again.is_empty())
     }
 
-    /// Where a record is that the producer was given.
+    /// Returns the batch of a record that was sent, and the record's index in it.
     fn batch_of(&self, sequence: i64) -> Option<(Arc<Batch>, usize)> {
         let at = self.unacknowledged.partition_point(|batch| batch.last_sequence() < sequence);
         let batch = self.unacknowledged.get(at).or(self.sending.as_ref().map(|(batch, _)| batch))?;
@@ -313,7 +315,7 @@ impl Line {
         Some((batch.clone(), index))
     }
 
-    /// Submit, convert, send. Returns false if the producer is full.
+    /// Submits, converts and sends a record. Returns false if the producer is full.
     fn send_record(&mut self, record: &Record<'_>) -> Result<bool, String> {
         self.submitted.submit(record.sequence);
         let sent = self.convert_and_send(record, record.timestamp_ms());
@@ -345,8 +347,8 @@ impl Line {
         }
     }
 
-    /// Takes the producer's reports: acknowledged records become committable, refused ones are sent again or follow
-    /// `errors.tolerance`.
+    /// Takes the producer's reports. Acknowledged records can be committed. Refused ones are sent again, or
+    /// `errors.tolerance` decides.
     fn settle(&mut self) -> Result<(), String> {
         let reports = self.producer.reports();
         for (first, last) in reports.delivered {
@@ -388,7 +390,7 @@ impl Line {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Says of records that Kafka has them, or that they are left out, to a feed that wants to hear it.
+    /// Reports records that Kafka has, or that were skipped, if the feed is acknowledged.
     fn tell_feed(&self, first: i64, last: i64) {
         let Some(commits) = &self.commits else { return };
         for sequence in first..=last {
@@ -399,7 +401,7 @@ impl Line {
         }
     }
 
-    /// Kafka has refused a batch that this record was in.
+    /// Handles a record in a batch that Kafka has refused.
     fn refused_by_kafka(&mut self, &Refused { sequence, code }: &Refused) -> Result<(), String> {
         let against = match code {
             RDKafkaErrorCode::InvalidTimestamp => Against::Timestamp,
@@ -419,14 +421,15 @@ impl Line {
         }
     }
 
-    /// A record that Kafka does not have, through no fault of its own: if the task fails for it, the next start sends it.
+    /// Handles a record that Kafka does not have, for a reason that is not in the record. If the task fails, the next
+    /// start sends it.
     fn failed(&mut self, &Refused { sequence, code }: &Refused) -> Result<(), String> {
         let batch = self.batch_of(sequence);
         let record = batch.as_ref().and_then(|(batch, index)| batch.get(*index));
         self.count_error(sequence, KAFKA_PRODUCE, PRODUCER_CLASS, &refusal(code), record.as_ref())
     }
 
-    /// Warns at intervals while Kafka takes no timestamp.
+    /// Warns at intervals while Kafka refuses all timestamps.
     fn log_clock(&mut self) {
         let now = Instant::now();
         if self.clock_logged.is_none_or(|at| now.duration_since(at) >= CLOCK_LOG_INTERVAL) {
@@ -439,7 +442,7 @@ impl Line {
         }
     }
 
-    /// A record that will never be in Kafka.
+    /// Handles a record that will never be in Kafka.
     fn refuse(
         &mut self,
         sequence: i64,
@@ -451,7 +454,7 @@ impl Line {
         self.count_error(sequence, stage, class, why, record).inspect_err(|_| _ = self.refused.insert(sequence))
     }
 
-    /// Counts and logs a record that is not in Kafka, and skips it if errors are tolerated.
+    /// Counts and logs a record that is not in Kafka. Skips it if errors are tolerated.
     fn count_error(
         &mut self,
         sequence: i64,
@@ -480,7 +483,8 @@ impl Line {
         Ok(())
     }
 
-    /// Stop: the closing handshake, all that was received to Kafka or else to the hand-over file, offsets to their file.
+    /// Stops: makes the closing handshake, sends everything that was received to Kafka or writes it to the hand-over
+    /// file, and writes the offsets.
     async fn drain(&mut self, by: Instant) -> Result<(), String> {
         info!("event=task_stopping");
         let left = || by.saturating_duration_since(Instant::now());
@@ -496,7 +500,7 @@ impl Line {
             }
             if !self.send()? {
                 let missing = self.missing_topics();
-                // What has no topic in time goes to the hand-over file.
+                // Records whose topic is not created in time go to the hand-over file.
                 let in_time = left().saturating_sub(for_handover);
                 tokio::time::timeout(in_time, self.create_topics(missing)).await.unwrap_or(Ok(()))?;
             }
@@ -508,8 +512,8 @@ impl Line {
         Ok(())
     }
 
-    /// After a failure: what the producer has taken still gets to Kafka, the rest goes to the next start. The session waits
-    /// meanwhile, and then closes the connection.
+    /// After a failure: waits until Kafka has what the producer has taken, and writes the rest to the hand-over file.
+    /// Then the session closes the connection.
     pub(super) async fn abandon(&mut self) {
         let by = Instant::now() + FAILED_FLUSH;
         while !(self.producer_failed || self.producer.is_idle() && self.again.is_empty()) {
@@ -518,7 +522,7 @@ impl Line {
                 break;
             }
             tokio::time::sleep(REPORT_INTERVAL).await;
-            // Another refusal is counted, and changes nothing.
+            // A further refusal is counted, and does not matter otherwise.
             let _ = self.settle();
             let _ = self.send_again();
         }
@@ -526,7 +530,7 @@ impl Line {
         self.offsets.flush_last(Duration::from_secs(1)).await;
     }
 
-    /// Everything that was received and that Kafka has not acknowledged, to the next start.
+    /// Hands over everything that was received and that Kafka has not acknowledged.
     async fn hand_over(&mut self, by: Instant) -> HandedOver {
         self.producer.give_up();
         let _ = self.settle();
@@ -541,19 +545,19 @@ impl Line {
         self.source.hand_over_with(open.chain(unsent), &self.refused, by).await
     }
 
-    /// Whether the session is over and all that it received has its answer from Kafka.
+    /// Whether the session has ended, and Kafka has answered for everything that it received.
     fn is_settled(&self) -> bool {
         self.source.is_drained() && self.sending.is_none() && self.submitted.in_flight() == 0
     }
 
-    /// How long the next poll may wait.
+    /// Returns how long the next poll may wait.
     fn wait(&self) -> Duration {
         if self.submitted.in_flight() > 0 { REPORT_INTERVAL } else { POLL_WAIT }
     }
 }
 
-/// The producer's settings with batches that the topic accepts. Java's producer splits a batch that turns out too large;
-/// librdkafka gives up every record in it.
+/// Returns the producer's settings with batches that the topic accepts. If a batch is too large, Java's producer splits
+/// it, but librdkafka fails all its records.
 fn within(mut settings: Vec<(String, String)>, limit: Option<u64>) -> Vec<(String, String)> {
     for (name, value) in &mut settings {
         if name == "batch.size"
@@ -573,7 +577,7 @@ fn refusal(code: RDKafkaErrorCode) -> String {
     KafkaError::MessageProduction(code).to_string()
 }
 
-/// What was polled, none of it sent.
+/// Returns the polled batch, of which nothing is sent yet.
 fn to_send(polled: Result<Option<Batch>, EngineError>) -> Result<Option<(Arc<Batch>, usize)>, String> {
     polled.map(|batch| batch.map(|batch| (Arc::new(batch), 0))).map_err(|error| error.to_string())
 }

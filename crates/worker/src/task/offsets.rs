@@ -16,13 +16,13 @@ use tracing::{error, info};
 use super::Counters;
 use crate::store::{JsonObject, OffsetStore};
 
-/// What is committable, and when it was last written.
+/// The offsets that can be committed, and when they were last written.
 pub(super) struct TaskOffsets {
     store: Arc<OffsetStore>,
     connector: String,
     /// The source partition of records without a key.
     partition: String,
-    /// Whether keys have partitions of their own.
+    /// Whether each key has its own partition.
     keyed: bool,
     session_id: Arc<str>,
     committable: i64,
@@ -34,7 +34,7 @@ pub(super) struct TaskOffsets {
     counters: Arc<Counters>,
 }
 
-/// The stored offset to continue from. One that was stored under a URL with secrets is moved to the partition without them.
+/// Returns the stored offset. If it was stored under a URL with secrets, moves it to the partition without them.
 pub(super) fn stored(store: &OffsetStore, connector: &str, config: &Config) -> Option<StoredOffset> {
     let ours = partition(&config.partition);
     let sequence = |offset: &JsonObject| offset.get(SEQUENCE).and_then(Value::as_i64);
@@ -100,12 +100,12 @@ impl TaskOffsets {
         self.committable
     }
 
-    /// Kafka has every record up to this one; `batches` hold those since the last call.
+    /// Notes that Kafka has every record up to this one. `batches` contain the records since the last call.
     pub(super) fn commit<'a>(&mut self, sequence: i64, batches: impl Iterator<Item = &'a Batch>) {
         let before = std::mem::replace(&mut self.committable, sequence);
         for batch in batches {
             let last = sequence.min(batch.last_sequence());
-            // Of one partition only the last record counts.
+            // For each partition, only the last record matters.
             let first = if self.keyed { batch.first_sequence().max(before + 1) } else { last };
             let records = (first..=last).filter_map(|sequence| batch.of_sequence(sequence));
             records.for_each(|record| self.note(&record));
@@ -129,7 +129,7 @@ impl TaskOffsets {
         self.ahead.insert(record.partition_key().map(str::to_owned), offset);
     }
 
-    /// Writes every `offset.flush.interval.ms`, beside the records and never before them.
+    /// Writes the offsets every `offset.flush.interval.ms`, in the background.
     pub(super) fn flush_when_due(&mut self, source: &SourceTask) {
         let now = Instant::now();
         if now < self.due || self.flushing.as_ref().is_some_and(|flushing| !flushing.is_finished()) {
@@ -137,7 +137,8 @@ impl TaskOffsets {
         }
         self.due = now + self.interval;
         if source.metrics().snapshot().connected_since_ms.is_some() {
-            // Also without a new offset: the file's time is the begin of the gap if the worker dies. One task is enough.
+            // Also without a new offset: if an offset has no time of receipt, a restart's gap begins at the time of the
+            // file.
             self.store.mark_alive(self.interval / 2);
         }
         self.set();
@@ -146,7 +147,7 @@ impl TaskOffsets {
         }
     }
 
-    /// The last write of a task: waits for it, for `grace` at most.
+    /// Writes the offsets at the end of a task, and waits for that, for `grace` at most.
     pub(super) async fn flush_last(&mut self, grace: Duration) {
         self.store.mark_alive(Duration::ZERO);
         let by = tokio::time::Instant::now() + grace;

@@ -1,7 +1,7 @@
-//! Records given to the producer and not yet acknowledged: what may be committed is the longest acknowledged prefix.
+//! Records that the producer has and Kafka has not acknowledged. The longest acknowledged prefix can be committed.
 //!
-//! Connect's `SubmittedRecords` for the one source partition that a task has: sequences are all but dense, so a record is a
-//! place in a ring.
+//! This is Connect's `SubmittedRecords` for the one source partition of a task. Sequences have few holes, so a record
+//! is a place in a ring.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ pub(super) struct Submitted {
     /// The sequence of the front of `places`.
     first: i64,
     places: VecDeque<Place>,
-    /// Skipped records before the front that nobody has asked for yet.
+    /// Skipped records before the front that [`Submitted::take_skipped`] has not returned yet.
     skipped: u64,
 }
 
@@ -23,13 +23,13 @@ enum Place {
 }
 
 impl Submitted {
-    /// Nothing is in flight; the next record has `first` or more.
+    /// Begins with nothing in flight. The next record has the sequence `first` or a larger one.
     pub(super) fn new(first: i64) -> Submitted {
         Submitted { first, places: VecDeque::new(), skipped: 0 }
     }
 
-    /// The next record goes to the producer. Sequences that are left out need no acknowledgement: a hand-over file leaves
-    /// out what Kafka had before.
+    /// Adds the next record for the producer. Sequences in between need no acknowledgement: in a hand-over file,
+    /// records are missing that Kafka had already.
     pub(super) fn submit(&mut self, sequence: i64) {
         if self.places.is_empty() {
             self.first = self.first.max(sequence);
@@ -40,17 +40,17 @@ impl Submitted {
         self.places.push_back(Place::Open);
     }
 
-    /// The producer did not take the record after all: undoes the last [`Submitted::submit`].
+    /// Undoes the last [`Submitted::submit`], because the producer did not take the record.
     pub(super) fn take_back(&mut self) {
         self.places.pop_back();
     }
 
-    /// Kafka has these records. In any order, each once.
+    /// Takes acknowledged records, in any order, each once.
     pub(super) fn ack(&mut self, first: i64, last: i64) {
         self.answer(first, last, Place::Acked);
     }
 
-    /// Kafka will never have this record, and the next ones go on.
+    /// Skips a record that Kafka will never have.
     pub(super) fn skip(&mut self, sequence: i64) {
         self.answer(sequence, sequence, Place::Skipped);
     }
@@ -69,18 +69,18 @@ impl Submitted {
         }
     }
 
-    /// How many records up to [`Submitted::committable`] were skipped since this was last asked.
+    /// Returns how many records up to [`Submitted::committable`] were skipped since the last call.
     pub(super) fn take_skipped(&mut self) -> u64 {
         std::mem::take(&mut self.skipped)
     }
 
-    /// Whether this record is with the producer and Kafka has not acknowledged it.
+    /// Whether the producer has this record and Kafka has not acknowledged it.
     pub(super) fn is_open(&self, sequence: i64) -> bool {
         let place = usize::try_from(sequence - self.first).ok().and_then(|index| self.places.get(index));
         place == Some(&Place::Open)
     }
 
-    /// Every record up to and including this one is acknowledged.
+    /// Returns the sequence up to which every record is acknowledged.
     pub(super) fn committable(&self) -> i64 {
         self.first - 1
     }

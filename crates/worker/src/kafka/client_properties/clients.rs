@@ -1,23 +1,23 @@
-//! Properties without security of Java's producer and admin client (Kafka 4.3, `ProducerConfig` and
-//! `AdminClientConfig`) for librdkafka 2.12. Java's default is set wherever
-//! librdkafka has another one, but for the sizes of batch and buffer.
+//! Properties of Java's producer and admin client (Kafka 4.3, `ProducerConfig` and `AdminClientConfig`) that are not
+//! about security, for librdkafka 2.12. If librdkafka has another default, Java's is set, except for the sizes of batch
+//! and buffer.
 
 use connect_websocket_engine::config_def::ConfigError;
 
 use super::translation::{Number, Translation};
 
-/// Java waits 5 ms. Records come here in batches already, for which the engine has waited (`websocket.receive.linger.ms`); the
-/// one lets a batch leave whole.
+/// Java's default is 5 ms. Here, the engine has waited already (`websocket.receive.linger.ms`), and records come in
+/// batches. With 1 ms, a batch goes into one request.
 const LINGER_MS: i64 = 1;
 const LARGEST_MESSAGE: i64 = 1 << 20;
-/// Unless `buffer.memory` says otherwise; `producer.rs` keeps below it.
+/// The buffer, if `buffer.memory` is not set. `producer.rs` uses less.
 const DEFAULT_BUFFER_BYTES: i64 = 8 << 20;
 const DEFAULT_BUFFER_RECORDS: i64 = 12_000;
 
 const LARGEST_INT: i64 = i32::MAX as i64;
-/// Java means "for ever" with the largest number, librdkafka with 0.
+/// For Java the largest number means "for ever", for librdkafka 0.
 const FOR_EVER: &str = "0";
-/// More than this in flight can reorder the batches of an idempotent producer.
+/// With more requests in flight, the batches of an idempotent producer can be reordered.
 const IDEMPOTENT_IN_FLIGHT: i64 = 5;
 const BOOLEAN: &[&str] = &["true", "false"];
 
@@ -60,11 +60,11 @@ const COMMON: &[Number] = &[
     },
 ];
 
-/// What every client has.
+/// Translates the properties of all clients.
 pub(super) fn common(t: &mut Translation) {
     bootstrap_servers(t);
     t.set("socket.keepalive.enable", "true");
-    // Closing an idle connection is no event: it is opened again when it is needed.
+    // A closed idle connection is not logged: it is opened again when it is needed.
     t.set("log.connection.close", "false");
     for name in ["client.id", "client.rack"] {
         if let Some(property) = t.take_text(name) {
@@ -89,16 +89,16 @@ pub(super) fn common(t: &mut Translation) {
     let (refresh, option) =
         t.take_number("metadata.max.age.ms", ("LONG", 0)).unwrap_or((300_000, "metadata.max.age.ms".to_owned()));
     t.set_limited("topic.metadata.refresh.interval.ms", refresh, &(1..=3_600_000), &option);
-    // Java refreshes at this age. librdkafka forgets, so it must have refreshed well before.
+    // Java refreshes metadata at this age. librdkafka discards them, so it must refresh them earlier.
     t.set("metadata.max.age.ms", refresh.saturating_mul(3).clamp(1, 86_400_000).to_string());
     let (timeout, option) =
         t.take_number("request.timeout.ms", ("INT", 0)).unwrap_or((30_000, "request.timeout.ms".to_owned()));
     t.set_limited("socket.timeout.ms", timeout, &(10..=300_000), &option);
 }
 
-/// The settings that a producer adds.
+/// Translates the additional properties of a producer.
 pub(super) fn producer(t: &mut Translation) {
-    // The broker's own wait for its replicas: the same number, which `common` takes next.
+    // This is the broker's wait for its replicas. The client's own wait has the same value, which `common` takes next.
     let request_timeout = t.peek_number("request.timeout.ms").unwrap_or(30_000);
     t.set("request.timeout.ms", request_timeout.clamp(1, 900_000).to_string());
     let linger = t
@@ -112,7 +112,7 @@ pub(super) fn producer(t: &mut Translation) {
         .unwrap_or(LINGER_MS);
     // How long records without a key stay on one partition: long enough to fill a batch, as Java's sticky partitioner.
     t.set("sticky.partitioning.linger.ms", linger.saturating_mul(2).clamp(10, 900_000).to_string());
-    // As large as librdkafka's own default: a batch that has time to grow costs less, and none waits longer for it.
+    // librdkafka's own default. Larger batches cost less, and no record waits longer for them.
     t.number(&Number {
         name: "batch.size",
         java: ("INT", 0),
@@ -130,7 +130,7 @@ pub(super) fn producer(t: &mut Translation) {
         })
         .unwrap_or(LARGEST_MESSAGE);
     buffer(t, largest);
-    // Java's wait for a full buffer. Connect's own value is for ever, and it tries again after a shorter one; so do we.
+    // Java's wait for a full buffer. Connect waits for ever, or tries again after a shorter time. So does this worker.
     let _ = t.take_number("max.block.ms", ("LONG", 0));
     delivery(t, linger, request_timeout);
     compression(t);
@@ -142,14 +142,14 @@ pub(super) fn producer(t: &mut Translation) {
     }
 }
 
-/// How much may wait in the producer: as many bytes as the user says, as in Java. Otherwise what keeps the worker small and
-/// the network busy; the engine's queue stands before it, and the socket's buffers before that. In any case one record of the
-/// `largest` size: it would wait for ever.
+/// Sets how much may wait in the producer: `buffer.memory`, as in Java. By default it is enough to keep the network
+/// busy, because the engine's queue is before it. In any case one record of the `largest` size fits, or it would wait
+/// for ever.
 fn buffer(t: &mut Translation, largest: i64) {
     let given = t.take_number("buffer.memory", ("LONG", 0)).map(|(bytes, _)| bytes);
     let bytes = given.unwrap_or(DEFAULT_BUFFER_BYTES).max(largest);
     t.set("queue.buffering.max.kbytes", (bytes / 1024 + 1).min(LARGEST_INT).to_string());
-    // Beside its bytes each record has some 200 of librdkafka's own, which it does not count.
+    // For each record, librdkafka has about 200 bytes more, which it does not count.
     let records = if given.is_some() { 0 } else { DEFAULT_BUFFER_RECORDS };
     t.set("queue.buffering.max.messages", records.to_string());
 }
@@ -176,7 +176,8 @@ fn bootstrap_servers(t: &mut Translation) {
     t.set("bootstrap.servers", servers.join(","));
 }
 
-/// A first wait and its limit, which librdkafka wants in this order; Java takes the first wait as the limit otherwise.
+/// Sets a first wait and its limit. librdkafka refuses a limit below the first wait. Java uses the first wait as the
+/// limit then.
 fn backoff(t: &mut Translation, name: &str, default: i64, range: std::ops::RangeInclusive<i64>) {
     let (first_name, max_name) = (format!("{name}.ms"), format!("{name}.max.ms"));
     let (first, option) = t.take_number(&first_name, ("LONG", 0)).unwrap_or((default, first_name.clone()));
@@ -185,7 +186,7 @@ fn backoff(t: &mut Translation, name: &str, default: i64, range: std::ops::Range
     t.set_limited(&max_name, max.max(first), &range, &option);
 }
 
-/// Connect never gives a record up, unless the user says so.
+/// Sets the delivery timeout. By default there is none, as in Connect.
 fn delivery(t: &mut Translation, linger: i64, request_timeout: i64) {
     match t.take_number("delivery.timeout.ms", ("INT", 0)) {
         Some((timeout, option)) if timeout < LARGEST_INT => {
@@ -211,7 +212,8 @@ fn compression(t: &mut Translation) {
     t.set("compression.type", kind);
 }
 
-/// Keyed records must meet those of Java producers: murmur2, where librdkafka would take CRC32.
+/// Sets the partitioner. Records with a key must go to the same partitions as those of Java producers: murmur2, not
+/// CRC32.
 fn partitioner(t: &mut Translation) {
     let ignore_keys = t.take_word("partitioner.ignore.keys", BOOLEAN).is_some_and(|property| property.value == "true");
     let class = t.take_text("partitioner.class");
@@ -229,8 +231,9 @@ fn partitioner(t: &mut Translation) {
     t.set("partitioner", kind);
 }
 
-/// Connect turns idempotence off and sends one request at a time. Idempotence with up to five in flight keeps the same
-/// order with fewer duplicates and more throughput, so it is on unless the user's own options speak against it.
+/// Sets idempotence. Connect turns it off and sends one request at a time. Idempotence with up to five requests in
+/// flight keeps the same order, with fewer duplicates and more throughput. So it is on, unless the user's options
+/// exclude it.
 fn idempotence(t: &mut Translation) {
     let wanted = t.take_word("enable.idempotence", BOOLEAN);
     let acks = t.take_word("acks", &["all", "-1", "0", "1"]);
@@ -258,7 +261,7 @@ fn idempotence(t: &mut Translation) {
         Some(_) => false,
         None => acks_all && few && retrying,
     };
-    // Without idempotence Connect's own default keeps the order over retries.
+    // Without idempotence, Connect's default keeps the order over retries.
     let default_in_flight = if on { IDEMPOTENT_IN_FLIGHT } else { 1 };
     let (in_flight, option) = in_flight.unwrap_or((default_in_flight, String::new()));
     t.set_limited("max.in.flight.requests.per.connection", in_flight, &(1..=1_000_000), &option);

@@ -1,7 +1,8 @@
 //! `sasl.jaas.config`, one login module with its options, and JAAS login files, which have them in entries with names.
 //!
-//! The grammar is that of Java's `StreamTokenizer` as Kafka sets it up: words, quoted strings with escapes, `//`, `/*`
-//! and `/` comments; an unquoted value that begins like a number is refused.
+//! The grammar is that of Java's `StreamTokenizer` as Kafka configures it: words, quoted strings with escapes, and
+//! comments with `//`,
+//! `/*` and `/`. An unquoted value that begins like a number is refused.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::fmt;
 pub(crate) struct LoginModule {
     /// The class name of the login module.
     pub(crate) class: String,
-    /// Its options; they hold the secrets.
+    /// Its options, which contain secrets.
     pub(crate) options: HashMap<String, String>,
 }
 
@@ -25,12 +26,13 @@ impl fmt::Debug for LoginModule {
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
     Text(String),
-    /// Java's tokenizer yields a number without its text.
+    /// A number, whose text Java's tokenizer does not return.
     Number,
     Symbol(char),
 }
 
-/// Parses exactly one login module, for a client of Kafka. Errors quote nothing of the text, because any part of a malformed one may be a secret.
+/// Parses exactly one login module, for a Kafka client. Errors do not repeat the text, because any part of it may be a
+/// secret.
 #[cfg(feature = "kafka-security")]
 pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
     let mut tokens = Tokens { rest: text.chars().peekable() };
@@ -44,7 +46,8 @@ pub(super) fn parse(text: &str) -> Result<LoginModule, &'static str> {
     }
 }
 
-/// The login modules of an entry of a login file: `name { class flag key="value"; … };`. Errors as of [`parse`].
+/// Returns the login modules of an entry of a login file: `name { class flag key="value"; … };`. Errors: the same as
+/// for [`parse`].
 pub(crate) fn entry(text: &str, name: &str) -> Result<Vec<LoginModule>, &'static str> {
     const FORM: &str = "it is not a JAAS login file: write every entry as name { module required key=\"value\"; };";
     let mut tokens = Tokens { rest: text.chars().peekable() };
@@ -68,7 +71,7 @@ pub(crate) fn entry(text: &str, name: &str) -> Result<Vec<LoginModule>, &'static
     Ok(Vec::new())
 }
 
-/// What follows the class of a login module, up to its semicolon.
+/// Parses what follows the class of a login module, up to its semicolon.
 fn login_module(class: String, tokens: &mut Tokens<'_>) -> Result<LoginModule, &'static str> {
     let flag = match tokens.next() {
         None => return Err("Login module control flag is not available in the JAAS config"),
@@ -150,7 +153,7 @@ impl Tokens<'_> {
         }
     }
 
-    /// The rest of a quoted string. A line break ends it as the closing quote does.
+    /// Reads the rest of a quoted string. A line break ends it like the closing quote.
     fn quoted(&mut self, quote: char) -> String {
         let mut text = String::new();
         while let Some(c) = self.rest.next_if(|c| *c != '\n' && *c != '\r') {
@@ -177,7 +180,7 @@ impl Tokens<'_> {
         text
     }
 
-    /// Up to three octal digits; the third only while the value fits into a byte.
+    /// Reads up to three octal digits, the third only if the value fits into a byte.
     fn octal(&mut self, first: char) -> char {
         let mut code = first as u32 - '0' as u32;
         let limit = if first <= '3' { 2 } else { 1 };

@@ -1,4 +1,4 @@
-//! Java keystores and PEM files: what a TLS client needs out of them, as PEM.
+//! Reads Java keystores and PEM files. Returns keys and certificates as PEM.
 //!
 //! The type of a store is recognised by its first bytes, as Java's own `JKS` and `PKCS12` types read each other's files (JEP 229). The JKS
 //! format and its key protection are those of the JDK's `sun.security.provider.JavaKeyStore` and `KeyProtector`.
@@ -39,8 +39,8 @@ fn format(bytes: &[u8]) -> Result<Format, String> {
     }
 }
 
-/// The trusted certificates of a JKS or PKCS12 truststore, as PEM. Without a password the digest of a JKS store is not
-/// checked, as in Java.
+/// Returns the trusted certificates of a JKS or PKCS12 truststore, as PEM. Without a password, the digest of a JKS
+/// store is not checked, as in Java.
 pub(super) fn trusted_certificates(bytes: &[u8], password: Option<&str>) -> Result<String, String> {
     let certificates = match format(bytes)? {
         Format::Jks => read_jks(bytes, password)?
@@ -54,7 +54,7 @@ pub(super) fn trusted_certificates(bytes: &[u8], password: Option<&str>) -> Resu
         Format::Pkcs12 => {
             let password = password.ok_or("a PKCS12 truststore needs ssl.truststore.password")?;
             let store = open_pkcs12(bytes, password)?;
-            // The certificates of a key's chain are not authorities, and cannot be distinguished from the others here.
+            // The certificates of a key's chain are not authorities, but cannot be distinguished from authorities here.
             if store.pkey.is_some() {
                 return Err("it holds a private key: use a truststore that holds only trusted certificates".to_owned());
             }
@@ -67,7 +67,8 @@ pub(super) fn trusted_certificates(bytes: &[u8], password: Option<&str>) -> Resu
     pem_chain(&certificates)
 }
 
-/// The private key of a JKS or PKCS12 keystore and its chain. `key_password` is the store's unless the user gave another.
+/// Returns the private key of a JKS or PKCS12 keystore and its chain. `key_password` is the store's password, unless
+/// the user has set another one.
 pub(super) fn identity(bytes: &[u8], password: Option<&str>, key_password: Option<&str>) -> Result<Identity, String> {
     let password = password.ok_or("it needs ssl.keystore.password")?;
     let key_password = key_password.unwrap_or(password);
@@ -103,15 +104,15 @@ pub(super) fn identity(bytes: &[u8], password: Option<&str>, key_password: Optio
     Ok(Identity { key: text(pem)?, chain: pem_chain(&chain)? })
 }
 
-/// PEM text out of a property, with one line per line again: Kafka lets any blanks stand for line breaks, as continuation
-/// lines of a properties file leave them. What is no PEM stays as it is.
+/// Returns PEM text from a property with its line breaks. In Kafka, any blanks can replace line breaks, because
+/// continuation lines of a properties file have none. Other text is not changed.
 pub(super) fn normalized_pem(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 32);
     let mut rest = text;
     while let Some((label, body, after)) = next_block(rest) {
         out.push_str(&format!("-----BEGIN {label}-----\n"));
         if body.contains(':') {
-            // Old style encryption headers need their own line breaks.
+            // The headers of old encrypted keys need their own line breaks.
             out.push_str(body.trim());
             out.push('\n');
         } else {
@@ -135,7 +136,7 @@ fn next_block(text: &str) -> Option<(&str, &str, &str)> {
     Some((label, body, after))
 }
 
-/// Checks that a PEM text holds at least one certificate and none that is broken.
+/// Checks that a PEM text contains at least one certificate, and that all can be read.
 pub(super) fn check_pem_certificates(pem: &[u8]) -> Result<(), String> {
     match X509::stack_from_pem(pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(()),
@@ -147,7 +148,7 @@ pub(super) fn check_pem_certificates(pem: &[u8]) -> Result<(), String> {
 /// Checks that PEM texts of a key and of its chain can be read and belong together.
 pub(super) fn check_pem_identity(key: &[u8], password: Option<&str>, chain: &[u8]) -> Result<(), String> {
     let key = match password {
-        // A callback that gives no password keeps OpenSSL from asking on the terminal.
+        // With a callback that gives no password, OpenSSL does not ask on the terminal.
         None => PKey::private_key_from_pem_callback(key, |_| Ok(0)),
         Some(password) => PKey::private_key_from_pem_passphrase(key, password.as_bytes()),
     };
@@ -159,7 +160,8 @@ pub(super) fn check_pem_identity(key: &[u8], password: Option<&str>, chain: &[u8
     check_pair(&key, chain.first())
 }
 
-/// The chain from the client's own certificate upwards, as TLS wants it; what does not belong to it is left out.
+/// Returns the chain from the client's own certificate upwards, in the order of TLS, without certificates that do not
+/// belong to it.
 fn in_order(own: X509, mut others: Vec<X509>) -> Vec<X509> {
     let mut chain = vec![own];
     while let Some(at) = chain
@@ -191,7 +193,7 @@ fn open_pkcs12(bytes: &[u8], password: &str) -> Result<openssl::pkcs12::ParsedPk
     })
 }
 
-/// RC2 lives in OpenSSL's legacy provider, which is not built in.
+/// RC2 needs OpenSSL's legacy provider, which is not built in.
 fn is_unsupported(error: &ErrorStack) -> bool {
     error.errors().iter().any(|error| error.reason().is_some_and(|reason| reason.contains("unsupported")))
 }
@@ -298,7 +300,7 @@ impl<'a> JksReader<'a> {
 /// DER of the OID 1.3.6.1.4.1.42.2.17.1.1, which names the key protection of JKS.
 const PROTECTION_OID: &[u8] = &[0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x2a, 0x02, 0x11, 0x01, 0x01];
 
-/// Removes the key protection of JKS: salt, key XOR a chain of SHA-1 digests, digest of the plain key.
+/// Decrypts a key of a JKS store: salt, key XOR a chain of SHA-1 digests, digest of the plain key.
 fn unprotect(protected: &[u8], password: &str) -> Result<Vec<u8>, String> {
     // EncryptedPrivateKeyInfo: the last element is the octet string with the payload.
     let at = protected.windows(PROTECTION_OID.len()).position(|window| window == PROTECTION_OID);
@@ -329,7 +331,7 @@ fn unprotect(protected: &[u8], password: &str) -> Result<Vec<u8>, String> {
     if digest(&plain) == check { Ok(plain) } else { Err("ssl.key.password is wrong for its private key".to_owned()) }
 }
 
-/// The content of a DER OCTET STRING.
+/// Returns the content of a DER OCTET STRING.
 fn octet_string(der: &[u8]) -> Option<&[u8]> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;

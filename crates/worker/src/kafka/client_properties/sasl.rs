@@ -1,4 +1,4 @@
-//! SASL properties of Java clients for librdkafka as it is built here: PLAIN, SCRAM and unsecured OAUTHBEARER.
+//! SASL properties of Java clients, for librdkafka as it is built here: PLAIN, SCRAM and unsecured OAUTHBEARER.
 
 use super::jaas::{self, LoginModule};
 use super::translation::Translation;
@@ -8,7 +8,7 @@ const JAAS: &str = "sasl.jaas.config";
 const MECHANISM: &str = "sasl.mechanism";
 const OTHER_WAYS: &str = "use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or TLS client certificates";
 
-/// Translates `sasl.*`. Everything that changes how the client authenticates and cannot be honoured is an error.
+/// Translates `sasl.*`. A property that changes how the client authenticates and is not supported is an error.
 pub(super) fn translate(t: &mut Translation) {
     for handler in ["sasl.client.callback.handler.class", "sasl.login.callback.handler.class", "sasl.login.class"] {
         if let Some(property) = t.take_text(handler) {
@@ -47,7 +47,7 @@ pub(super) fn translate(t: &mut Translation) {
     }
 }
 
-/// The login module with the option that configured it; errors are recorded.
+/// Returns the login module with the option that has configured it. Errors are added to the list.
 fn login_module(t: &mut Translation) -> Option<(String, LoginModule)> {
     let Some(property) = t.take_text(JAAS) else {
         t.errors.push(ConfigError::missing(&format!("{}{JAAS}", t.prefix)));
@@ -82,7 +82,7 @@ fn password_login(t: &mut Translation, mechanism: &str, option: &str, mut module
     }
 }
 
-/// librdkafka without libcurl has no OIDC; it makes unsecured tokens itself (RFC 7515, appendix A.5).
+/// librdkafka without libcurl has no OIDC. It can make unsecured tokens (RFC 7515, appendix A.5).
 fn oauth_bearer(t: &mut Translation) {
     if let Some((_, property)) = t.take_prefix("sasl.oauthbearer.").into_iter().next() {
         refuse_oidc(t, &property.option, "[hidden]");

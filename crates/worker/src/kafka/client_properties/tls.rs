@@ -1,5 +1,5 @@
-//! TLS properties of Java clients for librdkafka. Stores and PEM files are read here, so that a wrong path or
-//! password is an error of validation and not of the first connection.
+//! TLS properties of Java clients, for librdkafka. Stores and PEM files are read at validation. So a wrong path or
+//! password is an error of validation, and not of the first connection.
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn truststore(t: &mut Translation) {
         return;
     }
     let Some(location) = location else {
-        // The vendored OpenSSL has no authorities of its own: look where Linux distributions put theirs.
+        // The built-in OpenSSL has no certificate authorities, so those of the Linux distribution are used.
         t.set("ssl.ca.location", "probe");
         return;
     };
@@ -192,7 +192,7 @@ fn endpoint_identification(t: &mut Translation) {
     }
 }
 
-/// TLS 1.2 and 1.3 are always on; librdkafka cannot choose.
+/// Checks the protocols. TLS 1.2 and 1.3 are always on, because librdkafka cannot choose.
 fn protocols(t: &mut Translation) {
     let Some(property) = t.take_text("ssl.enabled.protocols") else {
         return;
@@ -212,7 +212,7 @@ fn protocols(t: &mut Translation) {
     }
 }
 
-/// IANA names, as Java writes them, to OpenSSL's.
+/// Translates the IANA names of cipher suites, as Java writes them, to OpenSSL's.
 fn cipher_suites(t: &mut Translation) {
     let Some(property) = t.take_text("ssl.cipher.suites") else {
         return;

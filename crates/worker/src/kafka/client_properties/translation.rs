@@ -1,4 +1,4 @@
-//! The properties of one client while they are turned into librdkafka's settings.
+//! The properties of one client during their translation to librdkafka's settings.
 
 use std::ops::RangeInclusive;
 
@@ -9,13 +9,13 @@ use connect_websocket_engine::config_def::ConfigError;
 /// A Java client property.
 #[derive(Clone)]
 pub(super) struct Property {
-    /// Trimmed, as Kafka trims every value.
+    /// The value, trimmed as in Kafka.
     pub(super) value: String,
     /// The full name of the option that set it, for example `producer.override.acks`.
     pub(super) option: String,
 }
 
-/// What is left to translate, and what came out so far.
+/// The properties that are not translated yet, and the results so far.
 #[derive(Default)]
 pub(super) struct Translation {
     /// The prefix under which the worker's file sets this client's properties, for errors about missing ones.
@@ -26,22 +26,22 @@ pub(super) struct Translation {
     pub(super) errors: Vec<ConfigError>,
 }
 
-/// A numeric property: what Java accepts, and what librdkafka does.
+/// A numeric property: what Java accepts, and what librdkafka accepts.
 pub(super) struct Number {
     /// Java's name.
     pub(super) name: &'static str,
-    /// Java's type, INT or LONG, with its least value.
+    /// Java's type, INT or LONG, and the smallest value.
     pub(super) java: (&'static str, i64),
     /// librdkafka's name.
     pub(super) setting: &'static str,
-    /// librdkafka's range; a value outside is brought inside, with a warning.
+    /// librdkafka's range. For a value outside, the nearest limit is used, with a warning.
     pub(super) range: RangeInclusive<i64>,
-    /// Java's default where librdkafka has another.
+    /// Java's default, if librdkafka has another one.
     pub(super) default: Option<i64>,
 }
 
 impl Translation {
-    /// Adds a layer of properties; later layers replace earlier ones.
+    /// Adds a layer of properties. Later layers replace earlier ones.
     pub(super) fn layer<'a>(&mut self, prefix: &str, properties: impl Iterator<Item = (&'a str, &'a str)>) {
         for (name, value) in properties {
             let property = Property { value: value.trim().to_owned(), option: format!("{prefix}{name}") };
@@ -54,7 +54,7 @@ impl Translation {
         self.properties.shift_remove(name)
     }
 
-    /// Takes a property; an empty one counts as not set.
+    /// Takes a property. An empty one counts as not set.
     pub(super) fn take_text(&mut self, name: &str) -> Option<Property> {
         self.take(name).filter(|property| !property.value.is_empty())
     }
@@ -67,7 +67,7 @@ impl Translation {
         taken.into_iter().collect()
     }
 
-    /// Takes one of a few words; an unknown one is an error.
+    /// Takes one of a few words. An unknown one is an error.
     pub(super) fn take_word(&mut self, name: &str, words: &[&str]) -> Option<Property> {
         let mut property = self.take(name)?;
         match words.iter().find(|word| word.eq_ignore_ascii_case(&property.value)) {
@@ -86,7 +86,7 @@ impl Translation {
         }
     }
 
-    /// A number that stays to be taken; a wrong one is reported when it is.
+    /// Returns a number without taking it. A wrong one is reported when it is taken.
     pub(super) fn peek_number(&self, name: &str) -> Option<i64> {
         self.properties.get(name)?.value.parse().ok().filter(|number: &i64| (0..=i64::from(i32::MAX)).contains(number))
     }
@@ -104,7 +104,7 @@ impl Translation {
         None
     }
 
-    /// Takes and sets a number, or sets its default; returns it as Java would see it.
+    /// Takes and sets a number, or sets its default. Returns its value for Java.
     pub(super) fn number(&mut self, number: &Number) -> Option<i64> {
         match self.take_number(number.name, number.java) {
             Some((value, option)) => {
@@ -119,7 +119,8 @@ impl Translation {
         }
     }
 
-    /// Sets a number that came from `option`, brought into librdkafka's range. -1 as "no value" may become 0 silently.
+    /// Sets a number from `option`, limited to librdkafka's range. If -1 means "no value", it can become 0 without a
+    /// warning.
     pub(super) fn set_limited(&mut self, setting: &str, value: i64, range: &RangeInclusive<i64>, option: &str) {
         let limited = value.clamp(*range.start(), *range.end());
         if limited != value && (value, limited) != (-1, 0) {
