@@ -1,6 +1,7 @@
 //! The REST API of a Kafka Connect worker: one file per resource.
 //!
-//! [`router`] is the whole API; [`server`] brings it to the network, `surface` holds what concerns every answer.
+//! [`router`] is the whole API. [`server`] serves it on the network. `surface` has what concerns every request and
+//! response.
 
 use std::sync::Arc;
 
@@ -29,12 +30,12 @@ mod timed;
 mod tls;
 mod users;
 
-/// What the resources work on.
+/// What the resources use.
 #[derive(Clone)]
 pub struct Api {
     pub herder: Arc<Herder>,
     pub levels: Arc<Levels>,
-    /// Where the API is served.
+    /// The address of the API.
     pub listener: Listener,
 }
 
@@ -56,7 +57,7 @@ pub fn router(api: Api, served: Resources) -> Router {
     if served != Resources::WithoutAdmin {
         connect = connect.merge(loggers::routes());
     }
-    // What answers with something else than JSON comes after this layer.
+    // Resources whose responses are not JSON are added after this layer.
     let mut resources = connect.route_layer(middleware::from_fn(surface::accepts_json));
     if served != Resources::AdminOnly {
         resources = resources.merge(metrics::routes());
@@ -64,7 +65,7 @@ pub fn router(api: Api, served: Resources) -> Router {
     let surface = surface::Surface::new(&api.herder.worker().rest, &api.listener, served);
     let resources =
         resources.fallback(surface::not_found).method_not_allowed_fallback(surface::method_not_allowed).with_state(api);
-    // The surface is outside of the routes, so that it can change a path before it is looked up.
+    // The surface is outside of the routes, so that it can change a path before the route is chosen.
     Router::new()
         .fallback_service(resources)
         .layer(middleware::from_fn_with_state(Arc::new(surface), surface::surround))

@@ -1,6 +1,7 @@
-//! A tape: what went over a WebSocket, with times and directions, one JSON object a line. docs/reference/probe.md has the form.
+//! A tape: the messages of a WebSocket with times and directions, one JSON object per line. docs/reference/probe.md has
+//! the format.
 //!
-//! A tape is written as the session goes and never changed, so one that was cut off is good up to its last whole line.
+//! Lines are only added. So a tape that was cut off can be used up to its last complete line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read as _, Write as _};
@@ -15,23 +16,23 @@ use connect_websocket_engine::record::epoch_ms;
 use connect_websocket_engine::redact::Redactor;
 use serde::{Deserialize, Serialize};
 
-/// The form that is written, and the only one so far.
+/// The version of the format, so far the only one.
 const FORM: u32 = 1;
-/// A message has at most 64 MiB (`websocket.message.max.bytes` may be more), and base64 a third more.
+/// The longest line. In base64, a message of 64 MiB needs a third more.
 const MAX_LINE_BYTES: u64 = 128 << 20;
-/// What was written reaches the file at least this often.
+/// How often written lines are flushed to the file.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The first line.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The number of the form.
+    /// The version of the format.
     pub tape: u32,
-    /// When it begins, in UTC.
+    /// When the tape begins, in UTC.
     pub recorded: String,
-    /// Without secrets.
+    /// The URL without secrets.
     pub url: String,
-    /// The program that wrote it.
+    /// The program that has written it.
     pub by: String,
 }
 
@@ -56,9 +57,9 @@ pub enum What {
     },
     /// The server sent a message.
     Received(Said),
-    /// We sent one.
+    /// The client sent a message.
     Sent(Said),
-    /// A Close of the server.
+    /// The server sent a Close.
     Close { code: Option<u16>, reason: String },
 }
 
@@ -67,10 +68,10 @@ pub enum What {
 pub struct Said {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// In base64.
+    /// The content in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub binary: Option<String>,
-    /// Something in it was a secret and is hidden; of a binary message, all of it.
+    /// Whether a secret in it is hidden. A binary message is left out as a whole.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
 }
@@ -87,20 +88,20 @@ pub struct Writer {
     failure: Option<io::Error>,
 }
 
-/// A tape that was written.
+/// A finished tape.
 pub struct Written {
     pub path: String,
     pub messages: u64,
     pub bytes: u64,
-    /// It could have gone on.
+    /// Whether it has reached its limit.
     pub full: bool,
 }
 
 impl Writer {
-    /// Begins a tape of at most `max_bytes`. A file that is there already is kept.
+    /// Begins a tape of at most `max_bytes`. An existing file is not overwritten.
     ///
     /// # Errors
-    /// A sentence: the file cannot be made.
+    /// A sentence: the file cannot be created.
     pub fn create(path: &Path, url: &str, max_bytes: u64) -> Result<Writer, String> {
         let by = concat!("connect-websocket ", env!("CARGO_PKG_VERSION")).to_owned();
         let head = Head { tape: FORM, recorded: utc(SystemTime::now()), url: url.to_owned(), by };
@@ -133,14 +134,14 @@ impl Writer {
         self.entry(at, What::Open { subprotocol: subprotocol.map(str::to_owned), compression });
     }
 
-    /// A message of ours, whose secrets are hidden already; of a binary one nothing is kept.
+    /// Adds a message of the client, whose secrets are hidden already. The content of a binary message is not kept.
     pub fn sent(&mut self, at: Duration, text: Option<&str>) {
         let text = text.map(str::to_owned);
         let redacted = text.is_none();
         self.entry(at, What::Sent(Said { text, redacted, ..Said::default() }));
     }
 
-    /// A message of the server, whose secrets are hidden here.
+    /// Adds a message of the server, and hides its secrets.
     pub fn received(&mut self, at: Duration, message: Message<'_>, redactor: &Redactor) {
         let said = said(message, redactor);
         if self.entry(at, What::Received(said)) {
@@ -160,7 +161,7 @@ impl Writer {
     /// Ends the tape.
     ///
     /// # Errors
-    /// A sentence: something could not be written.
+    /// A sentence: a line could not be written.
     pub fn end(mut self) -> Result<Written, String> {
         let (path, bytes) = (self.path.display().to_string(), self.bytes);
         let written = self.failure.take().map_or_else(|| self.file.flush(), Err);
@@ -218,25 +219,25 @@ fn said(message: Message<'_>, redactor: &Redactor) -> Said {
     }
 }
 
-/// `2026-11-27T00:12:34.567Z`.
+/// Returns a time such as `2026-11-27T00:12:34.567Z`.
 fn utc(time: SystemTime) -> String {
     let ms = epoch_ms(time);
     format!("{}.{:03}Z", DateTime::from_epoch_seconds(ms.div_euclid(1000)), ms.rem_euclid(1000))
 }
 
-/// A tape that was read.
+/// The content of a tape.
 #[derive(Debug)]
 pub struct Tape {
     pub head: Head,
     pub entries: Vec<Entry>,
-    /// It was cut off in the middle of a line, which is left out.
+    /// Whether it was cut off in the middle of a line. That line is left out.
     pub cut: bool,
 }
 
-/// Reads a tape, of at most `max_bytes`.
+/// Reads a tape of at most `max_bytes`.
 ///
 /// # Errors
-/// A sentence: it cannot be read, is too large, or is none.
+/// A sentence: the file cannot be read, is too large, or is not a tape.
 pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
     let shown = path.display();
     let fails = |error: io::Error| format!("the tape {shown} cannot be read: {error}");
@@ -270,7 +271,7 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
         };
         match problem {
             Ok(()) => {}
-            // The last line, which nobody has finished.
+            // The last line is not complete.
             Err(_) if !whole && head.is_some() => cut = true,
             Err(why) => {
                 return Err(format!(
@@ -286,7 +287,7 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
     Ok(Tape { head, entries, cut })
 }
 
-/// Reads a line behind the first.
+/// Reads a line after the first.
 fn entry(line: &[u8]) -> Result<Entry, String> {
     let entry: Entry = serde_json::from_slice(line).map_err(|error| match error.to_string() {
         why if why.contains("enum What") => "it has none of open, received, sent and close".to_owned(),

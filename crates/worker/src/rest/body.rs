@@ -15,19 +15,19 @@ use crate::connector::SentConfig;
 
 /// The largest request body, in bytes.
 const MAX_BYTES: usize = 1 << 20;
-/// The most values of a body: members of objects and elements of arrays, over all depths.
+/// The most values of a body: members of objects and elements of arrays, at all depths.
 const MAX_VALUES: usize = 8192;
-/// What a value takes in memory, however short its text is, in bytes.
+/// The memory that a value needs at least, in bytes.
 const VALUE_BYTES: usize = 128;
-/// What every body may take without a [`Share`], in bytes.
+/// The memory that every body may have without a [`Share`], in bytes.
 const SMALL_BYTES: usize = 32 << 10;
 /// How long a client may take to send a body.
 const MAX_TIME: Duration = Duration::from_secs(30);
 
-/// The memory that all large bodies take together, in bytes.
+/// The memory of all large bodies together, in bytes.
 static LARGE_BODIES: Semaphore = Semaphore::const_new(16 << 20);
 
-/// A part of [`LARGE_BODIES`], given back when it is dropped.
+/// A part of [`LARGE_BODIES`]. It is returned when this is dropped.
 pub(super) struct Share(Vec<SemaphorePermit<'static>>);
 
 impl Share {
@@ -43,7 +43,7 @@ impl Share {
     }
 }
 
-/// The body of a request, which must be JSON, and its share of memory as long as it is worked on.
+/// The body of a request, which must be JSON, and its share of memory.
 pub(super) struct JsonBody(pub(super) Value, pub(super) Share);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
@@ -66,7 +66,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// Exactly one content type, which is JSON: a web page can send everything else to any host without asking it.
+/// Requires exactly one content type, JSON. A web page can send other types to any host without its permission.
 fn check_type(headers: &HeaderMap) -> Result<(), RestError> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let kind = types.next().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -114,7 +114,8 @@ fn parse(bytes: &[u8], share: &mut Share) -> Result<Value, RestError> {
         .map_err(|error| RestError::bad_request(format!("the request body is not valid JSON: {error}")))
 }
 
-/// At least as many as the values of a JSON text: each but the first stands after a comma, a brace or a bracket.
+/// Returns an upper bound for the number of values of a JSON text: each but the first follows a comma, a brace or a
+/// bracket.
 fn values(json: &[u8]) -> usize {
     let (mut values, mut quoted, mut escaped) = (1, false, false);
     for byte in json {
@@ -129,7 +130,7 @@ fn values(json: &[u8]) -> usize {
     values
 }
 
-/// The fields of a JSON object, each at most once, no others.
+/// Reads a JSON object that has only these fields, each at most once.
 pub(super) fn fields<const N: usize>(value: Value, what: &str, names: [&str; N]) -> Result<[Value; N], RestError> {
     let mut object = object(value, what)?;
     let found = names.map(|name| object.shift_remove(name).unwrap_or_default());
@@ -149,7 +150,7 @@ pub(super) fn object(value: Value, what: &str) -> Result<Map<String, Value>, Res
     }
 }
 
-/// A configuration: strings; numbers and booleans become their JSON text.
+/// Reads a configuration. Numbers and booleans become text.
 pub(super) fn config(value: Value) -> Result<SentConfig, RestError> {
     let mut config = IndexMap::new();
     for (option, value) in object(value, "the configuration")? {
@@ -167,7 +168,7 @@ pub(super) fn config(value: Value) -> Result<SentConfig, RestError> {
     Ok(config)
 }
 
-/// The text of a JSON primitive; `None` for null.
+/// Returns the text of a JSON primitive, or `None` for null.
 pub(super) fn text(value: Value) -> Option<String> {
     match value {
         Value::Null => None,

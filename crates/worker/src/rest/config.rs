@@ -114,20 +114,20 @@ pub const OPTIONS: &[ConfigKey] = &[
 #[derive(Debug, Clone)]
 pub struct RestConfig {
     pub listeners: Vec<Listener>,
-    /// For the https ones among the listeners.
+    /// TLS for the https listeners.
     pub tls: Option<Tls>,
     pub admin: Admin,
     pub admin_tls: Option<Tls>,
-    /// Prefer an https listener where both schemes are served.
+    /// Whether to advertise an https listener if there are listeners of both schemes.
     pub advertise_https: bool,
     pub advertised_host: Option<String>,
     pub advertised_port: Option<u16>,
     /// Empty: no CORS.
     pub allow_origin: Vec<String>,
     pub allow_methods: Vec<String>,
-    /// `None`: what the listener's address says.
+    /// `None`: the listener's address decides.
     pub allowed_hosts: Option<Vec<String>>,
-    /// `None`: everybody may.
+    /// `None`: no authentication.
     pub users: Option<Arc<Users>>,
     pub headers: Vec<HeaderRule>,
 }
@@ -153,14 +153,14 @@ pub struct Listener {
 pub struct HeaderRule {
     pub name: HeaderName,
     pub value: HeaderRuleValue,
-    /// Beside a header of the same name instead of in its place.
+    /// Whether to add the header instead of replacing one of the same name.
     pub add: bool,
 }
 
 #[derive(Debug, Clone)]
 pub enum HeaderRuleValue {
     Text(HeaderValue),
-    /// Now plus so many milliseconds, as an HTTP date.
+    /// The present time plus this number of milliseconds, as an HTTP date.
     DateIn(i64),
 }
 
@@ -198,7 +198,7 @@ impl RestConfig {
     }
 }
 
-/// TLS for the https listeners, if there are any.
+/// Returns TLS for the https listeners, if there are any.
 fn tls_of(values: &mut Values<'_>, listeners: &[Listener], prefix: &str) -> Option<Tls> {
     if !listeners.iter().any(|listener| listener.https) {
         return None;
@@ -222,12 +222,12 @@ impl fmt::Display for Listener {
     }
 }
 
-/// Whether a host name or an address without brackets is one of loopback.
+/// Whether a host name, or an address without brackets, is a loopback one.
 pub(super) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// `http://host:port,…`; the host may be empty, an IPv6 address stands in brackets.
+/// Reads `http://host:port,…`. The host may be empty. An IPv6 address is in brackets.
 fn listeners(text: &str) -> Result<Vec<Listener>, String> {
     let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
     addresses
@@ -246,7 +246,7 @@ fn listeners(text: &str) -> Result<Vec<Listener>, String> {
         .collect()
 }
 
-/// Entries are split at commas outside of double quotes; an entry with a comma in it is quoted as a whole.
+/// Reads a list of headers. Commas inside double quotes do not separate, so an entry with a comma is quoted as a whole.
 fn header_rules(text: &str) -> Result<Vec<HeaderRule>, String> {
     let mut entries = vec![String::new()];
     let mut quoted = false;

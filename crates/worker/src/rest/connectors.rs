@@ -37,7 +37,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/connectors/{connector}/tasks/{task}/restart", post(restart_task))
 }
 
-/// The names, or with `expand` (KIP-465) an object of what is asked for.
+/// Returns the names, or with `expand` (KIP-465) an object with the requested parts.
 async fn list(State(api): State<Api>, uri: Uri) -> Json<Value> {
     let parameters = Parameters::of(&uri);
     let expand: Vec<&str> = parameters.all("expand").collect();
@@ -48,7 +48,7 @@ async fn list(State(api): State<Api>, uri: Uri) -> Json<Value> {
     let mut all = Map::new();
     for name in names {
         let mut parts = Map::new();
-        // A connector that is deleted meanwhile is left out.
+        // A connector that was deleted meanwhile is left out.
         let (Ok(status), Ok(info)) = (api.herder.connector_status(&name), api.herder.connector_info(&name)) else {
             continue;
         };
@@ -69,7 +69,7 @@ async fn create(State(api): State<Api>, headers: HeaderMap, JsonBody(value, _sha
     Ok(created(&api, &headers, info))
 }
 
-/// The name, trimmed; the configuration; the state to begin in (KIP-980).
+/// Reads the trimmed name, the configuration, and the initial state (KIP-980).
 fn new_connector(value: Value) -> Answer<(String, SentConfig, InitialState)> {
     let [name, config, state] = body::fields(value, "a new connector", ["name", "config", "initial_state"])?;
     if name.is_object() || name.is_array() {
@@ -87,7 +87,7 @@ fn new_connector(value: Value) -> Answer<(String, SentConfig, InitialState)> {
 }
 
 fn created(api: &Api, headers: &HeaderMap, info: ConnectorInfo) -> Response {
-    // As the client addressed the worker; the advertised address if it did not say.
+    // The address that the client has used, or the advertised one if the request has no `Host`.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.filter(|host| host.parse::<uri::Authority>().is_ok()).unwrap_or(api.herder.worker_id());
     let location = format!("{}://{host}/connectors/{}", api.listener.scheme(), encode(&info.name));
@@ -134,7 +134,7 @@ async fn topics(State(api): State<Api>, Segments(name): Segments<String>) -> Ans
     Ok(Json(json!({ name: { "topics": topics } })))
 }
 
-/// Not one of Connect's resources.
+/// Connect has no such resource.
 async fn gaps(State(api): State<Api>, Segments(name): Segments<String>) -> Answer<Json<Value>> {
     Ok(Json(json!({ "gaps": api.herder.gaps(&name)? })))
 }

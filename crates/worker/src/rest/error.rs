@@ -1,14 +1,14 @@
-//! Errors as answers: `{"error_code": <status>, "message": "<sentence>"}`.
+//! Errors as responses: `{"error_code": <status>, "message": "<sentence>"}`.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// What 401 must say (RFC 9110 section 11.6.1).
+/// The header that 401 must have (RFC 9110 section 11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"connect\", charset=\"UTF-8\"");
 
-/// An answer that is an error.
+/// A response that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RestError {
     status: StatusCode,
@@ -35,7 +35,7 @@ impl RestError {
         RestError::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// The sentence that Connect's JAX-RS gives a status: `HTTP 404 Not Found`.
+    /// Returns the sentence of a status as Connect's JAX-RS writes it: `HTTP 404 Not Found`.
     pub(super) fn plain(status: StatusCode) -> RestError {
         RestError::new(status, format!("HTTP {} {}", status.as_u16(), status.canonical_reason().unwrap_or_default()))
     }

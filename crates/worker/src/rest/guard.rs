@@ -1,5 +1,5 @@
-//! Which requests are taken at all: those that ask the listener by a name of its own, and no changes that a web page of
-//! another origin asks for. A browser reaches this worker for any page that its user looks at.
+//! Refuses requests whose `Host` is not a name of the listener, and changes that a web page of another origin requests.
+//! A browser can reach this worker for any page that its user opens.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ pub(super) struct Guard {
 enum Hosts {
     Any,
     Loopback,
-    /// In lower case.
+    /// The allowed names, in lower case.
     Listed(Vec<String>),
 }
 
@@ -33,7 +33,7 @@ impl Guard {
         Guard { hosts, allow_origin: allow_origin.to_vec() }
     }
 
-    /// The request's origin, if it is allowed.
+    /// Returns the request's origin, if it is allowed.
     pub(super) fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         self.allows_origin(origin.to_str().ok()?).then(|| origin.clone())
@@ -71,7 +71,7 @@ impl Hosts {
         match self {
             Hosts::Any => true,
             Hosts::Loopback => is_loopback(name),
-            // Rebinding needs a name: an address in the URL of a page is the address that the page came from.
+            // DNS rebinding needs a name. If a page's URL has an address, the page has come from that address.
             Hosts::Listed(hosts) => {
                 name.parse::<IpAddr>().is_ok() || hosts.iter().any(|listed| name.eq_ignore_ascii_case(listed))
             }
@@ -79,7 +79,7 @@ impl Hosts {
     }
 }
 
-/// The `Host` header; a client of HTTP/1.0 may leave it out.
+/// Returns the `Host` header. HTTP/1.0 clients may have none.
 fn host(request: &Request) -> Result<Option<Authority>, RestError> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -92,8 +92,8 @@ fn host(request: &Request) -> Result<Option<Authority>, RestError> {
     parsed.map(Some).ok_or_else(|| RestError::bad_request("the Host header is not a host with a port or without"))
 }
 
-/// Whether a page of this origin came from this host. A proxy may speak another scheme than the browser, so that the port
-/// that a host does not name is the one of the origin's scheme.
+/// Whether a page of this origin has come from this host. If the host has no port, the default port of the origin's
+/// scheme counts, because a proxy may use another scheme than the browser.
 fn is_of(origin: &str, host: &Authority) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let Ok(page) = authority.parse::<Authority>() else { return false };

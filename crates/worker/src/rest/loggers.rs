@@ -1,4 +1,4 @@
-//! `/admin/loggers`: log levels while running (KIP-495, KIP-976).
+//! `/admin/loggers`: log levels, changed while running (KIP-495, KIP-976).
 
 use std::collections::BTreeMap;
 

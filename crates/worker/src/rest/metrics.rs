@@ -1,4 +1,4 @@
-//! `GET /metrics`: the page for Prometheus. Not one of Connect's resources.
+//! `GET /metrics`: the page for Prometheus. Connect has no such resource.
 
 use axum::Router;
 use axum::extract::State;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::RestError;
 
-/// Percent-decoded segments of the path. What does not fit (no UTF-8, no number) is a path that does not exist.
+/// The percent-decoded segments of the path. If one is not UTF-8 or not a number, the path does not exist.
 pub(super) struct Segments<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
@@ -31,13 +31,13 @@ impl Parameters {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// As `Boolean.valueOf`: anything but `true`, in any case, is false.
+    /// Reads a boolean like `Boolean.valueOf`: everything except `true`, in any letter case, is false.
     pub(super) fn flag(&self, name: &str, default: bool) -> bool {
         self.all(name).next().map_or(default, |value| value.eq_ignore_ascii_case("true"))
     }
 }
 
-/// A connector name as one path segment.
+/// Returns a connector's name as one path segment.
 pub(super) fn encode(name: &str) -> String {
     name.bytes().fold(String::with_capacity(name.len()), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {

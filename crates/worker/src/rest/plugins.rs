@@ -1,4 +1,4 @@
-//! `/connector-plugins`: what can be run here, and validation (KIP-769).
+//! `/connector-plugins`: the connector and its converters, and validation (KIP-769).
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -28,7 +28,7 @@ async fn list(uri: Uri) -> Json<Vec<PluginInfo>> {
     Json(plugins)
 }
 
-/// Every plugin has one version here, so `version` must be `latest` or that one.
+/// Checks the version: every plugin has only one, so `version` must be `latest` or that one.
 async fn config(Segments(plugin): Segments<String>, uri: Uri) -> Result<Json<Vec<ConfigKeyInfo>>, RestError> {
     let parameters = Parameters::of(&uri);
     if let Some(version) = parameters.all("version").find(|version| !["latest", VERSION].contains(version)) {

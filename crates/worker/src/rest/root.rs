@@ -16,9 +16,9 @@ use crate::entities::{Health, ServerInfo};
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 const READY_POLL: Duration = Duration::from_millis(50);
 
-/// The version of Kafka Connect whose API is served; clients decide by it what they may ask for.
+/// The version of Kafka Connect whose API is served. Clients decide by it which requests they make.
 const CONNECT_VERSION: &str = "4.3.1";
-/// The commit this worker was built from, which `make build` sets in a git repository; else its name and version.
+/// The commit of this worker, which `make build` sets in a git repository. Otherwise its name and version.
 const COMMIT: &str = match option_env!("CONNECT_WEBSOCKET_COMMIT") {
     Some(commit) => commit,
     None => concat!("connect-websocket-", env!("CARGO_PKG_VERSION")),

@@ -1,4 +1,4 @@
-//! The network side: bind, accept, serve, stop. A slow or hostile client holds a connection, never the worker.
+//! The REST server on the network: bind, accept, serve, stop. A slow or hostile client blocks its own connection only.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,23 +28,23 @@ use super::error::RestError;
 use super::timed::Timed;
 use super::tls::Tls;
 
-/// What a client may take up.
+/// The limits for clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time over all listeners.
+    /// Connections at a time, of all listeners.
     pub connections: u32,
-    /// Connections of each listener beyond these, which may ask for `/health` alone, and once.
+    /// Additional connections of each listener, for one request of `/health` each.
     pub for_health: usize,
-    /// As `head`, for those: what makes no request makes room.
+    /// The same as `head` for these connections, so that idle ones make room.
     pub health_head: Duration,
-    /// How long the TLS handshake, the head of a request, or nothing at all between two requests may take.
+    /// How long the TLS handshake, the head of a request, and the pause between two requests may take.
     pub head: Duration,
-    /// How long a client may take nothing of an answer.
+    /// How long a client may read nothing of a response.
     pub stalled: Duration,
 }
 
 impl Limits {
-    /// Returns limits under which the connections of all listeners together take no more than these descriptors, as far as each
+    /// Returns limits with which the connections of all listeners together need no more than these descriptors, if each
     /// listener can have one.
     pub fn within(descriptors: u64, listeners: usize) -> Limits {
         let (most, listeners) = (Limits::default(), listeners.max(1));
@@ -68,15 +68,15 @@ impl Default for Limits {
 }
 
 const MAX_CONNECTIONS: u32 = 512;
-/// The part of few connections that `/health` has for itself.
+/// The share of the connections that is reserved for `/health`, if there are few.
 const HEALTH_PART: usize = 4;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Out of file descriptors, for one: trying again at once would burn a core.
+/// The wait after a failed accept, for example without file descriptors. Without it, the loop would use a whole core.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// It may last, and is logged no more often.
+/// The shortest interval between two log lines about that.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A socket that listens.
+/// A listening socket.
 pub struct Bound {
     socket: TcpListener,
     listener: Listener,
@@ -91,7 +91,7 @@ impl Bound {
             format!("cannot listen on {listener}: {error}; change listeners or stop what uses the port")
         };
         let bound = if listener.host.is_empty() {
-            // One socket for IPv6 and IPv4, where the system has both.
+            // One socket for IPv6 and IPv4, if the system has both.
             match TcpListener::bind(("::", listener.port)).await {
                 Ok(socket) => Ok(socket),
                 Err(_) => TcpListener::bind(("0.0.0.0", listener.port)).await,
@@ -104,7 +104,7 @@ impl Bound {
         Ok(Bound { socket, listener: listener.clone(), address })
     }
 
-    /// A URL under which the listener can be reached from this machine.
+    /// Returns a URL of the listener for this machine.
     pub fn url(&self) -> String {
         let host = if self.listener.host.is_empty() { "127.0.0.1" } else { &self.listener.host };
         format!("{}://{}", self.listener.scheme(), authority(host, self.address.port()))
@@ -114,7 +114,7 @@ impl Bound {
         self.listener.https
     }
 
-    /// `host:port` that other machines should use.
+    /// Returns `host:port` for other machines.
     pub fn advertised(&self, config: &RestConfig) -> String {
         let host = match (&config.advertised_host, self.listener.host.as_str()) {
             (Some(host), _) => host.clone(),
@@ -129,7 +129,7 @@ impl Bound {
 pub struct Endpoint {
     pub bound: Bound,
     pub router: Router,
-    /// For an https listener.
+    /// TLS, for an https listener.
     pub tls: Option<Tls>,
 }
 
@@ -151,7 +151,7 @@ impl Server {
         Server { stop, connections, limits }
     }
 
-    /// Accepts no more, lets requests in progress finish within `grace`.
+    /// Accepts no more connections, and lets running requests finish within `grace`.
     pub async fn stop(self, grace: Duration) {
         let _ = self.stop.send(true);
         let all = self.connections.acquire_many(self.limits.connections);
@@ -188,7 +188,7 @@ async fn accept(endpoint: Endpoint, limits: Limits, connections: Arc<Semaphore>,
                 continue;
             }
         };
-        // The reserved place is taken by what has no other.
+        // A connection for which there is no other place gets a reserved one.
         let (permit, served, limits) = match Arc::clone(&connections).try_acquire_owned() {
             Ok(permit) => (permit, Served::All(router.clone()), limits),
             Err(_) => (reserved, Served::HealthOnce(router.clone()), health_limits),
@@ -201,7 +201,7 @@ async fn accept(endpoint: Endpoint, limits: Limits, connections: Arc<Semaphore>,
     }
 }
 
-/// What a connection may ask for.
+/// Which requests a connection may make.
 #[derive(Clone)]
 enum Served {
     All(Router),
@@ -227,7 +227,7 @@ async fn open(
     limits: Limits,
     mut stopping: watch::Receiver<bool>,
 ) {
-    // Without it small answers wait for the client's delayed acknowledgement.
+    // Without it, small responses wait for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let stream = Timed::new(stream, limits.stalled);
     let Some(acceptor) = acceptor else {
@@ -272,7 +272,7 @@ where
 
 /// Waits for the stop of the server.
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error means that the server is gone, which is a stop too.
+    // An error means that the server was dropped, which is a stop too.
     let _ = stopping.wait_for(|stop| *stop).await.map(drop);
 }
 
@@ -280,7 +280,7 @@ fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// The address from which this machine reaches others. Connecting a UDP socket sends nothing.
+/// Returns the address that this machine uses for other machines. Connecting a UDP socket sends nothing.
 fn own_address() -> IpAddr {
     let address = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;

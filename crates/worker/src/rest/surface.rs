@@ -1,4 +1,5 @@
-//! What concerns every request and answer: trailing slashes, `Accept`, `OPTIONS`, CORS, fixed headers, the time limit.
+//! What concerns every request and response: trailing slashes, `Accept`, `OPTIONS`, CORS, fixed headers, the time
+//! limit.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,7 @@ use super::users::Users;
 
 /// Connect's limit for a request (`RestServer.DEFAULT_REST_REQUEST_TIMEOUT_MS`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
-/// What a browser may send across origins, as Jetty allows by default.
+/// The methods and headers that a browser may send to another origin. They are Jetty's defaults.
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("Content-Type");
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("60");
 
@@ -29,7 +30,7 @@ pub(super) struct Surface {
 }
 
 impl Surface {
-    /// As in Connect, pages of other origins may not use listeners of `/admin` alone.
+    /// As in Connect, pages of other origins may not use listeners that serve only `/admin`.
     pub(super) fn new(config: &RestConfig, listener: &Listener, served: Resources) -> Surface {
         let allow_origin = if served == Resources::AdminOnly { &[] } else { config.allow_origin.as_slice() };
         Surface {
@@ -41,7 +42,7 @@ impl Surface {
         }
     }
 
-    /// Probes have no credentials: `/health` is for everybody.
+    /// Checks the credentials of a request. `/health` needs none, because probes have none.
     async fn check_user(&self, path: &str, headers: &HeaderMap) -> Result<(), RestError> {
         match &self.users {
             Some(users) if path != "/health" => users.check(headers).await,
@@ -120,7 +121,7 @@ fn options(of: &HeaderMap) -> Response {
     (StatusCode::OK, [(header::ALLOW, methods.clone())], methods).into_response()
 }
 
-/// Refuses a client that does not take JSON.
+/// Refuses a client that does not accept JSON.
 pub(super) async fn accepts_json(request: Request, next: Next) -> Response {
     let mut accepts = request.headers().get_all(header::ACCEPT).iter().peekable();
     let any = accepts.peek().is_none();
@@ -149,7 +150,7 @@ pub(super) async fn method_not_allowed() -> RestError {
     RestError::plain(StatusCode::METHOD_NOT_ALLOWED)
 }
 
-/// `/connectors/` is `/connectors`; `None` if there is nothing to change.
+/// Returns the path without trailing slashes, or `None` if there are none.
 fn without_trailing_slash(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let shorter = path.trim_end_matches('/');
@@ -162,7 +163,7 @@ fn without_trailing_slash(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Now plus so many milliseconds (RFC 9110 §5.6.7).
+/// Returns the present time plus this number of milliseconds, as an HTTP date (RFC 9110 §5.6.7).
 fn http_date(millis: i64) -> String {
     let offset = Duration::from_millis(millis.unsigned_abs());
     let now = SystemTime::now();
@@ -170,7 +171,7 @@ fn http_date(millis: i64) -> String {
     httpdate::fmt_http_date(time.unwrap_or(now).clamp(SystemTime::UNIX_EPOCH, last_http_date()))
 }
 
-/// The end of the year 9999, beyond which an HTTP date has no form.
+/// The end of the year 9999, the last possible HTTP date.
 fn last_http_date() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799)
 }

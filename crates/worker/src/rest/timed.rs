@@ -1,4 +1,4 @@
-//! A stream that gives up on a peer which takes nothing.
+//! A stream that fails if the peer does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Fails a write that makes no progress for a while. Reading has its limits elsewhere.
+/// A stream whose writes fail if they make no progress for a while. Reads have other limits.
 pub(super) struct Timed<S> {
     stream: S,
     stalled: Duration,
-    /// Runs while a write waits.
+    /// The timer of a write that waits.
     timer: Pin<Box<Sleep>>,
     waiting: bool,
 }
@@ -22,7 +22,7 @@ impl<S> Timed<S> {
         Timed { stream, stalled, timer: Box::pin(tokio::time::sleep(stalled)), waiting: false }
     }
 
-    /// Passes on what a write came to, unless it has waited too long.
+    /// Returns the result of a write, or an error if it has waited for too long.
     fn watch<T>(&mut self, progress: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if progress.is_ready() {
             self.waiting = false;

@@ -29,7 +29,7 @@ const CLIENT_AUTH: &str = "ssl.client.auth";
 const PROTOCOLS: &str = "ssl.enabled.protocols";
 const CIPHER_SUITES: &str = "ssl.cipher.suites";
 
-/// What a listener's own prefix may stand before.
+/// The properties that can have a listener's prefix.
 const KNOWN: &[&str] = &[
     KEYSTORE_TYPE,
     KEYSTORE_FILE,
@@ -43,18 +43,18 @@ const KNOWN: &[&str] = &[
     PROTOCOLS,
     CIPHER_SUITES,
 ];
-/// Without a prefix too, what chooses the cryptography of a JVM is not obeyed.
+/// Properties without effect, with and without a prefix: they choose the cryptography of a JVM.
 const OF_A_JVM: &[&str] = &["ssl.provider", "ssl.secure.random.implementation", "ssl.engine.factory.class"];
 
-/// Key, certificate chain and demands on clients, ready for use.
+/// Key, certificate chain and requirements for clients, ready for use.
 #[derive(Clone)]
 pub struct Tls(Arc<ServerConfig>);
 
 impl Tls {
-    /// Reads `{prefix}ssl.*`; where there is none of those, `ssl.*`. As in Connect, the two are never mixed.
+    /// Reads `{prefix}ssl.*`, or `ssl.*` if there are none with the prefix. As in Connect, the two are never mixed.
     ///
     /// # Errors
-    /// Everything that is wrong, each with its option.
+    /// Everything that is wrong, with its option.
     pub(super) fn parse(properties: &IndexMap<String, String>, prefix: &str) -> Result<Tls, Vec<ConfigError>> {
         let prefix = if properties.keys().any(|name| name.starts_with(prefix)) { prefix } else { "" };
         let mut options = Options { properties, prefix, errors: Vec::new() };
@@ -89,7 +89,7 @@ impl<'a> Options<'a> {
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// No value is shown: most of these are secrets or long.
+    /// Returns an error without the value, because most values are secrets or long.
     fn refuse(&mut self, name: &str, why: &str) {
         let option = format!("{}{name}", self.prefix);
         let message = format!("Invalid value for configuration {option}: {why}");
@@ -145,7 +145,8 @@ impl<'a> Options<'a> {
         Some(versions)
     }
 
-    /// Those of the given ones that there are. A name begins with TLS_ in Java, and with TLS13_ here.
+    /// Returns those of the given cipher suites that exist here. For TLS 1.3, a name begins with TLS_ in Java and with
+    /// TLS13_ here.
     fn cipher_suites(&mut self) -> Option<Vec<SupportedCipherSuite>> {
         let all = ring::default_provider().cipher_suites;
         let Some(names) = self.get(CIPHER_SUITES) else { return Some(all) };
@@ -168,7 +169,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// One PEM file with both, or key and chain as text.
+    /// Reads a PEM file with key and chain, or both as text.
     fn identity(&mut self) -> Option<(PrivateKeyDer<'static>, Vec<CertificateDer<'static>>)> {
         let (key_option, key, chain) = match (self.get(KEYSTORE_FILE), self.get(KEYSTORE_KEY), self.get(KEYSTORE_CHAIN))
         {

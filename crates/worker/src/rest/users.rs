@@ -1,5 +1,5 @@
-//! Who may use the REST API: Basic authentication (RFC 7617) with the users of a file, as Kafka Connect's
-//! `BasicAuthSecurityRestExtension` or with hashed passwords.
+//! Basic authentication (RFC 7617) with the users of a file: like Kafka Connect's `BasicAuthSecurityRestExtension`, or
+//! with hashed passwords.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,33 +32,35 @@ pub(super) const JAAS_FILE: &str = "rest.basic.auth.jaas.file";
 const JAAS_ENTRY: &str = "KafkaConnect";
 const LOGIN_MODULE: &str = "PropertyFileLoginModule";
 const EXTENSION: &str = "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension";
-/// The JVM option that names its JAAS file; Kafka's scripts take it from this variable.
+/// The JVM option for the JAAS file. Kafka's scripts take it from this environment variable.
 const JAVA_OPTIONS: &str = "KAFKA_OPTS";
 const JAVA_JAAS_FILE: &str = "-Djava.security.auth.login.config=";
 
 const MAX_FILE_BYTES: usize = 1 << 20;
-/// A hash of cost 12 takes a third of a second.
+/// The highest cost of a hash. Cost 12 takes a third of a second.
 const MAX_COST: u32 = 12;
-/// Passwords that wait for the one that is compared with a hash.
+/// How many passwords may wait while one is compared with its hash.
 const MAX_WAITING: usize = 16;
-/// How many times as long as it took a wrong password keeps others waiting: guessing takes a tenth of one core.
+/// After a wrong password, the next comparison waits for this many times its duration. So guessing uses a tenth of a
+/// core.
 const PAUSE: u32 = 9;
 
-/// The users and what they prove themselves with.
+/// The users and their credentials.
 pub struct Users {
     passwords: HashMap<String, Password>,
-    /// Of this process, so that a fingerprint says nothing to anybody else.
+    /// A random key of this process, so that fingerprints are of no use elsewhere.
     key: hmac::Key,
-    /// What was compared with a user's hash and found right: each request would cost a hash otherwise.
+    /// Fingerprints of passwords that were compared with a hash and are right. Otherwise each request would need the
+    /// hash.
     verified: Mutex<HashMap<String, hmac::Tag>>,
     waiting: Semaphore,
     turn: Arc<Semaphore>,
 }
 
 enum Password {
-    /// The fingerprint of a password that stands in a file.
+    /// The fingerprint of a password in a file.
     Plain(hmac::Tag),
-    /// In the form of bcrypt.
+    /// A bcrypt hash.
     Hashed(String),
 }
 
@@ -69,7 +71,7 @@ impl fmt::Debug for Users {
 }
 
 impl Users {
-    /// The users that the options name; `None` if they name none.
+    /// Reads the users that the options name. Returns `None` if no option names users.
     pub(super) fn configured(values: &mut Values<'_>) -> Option<Arc<Users>> {
         let filled = |name| values.optional(name).filter(|text| !text.is_empty()).map(str::to_owned);
         let (option, value, read) = match (filled(USERS_FILE), filled(JAAS_FILE), filled(EXTENSIONS)) {
@@ -105,7 +107,7 @@ impl Users {
         })
     }
 
-    /// Lets a request pass that has the credentials of a user.
+    /// Checks the credentials of a request.
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<(), RestError> {
         let admitted = match credentials(headers) {
             Some((user, password)) => self.is_right(&user, &password).await?,
@@ -132,7 +134,7 @@ impl Users {
                 Ok(right)
             }
             None => {
-                // As slow as for a user that there is: the time does not show who is one.
+                // An unknown user takes as long as a known one, so that the time does not show which users exist.
                 let any = self.passwords.values().find_map(|password| match password {
                     Password::Hashed(hash) => Some(hash),
                     Password::Plain(_) => None,
@@ -150,7 +152,7 @@ impl Users {
         verified.get(user).is_some_and(|right| self.is_of(right, said))
     }
 
-    /// Whether a fingerprint is of these credentials; takes as long when it is not.
+    /// Whether a fingerprint is that of these credentials, in constant time.
     fn is_of(&self, fingerprint: &hmac::Tag, said: &[u8]) -> bool {
         hmac::verify(&self.key, said, fingerprint.as_ref()).is_ok()
     }
@@ -181,7 +183,7 @@ enum Secret {
     Hashed(String),
 }
 
-/// `user:hash` lines, as `htpasswd -B` writes them. Errors name the line and quote nothing of it.
+/// Reads lines `user:hash`, as `htpasswd -B` writes them. Errors name the line without its content.
 fn hashed(path: &str) -> Result<Vec<Entry>, String> {
     let text = read(path)?;
     let mut entries: Vec<Entry> = Vec::new();
@@ -208,7 +210,7 @@ fn hashed(path: &str) -> Result<Vec<Entry>, String> {
     Ok(entries)
 }
 
-/// The users of the properties file that a JAAS file names, as Connect's extension reads them.
+/// Reads the users of the properties file that a JAAS file names, as Connect's extension does.
 fn plain(path: &str) -> Result<Vec<Entry>, String> {
     let modules = jaas::entry(&read(path)?, JAAS_ENTRY)?;
     let [module] = modules.as_slice() else {
@@ -238,7 +240,7 @@ fn of_java_options() -> Result<Vec<Entry>, String> {
     jaas_file(&options).ok_or(none).and_then(plain)
 }
 
-/// The JAAS file among a JVM's options.
+/// Returns the JAAS file in a JVM's options.
 fn jaas_file(java_options: &str) -> Option<&str> {
     let mut words = java_options.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
     let path = words.find_map(|word| word.strip_prefix(JAVA_JAAS_FILE))?;
@@ -246,7 +248,7 @@ fn jaas_file(java_options: &str) -> Option<&str> {
     Some(path.strip_prefix("file:").unwrap_or(path))
 }
 
-/// Only the extension that is built in.
+/// Checks that the extension is the one that is built in.
 pub(super) fn check_extensions(classes: &str) -> Result<(), String> {
     let simple = EXTENSION.rsplit('.').next().unwrap_or(EXTENSION);
     match classes.split(',').map(str::trim).find(|class| !class.is_empty() && *class != EXTENSION && *class != simple) {
@@ -257,7 +259,7 @@ pub(super) fn check_extensions(classes: &str) -> Result<(), String> {
     }
 }
 
-/// User and password of the one `Authorization` header.
+/// Returns user and password of the one `Authorization` header.
 fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -270,7 +272,7 @@ fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// What a fingerprint is made of.
+/// Returns the input of a fingerprint.
 fn said(user: &str, password: &str) -> Vec<u8> {
     [&(user.len() as u64).to_be_bytes(), user.as_bytes(), password.as_bytes()].concat()
 }
