@@ -1,16 +1,16 @@
-//! What can be learned about a feed from its messages: which options fit it. No I/O and no clock; what is kept is bounded.
+//! Finds the options that fit a feed in its messages. No I/O and no clock. What is kept is limited.
 //!
 //! ```text
 //! Learner::part, dropped, record ─▶ sample ─▶ packing ─▶ split ─▶ control ─▶ batch ─▶ table ─▶ key, timestamp, sequence, cursor
 //! Learner::received ─▶ silence
-//! Learner::findings: what each of them says, beside what is given
+//! Learner::findings: the result of each, compared with the given options
 //! ```
 //!
-//! What is looked for, is looked for where its option looks: silence in everything that comes; packing in frames; key,
-//! timestamp and cursor in records; numbers in records, in those that the filter drops and in messages without a record.
+//! Each finding is searched where its option applies: silence in everything that is received; packing in frames; key,
+//! timestamp and cursor in records; numbers in records, in those that the filter drops, and in messages without a
+//! record.
 //!
-//! The sample is bounded, and looked at as a whole, several times over. A finding never guesses silently: it says in how
-//! many messages it held.
+//! The sample is limited, and is checked as a whole, several times. Each finding says for how many messages it is true.
 
 mod batch;
 mod condition;
@@ -46,10 +46,10 @@ use sample::{Kept, Made, Sample};
 use silence::Silence;
 use table::Table;
 
-/// So many records are enough to be certain.
+/// With this number of records, a finding can be certain.
 const ENOUGH: usize = 30;
 
-/// A message as it came.
+/// A message as it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     Text(&'a str),
@@ -69,15 +69,15 @@ impl Message<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum About {
-    /// Whether the sample is enough.
+    /// Whether all messages were checked.
     Sample,
     /// How binary messages are packed.
     Packing,
-    /// Whether a message holds several.
+    /// Whether a message contains several.
     Split,
     /// Where in a message its records are.
     Record,
-    /// Messages that are no data: acknowledgements, heartbeats.
+    /// Messages without data: acknowledgements, heartbeats.
     Control,
     Key,
     Timestamp,
@@ -87,26 +87,26 @@ pub enum About {
     Idle,
 }
 
-/// How sure a finding is.
+/// How certain a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Certainty {
-    /// It held often, and never did not.
+    /// True for all messages, and there were enough.
     Certain,
-    /// It held, with exceptions or in a small sample.
+    /// True with exceptions, or for few messages.
     Likely,
-    /// The messages alone cannot say.
+    /// The messages alone cannot decide it.
     Possible,
 }
 
-/// An option as it stands in a properties file.
+/// An option, as in a properties file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
     pub key: &'static str,
     pub value: String,
 }
 
-/// As it is pasted: a properties file is ISO-8859-1 to Kafka, so other characters are written as `\u` escapes.
+/// The line of a properties file. Kafka reads these as ISO-8859-1, so other characters are written as `\u` escapes.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}=", self.key)?;
@@ -125,14 +125,14 @@ impl fmt::Display for Line {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub about: About,
-    /// A sentence, with the counts that it stands on.
+    /// A sentence with the counts.
     pub says: String,
-    /// Options to paste; none if the default fits or nothing was found.
+    /// Options to copy. There are none if the default fits or nothing was found.
     pub lines: Vec<Line>,
     pub certainty: Certainty,
-    /// What else fits, the better one first: an expression, and why.
+    /// What else fits, the best first: an expression, and why.
     pub others: Vec<String>,
-    /// What somebody has to check before the lines are used.
+    /// What to check before the lines are used.
     pub caveat: Option<String>,
 }
 
@@ -146,7 +146,7 @@ impl Finding {
         self
     }
 
-    /// Of few records nothing is certain.
+    /// With few records, nothing is certain.
     fn seen_in(self, records: usize) -> Finding {
         let certainty = if records < ENOUGH { self.certainty.max(Certainty::Likely) } else { self.certainty };
         Finding { certainty, ..self }
@@ -157,7 +157,7 @@ impl Finding {
     }
 }
 
-/// Sees messages, and says what it learned from them.
+/// Takes messages, and returns findings.
 #[derive(Debug, Default)]
 pub struct Learner {
     started: Option<SystemTime>,
@@ -171,58 +171,58 @@ impl Learner {
         Learner::default()
     }
 
-    /// Knows the date too, so that times in messages can be compared with their receipt.
+    /// With the date of the start, times in messages can be compared with their receipt.
     pub fn started_at(started: SystemTime) -> Learner {
         Learner { started: Some(started), ..Learner::default() }
     }
 
-    /// Knows the options that are set, under which the messages came.
+    /// Sets the given options, with which the messages were received.
     #[must_use]
     pub fn under(self, options: Properties) -> Learner {
         Learner { given: Given(options), ..self }
     }
 
-    /// Looks at a message that no option changes, given when it came. Messages come in their order.
+    /// Takes a message that no option changes. Messages are given in their order.
     pub fn message(&mut self, since_start: Duration, message: Message<'_>) {
         self.received(since_start);
         self.part(since_start, message);
         self.record(None, true);
     }
 
-    /// A connection is open; what comes next comes over it.
+    /// Notes a new connection. The next messages come over it.
     pub fn connected(&mut self, since_start: Duration) {
         self.silence.connected(since_start);
         self.sample.connected();
     }
 
-    /// Something came, be it a record or not.
+    /// Notes the time of a message, whether it becomes a record or not.
     pub fn received(&mut self, since_start: Duration) {
         self.silence.message(since_start);
     }
 
-    /// Looks at a message as it is behind the configured decoding and split.
+    /// Takes a message after the configured decoding and split.
     pub fn part(&mut self, since_start: Duration, message: Message<'_>) {
         self.sample.message(since_start, message);
     }
 
-    /// A step has used up the message that came last: it is no record.
+    /// Notes that a step has dropped the last message, so it is not a record.
     pub fn dropped(&mut self) {
         self.sample.drop_last();
     }
 
-    /// A record was made of the message that came last; `text` of binary ones is unknown. `is_kept`: the configured filter
-    /// lets it pass.
+    /// Takes a record of the last message. `text` is `None` for binary ones. `is_kept`: it passes the configured
+    /// filter.
     pub fn record(&mut self, text: Option<&str>, is_kept: bool) {
         self.sample.record(text.filter(|_| self.given.picks()), is_kept);
     }
 
-    /// Returns what was learned so far, in the order in which a message is read.
+    /// Returns the findings so far, in the order of the stages of a message.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         findings.extend(self.sample.finding());
         let unpacked = packing::unpack(self.sample.kept(), self.given.unpacks());
         findings.extend(unpacked.finding);
-        // A pointer that is set looks into the message as it is.
+        // A configured pointer is for the message as it is.
         let is_settled = self.given.splits() || self.given.picks();
         let (split, finding) = if is_settled { (None, None) } else { split::find(&unpacked.texts) };
         findings.extend(finding);
@@ -233,12 +233,12 @@ impl Learner {
     }
 }
 
-/// The messages of the sample behind packing and split.
+/// The messages of the sample after unpacking and split.
 struct Messages<'a> {
     kept: &'a [Kept],
     texts: &'a [Option<Cow<'a, str>>],
     split: Option<Split>,
-    /// The configuration says what in a message is the record.
+    /// Whether the configuration says where the record is.
     is_picked: bool,
 }
 
@@ -247,15 +247,15 @@ struct Seen<'a> {
     at: Duration,
     connection: u32,
     text: &'a str,
-    /// `None` is no JSON.
+    /// `None`: not JSON.
     value: Option<Value>,
     is_record: bool,
-    /// The records that the configuration makes of it.
+    /// The records that the configuration makes from it.
     records: &'a [Made],
 }
 
 impl Messages<'_> {
-    /// Shows each message to `look` until it has seen enough.
+    /// Gives each message to `look`, until that returns false.
     fn each(&self, mut look: impl FnMut(&Seen<'_>) -> bool) {
         let mut splitter = self.split.and_then(|split| Splitter::new(split).ok());
         for (kept, text) in self.kept.iter().zip(self.texts) {
@@ -269,7 +269,7 @@ impl Messages<'_> {
         }
     }
 
-    /// Each message as a row, and which of them are records, or hold some.
+    /// Returns each message as a row, and which of them are records or contain some.
     fn table(&self) -> (Table, Vec<bool>) {
         let (mut table, mut are_records) = (Table::default(), Vec::new());
         self.each(|seen| {
@@ -285,7 +285,7 @@ impl Messages<'_> {
     }
 }
 
-/// What is learned from messages that are JSON.
+/// Returns the findings about JSON messages.
 fn of_records(messages: &Messages<'_>, started: Option<SystemTime>) -> Vec<Finding> {
     let (whole, are_records) = messages.table();
     let controls = Controls::find(&whole, &are_records);
@@ -314,12 +314,12 @@ fn of_records(messages: &Messages<'_>, started: Option<SystemTime>) -> Vec<Findi
     findings.into_iter().flatten().map(|finding| finding.seen_in(records.rows())).collect()
 }
 
-/// The arrays in messages.
+/// Returns the arrays in messages.
 fn batches(messages: &Messages<'_>, controls: &Controls) -> Batches {
     let mut batches = Batches::default();
     let mut roles = controls.roles.iter();
     messages.each(|seen| {
-        // The table of messages was full.
+        // Messages for which the table had no room.
         let Some(role) = roles.next() else { return false };
         if let (Some(value), Role::Data | Role::Control) = (&seen.value, role) {
             batches.message(value, *role == Role::Control);
@@ -329,7 +329,7 @@ fn batches(messages: &Messages<'_>, controls: &Controls) -> Batches {
     batches
 }
 
-/// The records of the messages with data.
+/// Returns the records of the messages with data.
 fn records(messages: &Messages<'_>, controls: &Controls, batch: Option<&Batch>) -> Table {
     let mut table = Table::default();
     let mut roles = controls.roles.iter();
@@ -347,8 +347,8 @@ fn records(messages: &Messages<'_>, controls: &Controls, batch: Option<&Batch>) 
     table.finish()
 }
 
-/// Where numbers are looked for if a record is picked out of its message: in all records, and in messages without one. Beside
-/// each, whether it is no data.
+/// Returns where to search numbers if records are picked out of messages: in all records, and in messages without one.
+/// With each, whether it has no data.
 fn numbered(messages: &Messages<'_>, controls: &Controls, batch: Option<&Batch>) -> (Table, Vec<bool>) {
     let (mut table, mut are_no_data) = (Table::default(), Vec::new());
     let mut roles = controls.roles.iter();
@@ -388,7 +388,7 @@ fn rows(
     }
 }
 
-/// A number of people: with commas between thousands.
+/// Returns a number with commas between thousands.
 fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

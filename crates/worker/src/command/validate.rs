@@ -103,7 +103,7 @@ pub fn run(options: &Options) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Returns the report and the exit code. A file that cannot be read does not keep the others from being checked.
+/// Returns the report and the exit code. If a file cannot be read, the others are still checked.
 fn check_all(worker: &WorkerConfig, is_given: bool, files: &[PathBuf]) -> (Report, u8) {
     let (mut unreadable, mut checked) = (false, Vec::new());
     for file in files {
@@ -141,7 +141,7 @@ fn print(checked: &Checked) {
     }
 }
 
-/// Without the worker that will run it (`is_given`), nobody can say what its config providers replace.
+/// Checks one file. Without a worker's file (`is_given`), a reference that no config provider replaces is not an error.
 fn check(worker: &WorkerConfig, is_given: bool, shown: &str, bytes: &[u8]) -> Checked {
     let mut checked = Checked::new(shown);
     let file = match connector_file(shown, bytes) {
@@ -164,7 +164,7 @@ fn check(worker: &WorkerConfig, is_given: bool, shown: &str, bytes: &[u8]) -> Ch
     Checked { valid: checked.errors.is_empty(), warnings: validation.warnings, ..checked }
 }
 
-/// The files that are named; a pattern that the shell has left is looked up.
+/// Returns the named files, and those that match a pattern that the shell has not replaced.
 fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for path in named {
@@ -194,7 +194,7 @@ fn worker(path: Option<&Path>) -> Result<WorkerConfig, String> {
     }
 }
 
-/// The worker that is assumed if none is given: String converters, no config providers.
+/// Returns the worker that is assumed if no file is given: String converters, no config providers.
 fn assumed_worker() -> Result<WorkerConfig, Vec<ConfigError>> {
     let string = "org.apache.kafka.connect.storage.StringConverter";
     let properties = [

@@ -1,4 +1,4 @@
-//! Where in a message its records are: an array of events inside.
+//! Finds an array of events inside messages.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use super::field::{Field, Origin};
 use super::table::Datum;
 use super::{About, Certainty, Finding, count, in_of, key, time};
 
-/// Deeper arrays are parts of a record.
+/// The depth of the arrays that are checked. Deeper ones are parts of a record.
 const MAX_DEPTH: usize = 3;
-/// So many different arrays are followed.
+/// The most different arrays that are checked.
 const MAX_ARRAYS: usize = 50;
 
 /// The arrays of objects in messages.
@@ -19,17 +19,17 @@ pub(super) struct Batches {
     arrays: HashMap<Field, Seen>,
 }
 
-/// What was seen of one array.
+/// The counts of one array.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The names that lead there.
+    /// The names of its pointer.
     path: Vec<String>,
     is_in_controls: bool,
-    /// Messages with data.
+    /// How many messages with data have it.
     messages: usize,
     elements: usize,
     with_several: usize,
-    /// Elements that have the time of an event,
+    /// How many elements have the time of an event,
     timed: usize,
     /// or say what it is about.
     with_subject: usize,
@@ -40,14 +40,14 @@ struct Seen {
 pub(super) struct Batch {
     array: Field,
     path: Vec<String>,
-    /// Messages with data that have it.
+    /// How many messages with data have it.
     pub(super) messages: usize,
-    /// Whether an acknowledgement or heartbeat has one too.
+    /// Whether an acknowledgement or heartbeat has it too.
     pub(super) is_in_controls: bool,
 }
 
 impl Batch {
-    /// The records of a message; `None` if it has no such array.
+    /// Returns the records of a message, or `None` if it has no such array.
     pub(super) fn records<'m>(&self, message: &'m Value) -> Option<&'m [Value]> {
         let array = self.path.iter().try_fold(message, |value, name| value.get(name.as_str()))?;
         array.as_array().map(Vec::as_slice).filter(|records| !records.is_empty())
@@ -91,7 +91,7 @@ impl Batches {
         seen.with_subject += elements.iter().filter(|element| has(element, key::is_subject)).count();
     }
 
-    /// The array whose elements are events: each has a time, or says what it is about.
+    /// Returns the array whose elements are events: each has a time, or says what it is about.
     pub(super) fn find(&self) -> Option<Batch> {
         let is_of_events = |seen: &Seen| seen.elements > 0 && seen.timed.max(seen.with_subject) == seen.elements;
         let of_events = self.arrays.iter().filter(|(_, seen)| is_of_events(seen));
@@ -106,7 +106,7 @@ impl Batches {
         })
     }
 
-    /// What is to be said of the array, in so many messages with data.
+    /// Returns the finding about the array.
     pub(super) fn finding(&self, batch: &Batch, data: usize) -> Option<Finding> {
         let seen = self.arrays.get(&batch.array)?;
         let several = match seen.with_several {
@@ -125,7 +125,7 @@ impl Batches {
         Some(if batch.messages < data { finding.line("websocket.record.pointer.missing", "whole") } else { finding })
     }
 
-    /// An array of objects in nearly all messages, of which nothing says whether they are events.
+    /// Returns an array of objects in nearly all messages, if it is not clear whether they are events.
     pub(super) fn doubt(&self, data: usize) -> Option<Finding> {
         let mut in_most = self.arrays.iter().filter(|(_, seen)| seen.elements > 0 && seen.messages * 10 >= data * 9);
         let (field, seen) = in_most.next().filter(|_| in_most.next().is_none())?;

@@ -1,4 +1,4 @@
-//! The simplest condition that tells some rows of a table from others.
+//! Finds the simplest condition that distinguishes some rows of a table from others.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use super::field::{Field, Origin, literal};
 use super::table::{Column, Table};
 
-/// Names of fields that say what kind of message it is.
+/// Names of fields that contain the type of a message.
 const KIND_NAMES: [&str; 18] = [
     "type",
     "event",
@@ -27,31 +27,31 @@ const KIND_NAMES: [&str; 18] = [
     "eventType",
     "MessageType",
 ];
-/// A condition names no more values than these.
+/// The most values in a condition.
 const MAX_VALUES: usize = 6;
 
-/// Whether a field's name says that it tells kinds of messages apart.
+/// Whether a field has the name of a type.
 pub(super) fn names_kind(field: &Field) -> bool {
     KIND_NAMES.contains(&field.name.as_str())
 }
 
-/// What a row is to a condition.
+/// What a condition must be for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// The condition holds,
+    /// It must hold,
     Wanted,
-    /// does not hold,
+    /// it must not hold,
     Unwanted,
-    /// or may do either.
+    /// or it does not matter.
     Either,
 }
 
-/// What a field has to be.
+/// The test of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Condition {
     field: Field,
     is_not: bool,
-    /// Behind the field: `exists`, `== 'trade'`.
+    /// The text after the field: `exists`, `== 'trade'`.
     test: String,
 }
 
@@ -64,7 +64,7 @@ impl Condition {
         Condition { is_not: true, ..Condition::exists(field) }
     }
 
-    /// The same on the message around a record.
+    /// Returns the same test for the message that contains the record.
     pub(super) fn of_envelope(&self) -> Condition {
         Condition { field: self.field.of_envelope(), ..self.clone() }
     }
@@ -94,7 +94,7 @@ pub(super) fn telling_apart(table: &Table, sides: &[Side]) -> Option<Condition> 
         .or_else(|| simplest(&|counted| counted.is_not_among(unwanted)))
 }
 
-/// In how many rows of each side a field is, and with which texts.
+/// In how many rows of each side a field exists, and with which texts.
 struct Counted<'t> {
     field: &'t Field,
     wanted: usize,
@@ -140,12 +140,12 @@ impl<'t> Counted<'t> {
         self.wanted == 0 && self.unwanted == unwanted && self.is_of_object()
     }
 
-    /// Positions of an array are not asked for whether they are there.
+    /// Whether `exists` can be used. It is not used for positions of an array.
     fn is_of_object(&self) -> bool {
         self.field.place.is_none() && self.field.depth > 0
     }
 
-    /// Whether no text is on both sides, as far as all are known.
+    /// Whether no text is on both sides. False if not all texts are known.
     fn is_apart(&self) -> bool {
         let few = self.texts.len() <= MAX_VALUES && self.other_texts.len() <= MAX_VALUES;
         few && self.texts.is_disjoint(&self.other_texts)

@@ -1,4 +1,4 @@
-//! Messages that are no data: acknowledgements, heartbeats, greetings. They say so themselves, in the words of feeds.
+//! Finds messages without data: acknowledgements, heartbeats, welcome messages. Their own words say what they are.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::field::{Origin, literal};
 use super::table::{Column, EMPTY, Table};
 use super::{About, Certainty, Finding, in_of};
 
-/// What feeds call such messages, without capitals and signs.
+/// The words of such messages, in lower case and without punctuation.
 const WORDS: [&str; 33] = [
     "ack",
     "auth",
@@ -46,9 +46,9 @@ const WORDS: [&str; 33] = [
 /// Fields that only such messages have.
 const FIELDS: [&str; 9] =
     ["ping", "pong", "subbed", "unsubbed", "heartbeat", "connect", "subscribe", "subscribed", "unsubscribe"];
-/// A text that is no JSON, among messages that are.
+/// The longest text that is such a message, if other messages are JSON.
 const MAX_TEXT: usize = 32;
-/// So many kinds of them are named.
+/// The most kinds of messages that a condition names.
 const MAX_NAMED: usize = 8;
 
 /// What a message is.
@@ -57,18 +57,18 @@ pub(super) enum Role {
     Data,
     /// An acknowledgement, a heartbeat or the like.
     Control,
-    /// Of which the configuration makes no record.
+    /// The configuration makes no record of it.
     Out,
 }
 
-/// What each row is, and by what control messages are known.
+/// What each row is, and how control messages are recognised.
 pub(super) struct Controls {
     pub(super) roles: Vec<Role>,
     named: BTreeMap<String, usize>,
 }
 
 impl Controls {
-    /// Looks for them among the messages that are records, or hold some.
+    /// Finds them among the messages that are records or contain some.
     pub(super) fn find(messages: &Table, are_records: &[bool]) -> Controls {
         let role = |is_record: &bool| if *is_record { Role::Data } else { Role::Out };
         let outside = Controls { roles: are_records.iter().map(role).collect(), named: BTreeMap::new() };
@@ -83,7 +83,7 @@ impl Controls {
             }
         }
         if controls.data() == 0 {
-            // A feed of nothing else is a feed of that.
+            // If a feed has no other messages, these are its data.
             return outside;
         }
         controls
@@ -112,7 +112,7 @@ impl Controls {
         }
     }
 
-    /// Answers of JSON-RPC and its like: `id` beside `result` or `error`, and no method.
+    /// Whether it is an answer like those of JSON-RPC: `id` with `result` or `error`, and no method.
     fn answers(&mut self, messages: &Table) {
         let of = |name: &str| {
             let column = messages.columns.iter().find(|column| column.field.depth == 1 && column.field.name == name);
@@ -142,17 +142,18 @@ impl Controls {
         self.roles.iter().filter(|own| **own == role).count()
     }
 
-    /// How many messages have data.
+    /// Returns how many messages have data.
     pub(super) fn data(&self) -> usize {
         self.count(Role::Data)
     }
 
-    /// Of each message, whether it has no data.
+    /// Returns for each message whether it has no data.
     pub(super) fn are_no_data(&self) -> Vec<bool> {
         self.roles.iter().map(|role| *role != Role::Data).collect()
     }
 
-    /// What keeps them out of the topic; `are_skipped`: they have no record where the pointer looks for one.
+    /// Returns the finding: how to keep them out of the topic. `are_skipped`: they have no record at the configured
+    /// pointer.
     pub(super) fn finding(&self, messages: &Table, are_skipped: bool, in_envelope: bool) -> Option<Finding> {
         let controls = self.count(Role::Control);
         if controls == 0 {
@@ -189,7 +190,7 @@ impl Controls {
     }
 }
 
-/// Whether a text is a word for such a message. Of `spot.pong` and `pusher:pong` the last part counts.
+/// Whether a text is a word of such messages. In `spot.pong` and `pusher:pong`, the last part counts.
 fn is_control(text: &str) -> bool {
     let last = text.rsplit(['.', ':']).next().unwrap_or(text);
     let word: String =

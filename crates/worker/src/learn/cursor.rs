@@ -1,4 +1,4 @@
-//! Which field may be a position that a feed goes on from. Messages cannot say whether the feed takes it.
+//! Finds a field that may be a position from which the feed resumes. Messages cannot show whether the feed can do that.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::table::{Column, Datum, Table};
 use super::time;
 use super::{About, Certainty, Finding, count, in_of};
 
-/// What feeds call a position.
+/// Names of positions.
 const NAMES: [&str; 12] = [
     "cursor",
     "seq",
@@ -23,11 +23,11 @@ const NAMES: [&str; 12] = [
     "channelSerial",
     "sequence_num",
 ];
-/// A time as fine as this has hardly two records of one value.
+/// Times that are so exact that hardly two records have the same.
 const FINE: [&str; 2] = ["us", "ns"];
-/// Fewer records say nothing.
+/// The fewest records for a finding.
 const LEAST: usize = 5;
-/// A fine time may go back by so much, where several sources are merged.
+/// How far an exact time may go back, because a feed may merge several sources.
 const MAX_BACK: Duration = Duration::from_secs(1);
 
 pub(super) fn finding(records: &Table) -> Option<Finding> {
@@ -58,7 +58,7 @@ pub(super) fn finding(records: &Table) -> Option<Finding> {
     Some(finding)
 }
 
-/// A field whose values all differ, in all records.
+/// Returns a field that all records have, with different values.
 struct Position<'t> {
     column: &'t Column,
     is_named: bool,
@@ -103,7 +103,7 @@ fn position<'t>(records: &Table, column: &'t Column) -> Option<Position<'t>> {
     (most_back <= MAX_BACK).then_some(Position { column, is_named, is_opaque, back: steps_back.len(), most_back })
 }
 
-/// By how much the second is less than the first.
+/// Returns by how much the second is less than the first.
 fn step_back(first: &Datum, second: &Datum) -> Option<i64> {
     first.integer()?.checked_sub(second.integer()?).filter(|back| *back > 0)
 }

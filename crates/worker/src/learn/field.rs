@@ -1,11 +1,11 @@
-//! A place in a message or record, as the language of templates and conditions writes it.
+//! A position in a message or record, in the language of templates and conditions.
 
 use std::fmt;
 
-/// A longer name, as objects have that are keyed by text, is no field.
+/// The longest name of a field. Longer ones are keys of objects that contain text.
 const MAX_NAME: usize = 64;
 
-/// Where a value stands.
+/// The position of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Field {
     pub(super) origin: Origin,
@@ -13,16 +13,16 @@ pub(super) struct Field {
     /// The last part of the pointer.
     pub(super) name: String,
     pub(super) depth: usize,
-    /// Of a message that is an array: the first part of the pointer.
+    /// In a message that is an array: the first part of the pointer.
     pub(super) place: Option<Place>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Origin {
     Record,
-    /// Around a record that is picked out of it.
+    /// In the message that contains the record.
     Envelope,
-    /// The message itself, which is no JSON.
+    /// The message itself, which is not JSON.
     Text,
 }
 
@@ -39,12 +39,12 @@ impl Field {
         Field { origin, pointer: String::new(), name: String::new(), depth: 0, place: None }
     }
 
-    /// A member; `None` if its name is not one that people would write.
+    /// Returns a member, or `None` if its name is too long or unusual.
     pub(super) fn member(&self, name: &str) -> Option<Field> {
         Some(self.below(&token(name)?, name, self.place))
     }
 
-    /// An element of a message that is an array.
+    /// Returns an element of a message that is an array.
     pub(super) fn element(&self, place: Place) -> Field {
         let token = match place {
             Place::At(index) => index.to_string(),
@@ -63,17 +63,17 @@ impl Field {
         }
     }
 
-    /// The pointer to each element of the array that is here.
+    /// Returns the pointer to each element of the array here.
     pub(super) fn each(&self) -> String {
         format!("{}/*", self.pointer)
     }
 
-    /// Whether both have the same pointer, be it in the record or around it.
+    /// Whether both have the same pointer, in the record or in its message.
     pub(super) fn is_beside(&self, other: &Field) -> bool {
         self.pointer == other.pointer
     }
 
-    /// The same place, seen from a record that is picked out of the message.
+    /// Returns the same position for a record inside the message.
     pub(super) fn of_envelope(&self) -> Field {
         let origin = if self.origin == Origin::Text { Origin::Text } else { Origin::Envelope };
         Field { origin, ..self.clone() }
@@ -95,7 +95,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// A name as a part of a pointer: in quotes where the language needs them.
+/// Returns a name as a part of a pointer, in quotes if necessary.
 fn token(name: &str) -> Option<String> {
     let is_plain = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.' | '$' | '@' | ':');
     let is_strange = |char: char| char.is_control() || matches!(char, '\'' | '"' | '\\' | '{' | '}' | ',');
@@ -106,7 +106,7 @@ fn token(name: &str) -> Option<String> {
     Some(if is_quoted { format!("'{name}'") } else { name.to_owned() })
 }
 
-/// A text of a message as a literal; `None` if people would not write it.
+/// Returns a text of a message as a literal, or `None` if it is too unusual.
 pub(super) fn literal(text: &str) -> Option<String> {
     let is_plain = |char: char| char.is_alphanumeric() || "_-.:@/ #!$%+*~".contains(char);
     (text.len() <= MAX_NAME && text.chars().all(is_plain)).then(|| format!("'{text}'"))

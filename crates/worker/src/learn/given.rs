@@ -1,4 +1,4 @@
-//! What the configuration says already. What is learned stands beside it: it is not said twice, and never replaces it unasked.
+//! The options that are configured already. A finding does not repeat them, and never replaces them.
 
 use connect_websocket_engine::config_def::Properties;
 
@@ -9,7 +9,7 @@ const TIMESTAMP: &str = "websocket.record.timestamp";
 const UNIT: &str = "websocket.record.timestamp.unit";
 const MISSING: &str = "websocket.record.missing";
 
-/// The options that are set, by the user or by his feed's profile.
+/// The options that the user or the feed's profile has set.
 #[derive(Debug, Default)]
 pub(super) struct Given(pub(super) Properties);
 
@@ -18,28 +18,28 @@ impl Given {
         self.0.get(option).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// Whether messages come unpacked.
+    /// Whether messages are unpacked already.
     pub(super) fn unpacks(&self) -> bool {
         self.value("websocket.frame.decode").is_some()
     }
 
-    /// Whether messages come split.
+    /// Whether messages are split already.
     pub(super) fn splits(&self) -> bool {
         self.value("websocket.frame.split").is_some()
     }
 
-    /// Whether a record is something else than its message.
+    /// Whether a record differs from its message.
     pub(super) fn picks(&self) -> bool {
         ["websocket.record.pointer", "websocket.record.decode"].iter().any(|option| self.value(option).is_some())
     }
 
-    /// The finding beside what is set.
+    /// Returns the finding, compared with the given options.
     pub(super) fn beside(&self, mut finding: Finding) -> Finding {
         if finding.lines.is_empty() {
             return finding;
         }
         let has = |option: &str, finding: &Finding| finding.lines.iter().any(|line| line.key == option);
-        // The default is suggested by no line.
+        // A default is not suggested.
         if has(TIMESTAMP, &finding) && !has(UNIT, &finding) && self.value(UNIT).is_some() {
             finding.lines.push(Line { key: UNIT, value: "ms".to_owned() });
         }

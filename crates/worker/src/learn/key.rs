@@ -1,4 +1,4 @@
-//! Which field is a record's key: a text that comes again and again, and says what the record is about.
+//! Finds the field for the record key: a text that comes repeatedly, and says what the record is about.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use super::field::{Field, Origin};
 use super::table::{Column, Datum, Table};
 use super::{About, Certainty, Finding, count, in_of, time};
 
-/// What feeds call what a record is about.
+/// Names of fields that say what a record is about.
 const NAMES: [&str; 38] = [
     "account",
     "asset",
@@ -48,7 +48,7 @@ const NAMES: [&str; 38] = [
     "asset_id",
     "sensor",
 ];
-/// Those of them that only events have, and no part of one.
+/// Those names that only events have, and not parts of events.
 const SUBJECTS: [&str; 12] = [
     "currency_pair",
     "instId",
@@ -63,7 +63,7 @@ const SUBJECTS: [&str; 12] = [
     "symbol",
     "ticker",
 ];
-/// What is one of a few and says nothing of what the record is about.
+/// Names of fields with few values that do not say what a record is about.
 const NO_NAMES: [&str; 12] = [
     "side",
     "action",
@@ -78,16 +78,16 @@ const NO_NAMES: [&str; 12] = [
     "jsonrpc",
     "method",
 ];
-/// Of such values none says what a record is about, whatever the field is called.
+/// Values that never say what a record is about, whatever the field's name is.
 const FLAGS: [&str; 20] = [
     "ask", "b", "bid", "buy", "closed", "down", "false", "long", "maker", "n", "new", "no", "open", "sell", "short",
     "taker", "true", "up", "y", "yes",
 ];
-/// More different values are not counted.
+/// The most different values that are counted.
 const MAX_DISTINCT: usize = 10_000;
-/// A longer text is no key.
+/// The longest key.
 const MAX_KEY: usize = 100;
-/// So many are named beside the best.
+/// How many other fields are named.
 const MAX_OTHERS: usize = 3;
 
 /// A field that may be a key.
@@ -97,11 +97,11 @@ pub(super) struct Candidate {
     records: usize,
     distinct: usize,
     is_named: bool,
-    /// It says which kind of record it is, and nothing else.
+    /// It contains only the type of the record.
     is_kind: bool,
 }
 
-/// The fields that may be a key, the best first.
+/// Returns the fields that may be a key, the best first.
 pub(super) fn candidates(records: &Table) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = records.columns.iter().filter_map(|column| candidate(records, column)).collect();
     found.sort_by_key(|candidate| {
@@ -116,7 +116,7 @@ pub(super) fn candidates(records: &Table) -> Vec<Candidate> {
             candidate.field.depth,
         )
     });
-    // Of a message that is the record too, a field is found under two names.
+    // If the message is the record, a field has two names.
     let mut one_each: Vec<Candidate> = Vec::new();
     for candidate in found {
         if !one_each.iter().any(|better| better.field.is_beside(&candidate.field)) {
@@ -159,13 +159,13 @@ fn candidate(records: &Table, column: &Column) -> Option<Candidate> {
     Some(Candidate { field: field.clone(), records: with, distinct, is_named, is_kind })
 }
 
-/// A word or an identifier, and no number such as a price.
+/// Whether a text is a word or an identifier, and not a number such as a price.
 fn is_key(text: &str) -> bool {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'));
     !text.is_empty() && text.len() <= MAX_KEY && !is_number && !text.contains(char::is_whitespace)
 }
 
-/// Whether each value has a shape of records to itself, or the name says that it is a kind.
+/// Whether the records of each value have their own shape, or the field has the name of a type.
 fn is_kind(records: &Table, column: &Column) -> bool {
     let mut shapes: HashMap<&str, HashMap<u64, usize>> = HashMap::new();
     for (row, datum) in &column.values {
@@ -184,7 +184,7 @@ fn is_kind(records: &Table, column: &Column) -> bool {
     own_shapes || (names_kind(&column.field) && column.field.name != "channel")
 }
 
-/// Whether a field of this name, with this value, says what an event is about.
+/// Whether a field with this name and value says what an event is about.
 pub(super) fn is_subject(name: &str, datum: &Datum) -> bool {
     SUBJECTS.contains(&name) && datum.text().is_some_and(is_key)
 }

@@ -1,4 +1,4 @@
-//! How binary messages are packed: the chain of codecs that undoes all of them.
+//! Finds how binary messages are packed: the chain of codecs that unpacks all of them.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use connect_websocket_engine::intake::decode::{Codec, DecodeError, Decoder};
 use super::sample::Kept;
 use super::{About, Certainty, Finding, in_of, structure};
 
-/// Chains that feeds use; the first is none. One without a checksum counts only if text comes out.
+/// The chains that feeds use. The first is empty. A chain without a checksum counts only if the result is text.
 const CHAINS: &[&[Codec]] = &[
     &[],
     &[Codec::Gzip],
@@ -20,21 +20,21 @@ const CHAINS: &[&[Codec]] = &[
     &[Codec::Base64, Codec::Zstd],
     &[Codec::Base64, Codec::Deflate],
 ];
-/// A chain is found with so many messages.
+/// With how many messages a chain is found.
 const TRIED: usize = 50;
-/// A message that unpacks to more is not looked at.
+/// A message that gets larger when it is unpacked is ignored.
 const MAX_UNPACKED: usize = 1 << 20;
-/// So much is unpacked of all messages.
+/// The most bytes that are unpacked in all.
 const MAX_ALL: usize = 32 << 20;
 
-/// The messages of a sample as text, as far as they are text.
+/// The messages of a sample that are text.
 pub(super) struct Unpacked<'a> {
-    /// `None` is no text, or was not looked at.
+    /// `None`: not text, or ignored.
     pub(super) texts: Vec<Option<Cow<'a, str>>>,
     pub(super) finding: Option<Finding>,
 }
 
-/// Unpacks a sample; `is_unpacked`: the configuration has done it.
+/// Unpacks a sample. `is_unpacked`: the configuration has done that already.
 pub(super) fn unpack(sample: &[Kept], is_unpacked: bool) -> Unpacked<'_> {
     let packed: Vec<&Kept> = sample.iter().filter(|kept| !kept.is_text).collect();
     let of_text: Vec<&Kept> = sample.iter().filter(|kept| kept.is_text).collect();
@@ -52,7 +52,7 @@ pub(super) fn unpack(sample: &[Kept], is_unpacked: bool) -> Unpacked<'_> {
     Unpacked { texts, finding }
 }
 
-/// The first chain that undoes the first messages.
+/// Returns the first chain that unpacks the first messages.
 fn chain_of(messages: &[&Kept], chains: &[&'static [Codec]]) -> Option<&'static [Codec]> {
     let tried = &messages[..messages.len().min(TRIED)];
     chains.iter().copied().find(|chain| {
@@ -61,12 +61,12 @@ fn chain_of(messages: &[&Kept], chains: &[&'static [Codec]]) -> Option<&'static 
             let text = read(&mut decoder, chain, &kept.bytes);
             text.is_some_and(|text| !text.is_empty() && (has_checksum(chain) || is_readable(&text)))
         };
-        // All but one in twenty: a feed may mix in a message of another kind.
+        // One message in twenty may be of another kind.
         tried.iter().filter(fits).count() * 20 >= tried.len() * 19
     })
 }
 
-/// Texts are packed only if all are base64 of something packed, or of JSON.
+/// Texts count as packed only if all are base64, of something packed or of JSON.
 fn base64_of_text(messages: &[&Kept], chains: &[&'static [Codec]]) -> Option<&'static [Codec]> {
     let first = messages.first()?;
     if matches!(first.bytes.first(), Some(b'{' | b'[')) || first.bytes.len() < 16 {
@@ -113,7 +113,7 @@ fn texts<'a>(sample: &'a [Kept], chain: &[Codec]) -> Vec<Option<Cow<'a, str>>> {
             return None;
         }
         let text = read(decoder.as_mut()?, chain, &kept.bytes);
-        // What is none may have been unpacked as far as is allowed.
+        // Without a text, the limit of bytes may have been reached.
         all += text.as_ref().map_or(MAX_UNPACKED / 16, |text| text.len());
         text
     };
@@ -138,7 +138,7 @@ fn name(codec: Codec) -> &'static str {
     Codec::NAMES.into_iter().find(|name| Codec::find(name) == Some(codec)).unwrap_or_default()
 }
 
-/// Binary messages that no chain makes text of.
+/// Returns the finding about binary messages that no chain unpacks to text.
 fn unknown(messages: &[&Kept]) -> Finding {
     let all = messages.len();
     let of_dictionary = messages.iter().filter(|kept| needs_dictionary(&kept.bytes)).count();

@@ -1,27 +1,27 @@
-//! The messages that are looked at: the first ones, up to a bound.
+//! The sample: the first messages, up to a limit.
 
 use std::time::Duration;
 
 use super::{About, Certainty, Finding, Message, count};
 
-/// So many messages are kept,
+/// The most messages,
 const MAX_MESSAGES: usize = 50_000;
-/// and so many bytes of them and their records.
+/// and the most bytes of messages and records.
 const MAX_BYTES: usize = 8 << 20;
-/// A larger message is left out.
+/// The largest message. Larger ones are left out.
 const MAX_MESSAGE: usize = 1 << 20;
-/// What a record that is kept takes beside its text.
+/// The memory of a kept record in addition to its text.
 const RECORD_BYTES: usize = 64;
 
-/// Messages, in the order in which they came.
+/// Messages in the order of receipt.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
     kept: Vec<Kept>,
     bytes: usize,
-    /// How many there were.
+    /// How many messages were received.
     seen: usize,
     is_full: bool,
-    /// The message that came last was kept.
+    /// Whether the last message was kept.
     is_last_kept: bool,
     /// The number of the connection.
     connection: u32,
@@ -31,13 +31,13 @@ pub(super) struct Sample {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) at: Duration,
-    /// The number of the connection that it came over.
+    /// The number of its connection.
     pub(super) connection: u32,
     pub(super) is_text: bool,
     pub(super) bytes: Box<[u8]>,
-    /// A step has used it up: it is no record.
+    /// Whether a step has dropped it.
     pub(super) is_dropped: bool,
-    /// What the configuration makes of it.
+    /// What the configuration makes from it.
     pub(super) records: Vec<Made>,
 }
 
@@ -51,19 +51,20 @@ pub(super) struct Made {
 }
 
 impl Kept {
-    /// Whether anything of it would be in Kafka.
+    /// Whether any of it would be in Kafka.
     pub(super) fn is_record(&self) -> bool {
         !self.is_dropped && self.records.iter().any(|record| record.is_kept)
     }
 }
 
 impl Sample {
-    /// What comes from now on comes over another connection.
+    /// Notes a new connection.
     pub(super) fn connected(&mut self) {
         self.connection += 1;
     }
 
-    /// Keeps a message. Once one found no room, none does: a hole in the sample would look like a hole in the feed's numbers.
+    /// Keeps a message. After the first one without room, no further message is kept: a hole in the sample would look
+    /// like a hole in the feed's numbers.
     pub(super) fn message(&mut self, at: Duration, message: Message<'_>) {
         self.seen += 1;
         self.is_last_kept = false;
@@ -81,14 +82,14 @@ impl Sample {
         self.kept.push(Kept { at, connection, is_text, bytes: bytes.into(), is_dropped: false, records: Vec::new() });
     }
 
-    /// The message that came last is no record.
+    /// Notes that the last message is not a record.
     pub(super) fn drop_last(&mut self) {
         if let Some(last) = self.last() {
             last.is_dropped = true;
         }
     }
 
-    /// A record of the message that came last.
+    /// Adds a record of the last message.
     pub(super) fn record(&mut self, picked: Option<&str>, is_kept: bool) {
         let bytes = picked.map_or(0, |text| text.len() + RECORD_BYTES);
         if self.bytes + bytes > MAX_BYTES {
@@ -109,7 +110,7 @@ impl Sample {
         &self.kept
     }
 
-    /// Says so if not all messages were looked at.
+    /// Returns a finding if not all messages were kept.
     pub(super) fn finding(&self) -> Option<Finding> {
         let (kept, seen) = (self.kept.len(), self.seen);
         let says = match kept {

@@ -1,5 +1,5 @@
-//! How a feed numbers its messages: contiguous, in ranges, or as a chain; all of it, or each key on its own. What is
-//! suggested was followed over the whole sample.
+//! Finds how a feed numbers its messages: contiguously, in ranges, or as a chain; over all messages, or for each key. A
+//! suggestion was checked over the whole sample.
 
 use std::collections::HashMap;
 
@@ -9,48 +9,48 @@ use super::key::Candidate;
 use super::table::{Column, Table};
 use super::{About, Certainty, Finding, count};
 
-/// What feeds call the first number of a range, in small letters.
+/// Names of the first number of a range, in lower case.
 const FIRST_NAMES: [&str; 4] = ["first", "start", "begin", "from"];
 
-/// What feeds call the number of a message, or what has it in its name,
+/// Names, and parts of names, of a message's number,
 const NUMBER_NAMES: [&str; 4] = ["seq", "offset", "number", "nonce"];
-/// and what may go up by one and is none; in small letters.
+/// and of other numbers that can grow by one. In lower case.
 const MEASURE_NAMES: [&str; 16] = [
     "price", "px", "p", "qty", "q", "quantity", "size", "amount", "volume", "v", "count", "age", "level", "bid", "ask",
     "last",
 ];
 
-/// A numbering counts if so many numbers followed one another,
+/// The fewest numbers that must follow one another,
 const LEAST: usize = 3;
-/// and is certain from here on, if none was missing.
+/// and how many make the numbering certain, if none is missing.
 const SURE: usize = 20;
-/// Of a hundred numbers, so many may not follow: the feed may have lost some.
+/// How many percent of the numbers may not follow, because the feed may have lost messages.
 const MAX_BROKEN_PERCENT: usize = 5;
-/// So many fields that hold whole numbers are looked at, and so many keys.
+/// The most fields with integers, and the most keys, that are checked.
 const MAX_FIELDS: usize = 40;
 const MAX_KEYS: usize = 4;
-/// Kinds that are looked at on their own.
+/// The most kinds of records that are checked separately.
 const MAX_KINDS: usize = 16;
 
-/// A column of whole numbers.
+/// A column of integers.
 struct Numbers<'t> {
     field: Field,
     by_row: Vec<Option<i64>>,
     connections: &'t [u32],
 }
 
-/// What a message says of the one before.
+/// How a message names the one before it.
 #[derive(Clone, Copy)]
 enum Link<'n> {
     /// Its number is one more.
     Contiguous,
     /// Its first number is one more than the last of the one before.
     First(&'n Numbers<'n>),
-    /// It names the number of the one before.
+    /// It contains the number of the one before.
     Previous(&'n Numbers<'n>),
 }
 
-/// How often a rule held.
+/// How often a rule was true.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Course {
     followed: usize,
@@ -62,19 +62,19 @@ impl Course {
         self.followed >= LEAST && self.broken * 100 <= (self.followed + self.broken) * MAX_BROKEN_PERCENT
     }
 
-    /// The better the greater.
+    /// A larger value is better.
     fn rank(self) -> (bool, usize) {
         (self.broken == 0, self.followed)
     }
 }
 
-/// A rule that held.
+/// A rule that was true.
 struct Rule<'n> {
     number: &'n Numbers<'n>,
     link: Link<'n>,
     key: Option<&'n Candidate>,
     course: Course,
-    /// Which records are numbered like this, if not all with a number.
+    /// The condition of the numbered records, if not all records with a number are.
     condition: Option<Condition>,
 }
 
@@ -86,7 +86,8 @@ impl Rule<'_> {
     }
 }
 
-/// `records` may be messages, some of them acknowledgements and heartbeats (`is_control`): many feeds number those too.
+/// Returns the finding. `records` may be messages, some of them acknowledgements and heartbeats (`is_control`), because
+/// many feeds number those too.
 pub(super) fn finding(records: &Table, is_control: &[bool], keys: &[Candidate], times: &[Field]) -> Option<Finding> {
     let numbers = numbers(records, is_control, times);
     let mut rules = rules_of_key(records, &numbers, None, &vec![Some(0); records.rows()]);
@@ -115,7 +116,7 @@ fn numbers<'t>(records: &'t Table, is_control: &[bool], times: &[Field]) -> Vec<
     whole.take(MAX_FIELDS).collect()
 }
 
-/// Each record's value as a number; `None` where it has none.
+/// Returns each record's value as a number, or `None` if it has none.
 fn values(column: &Column, rows: usize) -> Vec<Option<usize>> {
     let mut known: HashMap<&str, usize> = HashMap::new();
     let mut of_row = vec![None; rows];
@@ -146,12 +147,12 @@ fn rules_of_key<'n>(
             alone.push(Rule { number, link, key, course, condition: Some(condition) });
         }
     }
-    // Where both hold, a pair says more.
+    // If both are true, a pair says more.
     pairs.extend(alone);
     pairs
 }
 
-/// The field that says best what is before a number.
+/// Returns the field that best names the number before.
 fn best_pair<'n>(
     numbers: &'n [Numbers<'n>],
     number: &'n Numbers<'n>,
@@ -171,14 +172,14 @@ fn best_pair<'n>(
     rules.into_iter().max_by_key(|rule| rule.course.rank())
 }
 
-/// Whether the two differ now and then, and the first or previous number is never the greater one.
+/// Whether the two sometimes differ, and the first or previous number is never the greater one.
 fn is_a_pair(number: &Numbers<'_>, other: &Numbers<'_>, link: Link<'_>) -> bool {
     let pairs = || number.by_row.iter().zip(&other.by_row).filter_map(|(number, other)| Some(((*number)?, (*other)?)));
     let in_order = match link {
         Link::Previous(_) => pairs().all(|(number, previous)| previous <= number),
         _ => pairs().all(|(last, first)| first <= last),
     };
-    // Otherwise the contiguous rule says as much, if no name says that it is a range.
+    // Otherwise the contiguous rule says the same, unless a name says that it is a range.
     let says_more = match link {
         Link::Previous(_) => pairs().any(|(number, previous)| previous.checked_add(1) != Some(number)),
         _ => pairs().any(|(last, first)| first < last) || names_first(&other.field),
@@ -201,20 +202,21 @@ impl Numbers<'_> {
         MEASURE_NAMES.contains(&self.field.name.to_lowercase().as_str())
     }
 
-    /// Whether the first number is one that a count begins with: it is not likely that a feed was as young.
+    /// Whether the numbers begin with 0 or 1. A feed is probably older, so these are rather a counter of the
+    /// connection.
     fn begins_anew(&self) -> bool {
         self.by_row.iter().flatten().next().is_some_and(|first| (0..=1).contains(first))
     }
 
-    /// Where a number may be without the first of its range, the first has to be there.
+    /// The condition for the field of the first number, if not all records have it.
     fn condition_of(&self, number: &Numbers<'_>) -> Option<Condition> {
         let alone = number.by_row.iter().zip(&self.by_row).any(|(number, other)| number.is_some() && other.is_none());
         alone.then(|| Condition::exists(&self.field))
     }
 }
 
-/// Follows a numbering over all records, of `only` these; gives up when it is plain that it is none. What was missed between
-/// two connections breaks no rule.
+/// Checks a numbering over all records, or over `only` some. Stops early if it is clearly none. Numbers missed between
+/// two connections do not count against it.
 fn follow(number: &Numbers<'_>, link: Link<'_>, of_row: &[Option<usize>], only: Option<&[bool]>) -> Course {
     let mut last: HashMap<usize, i64> = HashMap::new();
     let mut course = Course::default();
@@ -234,7 +236,7 @@ fn follow(number: &Numbers<'_>, link: Link<'_>, of_row: &[Option<usize>], only: 
         };
         let Some(other) = other else {
             if matches!(link, Link::Previous(_)) {
-                // The numbering begins anew.
+                // The numbers begin anew.
                 last.insert(key, *value);
             }
             continue;
@@ -259,7 +261,7 @@ fn follow(number: &Numbers<'_>, link: Link<'_>, of_row: &[Option<usize>], only: 
     course
 }
 
-/// Numbers that are contiguous in one kind of records only.
+/// Finds numbers that are contiguous in one kind of records only.
 fn of_a_kind(records: &Table, number: &Numbers<'_>, of_row: &[Option<usize>]) -> Option<(Course, Condition)> {
     let rows = records.rows();
     let kinds = records.columns.iter().filter(|column| names_kind(&column.field));
@@ -287,11 +289,12 @@ fn of_a_kind(records: &Table, number: &Numbers<'_>, of_row: &[Option<usize>]) ->
     None
 }
 
-/// The rule that holds most often; one without a key if a key adds nothing, and the key that is best else.
+/// Returns the rule that is true most often: one without a key if a key adds nothing, otherwise the one with the best
+/// key.
 fn best<'r, 'n>(rules: &'r [Rule<'n>]) -> Option<&'r Rule<'n>> {
     let mut best: Option<&Rule<'_>> = None;
     for rule in rules {
-        // Rules stand in the order of keys: a later one has to be better.
+        // The rules are in the order of keys, so a later one must be better.
         let is_better = best.is_none_or(|best| {
             if rule.number.is_measure() != best.number.is_measure() {
                 return best.number.is_measure();

@@ -1,20 +1,20 @@
-//! How long a connection is silent, and how long it may be.
+//! How long a connection was silent, and which timeout fits.
 
 use std::time::Duration;
 
 use super::{About, Certainty, Finding, count};
 
-/// The longest silence that was seen, this many times, is a connection that is dead: a short look sees a feed's busy time.
+/// The timeout is this many times the longest silence, because a short probe may see only the feed's busy time.
 const FACTOR: u32 = 10;
-/// No connection is given up earlier than this.
+/// The shortest suggested timeout.
 const LEAST: Duration = Duration::from_secs(30);
-/// Timeouts are made of these.
+/// Suggested timeouts are multiples of this.
 const STEP: Duration = Duration::from_secs(10);
-/// A shorter or smaller look says nothing.
+/// A finding needs at least this time and this number of messages.
 const ENOUGH: Duration = Duration::from_secs(10);
 const ENOUGH_MESSAGES: usize = 20;
 
-/// The times between messages.
+/// The longest time between messages.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     first: Option<Duration>,
@@ -24,7 +24,7 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// A connection is open: the time without one was no silence of the feed.
+    /// Notes a new connection. The time without a connection is not silence of the feed.
     pub(super) fn connected(&mut self, at: Duration) {
         self.last = self.last.max(at);
     }

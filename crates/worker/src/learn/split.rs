@@ -1,4 +1,4 @@
-//! Whether a message holds several. To many feeds an array is one message, so its elements have to be alike.
+//! Finds whether a message contains several. In many feeds an array is one message, so its elements must be alike.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{About, Certainty, Finding, count, in_of};
 
-/// What separates SignalR's messages.
+/// The byte at the end of SignalR's messages.
 const RECORD_SEPARATOR: char = '\u{1e}';
 
-/// How messages are split, and what is to be said of it.
+/// Returns how messages are split, and the finding.
 pub(super) fn find(texts: &[Option<Cow<'_, str>>]) -> (Option<Split>, Option<Finding>) {
     let texts: Vec<&str> = texts.iter().flatten().map(AsRef::as_ref).collect();
     let separated = separated(&texts).or_else(|| lines(&texts));
@@ -33,7 +33,7 @@ fn separated(texts: &[&str]) -> Option<(Split, Finding)> {
     Some((Split::Byte(0x1E), finding))
 }
 
-/// Several lines, each JSON. A single value over several lines is no such message.
+/// Whether a message has several lines, each of them JSON. A single value over several lines is not such a message.
 fn lines(texts: &[&str]) -> Option<(Split, Finding)> {
     let with_lines = texts.iter().filter(|text| text.trim_end().contains('\n'));
     let with_lines: Vec<&&str> = with_lines.collect();
@@ -50,7 +50,7 @@ fn lines(texts: &[&str]) -> Option<(Split, Finding)> {
     Some((Split::Lines, finding))
 }
 
-/// What the arrays hold that are whole messages.
+/// The content of messages that are arrays.
 #[derive(Default)]
 struct Arrays {
     messages: usize,
@@ -94,7 +94,8 @@ fn arrays(texts: &[&str]) -> (Option<Split>, Option<Finding>) {
     (Some(Split::JsonArray), Some(finding))
 }
 
-/// The JSON of a message. One that begins with a digit is read from its first `[` or `{`, as in `websocket.frame.split`.
+/// Returns the JSON of a message. If it begins with a digit, it is read from its first `[` or `{`, as with
+/// `websocket.frame.split`.
 pub(super) fn parse(text: &str) -> Option<Value> {
     let at = match text.bytes().next() {
         Some(b'0'..=b'9') => text.find(['[', '{']).unwrap_or(0),
@@ -103,7 +104,7 @@ pub(super) fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(&text[at..]).ok()
 }
 
-/// The parts of a message.
+/// Returns the parts of a message.
 pub(super) fn parts<'t>(splitter: Option<&mut Splitter>, text: &'t str) -> Vec<&'t str> {
     match splitter {
         None => vec![text],

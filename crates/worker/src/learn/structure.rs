@@ -1,6 +1,6 @@
-//! Binary forms of structured data: told by their name, not read.
+//! Recognises binary formats of structured data (CBOR, MessagePack). Their content is not read.
 
-/// The form of a message, if it is one from its first byte to its last: a map or an array, maybe several one after another.
+/// Returns the format of a message, if the whole message is in it: a map or an array, or several one after another.
 pub(super) fn form(message: &[u8]) -> Option<&'static str> {
     let is_whole = |skip: fn(u8, &mut &[u8]) -> Option<u64>| {
         let mut rest = message;

@@ -1,4 +1,4 @@
-//! The fields of all records, column by column, up to a bound.
+//! The fields of all records, column by column, up to a limit.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,28 +10,28 @@ use super::field::{Field, Origin, Place};
 
 const MAX_ROWS: usize = 50_000;
 const MAX_COLUMNS: usize = 400;
-/// Of all columns together.
+/// The most cells of all columns together.
 const MAX_CELLS: usize = 500_000;
-/// Of one record.
+/// The most fields of one record.
 const MAX_FIELDS: usize = 200;
 const MAX_DEPTH: usize = 4;
-/// Positions of a message that is an array.
+/// The most positions of a message that is an array.
 const MAX_PLACES: usize = 8;
-/// A longer text is none that repeats or is compared.
+/// The longest text that is compared.
 const MAX_TEXT: usize = 128;
-/// Fields up to this depth are the shape of a record.
+/// The depth of the fields that make a record's shape.
 const SHAPE_DEPTH: usize = 2;
 
 /// The shape of a record without fields.
 pub(super) const EMPTY: u64 = 0;
 
-/// A value, as far as it is looked at.
+/// A value, as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Datum {
     Text(Box<str>),
-    /// As it stands in the message.
+    /// A number as in the message.
     Number(Box<str>),
-    /// It counts as missing.
+    /// Null, which counts as missing.
     Null,
     /// Boolean, object, array, or a long text.
     Other,
@@ -51,7 +51,7 @@ impl Datum {
         if let Datum::Text(text) = self { Some(text) } else { None }
     }
 
-    /// What a template makes of it.
+    /// Returns the value as a template inserts it.
     pub(super) fn rendered(&self) -> Option<&str> {
         match self {
             Datum::Text(text) | Datum::Number(text) => Some(text),
@@ -112,17 +112,17 @@ impl Table {
         self.at.len()
     }
 
-    /// Whether no further row has room.
+    /// Whether there is no room for another row.
     pub(super) fn is_full(&self) -> bool {
         self.cells >= MAX_CELLS || self.rows() >= MAX_ROWS
     }
 
-    /// The rows that are added from now on came over this connection.
+    /// Sets the connection of the next rows.
     pub(super) fn over(&mut self, connection: u32) {
         self.connection = connection;
     }
 
-    /// Adds a message that is the record too; with `as_envelope` its fields are found under both names.
+    /// Adds a message that is also the record. With `as_envelope`, its fields have both names.
     pub(super) fn message(&mut self, at: Duration, value: &Value, as_envelope: bool) {
         let mut row = Row::begin(self, at);
         row.fields(&Field::root(Origin::Record), value);
@@ -132,7 +132,7 @@ impl Table {
         row.end();
     }
 
-    /// Adds a record that is picked out of its message.
+    /// Adds a record inside its message.
     pub(super) fn record(&mut self, at: Duration, record: &Value, envelope: &Value) {
         let mut row = Row::begin(self, at);
         row.fields(&Field::root(Origin::Record), record);
@@ -140,14 +140,14 @@ impl Table {
         row.end();
     }
 
-    /// Adds a message that is no JSON.
+    /// Adds a message that is not JSON.
     pub(super) fn text(&mut self, at: Duration, text: &str) {
         let mut row = Row::begin(self, at);
         row.value(Field::root(Origin::Text), Datum::of(&Value::String(text.to_owned())));
         row.end();
     }
 
-    /// All rows are there. Positions in arrays of different lengths count from the end where they may have moved.
+    /// Ends the table. In arrays of different lengths, positions that may have moved are counted from the end.
     pub(super) fn finish(mut self) -> Table {
         let Some((shortest, longest)) = self.lengths else { return self };
         self.columns.retain(|column| match column.field.place {

@@ -1,10 +1,10 @@
-//! What looks like a time, and in which unit.
+//! Whether a value looks like a time, and in which unit.
 
 use connect_websocket_engine::intake::fields::Unit;
 
 use super::table::Datum;
 
-/// 2010-01-01, in milliseconds. An earlier time is not one of a feed.
+/// 2010-01-01, in milliseconds. A feed has no earlier times.
 const EARLIEST: i64 = 1_262_304_000_000;
 /// 2100-01-01.
 const LATEST: i64 = 4_102_444_800_000;
@@ -16,7 +16,7 @@ pub(super) struct Time {
     pub(super) ms: i64,
 }
 
-/// Reads a value as a time: the number of digits says the unit.
+/// Reads a value as a time. The number of digits decides the unit.
 pub(super) fn read(datum: &Datum) -> Option<Time> {
     let text = datum.rendered()?;
     let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
@@ -33,7 +33,7 @@ pub(super) fn read(datum: &Datum) -> Option<Time> {
     Some(Time { unit, ms })
 }
 
-/// As `websocket.record.timestamp.unit` names it.
+/// Returns the unit's name in `websocket.record.timestamp.unit`.
 pub(super) fn name(unit: Unit) -> &'static str {
     Unit::NAMES.into_iter().find(|name| Unit::find(name) == Some(unit)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Which field is a record's time, and in which unit: near the receipt, and going forward with it.
+//! Finds the field of a record's time, and its unit: close to the time of receipt, and growing with it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,35 +10,35 @@ use super::table::{Column, Datum, Table};
 use super::time::{self, Time};
 use super::{About, Certainty, Finding, count, in_of};
 
-/// Most times lie so near to the receipt, or all are late by the same.
+/// How close most times are to the receipt. Otherwise all must be late by the same time.
 const NEAR_MS: i64 = 120_000;
-/// A clock that is wrong by more, or a recording of another day.
+/// A larger difference means a recording of another day.
 const SAME_DAY_MS: i64 = 86_400_000;
-/// Over a shorter time nobody sees whether times go forward.
+/// The shortest sample that shows whether times grow.
 const ENOUGH_MS: i64 = 3_000;
-/// So many numbers one after another are a count.
+/// This many consecutive numbers are a counter.
 const ENOUGH_COUNTED: usize = 10;
-/// Of a hundred records, so many have to have the field.
+/// How many percent of the records must have the field.
 const LEAST_PERCENT: usize = 5;
-/// Fields that are joined by `??`.
+/// The most fields that are joined by `??`.
 const MAX_JOINED: usize = 3;
 
-/// A field that holds times.
+/// A field with times.
 #[derive(Debug)]
 pub(super) struct Timestamp {
     pub(super) field: Field,
     unit: Unit,
-    /// Rows with a time of this unit.
+    /// The rows with a time in this unit.
     rows: Vec<usize>,
-    /// Rows with something else in the field.
+    /// The rows with something else in the field.
     strange: Vec<usize>,
-    /// How much later than the receipt, in the middle; unknown without the receipt's date.
+    /// The median difference to the receipt. `None` if the date of the receipt is not known.
     late_ms: Option<i64>,
-    /// Whether it was seen to go forward at the pace of the receipts.
+    /// Whether it grows at the pace of the receipts.
     goes_forward: bool,
 }
 
-/// The fields that are times of their records, the best first.
+/// Returns the fields with the times of records, the best first.
 pub(super) fn candidates(records: &Table, started: Option<SystemTime>) -> Vec<Timestamp> {
     let mut found: Vec<Timestamp> =
         records.columns.iter().filter_map(|column| timestamp(records, column, started)).collect();
@@ -68,7 +68,8 @@ fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> O
     let middle = median(offsets.iter().map(|(_, offset)| *offset).collect())?;
     let near = offsets.iter().filter(|(_, offset)| (offset - middle).abs() <= NEAR_MS).count();
     let (elapsed, moved) = course(&offsets);
-    // Numbers of messages have as many digits, and their own pace. A recording may be replayed at another one too.
+    // Numbers of messages can have as many digits, but grow at another pace. A recording can be replayed at another
+    // pace too.
     let stands_still = elapsed >= ENOUGH_MS && !(elapsed / 3..=elapsed.saturating_mul(30)).contains(&moved);
     let goes_forward = elapsed >= ENOUGH_MS && (moved - elapsed).abs() * 2 <= elapsed;
     if near * 10 < offsets.len() * 9 || stands_still || !goes_forward && is_count(column) {
@@ -85,7 +86,8 @@ fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> O
     })
 }
 
-/// Whether each number is one more than the one before: so goes a count, however large, and a clock only at its own pace.
+/// Whether each number is one more than the one before. That is a counter, because a clock does so only at a certain
+/// rate.
 fn is_count(column: &Column) -> bool {
     let one_more = |pair: &[(usize, Datum)]| {
         let (before, after) = (pair[0].1.integer(), pair[1].1.integer());
@@ -109,7 +111,7 @@ fn median(mut numbers: Vec<i64>) -> Option<i64> {
     (!numbers.is_empty()).then(|| *numbers.select_nth_unstable(middle).1)
 }
 
-/// From the middle of the first quarter to that of the last: how far the receipts went, and how far the times.
+/// Returns by how much the receipts and the times have grown, from the middle of the first quarter to that of the last.
 fn course(offsets: &[(i64, i64)]) -> (i64, i64) {
     let quarter = offsets.len().div_ceil(4);
     let at = |part: &[(i64, i64)]| median(part.iter().map(|(at, _)| *at).collect()).unwrap_or_default();
@@ -188,7 +190,7 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
 }
 
 impl Timestamp {
-    /// Tells the records with a time of this unit from those with something else in the field.
+    /// Returns the condition for records with a time in this unit, if others have something else in the field.
     fn condition(&self, records: &Table) -> Option<Condition> {
         if self.strange.is_empty() {
             return None;

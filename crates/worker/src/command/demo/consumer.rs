@@ -1,4 +1,4 @@
-//! Reads the topic back, on a thread of its own.
+//! Reads the records from the topic, on its own thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +12,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::ledger::Ledger;
 
-/// Records shown of each second.
+/// How many records of each second are shown.
 const SAMPLES: usize = 5;
-/// A longer record is shown cut.
+/// The most characters of a record that are shown.
 const SHOWN_CHARS: usize = 140;
 const METADATA_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -23,7 +23,7 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Seen {
     pub(super) records: u64,
     pub(super) ledger: Ledger,
-    /// The first records since the last look.
+    /// The first records since the last call.
     pub(super) samples: Vec<String>,
 }
 
@@ -34,8 +34,8 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    /// Reads from the present end of the topic, which is created if it is not there. With `numbered`, each record must
-    /// carry the feed's number.
+    /// Reads from the present end of the topic, which is created if it does not exist. With `numbered`, each record
+    /// must contain the feed's number.
     pub(super) fn start(bootstrap: &str, topic: &str, numbered: bool) -> Result<Consumer, String> {
         let failed = |what: &str, error: rdkafka::error::KafkaError| {
             format!("the topic {topic} cannot be read: {what}: {error}")
@@ -65,7 +65,7 @@ impl Consumer {
         };
         let mut assignment = TopicPartitionList::new();
         for partition in partitions {
-            // A partition that was created just now has no leader for a moment.
+            // A new partition has no leader for a moment.
             let end = loop {
                 match consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT) {
                     Ok((_, end)) => break end,
@@ -87,14 +87,14 @@ impl Consumer {
         Ok(Consumer { seen, stop, thread })
     }
 
-    /// What was read; the samples are given out once.
+    /// Returns what was read. The samples are returned only once.
     pub(super) fn seen(&self) -> Seen {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let samples = std::mem::take(&mut seen.samples);
         Seen { samples, ..seen.clone() }
     }
 
-    /// Waits until enough was read, for `limit` at most.
+    /// Waits until enough records were read, for `limit` at most.
     pub(super) async fn wait(&self, limit: Duration, enough: impl Fn(&Seen) -> bool) {
         let by = Instant::now() + limit;
         while Instant::now() < by && !enough(&self.seen()) {
@@ -124,7 +124,7 @@ fn read(consumer: &BaseConsumer, seen: &Mutex<Seen>, stop: &AtomicBool, numbered
     }
 }
 
-/// The number that the built-in feed gives to each trade.
+/// Returns the number that the built-in feed gives each trade.
 fn number(value: &str) -> Option<u64> {
     serde_json::from_str::<serde_json::Value>(value).ok()?.get("n")?.as_u64()
 }

@@ -1,13 +1,13 @@
-//! Which of the feed's numbers came back from the topic: in little memory as long as they come in order.
+//! Which of the feed's numbers are in the topic. It needs little memory if they are in order.
 
 use connect_websocket_testkit::FeedSummary;
 
-/// Numbers from 0, each expected once and in order.
+/// The numbers from 0. Each is expected once and in order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
-    /// All below was seen or is a hole.
+    /// Every lower number was seen or is in a hole.
     next: u64,
-    /// First and last of what was passed over.
+    /// First and last number of each hole.
     holes: Vec<(u64, u64)>,
     duplicates: u64,
     out_of_order: u64,
@@ -32,7 +32,7 @@ impl Ledger {
         self.holes.extend(rest.into_iter().filter(|&(a, b)| a <= b && b != u64::MAX));
     }
 
-    /// How many numbers were seen.
+    /// Returns how many numbers were seen.
     pub(super) fn distinct(&self) -> u64 {
         self.next - self.holes.iter().map(|(first, last)| last - first + 1).sum::<u64>()
     }
@@ -45,7 +45,7 @@ impl Ledger {
         self.out_of_order
     }
 
-    /// How many numbers must have arrived and did not.
+    /// Returns how many numbers are missing that must have arrived.
     pub(super) fn missing(&self, sent: &FeedSummary) -> u64 {
         let last = sent.connections.iter().flat_map(|c| &c.sent).map(|&(_, last)| last).max();
         let beyond = last.filter(|&last| last >= self.next).map(|last| (self.next, last));
@@ -53,7 +53,7 @@ impl Ledger {
         absent.flat_map(|(first, last)| first..=last).filter(|&n| sent.must_have_arrived(n)).count() as u64
     }
 
-    /// Whether nothing that must arrive is still to come.
+    /// Whether everything that must arrive has arrived.
     pub(super) fn covers(&self, sent: &FeedSummary, last: u64) -> bool {
         self.next > last || self.missing(sent) == 0
     }

@@ -1,8 +1,8 @@
 //! Memory of this process, for the demo's report.
 
-/// Resident set size of this process in bytes; `None` where the system has no `/proc/self/status` (proc(5)).
+/// Returns the resident set size of this process in bytes, or `None` without `/proc/self/status` (proc(5)).
 ///
-/// That file and not `statm`, which counts in pages whose size only an unsafe call returns.
+/// `statm` counts in pages, whose size only an unsafe call returns.
 pub(super) fn resident_bytes() -> Option<u64> {
     resident_in(&std::fs::read_to_string("/proc/self/status").ok()?)
 }

@@ -1,5 +1,5 @@
-//! Of a server's certificate what people ask for: whose it is, who issued it, until when. Whether it holds, rustls has
-//! decided; this only reads.
+//! Reads a server's certificate for people: subject, issuer, and until when it is valid. rustls decides whether it is
+//! trusted.
 
 use std::time::SystemTime;
 
@@ -12,16 +12,17 @@ const DAY: i64 = 86_400;
 
 #[derive(Serialize, Debug, PartialEq, Eq)]
 pub(super) struct Certificate {
-    /// The common name and the organization, as far as it has them.
+    /// The common name and the organization, if it has them.
     pub(super) subject: String,
     pub(super) issuer: String,
-    /// Such as `2026-12-24T12:00:00Z`.
+    /// The end of its validity, such as `2026-12-24T12:00:00Z`.
     pub(super) valid_until: String,
     pub(super) days_left: i64,
 }
 
 impl Certificate {
-    /// Reads a certificate; `None` if it is not of that form. A handshake has no certificate above 16 MiB (RFC 8446 §4.4.2).
+    /// Reads a certificate. Returns `None` if it is not one. A handshake has no certificate above 16 MiB (RFC 8446
+    /// §4.4.2).
     pub(super) fn read(der: &[u8], now: SystemTime) -> Option<Certificate> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let end = certificate.validity().not_after.timestamp();
@@ -34,7 +35,7 @@ impl Certificate {
     }
 }
 
-/// The common name and the organization.
+/// Returns the common name and the organization.
 fn name(name: &X509Name<'_>) -> String {
     let (common, organization) = (name.iter_common_name().next(), name.iter_organization().next());
     let text = |part: &AttributeTypeAndValue<'_>| {

@@ -1,19 +1,20 @@
-//! What is counted and measured of a feed: in a bounded space, however long it is watched.
+//! Counts and measures messages, in limited memory.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Sizes below this are counted one by one, larger ones in classes that are a thirty-second of them wide.
+/// Sizes below this are counted exactly. Larger ones are counted in classes with a width of a thirty-second of the
+/// size.
 const EXACT: usize = 64;
 const CLASSES_PER_DOUBLING: usize = 32;
 
-/// Counts messages as they come.
+/// The counters while the probe runs.
 #[derive(Default)]
 pub(super) struct Figures {
-    /// Since when the present connection is open.
+    /// When the present connection was opened.
     opened: Option<Duration>,
-    /// How long those before it were.
+    /// How long the earlier connections were open.
     connected: Duration,
     last: Option<Duration>,
     longest_silence: Duration,
@@ -29,29 +30,29 @@ pub(super) struct Figures {
     connections: u64,
 }
 
-/// The figures at the end.
+/// The results at the end.
 #[derive(Serialize, Debug, Clone, PartialEq)]
 pub(super) struct Summary {
-    /// How long a connection was open, all of them together.
+    /// How long connections were open, in total.
     pub(super) connected_seconds: f64,
     pub(super) connections: u64,
     pub(super) messages: u64,
     pub(super) text_messages: u64,
     pub(super) binary_messages: u64,
-    /// What would be in Kafka.
+    /// Records that would be in Kafka.
     pub(super) records: u64,
     pub(super) messages_per_second: f64,
     pub(super) bytes_per_second: f64,
     pub(super) message_bytes: u64,
-    /// With frames' headers, before they were decompressed.
+    /// Received bytes: compressed, with the headers of frames.
     pub(super) wire_bytes: u64,
-    /// How much less was sent because of compression, in percent; `None` without it.
+    /// How much compression has saved, in percent. `None` without compression.
     pub(super) compression_saved_percent: Option<f64>,
     pub(super) size_p50: usize,
     pub(super) size_p99: usize,
     pub(super) size_max: usize,
     pub(super) server_pings: u64,
-    /// The mean time between them.
+    /// The mean time between pings.
     pub(super) server_ping_every_seconds: Option<f64>,
     pub(super) longest_silence_seconds: f64,
 }
@@ -90,7 +91,7 @@ impl Figures {
         self.last_ping = Some(at);
     }
 
-    /// The connection is lost: what is silent now is not the feed.
+    /// Notes the end of a connection. From now on, silence is not that of the feed.
     pub(super) fn closed(&mut self, at: Duration) {
         self.silent_until(at);
         self.last = None;
@@ -142,7 +143,7 @@ pub(super) fn rounded(number: f64, digits: i32) -> f64 {
     (number * scale).round() / scale
 }
 
-/// How many messages have which size.
+/// The distribution of sizes.
 #[derive(Default)]
 struct Sizes {
     counts: Vec<u64>,
@@ -161,7 +162,7 @@ impl Sizes {
         self.max = self.max.max(size);
     }
 
-    /// The size that so many of the messages do not exceed: the largest of its class.
+    /// Returns the size that this share of the messages does not exceed: the largest size of its class.
     fn quantile(&self, share: f64) -> usize {
         let wanted = (self.all as f64 * share).ceil() as u64;
         let mut seen = 0;

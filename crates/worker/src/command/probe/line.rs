@@ -1,5 +1,5 @@
-//! What `probe` says: each line is one thing that happened. With `--json` it is written as it stands here;
-//! docs/reference/probe.md lists the fields.
+//! The lines of `probe`: each is something that happened. `--json` prints them with these fields, which
+//! docs/reference/probe.md lists.
 
 use connect_websocket_engine::redact::is_invisible;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::certificate::Certificate;
 use super::figures::Summary;
 use crate::learn::Finding;
 
-/// A line, and when it was said.
+/// A line, and its time.
 #[derive(Serialize)]
 pub(super) struct Timed<'a> {
     /// Since the start.
@@ -17,7 +17,7 @@ pub(super) struct Timed<'a> {
     pub(super) line: &'a Line,
 }
 
-/// One thing that happened. No secret is in it, and nothing that the server wrote is longer than what is shown.
+/// Something that happened. It contains no secret, and texts of the server are shortened to what is shown.
 #[derive(Serialize, Debug)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Line {
@@ -71,10 +71,10 @@ pub(super) struct Sample {
     pub(super) number: u64,
     pub(super) kind: Kind,
     pub(super) bytes: usize,
-    /// `None` for bytes that are no text.
+    /// `None` if the bytes are not text.
     pub(super) text: Option<String>,
     pub(super) base64: Option<String>,
-    /// There is more of it.
+    /// Whether it was cut.
     pub(super) cut: bool,
     pub(super) key: Option<String>,
     /// Its topic, if it is not the configured one.
@@ -87,13 +87,13 @@ pub(super) struct Sample {
 
 impl Timed<'_> {
     pub(super) fn json(&self) -> String {
-        // Outside of strings JSON has no such characters.
+        // In JSON, these characters are only in strings.
         harmless(&serde_json::to_string(self).unwrap_or_default())
     }
 }
 
-/// Returns the text with every character that could move a terminal's cursor, turn the writing around or hide itself as a
-/// `\u` escape of JSON.
+/// Returns the text with a `\u` escape of JSON for each character that could move a terminal's cursor, change the
+/// direction of text, or is invisible.
 pub(in crate::command) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Where the lines of `probe` go: for people, cut to the terminal and coloured if there is one; or as JSON.
+//! Prints the lines of `probe`: for people, cut to the terminal's width and in colours, or as JSON.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -11,18 +11,18 @@ use super::figures::Summary;
 use super::line::{AddressState, Kind, Line, Sample, StepState, Timed, harmless};
 use crate::learn::{Certainty, Finding};
 
-/// A terminal that does not say its width has the usual one.
+/// The width of a terminal that does not report it.
 const USUAL_WIDTH: usize = 80;
-/// Of one sample so many lines are shown to people.
+/// The most lines of a sample that are shown.
 const MAX_SAMPLE_LINES: usize = 24;
-/// Before a sample's lines.
+/// The indentation of a sample's lines.
 const MARGIN: &str = "           ";
 
-/// How the lines are shown.
+/// The form of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Screen {
     Json,
-    /// `width`: of the terminal; without one nothing is cut.
+    /// `width`: the terminal's width. Without it, nothing is cut.
     People {
         width: Option<usize>,
         colours: bool,
@@ -40,7 +40,8 @@ enum Colour {
 }
 
 impl Screen {
-    /// Standard output as it is: a terminal, or not. `NO_COLOR` (no-color.org), if not empty, and TERM=dumb forbid colours.
+    /// Returns standard output, a terminal or not. `NO_COLOR` (no-color.org), if it is not empty, and TERM=dumb turn
+    /// colours off.
     pub(super) fn of_standard_output(json: bool) -> Screen {
         if json {
             return Screen::Json;
@@ -57,7 +58,7 @@ impl Screen {
     /// Writes a line.
     ///
     /// # Errors
-    /// Nobody reads any more.
+    /// The line cannot be written, for example because nobody reads it.
     pub(super) fn show(self, line: &Timed<'_>) -> io::Result<()> {
         let mut text = match self {
             Screen::Json => line.json(),
@@ -72,7 +73,7 @@ impl Screen {
         stdout.flush()
     }
 
-    /// The line as people read it, of one or more lines of the screen.
+    /// Returns the line for people. It can have several lines on the screen.
     fn text(self, Timed { seconds, line }: &Timed<'_>) -> String {
         match line {
             Line::Summary(summary) => self.summary(summary),
@@ -121,7 +122,7 @@ impl Screen {
         shown
     }
 
-    /// The name of a JSON member in colour.
+    /// Returns the name of a JSON member in colour.
     fn name_painted(self, line: &str) -> String {
         let text = line.trim_start();
         let name = text.strip_prefix('"').and_then(|rest| rest.find("\": ").map(|end| &text[..end + 2]));
@@ -159,7 +160,7 @@ impl Screen {
         std::iter::once(title).chain(rows).collect::<Vec<_>>().join("\n")
     }
 
-    /// As a piece of a properties file, to be pasted: what is no option is a comment.
+    /// Returns a finding as a part of a properties file. Everything except options is a comment.
     fn finding(self, finding: &Finding) -> String {
         let Finding { says, lines, certainty, others, caveat, .. } = finding;
         let word = match certainty {
@@ -175,7 +176,7 @@ impl Screen {
             let _ = write!(shown, "\n{}", self.paint(Colour::Dim, &harmless(&format!("# check: {caveat}"))));
         }
         for line in lines {
-            // What the messages alone cannot say is not pasted by accident.
+            // Options that the messages alone cannot decide are comments too.
             let (begin, colour) =
                 if *certainty == Certainty::Possible { ("#", Colour::Dim) } else { ("", Colour::Green) };
             let _ = write!(shown, "\n{}", self.paint(colour, &format!("{begin}{line}")));
@@ -183,7 +184,7 @@ impl Screen {
         shown
     }
 
-    /// Cuts to the terminal's width, in its columns: 世 takes two of them.
+    /// Cuts text to the terminal's width in columns. Some characters, such as 世, have two columns.
     fn cut(self, line: &str) -> String {
         let Screen::People { width: Some(width), .. } = self else { return line.to_owned() };
         if line.width() <= width {
@@ -214,7 +215,7 @@ impl Screen {
     }
 }
 
-/// What happened, in a word and a sentence, and how it is to look.
+/// Returns what happened as a word and a sentence, with its colour.
 fn event(line: &Line) -> (&'static str, String, Option<Colour>) {
     let (what, says, colour) = match line {
         Line::Address { host, address, state, reason } => {
@@ -291,7 +292,7 @@ fn name_of(kind: Kind) -> &'static str {
     }
 }
 
-/// The sample's text in lines: JSON indented, everything else as it is.
+/// Returns the lines of a sample: indented JSON, or the text as it is.
 fn pretty(sample: &Sample) -> Vec<String> {
     let Some(text) = sample.text.as_ref().or(sample.base64.as_ref()) else { return Vec::new() };
     let json = serde_json::from_str::<Value>(text).ok().filter(|json| json.is_object() || json.is_array());

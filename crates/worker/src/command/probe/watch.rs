@@ -22,14 +22,14 @@ use crate::convert;
 use crate::learn::{self, Learner};
 use crate::tape::Writer;
 
-/// So much is shown of a message.
+/// The most bytes of a message that are shown.
 const MAX_SHOWN_BYTES: usize = 64 << 10;
-/// So much of what a step heard or said.
+/// The most characters of a step's messages that are shown.
 const MAX_WORDS: usize = 1000;
-/// A step that comes again and again is shown so often.
+/// How often a repeated step is shown.
 const MAX_REPEATS: u32 = 3;
 
-/// Watches a session. It is told by the session, and asked by the command, on one thread.
+/// The observer of a session. The session and the command use it, on one thread.
 pub(super) struct Watch(Mutex<State>);
 
 /// A message that is not on the tape yet.
@@ -49,27 +49,27 @@ struct State {
     figures: Figures,
     learner: Learner,
     tape: Option<Writer>,
-    /// What goes onto the tape once all secrets in it are known.
+    /// Messages for the tape. They are written when all secrets in them are known.
     untaped: Vec<(Duration, Untaped)>,
     records: u64,
-    /// The beginning of the message that steps look at.
+    /// The beginning of the last message.
     last: Vec<u8>,
     /// When each step began.
     steps: HashMap<String, Instant>,
     /// How often each kind of line about a step was shown.
     repeats: HashMap<(&'static str, String), u32>,
-    /// Why the first connection that failed did.
+    /// Why the first connection has failed.
     failure: Option<String>,
-    /// How far the connection is.
+    /// What the connection is waiting for.
     stage: Option<String>,
-    /// Why nobody reads what is shown.
+    /// Why the output could not be written.
     unread: Option<ErrorKind>,
-    /// The figures at the end; what comes after them comes of our own Close.
+    /// The results at the end. What happens later is a consequence of the connector's Close.
     summary: Option<Summary>,
 }
 
 impl Watch {
-    /// `options`: those in force, which what is learned stands beside.
+    /// `options`: the given options, with which findings are compared.
     pub(super) fn new(
         screen: Screen,
         redactor: Arc<Redactor>,
@@ -105,12 +105,12 @@ impl Watch {
         self.state().say(line);
     }
 
-    /// A record came out of the session. Returns how many there are.
+    /// Takes a polled record. Returns how many there are.
     pub(super) fn record(&self, record: &Record<'_>) -> u64 {
         self.state().record(record)
     }
 
-    /// Returns why nothing could come, if the feed or the way to it has refused us before anything came.
+    /// Returns the reason, if the feed has refused or could not be reached before the first message.
     pub(super) fn refused(&self) -> Option<String> {
         let state = self.state();
         state.failure.clone().filter(|_| state.records == 0)
@@ -129,12 +129,12 @@ impl Watch {
         self.state().records
     }
 
-    /// Returns why nobody reads what is said, if nobody does.
+    /// Returns why the output could not be written, if that is so.
     pub(super) fn unread(&self) -> Option<ErrorKind> {
         self.state().unread
     }
 
-    /// Returns a step that has begun and is not done.
+    /// Returns a step that is not done.
     pub(super) fn step_under_way(&self) -> Option<String> {
         self.state().steps.keys().min().cloned()
     }
@@ -149,7 +149,7 @@ impl Watch {
         self.state().tape.as_ref().is_some_and(Writer::is_over)
     }
 
-    /// The probe ends: from here on nothing counts. Returns the figures.
+    /// Ends the probe. What follows is not counted. Returns the results.
     pub(super) fn finish(&self) -> Summary {
         let mut state = self.state();
         if let Some(summary) = &state.summary {
@@ -161,7 +161,7 @@ impl Watch {
         summary
     }
 
-    /// Returns what the messages have shown.
+    /// Returns the findings.
     pub(super) fn findings(&self) -> Vec<learn::Finding> {
         let state = self.state();
         let mut findings = state.learner.findings();
@@ -203,7 +203,7 @@ impl State {
         self.unread = self.unread.or(shown.err().map(|error| error.kind()));
     }
 
-    /// Says something about a step, which people need not read again and again.
+    /// Prints a line about a step, unless it was repeated often enough.
     fn say_of(&mut self, what: &'static str, step: &str, line: &Line) {
         let repeats = self.repeats.entry((what, step.to_owned())).or_default();
         *repeats = repeats.saturating_add(1);
@@ -252,7 +252,7 @@ impl State {
             }
             Sight::Sent { step, message } => self.sent(now, step, message),
             Sight::Requested { step, method, url } => {
-                // Queries hold tokens.
+                // The query may contain a token.
                 let url = self.redactor.hide(url.split('?').next().unwrap_or_default());
                 let line = Line::Request { step: step.to_owned(), method: method.to_owned(), url };
                 self.say_of("request", step, &line);
@@ -322,7 +322,7 @@ impl State {
                 let text = String::from_utf8_lossy(text).into_owned();
                 (Kind::Text, Some(self.redactor.hide_in_own_message(&text)), Untaped::SentText(text))
             }
-            // What is packed in it cannot be searched for secrets.
+            // A compressed message cannot be searched for secrets.
             Message::Binary(_) => (Kind::Binary, None, Untaped::SentBinary),
         };
         self.tape_later(now, || untaped);
@@ -334,7 +334,7 @@ impl State {
         let (bytes, is_text) = (message.bytes(), matches!(message, Message::Text(_)));
         self.figures.message(now, is_text, bytes.len());
         self.learner.received(now);
-        // The steps are through with the message before it.
+        // The steps have finished the message before it.
         self.write_untaped();
         self.tape_later(now, || match message {
             Message::Text(text) => Untaped::ReceivedText(text.to_vec()),
@@ -359,7 +359,7 @@ impl State {
         }
     }
 
-    /// What cannot be written ends the tape; its end says so.
+    /// Writes to the tape. A failure ends the tape, and is reported at its end.
     fn write_untaped(&mut self) {
         let Some(tape) = &mut self.tape else { return };
         for (at, message) in self.untaped.drain(..) {
@@ -375,11 +375,11 @@ impl State {
     fn ended(&mut self, now: Duration, cause: Cause, sentence: &str, retry: Option<Duration>, planned: bool) {
         self.write_untaped();
         self.figures.closed(now);
-        // A feed that is too quiet has refused nothing.
+        // A silent feed has not refused.
         if !planned && cause != Cause::IdleTimeout {
             self.failure.get_or_insert_with(|| sentence.to_owned());
         }
-        // A feed that has refused us before anything came is not asked again.
+        // If the feed has refused before the first message, there is no further attempt.
         let retry = retry.filter(|_| self.failure.is_none() || self.figures.messages() > 0);
         let retry_milliseconds = retry.map(|retry| retry.as_millis() as u64);
         let (cause, reason) = (cause.as_str(), sentence.to_owned());
@@ -429,7 +429,7 @@ impl State {
         }
     }
 
-    /// The beginning of a text.
+    /// Returns the beginning of a text.
     fn words(&self, text: &str) -> String {
         match text.char_indices().nth(MAX_WORDS) {
             Some((end, _)) => format!("{}…", &text[..end]),
@@ -438,11 +438,11 @@ impl State {
     }
 }
 
-/// Hides secrets that the server has put into names and values. What would be pasted with one is left to its reader.
+/// Hides secrets that the server has used in names and values. An option that would contain one is a comment.
 fn hide_secrets(finding: &mut learn::Finding, redactor: &Redactor) {
     let texts = finding.others.iter_mut().chain([&mut finding.says]).chain(&mut finding.caveat);
     texts.for_each(|text| *text = redactor.hide_in_message(text));
-    // Only where a pointer is, is a word of the server.
+    // Only pointers contain words of the server.
     for line in finding.lines.iter_mut().filter(|line| line.value.contains('/')) {
         let hidden = redactor.hide_in_message(&line.value);
         if hidden != line.value {
@@ -453,7 +453,7 @@ fn hide_secrets(finding: &mut learn::Finding, redactor: &Redactor) {
     }
 }
 
-/// The beginning of a message, if that is text. Where it was cut, a character may be in two.
+/// Returns the beginning of a message, if it is text. At the cut, a character may be incomplete.
 fn readable(bytes: &[u8]) -> Option<&str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(text),
