@@ -94,11 +94,12 @@ impl Commits {
         self.tell(&state);
     }
 
-    /// Returns the messages that have become complete since the last call, and whether Kafka has everything that was
-    /// received.
+    /// Returns the messages that have become complete since the last call, and whether Kafka has everything that this
+    /// connection received.
     pub(crate) fn take(&self) -> (Committed, bool) {
         let mut state = self.state();
-        (std::mem::take(&mut state.committed), state.waiting.is_empty())
+        let settled = state.waiting.back().is_none_or(|last| last.past);
+        (std::mem::take(&mut state.committed), settled)
     }
 
     /// Waits until there is something to take.
@@ -182,7 +183,9 @@ mod tests {
         let commits = Commits::default();
         let old = commits.begin_message();
         commits.received(old, 1);
+        assert_eq!(commits.take(), open(&[], None));
         commits.begin_link();
+        assert_eq!(commits.take(), settled(&[], None));
         commits.acknowledged(old, 1);
         assert_eq!(commits.take(), settled(&[], None));
         assert!(commits.begin_message() > old, "numbers are not used again");

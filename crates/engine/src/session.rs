@@ -356,6 +356,9 @@ impl<W: World> Session<W> {
             // RFC 6455 §7.1.1: no connection ends without a Close. If one was sent already, this does nothing.
             let own = Some(self.config.close_code).filter(|&code| code != 1000);
             connection.send_close(ending.close_code.or(own).unwrap_or(1001));
+        } else {
+            // If the stop left no time for more.
+            connection.send_close(self.config.close_code);
         }
         self.let_go(&mut link, waiting).await;
         let lived = link.lived(self.world.now());

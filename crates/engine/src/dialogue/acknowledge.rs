@@ -64,6 +64,13 @@ impl Dialogue {
         for Owed { step, rendered, .. } in said {
             self.add_job(Job { step, target: Target::Once, rendered: Some(rendered), asks: true })?;
         }
-        self.proceed(moment, true)
+        // The task may be stopping, where no answer is late any more.
+        self.proceed(moment, false)
+    }
+
+    /// Whether something that says what Kafka has waits for the rate.
+    pub(crate) fn is_acknowledging(&self) -> bool {
+        let acknowledges = |job: &Job| matches!(self.plan.steps[job.step].trigger, Trigger::OnCommit { .. });
+        self.jobs.iter().any(acknowledges)
     }
 }

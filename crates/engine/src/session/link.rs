@@ -225,8 +225,10 @@ impl Link {
     pub(super) fn committed(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let Some(commits) = &self.commits else { return Ok(()) };
         let (committed, settled) = commits.take();
-        let said = if committed == Committed::default() { Ok(()) } else { self.dialogue.committed(&committed, moment) };
-        if self.close_by.is_some_and(|by| settled || moment.now >= by) {
+        let nothing_new = committed == Committed::default() && self.close_by.is_none();
+        let said = if nothing_new { Ok(()) } else { self.dialogue.committed(&committed, moment) };
+        let all_said = settled && !self.dialogue.is_acknowledging();
+        if self.close_by.is_some_and(|by| all_said || moment.now >= by) {
             self.close();
         }
         said.or_else(|end| if self.is_stopping() { Ok(()) } else { Err(end.into()) })
@@ -455,7 +457,8 @@ impl Link {
     /// When [`Link::on_time`] has something to do.
     pub(super) fn next_wake(&self, now: Instant, unsent: Option<Instant>, reading: bool) -> Option<Instant> {
         if self.stop_by.is_some() {
-            return self.stop_by.min(self.close_by.or(self.stop_by));
+            let steps = self.close_by.and_then(|_| self.dialogue.next_wake(now, false));
+            return [self.stop_by, self.close_by, steps].into_iter().flatten().min();
         }
         let works = Some(self.opened + WORKED).filter(|at| !self.worked && *at > now);
         let deadlines = [
@@ -488,12 +491,13 @@ impl Link {
     /// for half of the time at most. Reading goes on until the server's Close (RFC 6455 §7.1.2). A later call can set
     /// an earlier deadline. Returns whether it was the first call.
     pub(super) fn stop(&mut self, by: Instant, now: Instant) -> bool {
-        let first = self.stop_by.replace(by).is_none();
+        let before = self.stop_by.replace(by);
+        let first = before.is_none();
         self.release_all();
-        if first && self.commits.is_some() && !Mutation::StopClosesAtOnce.is_on() {
-            self.close_by = Some(now + by.saturating_duration_since(now) / 2);
-        } else if first {
+        if first && (self.commits.is_none() || Mutation::StopClosesAtOnce.is_on()) {
             self.close();
+        } else if first || self.close_by.is_some() && before > Some(by) {
+            self.close_by = Some(now + by.saturating_duration_since(now) / 2);
         }
         first
     }
@@ -734,6 +738,28 @@ mod tests {
         link.on_time(&moment(now + SECOND / 2), Some(now), true).unwrap();
         assert_eq!(link.next_wake(now, None, true), Some(now + SECOND));
         assert!(!link.is_overdue(now) && link.is_overdue(now + SECOND));
+    }
+
+    #[test]
+    fn a_stop_that_has_to_end_sooner_waits_less_for_kafka() {
+        let now = Instant::now();
+        let steps = [
+            ("websocket.session.steps", "connect,ack"),
+            ("websocket.session.ack.on.commit", "/id exists"),
+            ("websocket.session.ack.send", "ack {{/id}}"),
+        ];
+        let mut link = link(&steps, now);
+        let commits = Arc::<Commits>::default();
+        let open = commits.begin_message();
+        commits.received(open, 1);
+        link.commits = Some(commits);
+        link.stop(now + 8 * SECOND, now);
+        assert_eq!(link.next_wake(now, None, true), Some(now + 4 * SECOND));
+        link.stop(now + 2 * SECOND, now);
+        link.stop(now + 2 * SECOND, now + SECOND / 2);
+        assert_eq!(link.next_wake(now, None, true), Some(now + SECOND));
+        link.committed(&moment(now + SECOND)).unwrap();
+        assert_eq!((link.next_action(), link.next_action()), (Some(Action::Close(1000)), None));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use connect_websocket_engine::figures::Counter;
 use connect_websocket_testkit::{Play, Script, Server};
 
-use crate::harness::Feed;
+use crate::harness::{DEADLINE, Feed};
 
 const STEPS: [(&str, &str); 2] =
     [("websocket.session.steps", "connect,ack"), ("websocket.session.ack.on.commit", "/id exists")];
@@ -114,4 +115,27 @@ async fn what_kafka_has_when_the_stop_comes_is_acknowledged_before_our_close() {
     feed.until(|feed| feed.task.is_drained()).await;
     assert_eq!(said(&server, 0), ["ack 1", "ack 2"]);
     assert!(server.stats().connections[0].close_received.is_some());
+}
+
+#[tokio::test]
+async fn acknowledgements_that_wait_for_the_rate_go_out_before_our_close() {
+    let server = Server::start(Script::every(sends(1..=5))).unwrap();
+    let rate = ("websocket.send.rate", "2/1s");
+    let mut feed = Feed::start(server.url(), &[&STEPS[..], &[ACK, rate]].concat());
+    feed.until_records(5).await;
+    feed.records.iter().filter_map(|record| record.message).for_each(|message| acknowledge(&feed, message));
+    feed.stop(DEADLINE).await;
+    assert_eq!(said(&server, 0), ["ack 1", "ack 2", "ack 3", "ack 4", "ack 5"]);
+    assert!(server.stats().connections[0].close_received.is_some());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_what_came_on_an_earlier_connection() {
+    let server = Server::start(Script::plays([sends(1..=1).close_tcp(), Play::accept()])).unwrap();
+    let mut feed = Feed::start(server.url(), &[&STEPS[..], &[ACK]].concat());
+    feed.until_records(1).await;
+    feed.until(|feed| feed.snapshot()[Counter::Connections] == 2).await;
+    // Half of this, for which acknowledgements are waited for, is longer than the test waits.
+    feed.stop(4 * DEADLINE).await;
+    assert!(server.stats().connections[1].close_received.is_some());
 }

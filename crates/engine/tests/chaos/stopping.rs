@@ -53,6 +53,16 @@ async fn a_server_that_never_answers_our_close_is_left_after_the_grace() {
 }
 
 #[tokio::test]
+async fn a_stop_without_any_time_says_1000_too() {
+    let server = Server::start(Script::every(Play::accept().send(Messages::count(1)))).unwrap();
+    let mut feed = Feed::start(server.url(), &[]);
+    feed.until_records(1).await;
+    feed.stop(Duration::ZERO).await;
+    let stats = feed.until_server(&server, |stats| stats.open == 0).await;
+    assert_eq!(close_code(&stats, 0), Some(1000));
+}
+
+#[tokio::test]
 async fn a_stop_whose_queue_nobody_empties_ends_at_its_grace_and_what_is_queued_can_be_polled() {
     let server = Server::start(Script::every(Play::accept().send(Messages::forever()))).unwrap();
     let mut feed = Feed::start(server.url(), &[("websocket.message.queue.size", "10")]);
