@@ -163,21 +163,22 @@ impl Connection {
         }
         poll_fn(|cx| {
             let idle = self.unsent.is_idle();
-            match self.unsent.poll_send(cx, &mut self.transport) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) if !read && !idle => return Poll::Ready(Ok(0)),
-                _ if !read => return Poll::Pending,
-                _ => {}
+            let sent = self.unsent.poll_send(cx, &mut self.transport);
+            if !read {
+                return if idle && matches!(sent, Poll::Ready(Ok(()))) { Poll::Pending } else { sent.map_ok(|()| 0) };
             }
             let mut free = ReadBuf::new(&mut self.input[self.unread.end..]);
             match Pin::new(&mut self.transport).poll_read(cx, &mut free) {
-                Poll::Ready(Ok(())) => {
+                // Also if nothing can be sent any more: what the peer sent before is still ours.
+                Poll::Ready(Ok(())) if !free.filled().is_empty() => {
                     let read = free.filled().len();
                     self.unread.end += read;
                     Poll::Ready(Ok(read))
                 }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => Poll::Pending,
+                result => match sent {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    _ => result.map_ok(|()| 0),
+                },
             }
         })
         .await

@@ -437,7 +437,7 @@ impl<W: World> Session<W> {
                 Linger::No => {}
                 // A request that is under way needs the thread.
                 Linger::Sleep(until) if asked.is_none() && history.is_none() => {
-                    sleep_on_this_thread(&self.world, connection, until).await?;
+                    sleep_on_this_thread(&self.world, connection, until).await;
                 }
                 Linger::Sleep(until) | Linger::Wait(until) => {
                     connection.rest();
@@ -691,18 +691,18 @@ async fn stopping(stop: &mut watch::Receiver<Option<Instant>>) {
 
 /// Sleeps for the linger, on this thread. Only a hang-up of the server ends it earlier. Frames that wait to be sent are
 /// sent first.
-async fn sleep_on_this_thread<W: World>(world: &W, connection: &mut W::Wire, until: Instant) -> Result<(), Ending> {
+async fn sleep_on_this_thread<W: World>(world: &W, connection: &mut W::Wire, until: Instant) {
     if connection.unsent_since().is_some() {
         tokio::select! {
             biased;
-            flushed = connection.flush() => flushed.map_err(|error| lost(&error))?,
+            // A connection that is lost shows when it is read.
+            _ = connection.flush() => {}
             () = world.sleep_until(until) => {}
         }
     }
     connection.rest();
     let_others_run().await;
     connection.sleep(until.saturating_duration_since(world.now()));
-    Ok(())
 }
 
 /// Waits until Kafka has acknowledged more messages.

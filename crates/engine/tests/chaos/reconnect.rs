@@ -247,3 +247,20 @@ async fn what_a_step_says_before_it_asks_for_a_new_connection_goes_out() {
     assert_eq!(feed.texts(), ["again"]);
     assert_eq!(server.stats().connections[0].texts.len(), 1);
 }
+
+#[tokio::test]
+async fn what_came_before_a_reset_is_taken_although_our_own_bytes_meet_it_first() {
+    let play = Play::accept().send_text("1").step(Step::Wait { ms: 50 }).send_text("2").step(Step::Reset);
+    let server = Server::start(Script::plays([play, Play::accept()])).unwrap();
+    // Nothing is read when the reset comes, and a heartbeat is due.
+    let options = [
+        ("websocket.receive.linger.ms", "1000"),
+        ("websocket.session.steps", "connect,beat"),
+        ("websocket.session.beat.every.ms", "10"),
+        ("websocket.session.beat.send", "beat"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_reconnects(Cause::ConnectionError, 1).await;
+    feed.until_records(2).await;
+    assert_eq!(feed.texts(), ["1", "2"]);
+}
