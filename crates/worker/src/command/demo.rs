@@ -93,9 +93,9 @@ pub fn run(options: &Options, levels: Arc<Levels>) -> ExitCode {
 fn print_next_steps() {
     let program = std::env::args().next().unwrap_or_else(|| "connect-websocket".to_owned());
     say("\nnext:");
-    say(format_args!("a feed of yours, without Kafka      {program} probe wss://…"));
-    say(format_args!("feeds that work from three lines    {program} feeds"));
-    say("records in a Kafka of yours         make build; docs/start/worker.md");
+    say(format_args!("your own feed, without Kafka        {program} probe wss://…"));
+    say(format_args!("known feeds, with three options     {program} feeds"));
+    say("records in your own Kafka           make build; docs/start/worker.md");
 }
 
 /// Everything that the demo runs.
