@@ -118,8 +118,8 @@ config='{"connector.class": "io.conduktor.connect.websocket.WebSocketSourceConne
   "websocket.url": "'$url'", "kafka.topic": "demo-trades"}'
 curl -sfS -o /dev/null -X PUT "http://127.0.0.1:$rest/connectors/demo/config" -H 'Content-Type: application/json' -d "$config"
 
-next="the plugin in a Kafka Connect of yours   docs/start/plugin.md
-feeds that work from three lines         docs/feeds/index.md"
+next="the plugin in your own Kafka Connect   docs/start/plugin.md
+known feeds, with three options         docs/feeds/index.md"
 echo
 say "the connector is on http://127.0.0.1:$rest/connectors/demo/status; what comes back from topic demo-trades of 127.0.0.1:$kafka:"
 # It ends by Ctrl-C, as this script then does, or by a signal.

@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4): our request as bytes, the server's answer checked. No I/O here.
+//! The opening handshake (RFC 6455 §4): writes the request, and checks the server's response. No I/O.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,19 +11,19 @@ use crate::secret::Secret;
 
 /// RFC 6455 §1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// What is shown of a word of the server's.
+/// The most characters of the server's words in an error.
 const MAX_SHOWN_CHARS: usize = 60;
 pub(super) const USER_AGENT: &str = concat!("connect-websocket/", env!("CARGO_PKG_VERSION"));
 const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol";
-/// What the request asks for and the answer is checked against.
+/// The parameters of a request, with which the response is compared.
 pub(super) struct Offer<'a> {
     pub(super) request: &'a Request,
-    /// The requested one, or where a redirect leads.
+    /// The configured endpoint, or that of a redirect.
     pub(super) endpoint: &'a Endpoint,
     pub(super) key: String,
 }
 
-/// What the server agreed to.
+/// What the server has accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Agreement {
     pub(super) subprotocol: Option<String>,
@@ -36,12 +36,12 @@ pub(super) struct Deflate {
     pub(super) server_no_context_takeover: bool,
 }
 
-/// What an answer can be, beside an agreement. The texts are the server's, as they came, or hold some of it.
+/// Other responses. The texts are the server's words as received, or contain some of them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// A status other than 101. The body begins after `len` bytes.
     Status { answer: Answer, reason: String, len: usize },
-    /// The answer breaks the protocol.
+    /// The response violates the protocol.
     Invalid(String),
 }
 
@@ -50,7 +50,8 @@ pub(super) fn random_key() -> String {
 }
 
 impl Offer<'_> {
-    /// Our request. A configured header replaces ours of the same name, and one that may come once is sent once.
+    /// Returns the request. A configured header replaces one of the same name. A header that is allowed only once is
+    /// sent once.
     pub(super) fn request(&self) -> Vec<u8> {
         let configured = |name: &str| self.headers().iter().rev().find(|(known, _)| known.eq_ignore_ascii_case(name));
         let ours_or_configured = |name: &str, ours: String| match configured(name) {
@@ -70,7 +71,8 @@ impl Offer<'_> {
         line("Sec-WebSocket-Key", &self.key);
         line("Sec-WebSocket-Version", "13");
         if self.request.compression {
-            // `client_max_window_bits` invites any value: we do not compress, so whatever the server answers holds.
+            // `client_max_window_bits` allows any value: the client does not compress, so every answer of the server is
+            // fine.
             line("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
         }
         let subprotocols = self.subprotocols();
@@ -81,7 +83,7 @@ impl Offer<'_> {
         for header in self.headers() {
             let (name, value) = header;
             let written = is(name, &["Host", "User-Agent", SUBPROTOCOL]);
-            // RFC 6454 §7.1, RFC 6265 §5.4, RFC 9110 §11.6.2: one at most. The last one counts, as in a map.
+            // RFC 6454 §7.1, RFC 6265 §5.4, RFC 9110 §11.6.2: one at most. The last one is used, as in a map.
             let replaced = is(name, &["Origin", "Cookie", "Authorization"])
                 && configured(name).is_some_and(|last| !std::ptr::eq(last, header));
             if !written && !replaced {
@@ -92,12 +94,12 @@ impl Offer<'_> {
         head.into_bytes()
     }
 
-    /// The configured headers, if this is the origin they are for.
+    /// Returns the configured headers, if this is the configured origin.
     fn headers(&self) -> &[(String, Secret)] {
         if self.endpoint.same_origin(&self.request.endpoint) { &self.request.headers } else { &[] }
     }
 
-    /// What `websocket.subprotocols` offers, and then what a header does.
+    /// Returns the offered subprotocols: those of `websocket.subprotocols`, and then those of a header.
     fn subprotocols(&self) -> Vec<&str> {
         let headers = self.headers().iter().filter(|(name, _)| name.eq_ignore_ascii_case(SUBPROTOCOL));
         let mut offered: Vec<&str> = self.request.subprotocols.iter().map(String::as_str).collect();
@@ -109,7 +111,7 @@ impl Offer<'_> {
         offered
     }
 
-    /// Reads an answer. `None` while it is not complete; then how many bytes it took: what follows are frames.
+    /// Reads a response. Returns `None` until it is complete, then its length. Frames follow it.
     pub(super) fn read_answer(&self, bytes: &[u8]) -> Result<Option<(usize, Answer, Agreement)>, Refusal> {
         let Some((len, answer, reason)) = read_answer(bytes).map_err(Refusal::Invalid)? else {
             return Ok(None);
@@ -120,7 +122,7 @@ impl Offer<'_> {
         self.agree(&answer).map(|agreement| Some((len, answer, agreement)))
     }
 
-    /// Checks a 101 against what was offered.
+    /// Compares a 101 with what was offered.
     fn agree(&self, answer: &Answer) -> Result<Agreement, Refusal> {
         let invalid = |what: &str| Refusal::Invalid(format!("the answer {what}"));
         let header = |name: &str| answer.header(name).unwrap_or_default();
@@ -142,7 +144,7 @@ impl Offer<'_> {
         })
     }
 
-    /// The chosen subprotocol; an empty header chooses none.
+    /// Returns the chosen subprotocol. An empty header chooses none.
     fn read_subprotocol(&self, value: &str) -> Result<Option<String>, Refusal> {
         let Some(chosen) = list(value).next() else {
             return Ok(None);
@@ -201,7 +203,7 @@ impl Offer<'_> {
     }
 }
 
-/// `Sec-WebSocket-Accept` for a key (RFC 6455 §4.2.2).
+/// Returns `Sec-WebSocket-Accept` for a key (RFC 6455 §4.2.2).
 fn accept(key: &str) -> String {
     BASE64.encode(Sha1::digest(format!("{key}{GUID}")))
 }

@@ -1,36 +1,36 @@
-//! HTTP answers, of servers and of proxies: status, headers, and what RFC 9110 and RFC 9112 say of both. No I/O here.
+//! HTTP responses of servers and proxies: status and headers (RFC 9110, RFC 9112). No I/O.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// The status lines and headers before a body may have this many bytes.
+/// The most bytes of status lines and headers before a body.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 const MAX_ANSWER_HEADERS: usize = 128;
-/// Interim answers (RFC 9110 §15.2) that may come before the one that counts.
+/// The most interim responses (RFC 9110 §15.2) before the final one.
 const MAX_INTERIM_ANSWERS: usize = 16;
-/// A server that asks for more patience than this is asked again after it.
+/// The longest `Retry-After` that is obeyed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// An answer as data. Foreign text that may repeat our secrets, so its `Debug` shows the status alone.
+/// A response. It may repeat secrets of the request, so its `Debug` shows only the status.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// Names and values; what is not UTF-8 in a value became U+FFFD.
+    /// Names and values. U+FFFD replaces what is not UTF-8.
     pub headers: Vec<(String, String)>,
     /// The beginning of the body of a refusal.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// A header's value, whatever the case of its name; several lines are one list (RFC 9110 §5.2).
+    /// Returns a header's value. The case of its name does not matter. Several lines are one list (RFC 9110 §5.2).
     pub fn header(&self, name: &str) -> Option<String> {
         let found = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let values: Vec<&str> = found.map(|(_, value)| value.as_str()).collect();
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    /// Whether it sends us to another place.
+    /// Whether it is a redirect.
     pub(super) fn redirects(&self) -> bool {
         matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.header("location").is_some()
     }
@@ -42,12 +42,12 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Reads an answer up to its body. Returns how many bytes that took, the answer and the reason behind its status; `None`
-/// while it is not complete. Interim answers before it are skipped. What RFC 9112 §5 lets a client repair is repaired: blanks
-/// before a colon, and values over several lines.
+/// Reads a response up to its body. Returns its length, the response and the reason after its status, or `None` until
+/// it is complete. Interim responses before it are skipped. Errors that a client may repair (RFC 9112 §5) are repaired:
+/// blanks before a colon, and values over several lines.
 ///
 /// # Errors
-/// A sentence about the answer.
+/// A sentence about the response.
 pub(super) fn read_answer(bytes: &[u8]) -> Result<Option<(usize, Answer, String)>, String> {
     let mut begin = 0;
     for _ in 0..=MAX_INTERIM_ANSWERS {
@@ -67,7 +67,7 @@ pub(super) fn read_answer(bytes: &[u8]) -> Result<Option<(usize, Answer, String)
     Err(format!("more than {MAX_INTERIM_ANSWERS} interim responses came before the final one"))
 }
 
-/// A status line and headers, and how many bytes they took.
+/// A status line and headers, and their length.
 fn read_head(bytes: &[u8]) -> Result<Option<(usize, Answer, String)>, String> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_ANSWER_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -91,7 +91,7 @@ fn read_head(bytes: &[u8]) -> Result<Option<(usize, Answer, String)>, String> {
     Ok(Some((len, answer, response.reason.unwrap_or_default().to_owned())))
 }
 
-/// A header's value on one line (RFC 9112 §5.2).
+/// Returns a header's value on one line (RFC 9112 §5.2).
 fn unfolded(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
     let text =
@@ -99,12 +99,12 @@ fn unfolded(value: &[u8]) -> String {
     text.trim().to_owned()
 }
 
-/// The entries of a header's list; empty ones do not count (RFC 9110 §5.6.1).
+/// Returns the entries of a header's list, without empty ones (RFC 9110 §5.6.1).
 pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
-/// Seconds, or an HTTP date (RFC 9110 §10.2.3).
+/// Reads seconds, or an HTTP date (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(value: &str) -> Option<Duration> {
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -1,4 +1,4 @@
-//! One bounded HTTP request of a step: over the feed's proxy and TLS, without redirects, with a bounded answer.
+//! One HTTP request of a step: over the feed's proxy and TLS, without redirects, with a limited response.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use super::transport::Transport;
 use crate::dialogue::HttpRequest;
 use crate::endpoint::Endpoint;
 
-/// An answer's body may have this many bytes.
+/// The most bytes of a response's body.
 const MAX_BODY_BYTES: usize = 1 << 20;
-/// An answer's headers may have this many bytes.
+/// The most bytes of a response's headers.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-/// So much is shown of an error's text, which may hold the server's.
+/// The most characters of an error's text, which may contain the server's words.
 const MAX_FOREIGN_CHARS: usize = 200;
 
-/// What a server answered. The texts are the server's, as they came.
+/// A response. The texts are the server's, as received.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
@@ -31,7 +31,7 @@ pub(crate) struct HttpResponse {
     pub(crate) body: String,
 }
 
-/// Makes the request. Of `like` the proxy and the redactor are taken.
+/// Makes the request, with the proxy and the redactor of `like`.
 ///
 /// # Errors
 /// A sentence without secrets.
@@ -79,7 +79,7 @@ async fn exchange(
         Ok::<_, String>(HttpResponse { status, headers, body })
     };
     tokio::pin!(connection, answer);
-    // The connection does the reading and writing; the answer may come before it ends.
+    // The connection reads and writes. The response can come before the connection ends.
     tokio::select! {
         biased;
         answer = &mut answer => answer.map_err(failed),
@@ -115,7 +115,7 @@ fn build(http: &HttpRequest, endpoint: &Endpoint) -> Result<hyper::Request<Full<
     request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())
 }
 
-/// The address in HTTP's own scheme.
+/// Returns the address with the scheme of HTTP.
 fn shown(endpoint: &Endpoint) -> String {
     endpoint.redacted().replacen("ws", "http", 1)
 }

@@ -1,10 +1,10 @@
-//! permessage-deflate (RFC 7692), receiving side. We never compress what we send, which the extension allows (§6).
+//! permessage-deflate (RFC 7692), for receiving. Sent messages are never compressed, which the extension allows (§6).
 
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::violation::Violation;
 
-/// Ends every message's deflate stream (RFC 7692 §7.2.2).
+/// The end of every message's deflate stream (RFC 7692 §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// The output grows by at least this much at a time.
 const STEP: usize = 4096;
@@ -13,7 +13,7 @@ const STEP: usize = 4096;
 #[derive(Debug)]
 pub struct Inflate {
     stream: Decompress,
-    /// `server_no_context_takeover` was agreed on: each message begins with an empty window.
+    /// With `server_no_context_takeover`, each message begins with an empty window.
     forget: bool,
 }
 
@@ -43,7 +43,7 @@ impl Inflate {
         Inflate { stream: Decompress::new(false), forget: server_no_context_takeover }
     }
 
-    /// Decompresses a part of a message to the end of `out`, which never grows beyond `limit` bytes and a step.
+    /// Appends a decompressed part of a message to `out`, which never gets larger than `limit` bytes and a step.
     pub(super) fn extend(&mut self, mut input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), InflateError> {
         loop {
             if out.len() == out.capacity() {
@@ -59,7 +59,7 @@ impl Inflate {
                 return Err(InflateError::TooBig);
             }
             if status == Status::StreamEnd {
-                // A block with BFINAL ends the stream (§7.2.3.4); what follows begins a new one.
+                // A block with BFINAL ends the stream (§7.2.3.4). A new one follows.
                 self.stream.reset(false);
             }
             let out_full = out.len() == out.capacity();
@@ -72,7 +72,7 @@ impl Inflate {
         }
     }
 
-    /// The message is complete.
+    /// Ends a message.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>, limit: usize) -> Result<(), InflateError> {
         self.extend(&TAIL, out, limit)?;
         if self.forget {

@@ -1,4 +1,4 @@
-//! How a connection is opened: transport, opening handshake, redirects, within the time that the options give.
+//! Opens a connection: transport, opening handshake and redirects, within `websocket.connection.timeout.ms`.
 
 use std::io;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use super::{Connection, ControlFrames, Discarded, INPUT_BYTES, Unsent};
 use crate::endpoint::Endpoint;
 use crate::observer::Sight;
 
-/// So much is shown of a text that a server wrote.
+/// The most characters of a server's text in an error.
 const MAX_FOREIGN_CHARS: usize = 200;
-/// Redirects that are followed in a row.
+/// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
-/// So long the body of a refusal is waited for.
+/// How long to wait for the body of a refusal.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 enum Handshake {
@@ -38,7 +38,7 @@ impl Connection {
     /// Opens a connection as requested, following redirects.
     ///
     /// # Errors
-    /// What failed; it never shows a secret.
+    /// What has failed, without secrets.
     pub async fn open(
         request: &Request,
         tls: &Arc<ClientConfig>,
@@ -99,11 +99,11 @@ async fn shake_hands(
     let offer = Offer { request, endpoint, key: handshake::random_key() };
     let whom = format!("{endpoint}{}", way(endpoint, proxy, address));
     let broken = |error: io::Error| match tls_error::cause(&error) {
-        // With TLS 1.3 the server's verdict on our certificate comes after the TLS handshake.
+        // With TLS 1.3, the server may refuse the client certificate after the TLS handshake.
         Some(_) => tls_error(&whom, &error),
         None => OpenError::new(OpenErrorKind::Tcp, format!("the handshake with {whom} failed: {error}")),
     };
-    // A server that hangs up on our request may have said why: an answer or an alert that can be read counts more.
+    // If the server closes the connection while the request is sent, its response or TLS alert says why.
     let mut unsent = send(&mut transport, &offer.request()).await.err();
     let mut input = vec![0; INPUT_BYTES].into_boxed_slice();
     let mut filled = 0;
@@ -163,13 +163,13 @@ async fn send(transport: &mut Transport, bytes: &[u8]) -> io::Result<()> {
     transport.flush().await
 }
 
-/// What of a refusal's body comes in time.
+/// Returns the part of a refusal's body that comes in time.
 async fn read_body(transport: &mut Transport, answer: &Answer, begin: &[u8], patience: Duration) -> Vec<u8> {
     let deadline = Instant::now() + patience;
     let mut received = begin.to_vec();
     loop {
         let (body, complete) = body::of(answer, &received);
-        // Chunks may have as many bytes around them as inside.
+        // The framing of chunks can be as large as their content.
         if complete || received.len() > 2 * body::MAX_BODY_BYTES {
             return body;
         }
@@ -180,7 +180,7 @@ async fn read_body(transport: &mut Transport, answer: &Answer, begin: &[u8], pat
     }
 }
 
-/// The server answered with a status of its own.
+/// Returns the error for a status other than 101.
 fn refused(request: &Request, whom: &str, answer: Answer, reason: &str) -> OpenError {
     let shown = |text: &str| request.redactor.foreign(text, MAX_FOREIGN_CHARS);
     let status = answer.status;

@@ -1,4 +1,5 @@
-//! Why a connection could not be opened: for people a sentence, for the reconnect policy a kind, for conditions the answer.
+//! Why a connection could not be opened: a sentence for people, a kind for the decision to retry, and the response for
+//! conditions.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,29 +12,29 @@ use crate::redact::Redactor;
 pub struct OpenError {
     pub kind: OpenErrorKind,
     pub message: String,
-    /// How long the server asks us to wait.
+    /// How long to wait, as the server says (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// What the server answered, if it refused the handshake.
+    /// The server's response, if it has refused the handshake.
     pub answer: Option<Box<Answer>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenErrorKind {
-    /// The resolver knows that there is no such name.
+    /// The host name does not exist.
     NameUnknown,
-    /// The resolver cannot say now (EAI_AGAIN), or not why.
+    /// The host name could not be resolved for now (EAI_AGAIN), or for an unknown reason.
     NameUnresolved,
-    /// TCP or what is below failed, with or without a proxy; or TLS did, for no reason that would last.
+    /// TCP or a layer below failed, with or without a proxy, or TLS failed for a temporary reason.
     Tcp,
     /// The HTTP proxy answered CONNECT with this status.
     ProxyStatus(u16),
-    /// The SOCKS proxy refused, for want of credentials perhaps.
+    /// The SOCKS proxy has refused, for example because of missing credentials.
     ProxyRefused,
-    /// A certificate, ours or theirs, is not accepted; no version or cipher of TLS in common, or no TLS at all.
+    /// A certificate of either side is not accepted, there is no common version or cipher of TLS, or no TLS at all.
     Tls,
     /// The server answered the handshake with this status.
     Status(u16),
-    /// The answer is not a WebSocket server's, or the redirect leads nowhere.
+    /// The response is not a WebSocket server's, or the redirect cannot be followed.
     Handshake,
     TimedOut,
 }
@@ -51,7 +52,7 @@ impl OpenError {
         OpenError { kind, message: message.into(), retry_after: None, answer: None }
     }
 
-    /// The same about a host that a server has named, maybe after a secret.
+    /// The same for a host that a server has named, whose name may contain a secret.
     pub(super) fn hiding(self, redactor: &Redactor) -> OpenError {
         OpenError { message: redactor.hide(&self.message), ..self }
     }

@@ -1,4 +1,4 @@
-//! To a server through a proxy: HTTP CONNECT or SOCKS5. Every error says that it is the proxy's.
+//! Connects through a proxy: HTTP CONNECT or SOCKS5. Every error says that it is about the proxy.
 
 use std::net::SocketAddr;
 
@@ -18,11 +18,11 @@ use crate::config::{Proxy, ProxyScheme};
 use crate::endpoint::Endpoint;
 use crate::redact::Redactor;
 
-/// What is shown of a proxy's words.
+/// The most characters of a proxy's words in an error.
 const MAX_FOREIGN_CHARS: usize = 200;
 const CREDENTIALS: &str = "; see websocket.proxy.username and websocket.proxy.password";
 
-/// A tunnel to the endpoint, and the proxy's address.
+/// Opens a tunnel to the endpoint. Returns the proxy's address as well.
 pub(super) async fn connect(
     proxy: &Proxy,
     endpoint: &Endpoint,
@@ -56,7 +56,7 @@ async fn through_http(
     tcp.write_all(request.as_bytes()).await.map_err(|error| broken(error.to_string()))?;
     let mut answer = Vec::new();
     loop {
-        // Neither TLS nor WebSocket lets the server speak first, so nothing beyond the answer can be read here.
+        // With TLS and WebSocket the client speaks first, so nothing follows the response yet.
         if tcp.read_buf(&mut answer).await.map_err(|error| broken(error.to_string()))? == 0 {
             return Err(broken("it closed the connection".into()));
         }
@@ -78,7 +78,7 @@ fn refused(proxy: &Proxy, target: &str, status: u16, reason: &str) -> OpenError 
     OpenError::new(OpenErrorKind::ProxyStatus(status), format!("{}{remedy}", message.trim_end()))
 }
 
-/// SOCKS5 (RFC 1928) with a user name and password if there are some (RFC 1929); the proxy resolves the name.
+/// SOCKS5 (RFC 1928), with user name and password if they are configured (RFC 1929). The proxy resolves the host name.
 async fn through_socks5(tcp: TcpStream, proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
     use tokio_socks::Error;
     let to = (endpoint.host(), endpoint.port());
@@ -102,7 +102,7 @@ async fn through_socks5(tcp: TcpStream, proxy: &Proxy, endpoint: &Endpoint) -> R
     })
 }
 
-/// Host and port; an IPv6 address in brackets (RFC 3986 §3.2.2).
+/// Returns host and port, with an IPv6 address in brackets (RFC 3986 §3.2.2).
 fn target(endpoint: &Endpoint) -> String {
     match endpoint.host() {
         v6 if v6.contains(':') => format!("[{v6}]:{}", endpoint.port()),
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// Asks a proxy that answers with these bytes; returns what it was asked, too.
+    /// Uses a proxy that answers with these bytes. Returns what it was sent as well.
     async fn ask(answer: &'static str) -> (String, Result<(TcpStream, SocketAddr), OpenError>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

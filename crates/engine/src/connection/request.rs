@@ -1,4 +1,4 @@
-//! What an opening handshake is made of. From the options it is made here, and nowhere else.
+//! The parameters of a connection. Only this module makes them from the options.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::observer::Watched;
 use crate::redact::Redactor;
 use crate::secret::Secret;
 
-/// All that opening one connection needs to know, beside TLS.
+/// Everything that opening a connection needs, except TLS.
 #[derive(Clone)]
 pub struct Request {
     pub endpoint: Endpoint,
-    /// Headers of the options, `Authorization` among them: for the origin of `endpoint` alone, never for another one that
-    /// a redirect leads to.
+    /// The configured headers, with `Authorization`. They are only for the origin of `endpoint`, and not for another
+    /// one after a redirect.
     pub headers: Vec<(String, Secret)>,
     pub subprotocols: Vec<String>,
     /// Whether to offer permessage-deflate.
     pub compression: bool,
     pub message_max_bytes: usize,
     pub on_invalid_text: OnInvalidText,
-    /// For all of it: proxy, TCP, TLS, handshake, redirects.
+    /// The time limit for proxy, TCP, TLS, handshake and redirects together.
     pub timeout: Duration,
     pub proxy: Option<Proxy>,
-    /// All foreign text passes it: a server may repeat what we sent.
+    /// For all texts from outside: a server may repeat what it was sent.
     pub redactor: Arc<Redactor>,
-    /// Who is told how it goes.
+    /// The observer, if there is one.
     pub(crate) watched: Watched,
 }
 
@@ -50,7 +50,7 @@ impl Request {
         }
     }
 
-    /// A request without anything that an option adds, for tests and fuzz targets.
+    /// A request with defaults only, for tests and fuzz targets.
     pub(super) fn to(endpoint: Endpoint) -> Request {
         Request {
             endpoint,
@@ -68,10 +68,10 @@ impl Request {
 }
 
 impl Request {
-    /// The same request with what was rendered for this connection.
+    /// Returns the same request with the rendered values for this connection.
     ///
     /// # Errors
-    /// What was rendered is no URL, or no header.
+    /// A rendered value is not a URL or not a header.
     pub(crate) fn rendered(&self, handshake: Handshake) -> Result<Request, OpenError> {
         let invalid = |why: String| OpenError::new(OpenErrorKind::Handshake, self.redactor.foreign(&why, 200));
         let mut request = self.clone();
@@ -103,7 +103,8 @@ impl fmt::Debug for Request {
     }
 }
 
-/// The configured headers and the credentials: a token, else what `websocket.headers` says, else the URL's user info.
+/// Returns the configured headers and the credentials: a token, or what `websocket.headers` says, or the URL's user
+/// info.
 fn headers(config: &Config) -> Vec<(String, Secret)> {
     let is_authorization = |name: &str| name.eq_ignore_ascii_case("authorization");
     let mut headers = config.headers.clone();

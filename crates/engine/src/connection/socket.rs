@@ -1,7 +1,7 @@
-//! A TCP socket that asks the runtime for readiness only when it has to wait for it.
+//! A TCP socket that is registered with the runtime only when it has to wait.
 //!
-//! A registered socket wakes its thread for every packet, also while the session lingers to let more of them come. So a
-//! socket at rest is not registered: reading tries first, and registers only where there is nothing to read.
+//! A registered socket wakes its thread for every packet, also while the session waits for the linger. So a resting
+//! socket is not registered. A read is tried first, and the socket is registered only if there is nothing to read.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Errors and a reset are reported in any case; the end of the stream on Linux alone.
+/// `poll` always reports errors and a reset, and on Linux also the end of the stream.
 #[cfg(target_os = "linux")]
 const HANG_UP: PollFlags = PollFlags::RDHUP;
 #[cfg(not(target_os = "linux"))]
@@ -23,10 +23,10 @@ pub(super) struct Socket(State);
 
 #[derive(Debug)]
 enum State {
-    /// Not registered with the runtime; still non-blocking.
+    /// Not registered with the runtime, but non-blocking.
     Resting(std::net::TcpStream),
     Watched(TcpStream),
-    /// An error between the two.
+    /// Changing between the two has failed.
     Gone,
 }
 
@@ -35,7 +35,7 @@ impl Socket {
         Socket(State::Watched(tcp))
     }
 
-    /// No packet wakes the runtime until there is somebody to wait for one.
+    /// Unregisters the socket, so that no packet wakes the runtime until the next read has to wait.
     pub(super) fn rest(&mut self) {
         self.0 = match std::mem::replace(&mut self.0, State::Gone) {
             State::Watched(tcp) => tcp.into_std().map_or(State::Gone, State::Resting),
@@ -43,14 +43,14 @@ impl Socket {
         };
     }
 
-    /// Blocks this thread for `time`, or until the peer has hung up or reset the connection; packets do not wake it.
+    /// Blocks this thread for `time`, or until the peer has closed or reset the connection. Packets do not wake it.
     pub(super) fn sleep(&mut self, time: Duration) {
         let State::Resting(tcp) = &self.0 else {
             return std::thread::sleep(time);
         };
         let mut hung_up = [PollFd::new(tcp, HANG_UP)];
         if let Ok(time) = Timespec::try_from(time) {
-            // An interruption by a signal only ends it sooner.
+            // A signal only ends it earlier.
             let _ = poll(&mut hung_up, Some(&time));
         }
     }

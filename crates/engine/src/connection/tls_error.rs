@@ -1,4 +1,4 @@
-//! What went wrong with TLS, in plain words, and which option helps.
+//! Errors of TLS in plain words, with the option that helps.
 
 use std::io;
 
@@ -6,12 +6,12 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use super::open_error::{OpenError, OpenErrorKind};
 
-/// What TLS itself says of a failed read or write, if it is not just the socket.
+/// Returns the TLS error of a failed read or write, if it is not just an error of the socket.
 pub(super) fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
-/// The error of a TLS connection; `whom` says with whom.
+/// Returns the error of a TLS connection. `whom`: the other side.
 pub(super) fn tls_error(whom: &str, error: &io::Error) -> OpenError {
     let hint = match cause(error) {
         Some(Error::InvalidCertificate(why)) => Some(of_certificate(why)),
@@ -22,7 +22,7 @@ pub(super) fn tls_error(whom: &str, error: &io::Error) -> OpenError {
         }
         _ => None,
     };
-    // Without a verdict of TLS it is an outage like that of a socket.
+    // Without an error of TLS, it is an outage like one of the socket.
     let (kind, hint) = hint.map_or((OpenErrorKind::Tcp, ""), |hint| (OpenErrorKind::Tls, hint));
     let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
     OpenError::new(kind, format!("TLS with {whom} failed: {error}{hint}"))
@@ -36,9 +36,10 @@ fn of_certificate(why: &CertificateError) -> &'static str {
         | CertificateError::NotValidYetContext { .. } => {
             "the server's certificate has expired or is not valid yet: renew it, or set this machine's clock"
         }
-        // A bad signature is that of another authority of the same name.
+        // A bad signature means another authority with the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => NOT_TRUSTED,
-        // webpki's words are not public: a server that shows an authority's certificate, as `openssl req -x509` makes it.
+        // webpki has no public type for this: the server's certificate is that of an authority, as `openssl req -x509`
+        // makes it.
         other if format!("{other:?}").contains("CaUsedAsEndEntity") => NOT_TRUSTED,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the certificate must name the host of websocket.url in its subjectAltName \
@@ -51,7 +52,8 @@ fn of_certificate(why: &CertificateError) -> &'static str {
 const NOT_TRUSTED: &str =
     "to trust its authority, or a self-signed certificate itself, name it in websocket.ssl.ca.location";
 
-/// The server's alerts (RFC 8446 §6.2). `None`: one that says nothing of certificates, versions or names.
+/// Returns the meaning of a server's alert (RFC 8446 §6.2), or `None` if it is not about certificates, versions or
+/// names.
 fn of_alert(alert: AlertDescription) -> Option<&'static str> {
     use AlertDescription::*;
     match alert {

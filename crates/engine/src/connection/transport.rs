@@ -1,4 +1,4 @@
-//! The byte stream below a WebSocket: TCP, perhaps through a proxy, perhaps under TLS.
+//! The byte stream of a WebSocket: TCP, possibly through a proxy and with TLS.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +32,7 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Opens the way to an endpoint, and returns the address that was reached: the proxy's, if there is one.
+    /// Connects to an endpoint. Returns the address of the connection: the proxy's, if there is one.
     pub(super) async fn open(
         request: &Request,
         endpoint: &Endpoint,
@@ -66,7 +66,7 @@ impl Transport {
     }
 }
 
-/// Tells what TLS agreed on.
+/// Reports version and cipher of TLS to the observer.
 fn tell_tls(watched: &Watched, stream: &TlsStream<Socket>) {
     if !watched.is_watched() {
         return;
@@ -77,13 +77,13 @@ fn tell_tls(watched: &Watched, stream: &TlsStream<Socket>) {
     watched.tell(Sight::Tls { version: &version, cipher: &cipher });
 }
 
-/// How an endpoint was reached, for errors: through which proxy, at which of its addresses.
+/// Returns how an endpoint was reached, for errors: through which proxy, at which address.
 pub(super) fn way(endpoint: &Endpoint, proxy: Option<&Proxy>, address: SocketAddr) -> String {
     let (host, through) = match proxy {
         None => (endpoint.host(), String::new()),
         Some(proxy) => (proxy.host.as_str(), format!(" through the proxy {}", proxy.host)),
     };
-    // An address needs not be said twice.
+    // If the host is an address, it is not repeated.
     if host.parse::<IpAddr>().is_ok() { through } else { format!("{through} at {address}") }
 }
 
@@ -96,7 +96,7 @@ impl Transport {
     }
 }
 
-/// Small frames go out at once, and a peer that vanished is noticed even without pings.
+/// Sets the socket's options: small frames are sent at once, and a vanished peer is noticed also without pings.
 fn prepare(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let keepalive =

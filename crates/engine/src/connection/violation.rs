@@ -1,12 +1,12 @@
-//! What a server does that RFC 6455 or a limit forbids, and the close code for it.
+//! Violations of RFC 6455 or of a limit by the server, with their close codes.
 
-/// The peer broke the protocol or a limit.
+/// The server has violated the protocol or a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The close code to answer with (RFC 6455 §7.4.1).
+    /// The code of the reply (RFC 6455 §7.4.1).
     pub code: u16,
     pub message: String,
-    /// Where the next frame begins in the input, if only a message's content was wrong.
+    /// Where the next frame begins in the input, if only the content of a message is wrong.
     pub(super) resume_at: Option<usize>,
 }
 
@@ -35,8 +35,8 @@ impl Violation {
 /// A text message that is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotUtf8 {
-    /// The message's length, as far as it was there.
+    /// The message's length so far.
     pub len: usize,
-    /// Where its first bad byte is.
+    /// The position of its first invalid byte.
     pub offset: usize,
 }

@@ -1,7 +1,7 @@
-//! Expressions: what stands in `{{…}}`, and conditions. Compiled once; evaluated over a message, variables, the time and
-//! chance, all of which come in.
+//! Expressions: the content of `{{…}}`, and conditions. They are compiled once, and evaluated over a message,
+//! variables, the time and chance, which the caller gives.
 //!
-//! Evaluation always ends soon: there are no loops, depth and length are limited, and no value grows beyond
+//! Evaluation always ends soon: there are no loops, depth and length are limited, and no value is longer than
 //! [`MAX_RENDERED`].
 
 mod parser;
@@ -19,13 +19,13 @@ use super::function::{self, Function};
 use super::variables::{Made, Names, VariableId, Variables};
 use crate::json::{Found, Pointer, PointerId, Pointers, Raw, Scanned, Scanner};
 
-/// A rendered text, or a value on the way to it, is never longer.
+/// The longest rendered text or intermediate value.
 pub const MAX_RENDERED: usize = 64 * 1024;
 
-/// Why a text does not compile. The option's name is added by who knows it.
+/// Why a text does not compile. The caller adds the option's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Characters from the beginning of the option's text, from 1.
+    /// The number of the character in the option's text, from 1.
     pub column: usize,
     pub message: String,
 }
@@ -44,12 +44,12 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Why there is no text or value.
+/// Why an evaluation has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// This variable, pointer or function has no value.
     Missing(String),
-    /// A value cannot be used; a sentence without it.
+    /// A value cannot be used. The sentence does not contain it.
     Refused(String),
 }
 
@@ -70,61 +70,62 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Where an option stands: what its expressions may name.
+/// What the expressions of an option can use.
 #[derive(Debug)]
 pub struct Scope<'a> {
     pub names: &'a Names,
     /// The given variables ([`super::variables::GIVEN`]) that have a value here.
     pub given: &'a [&'a str],
     pub message: Message,
-    /// Whether the message is an HTTP answer: with `status` and `header('…')`.
+    /// Whether the message is an HTTP response, with `status` and `header('…')`.
     pub answer: bool,
-    /// Gets the pointers.
+    /// The pointers of compiled expressions are added here.
     pub paths: &'a mut Paths,
 }
 
-/// Which message is at hand.
+/// Which message an expression can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
-    /// None: a pointer is an error.
+    /// None. A pointer is an error.
     None,
-    /// The whole one; `envelope(/x)` is `/x`.
+    /// The whole message. `envelope(/x)` is the same as `/x`.
     Whole,
-    /// The record picked out of it; `envelope(/x)` is in the whole one.
+    /// A record inside the message. `envelope(/x)` is in the whole message.
     Record,
 }
 
-/// The pointers that a configuration's conditions and templates read, so that one scan serves them all.
+/// The pointers of a configuration's conditions and templates, so that one scan finds all their values.
 #[derive(Debug, Clone, Default)]
 pub struct Paths {
-    /// Of the whole message.
+    /// Those into the whole message.
     pub message: Pointers,
-    /// Of a record that is picked out of it.
+    /// Those into a record inside it.
     pub record: Pointers,
 }
 
-/// What an expression is evaluated over.
+/// The input of an evaluation.
 #[derive(Clone, Copy)]
 pub struct Values<'v> {
     pub names: &'v Names,
     pub variables: &'v Variables,
-    /// What declared variables are for this message, request or handshake.
+    /// The declared variables of this message, request or handshake.
     pub made: &'v Made,
-    /// Whether a declared variable is what [`Variables::keep`] kept, if it did: for conditions, which mean what was sent.
+    /// Whether declared variables have the values of [`Variables::keep`], if there are any: conditions mean what was
+    /// sent.
     pub kept: bool,
     pub topic: Option<&'v str>,
     pub topics: Option<Topics<'v>>,
     pub message: Option<Scanned<'v>>,
     pub record: Option<Scanned<'v>>,
-    /// Of an HTTP answer, or of a refused handshake.
+    /// The status of an HTTP response, or of a refused handshake.
     pub status: Option<u16>,
     pub headers: &'v [(String, String)],
-    /// The place in a split or picked message, from 0.
+    /// The position in a split message or among picked records, from 0.
     pub index: Option<usize>,
     pub now: SystemTime,
     /// Fills a buffer with random bytes.
     pub chance: &'v dyn Fn(&mut [u8]),
-    /// The last number that `n()` gave; per connection.
+    /// The last number that `n()` has returned on this connection.
     pub count: &'v Cell<u64>,
 }
 
@@ -132,12 +133,12 @@ pub struct Values<'v> {
 #[derive(Debug, Clone, Copy)]
 pub struct Topics<'v> {
     pub names: &'v [String],
-    /// Each as `websocket.subscription.item` says, joined by commas.
+    /// Each in the form of `websocket.subscription.item`, joined by commas.
     pub items: &'v str,
 }
 
 impl<'v> Values<'v> {
-    /// Nothing but variables, the time and chance.
+    /// Input without a message: only variables, the time and chance.
     pub fn new(
         names: &'v Names,
         variables: &'v Variables,
@@ -172,7 +173,7 @@ impl<'v> Values<'v> {
     }
 }
 
-/// A condition: the whole value of an option is one expression.
+/// A condition. The whole value of an option is one expression.
 #[derive(Debug, Clone)]
 pub struct Condition(Expression);
 
@@ -194,7 +195,7 @@ impl Condition {
         self.0.uses(variable)
     }
 
-    /// The condition as it was written.
+    /// Returns the condition as it was written.
     pub fn source(&self) -> &str {
         self.0.source()
     }
@@ -217,7 +218,7 @@ impl Expression {
         parser::whole(text, scope)
     }
 
-    /// Compiles what begins at `at`, to the end of `}}`; returns where that is.
+    /// Compiles the text from `at` to `}}`. Returns the end as well.
     pub(super) fn compile_insertion(
         text: &str,
         at: usize,
@@ -235,12 +236,12 @@ impl Expression {
         self.uses.iter()
     }
 
-    /// The expression as it was written, without texts in quotes.
+    /// Returns the expression as it was written, without texts in quotes.
     pub(super) fn source(&self) -> &str {
         &self.source
     }
 
-    /// Returns the value as text; nothing if it is missing or null. So variables are captured.
+    /// Returns the value as text, for a captured variable. `None` if it is missing or null.
     ///
     /// # Errors
     /// A value is too long or cannot be used.
@@ -256,7 +257,7 @@ impl Expression {
     }
 }
 
-/// Parses one JSON Pointer in the form that it has in expressions.
+/// Parses a JSON Pointer in the form of expressions.
 ///
 /// # Errors
 /// Column and what was expected.
@@ -264,7 +265,7 @@ pub fn pointer(text: &str) -> Result<Pointer, Problem> {
     parser::pointer(text)
 }
 
-/// Which scan a pointer belongs to.
+/// Whether a pointer is for the message or the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Message,
@@ -312,10 +313,10 @@ enum Comparison {
     Contains,
 }
 
-/// A value on the way.
+/// An intermediate value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value<'v> {
-    /// Names what is missing.
+    /// The name of what is missing.
     Missing(Cow<'v, str>),
     Null,
     Bool(bool),
@@ -323,7 +324,7 @@ pub(super) enum Value<'v> {
     Text(Cow<'v, str>),
     /// An object or an array, as in the message.
     Json(&'v str),
-    /// A variable's text: compares by it with anything.
+    /// A variable's text, which can be compared with anything.
     Variable(Cow<'v, str>),
     Bytes(Vec<u8>),
 }
@@ -340,7 +341,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// As it is inserted: a string's content, anything else's JSON.
+    /// Returns the value as it is inserted: the content of a string, or the JSON of anything else.
     pub(super) fn into_text(self) -> Result<Cow<'v, str>, Failure> {
         match self {
             Value::Missing(what) => Err(Failure::Missing(what.into_owned())),
@@ -358,7 +359,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// The text to compare by; nothing if it is missing or bytes.
+    /// Returns the text for comparisons, or `None` if it is missing or bytes.
     fn as_text(&self) -> Option<&str> {
         match self {
             Value::Missing(_) | Value::Bytes(_) => None,
@@ -377,7 +378,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// A missing value equals nothing; a variable compares by its text.
+    /// Whether two values are equal. A missing value equals nothing. A variable is compared by its text.
     fn equals(&self, other: &Value<'_>) -> bool {
         match (self, other) {
             (Value::Missing(_), _) | (_, Value::Missing(_)) => false,
@@ -391,7 +392,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// Numbers by size, texts by their characters; a variable is whichever the other is.
+    /// Compares numbers by size and texts by their characters. A variable is compared as the other's type.
     fn order(&self, other: &Value<'_>) -> Option<Ordering> {
         let number = |value: &Value<'_>| match value {
             Value::Number(_) => true,
@@ -505,7 +506,7 @@ impl Node {
         })
     }
 
-    /// The value as a condition: a variable holds if it is `true`.
+    /// Returns the value as a condition. A variable holds if it is `true`.
     fn holds(&self, values: &Values<'_>) -> Result<bool, Failure> {
         Ok(match self {
             Node::Or(nodes) => {
@@ -546,7 +547,7 @@ impl Node {
         })
     }
 
-    /// Whether a test holds for the value; of a pointer with `*`, for any of its values.
+    /// Whether a test holds for the value, or for any of the values of a pointer with `*`.
     fn any<'v>(
         &'v self,
         values: &'v Values<'v>,
@@ -578,7 +579,7 @@ fn variable<'v>(id: VariableId, name: &'v str, declared: bool, values: &'v Value
     }
 }
 
-/// Texts make a text; as soon as there are bytes among them, all are bytes.
+/// Joins values. The result is text, or bytes if one of them is bytes.
 fn concat<'v>(nodes: &'v [Node], values: &'v Values<'v>) -> Result<Value<'v>, Failure> {
     let (mut all, mut is_text) = (Vec::new(), true);
     for node in nodes {
@@ -600,7 +601,7 @@ fn concat<'v>(nodes: &'v [Node], values: &'v Values<'v>) -> Result<Value<'v>, Fa
     }
 }
 
-/// A value in JSON that is the content of a string.
+/// Returns a value from JSON inside a string.
 fn inner_json<'v>(text: &str, (scanner, id): &(Scanner, PointerId)) -> Value<'v> {
     let mut found = Found::default();
     scanner.scan(text, &mut found);

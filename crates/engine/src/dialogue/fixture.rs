@@ -8,7 +8,7 @@ use super::template::{Position, Template};
 use super::variables::{GIVEN, Made, Names, Variables};
 use crate::json::{Found, Pointers, Scanned};
 
-/// A configuration's variables, and what is at hand.
+/// A configuration's variables, and the input of an evaluation.
 pub(super) struct Fixture {
     pub(super) names: Names,
     pub(super) variables: Variables,
@@ -44,14 +44,14 @@ impl Fixture {
         Fixture { message, ..Fixture::new() }
     }
 
-    /// With a captured variable, a secret, or one that the session gives.
+    /// Adds a captured variable, a secret, or one that the session sets.
     pub(super) fn with(mut self, name: &str, value: &str) -> Fixture {
         let id = self.names.id(name).unwrap_or_else(|| self.names.hold(name).unwrap());
         self.variables.set(id, value);
         self
     }
 
-    /// With a variable that is known but has no value.
+    /// Adds a known variable without a value.
     pub(super) fn without(mut self, name: &str) -> Fixture {
         self.names.hold(name).unwrap();
         self
@@ -110,7 +110,7 @@ impl Fixture {
         self.render_as(Position::Plain, template)
     }
 
-    /// The value of an expression that has one.
+    /// Returns the value of an expression that has one.
     pub(super) fn value(&self, expression: &str) -> String {
         self.capture(expression).unwrap_or_else(|| panic!("{expression} has no value"))
     }

@@ -1,4 +1,4 @@
-//! From text to a compiled expression. What does not compile is an error with the column and what was expected there.
+//! Compiles text to an expression. An error has the column, and what was expected there.
 //!
 //! ```text
 //! any        = all ( "||" all )*
@@ -21,13 +21,13 @@ use crate::dialogue::variables::{Origin, is_secret};
 use crate::json::{Pointer, Pointers, Token, unescape};
 use crate::nearest::nearest;
 
-/// Parentheses, functions and `!` inside of each other.
+/// The most levels of parentheses, functions and `!`.
 const MAX_DEPTH: usize = 32;
-/// The text of one expression.
+/// The longest text of an expression, in bytes.
 const MAX_LENGTH: usize = 8 * 1024;
 const OPERATORS: &str = "==, !=, <, <=, >, >=, in, startsWith, contains, exists, &&, ||, ?? or +";
 
-/// An expression that is a whole text.
+/// Compiles a whole text as an expression.
 pub(super) fn whole(text: &str, scope: &mut Scope<'_>) -> Result<Expression, Problem> {
     let mut parser = Parser::new(text, 0, scope);
     let (node, start) = parser.any()?;
@@ -36,7 +36,7 @@ pub(super) fn whole(text: &str, scope: &mut Scope<'_>) -> Result<Expression, Pro
     Ok(parser.finish(node, 0))
 }
 
-/// A condition that is a whole text.
+/// Compiles a whole text as a condition.
 pub(super) fn condition(text: &str, scope: &mut Scope<'_>) -> Result<Expression, Problem> {
     let mut parser = Parser::new(text, 0, scope);
     let (node, start) = parser.any()?;
@@ -45,7 +45,7 @@ pub(super) fn condition(text: &str, scope: &mut Scope<'_>) -> Result<Expression,
     Ok(parser.finish(node, 0))
 }
 
-/// An expression from `at` to `}}`, and where that ends.
+/// Compiles an expression from `at` to `}}`. Returns the end as well.
 pub(super) fn insertion(text: &str, at: usize, scope: &mut Scope<'_>) -> Result<(Expression, usize), Problem> {
     let mut parser = Parser::new(text, at, scope);
     let (node, start) = parser.any()?;
@@ -58,7 +58,7 @@ pub(super) fn insertion(text: &str, at: usize, scope: &mut Scope<'_>) -> Result<
     Ok((parser.finish(node, at), end))
 }
 
-/// A pointer that is a whole text.
+/// Parses a whole text as a pointer.
 pub(super) fn pointer(text: &str) -> Result<Pointer, Problem> {
     let mut lexer = Lexer { text, at: 0, in_list: false };
     if !text.is_empty() && lexer.peek() != Some('/') {
@@ -75,7 +75,7 @@ pub(super) fn pointer(text: &str) -> Result<Pointer, Problem> {
 struct Lexer<'t> {
     text: &'t str,
     at: usize,
-    /// Between `[` and `]`, where `]` ends a pointer.
+    /// Whether the position is between `[` and `]`, where `]` ends a pointer.
     in_list: bool,
 }
 
@@ -100,7 +100,7 @@ impl<'t> Lexer<'t> {
         there
     }
 
-    /// A word at the position, without moving.
+    /// Returns the word at the position, without a move.
     fn word(&self) -> &'t str {
         let rest = self.rest();
         if !rest.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_') {
@@ -139,7 +139,7 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// What stands at the position; a text in quotes may be a secret.
+    /// Returns what is at the position, for an error. Text in quotes may be a secret, so it is not repeated.
     fn found(&self) -> String {
         match self.peek() {
             None => "the end".into(),
@@ -151,7 +151,7 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// At a `/`, or at the end.
+    /// Parses a pointer, from a `/` or at the end.
     fn pointer(&mut self) -> Result<Pointer, Problem> {
         let mut tokens = Vec::new();
         while self.take("/") {
@@ -176,7 +176,7 @@ impl<'t> Lexer<'t> {
         Ok(Pointer::new(tokens))
     }
 
-    /// RFC 6901 §3: `~0` is `~`, `~1` is `/`.
+    /// Parses an escape of RFC 6901 §3: `~0` is `~`, `~1` is `/`.
     fn name(&self, token: &str) -> Result<String, Problem> {
         let mut name = String::new();
         let mut chars = token.char_indices();
@@ -196,7 +196,7 @@ impl<'t> Lexer<'t> {
         Ok(name)
     }
 
-    /// A text in single quotes, with the escapes of JSON and `\'`.
+    /// Parses a text in single quotes, with the escapes of JSON and `\'`.
     fn quoted(&mut self) -> Result<String, Problem> {
         let start = self.at;
         self.at += 1;
@@ -225,11 +225,11 @@ impl<'t> Lexer<'t> {
     }
 }
 
-/// What an expression is, as far as that is known before it is evaluated.
+/// The type of an expression, as far as it is known before the evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Condition,
-    /// A variable may be `true`.
+    /// A variable, which may be `true`.
     Any,
     Value,
     Bytes,
@@ -265,7 +265,7 @@ struct Parser<'t, 's, 'a> {
     scope: &'s mut Scope<'a>,
     uses: BTreeSet<Arc<str>>,
     depth: usize,
-    /// Between the parentheses of `envelope`.
+    /// Whether the position is inside the parentheses of `envelope`.
     in_envelope: bool,
 }
 
@@ -283,7 +283,7 @@ impl std::ops::DerefMut for Parser<'_, '_, '_> {
     }
 }
 
-/// A node and where it begins.
+/// A node and its position.
 type Placed = (Node, usize);
 
 impl<'t, 's, 'a> Parser<'t, 's, 'a> {
@@ -319,7 +319,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(())
     }
 
-    /// One level deeper, for the time of `parse`.
+    /// Calls `parse` one level deeper.
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, Problem>) -> Result<T, Problem> {
         if self.depth >= MAX_DEPTH {
             return Err(self.problem_at(self.at, format!("expected at most {MAX_DEPTH} levels inside of each other")));
@@ -342,7 +342,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(placed)
     }
 
-    /// Conditions between operators; a single one may be a value.
+    /// Parses conditions between operators. A single one may be a value.
     fn conditions(
         &mut self,
         operator: &str,
@@ -495,7 +495,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         let inside = |char: char| char.is_ascii_alphanumeric() || char == '.' || char == '-';
         let rest = self.rest();
         let mut end = rest.find(|char| !inside(char)).unwrap_or(rest.len());
-        // The plus of an exponent; any other is the operator.
+        // A plus in an exponent. Any other plus is the operator.
         if rest[..end].ends_with(['e', 'E']) && rest[end..].starts_with('+') {
             let digits = &rest[end + 1..];
             end += 1 + digits.find(|char: char| !char.is_ascii_digit()).unwrap_or(digits.len());
@@ -522,7 +522,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         Ok(Node::Pointer { at, id, plural, source })
     }
 
-    /// Where pointers lead here.
+    /// Returns whether pointers here are for the message or the record.
     fn message_at(&self, start: usize) -> Result<At, Problem> {
         match self.scope.message {
             Message::None => Err(self.problem_at(start, "there is no message here; expected a variable or a function")),
@@ -531,7 +531,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         }
     }
 
-    /// A word: a literal, something of the message, a variable or a function.
+    /// Parses a word: a literal, a part of the message, a variable or a function.
     fn named(&mut self) -> Result<Node, Problem> {
         let (start, word) = (self.at, self.word());
         self.at += word.len();
@@ -662,7 +662,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         if self.take(",") { Ok(()) } else { Err(self.expected(&format!("a comma, as in {form}"))) }
     }
 
-    /// An argument; a condition in it stands in parentheses or not.
+    /// Parses an argument. A condition may be in parentheses.
     fn argument(&mut self) -> Result<Placed, Problem> {
         self.any()
     }
@@ -717,7 +717,7 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
     }
 }
 
-/// The text of an expression without the texts in it, which may be secrets.
+/// Returns the text of an expression without the texts in quotes, which may be secrets.
 fn without_texts(source: &str) -> String {
     let mut shown = String::new();
     let mut lexer = Lexer { text: source, at: 0, in_list: false };
