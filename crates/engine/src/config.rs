@@ -1,7 +1,7 @@
 //! The connector's options: one table, and the typed [`Config`] made from it.
 //!
-//! REST validation, Java's `ConfigDef`, `docs/reference/options.md` and the dashboard's form all come from [`OPTIONS`]. To add an
-//! option, add a row to its group's file, and a field below or in the group's type.
+//! REST validation, Java's `ConfigDef` and `docs/reference/options.md` are made from [`OPTIONS`]. To add an option, add
+//! a row to the file of its group, and a field below or in the group's type.
 
 mod backfill;
 mod connection;
@@ -55,7 +55,7 @@ pub use resume::{Ledger, Resume};
 use table::Table;
 use values::Values;
 
-/// Every option of the connector, group after group, in the order in which people should meet them.
+/// All options of the connector, by group, the most important first.
 pub static OPTIONS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
     [
         connection::OPTIONS,
@@ -74,30 +74,30 @@ pub static OPTIONS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(&OPTIONS, &[session::FAMILIES, intake::FAMILIES]));
 
-/// The option of this name.
+/// Returns the option of this name.
 pub fn option(name: &str) -> Option<&'static ConfigKey> {
     TABLE.find(name)
 }
 
-/// Whether the name begins as those of a family do, whose rest the user chooses.
+/// Whether the name has the prefix of a family of options, whose rest the user chooses.
 pub fn is_of_a_family(name: &str) -> bool {
     TABLE.is_of_a_family(name)
 }
 
-/// A connector's configuration, checked and typed. Nothing that opens a socket sees text any more.
+/// A connector's configuration, checked and typed. The modules that open sockets use only this, and no text.
 #[derive(Clone)]
 pub struct Config {
-    /// The connector's name, as Kafka Connect passes it in `name`; for logs and metrics.
+    /// The connector's name (`name` in Kafka Connect), for logs and metrics.
     pub name: String,
     pub topic: String,
     pub endpoint: Endpoint,
-    /// The source partition: the URL without secrets, or `feed:<name>` where it is a profile's.
+    /// The source partition: the URL without secrets, or `feed:<name>` if the URL is a profile's.
     pub partition: String,
-    /// Source partitions under which offsets were stored before: the configured URL itself by the existing connector, one
-    /// that shows what a config provider put into the path by ourselves. Secret.
+    /// Source partitions under which offsets may be stored: the full URL, by the existing connector, and the URL with a
+    /// path from a config provider, by earlier versions. Secret.
     pub former_partitions: Vec<Secret>,
     pub subscription_message: Option<Secret>,
-    /// Header names and values; values may be secret.
+    /// Names and values of headers. Values may be secret.
     pub headers: Vec<(String, Secret)>,
     pub auth_token: Option<Secret>,
     pub subprotocols: Vec<String>,
@@ -108,11 +108,11 @@ pub struct Config {
     pub plan: Arc<Plan>,
     /// How often the process may connect to the feed's host.
     pub connect_rate: Vec<Limit>,
-    /// Of our Close.
+    /// The code of the connector's Close.
     pub close_code: u16,
-    /// A Close of the server with one of them is the end.
+    /// A Close of the server with one of these codes fails the task.
     pub fatal_codes: Vec<RangeInclusive<u16>>,
-    /// By which the feed says that it cannot go on from the cursor.
+    /// Close codes that mean that the feed cannot resume from the cursor.
     pub fresh_codes: Vec<RangeInclusive<u16>>,
     pub ping_interval: Option<Duration>,
     pub pong_timeout: Duration,
@@ -127,21 +127,21 @@ pub struct Config {
     /// How messages become records.
     pub intake: Arc<crate::intake::Plan>,
     pub resume: Resume,
-    /// How the feed's history is asked for what is missing, if it is.
+    /// How to request missing messages from the feed's history, if that is configured.
     pub backfill: Option<Arc<crate::backfill::Plan>>,
-    /// Where gaps are reported, beside log and metrics.
+    /// The ledger of gaps, in addition to log and metrics.
     pub ledger: Option<Ledger>,
-    /// Why the connector cannot be exactly-once; `None` if it can.
+    /// Why exactly-once is not possible. `None` if it is.
     pub no_exactly_once: Option<ConfigError>,
     /// `None` is off.
     pub handover: Option<Handover>,
     pub tls: tls::Settings,
     pub proxy: Option<Proxy>,
-    /// Knows all secrets of the configuration; those that come up later are given to it too.
+    /// Hides all secrets of the configuration, and those that are added later.
     pub redactor: Arc<Redactor>,
 }
 
-/// A config provider may have put a secret into any option.
+/// Shows no values, because a config provider can put a secret into any option.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Config({} from {})", self.name, self.endpoint)
@@ -154,17 +154,17 @@ impl Config {
         TaskId::only(&*self.name)
     }
 
-    /// Returns the topic of all records; `None` if each record names its own.
+    /// Returns the topic of all records, or `None` if each record has its own.
     pub fn fixed_topic(&self) -> Option<&str> {
         Some(self.topic.as_str()).filter(|_| !self.intake.names_topics())
     }
 
-    /// Returns the keys that have source partitions of their own.
+    /// Returns the keys with their own source partitions.
     pub fn partition_keys(&self) -> &[String] {
         self.intake.memory().map_or(&[], |memory| memory.cursor.partition_keys())
     }
 
-    /// Returns whether a start goes on from the stored cursor: what was received and is not in Kafka comes again.
+    /// Returns whether a start resumes from the stored cursor. Then received records that are not in Kafka come again.
     pub fn resumes(&self) -> bool {
         self.intake.memory().is_some_and(crate::intake::memory::Plan::resumes_over_restarts)
     }
@@ -172,15 +172,15 @@ impl Config {
     /// Checks and types a configuration.
     ///
     /// # Errors
-    /// All that is wrong, at once, in the order of the table.
+    /// Everything that is wrong, in the order of the table.
     pub fn parse(properties: &Properties) -> Result<Config, Vec<ConfigError>> {
         Config::parse_provided(properties, &Provided::default())
     }
 
-    /// [`Config::parse`] for a configuration whose references were replaced.
+    /// The same as [`Config::parse`], for a configuration whose references were replaced.
     ///
     /// # Errors
-    /// Those of [`Config::parse`].
+    /// The same as [`Config::parse`].
     pub fn parse_provided(properties: &Properties, provided: &Provided) -> Result<Config, Vec<ConfigError>> {
         Config::typed(properties, provided).map_err(|errors| feeds::name_what_is_missing(properties, errors))
     }
@@ -259,17 +259,17 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether offsets and files of this source partition are this feed's.
+    /// Whether a source partition of an offset or a file is that of this feed.
     pub(crate) fn is_partition(&self, partition: &str) -> bool {
         partition == self.partition || self.former_partitions.iter().any(|known| known.reveal() == partition)
     }
 
-    /// The redactor that knows every secret of the configuration.
+    /// Returns the redactor with all secrets of the configuration.
     fn redactor(&self, provided: &Provided) -> Redactor {
         let redactor = Redactor::default();
         for secret in &provided.secrets {
             match Url::parse(secret.reveal()) {
-                // Scheme and host are no secrets, or else no error could name them.
+                // Scheme and host are not secret, so that errors can name them.
                 Ok(url) if url.has_host() => {
                     redactor.add(url.path());
                     redactor.add_url(&url);
@@ -290,7 +290,7 @@ impl Config {
     }
 }
 
-/// What is wrong with the options of records, for a configuration whose session is wrong too.
+/// Returns the errors of the options of records, if the session has errors too.
 fn records_refused(values: &Values<'_>) -> Vec<ConfigError> {
     let Some(names) = steps::names(values) else { return Vec::new() };
     let intake = intake::plan(values, &names, &mut Paths::default()).err();

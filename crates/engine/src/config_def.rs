@@ -1,27 +1,27 @@
 //! What an option is, and how its text becomes a value: the rules of Kafka's `ConfigDef`.
 //!
-//! The connector's own table is [`crate::config::OPTIONS`]; the worker keeps the framework's keys (`name`, `tasks.max`, …)
-//! in a table of the same type. Error texts are Kafka's, since clients and people match on them.
+//! The connector's table is [`crate::config::OPTIONS`]. The worker has the framework's keys (`name`, `tasks.max`, …) in
+//! a table of the same type. Error texts are Kafka's, because clients and people search for them.
 
 use std::fmt;
 
 use indexmap::IndexMap;
 
-/// Stands for a secret value, as in Kafka's `Password`.
+/// Replaces a secret value, as in Kafka's `Password`.
 pub const HIDDEN: &str = "[hidden]";
 
-/// The mask of an option of which nothing may be shown.
+/// The mask of an option whose value is never shown.
 pub fn hide(_: &str) -> String {
     HIDDEN.to_owned()
 }
 
-/// A configuration as Kafka Connect passes it: option name to text, in the order in which it was written.
+/// A configuration as in Kafka Connect: names and texts of options, in the order in which they were written.
 pub type Properties = IndexMap<String, String>;
 
-/// Sees the trimmed text of an option and answers why it is refused.
+/// Checks the trimmed text of an option. Returns why it is refused.
 pub type Check = fn(&str) -> Result<(), String>;
 
-/// One option. Everything that is known of it stands here and nowhere else.
+/// An option. Everything about it is here, and nowhere else.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigKey {
     pub name: &'static str,
@@ -32,23 +32,23 @@ pub struct ConfigKey {
     pub width: Width,
     pub display_name: &'static str,
     pub documentation: &'static str,
-    /// The only values that go; empty where others go too.
+    /// The only possible values. Empty if others are possible.
     pub choices: &'static [&'static str],
-    /// Values to offer in a form, where others go too.
+    /// Values to offer in a form, if others are possible.
     pub recommended: &'static [&'static str],
-    /// The smallest number that goes.
+    /// The smallest number.
     pub at_least: Option<i64>,
-    /// The largest number that goes.
+    /// The largest number.
     pub at_most: Option<i64>,
     /// Whether its text is a template or a condition.
     pub has_expressions: bool,
-    /// A rule beyond type, choices and bounds.
+    /// A further rule.
     pub check: Option<Check>,
-    /// How much of a value may be seen, where that is not all of it (a password never is).
+    /// Which part of a value may be shown, if not all of it. (A password is never shown.)
     pub mask: Option<fn(&str) -> String>,
 }
 
-/// The types of `ConfigDef.Type` that are in use.
+/// The types of `ConfigDef.Type` that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Boolean,
@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name in JSON and in error texts.
+    /// Returns the name in JSON and in error texts.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Boolean => "BOOLEAN",
@@ -77,9 +77,9 @@ impl Kind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Default {
-    /// The option must be given.
+    /// The option is required.
     Required,
-    /// Absent means null.
+    /// The default is null.
     Null,
     Value(&'static str),
 }
@@ -101,7 +101,7 @@ impl Importance {
     }
 }
 
-/// How wide a form field should be.
+/// The width of a form field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Width {
     Short,
@@ -119,7 +119,7 @@ impl Width {
     }
 }
 
-/// Why an option was refused, in Kafka's words: names the option, the value unless it is secret, and the remedy.
+/// Why an option is refused, in Kafka's words. It names the option, the value unless it is secret, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub option: String,
@@ -136,12 +136,12 @@ impl ConfigError {
         ConfigError::new(option, format!("Invalid value {value} for configuration {option}: {why}"))
     }
 
-    /// The same for a value that must not be shown.
+    /// The same, for a value that must not be shown.
     pub fn invalid_secret(option: &str, why: impl fmt::Display) -> Self {
         ConfigError::invalid(option, HIDDEN, why)
     }
 
-    /// An option without a default that was not given.
+    /// Returns the error for a missing option without a default.
     pub fn missing(option: &str) -> Self {
         ConfigError::new(option, format!("Missing required configuration \"{option}\" which has no default value."))
     }
@@ -156,7 +156,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigKey {
-    /// What most options have; a table names what is different.
+    /// The values of most options. Tables set what is different.
     pub const BASE: ConfigKey = ConfigKey {
         name: "",
         kind: Kind::String,
@@ -175,11 +175,11 @@ impl ConfigKey {
         mask: None,
     };
 
-    /// The text in force: what was given, else the default. Trimmed, as `ConfigDef.parseType` does.
-    /// `Ok(None)` is a null value.
+    /// Returns the effective text: the given one, or the default. It is trimmed, as `ConfigDef.parseType` does.
+    /// `Ok(None)` is null.
     ///
     /// # Errors
-    /// Every rule the text breaks; none of the sentences shows the value of a password.
+    /// All errors of the text. No sentence shows the value of a password.
     pub fn value<'a>(&self, given: Option<&'a str>) -> Result<Option<&'a str>, Vec<ConfigError>>
     where
         'static: 'a,
@@ -202,12 +202,12 @@ impl ConfigKey {
         }
     }
 
-    /// The sentence for a value that is refused.
+    /// Returns the error for a refused value.
     pub fn refuse(&self, value: &str, why: &str) -> ConfigError {
         ConfigError::invalid(self.name, &self.shown(value), why)
     }
 
-    /// The value as errors and REST answers may show it.
+    /// Returns the value as errors and REST responses may show it.
     pub fn shown(&self, value: &str) -> String {
         match (self.kind, self.mask) {
             (Kind::Password, _) => HIDDEN.to_owned(),
@@ -216,7 +216,7 @@ impl ConfigKey {
         }
     }
 
-    /// The default as JSON and documentation show it.
+    /// Returns the default as JSON and documentation show it.
     pub fn default_text(&self) -> Option<&'static str> {
         match self.default {
             Default::Value(text) => Some(text),
@@ -224,7 +224,7 @@ impl ConfigKey {
         }
     }
 
-    /// Values to offer in a form.
+    /// Returns the values to offer in a form.
     pub fn offered(&self) -> impl Iterator<Item = &'static str> {
         self.choices.iter().chain(self.recommended).copied().filter(|value| !value.is_empty())
     }
@@ -263,7 +263,7 @@ impl ConfigKey {
     }
 }
 
-/// `true` and `false` in any case; nothing else.
+/// Parses `true` or `false`, in any letter case.
 pub fn parse_boolean(text: &str) -> Option<bool> {
     if text.eq_ignore_ascii_case("true") {
         Some(true)
@@ -274,10 +274,11 @@ pub fn parse_boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A check for rows that offer no values in a form, as Connect's own do not; else [`ConfigKey::choices`] says it.
+/// Checks for one of these values, for rows that offer no values in a form, as Connect's own. Other rows use
+/// [`ConfigKey::choices`].
 ///
 /// # Errors
-/// Kafka's sentence, if the text is none of them.
+/// Kafka's sentence, if the text is not one of them.
 pub fn one_of(text: &str, allowed: &[&str]) -> Result<(), String> {
     if allowed.contains(&text) {
         return Ok(());
@@ -286,7 +287,7 @@ pub fn one_of(text: &str, allowed: &[&str]) -> Result<(), String> {
     Err(format!("String must be one of: {}", named.join(", ")))
 }
 
-/// A LIST: split at commas, each entry trimmed; the empty text is the empty list.
+/// Reads a LIST: split at commas, with trimmed entries. An empty text is an empty list.
 pub fn parse_list(text: &str) -> Vec<&str> {
     if text.is_empty() { Vec::new() } else { text.split(',').map(str::trim).collect() }
 }

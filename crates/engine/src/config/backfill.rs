@@ -1,4 +1,4 @@
-//! Options of repairing gaps: what is missing is asked for over HTTP.
+//! Options of backfill: missing messages are requested over HTTP.
 
 use super::connection::URL;
 use super::headers::parse_headers;
@@ -88,7 +88,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
 ];
 
-/// Compiles the options; nothing if no request is given.
+/// Compiles the options. Returns `None` if there is no request.
 pub(super) fn plan(values: &Values<'_>, names: &Names) -> Result<Option<Plan>, Vec<ConfigError>> {
     let Some(http) = values.non_empty(HTTP) else { return Ok(None) };
     let text = |name| values.non_empty(name).map(str::to_owned);
@@ -109,12 +109,12 @@ pub(super) fn plan(values: &Values<'_>, names: &Names) -> Result<Option<Plan>, V
     }
 }
 
-/// Options that want another one, or exclude it.
+/// Checks for options that need another one, or exclude it.
 pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
     let is_set = |name: &str| values.given(name).is_some_and(|text| !text.is_empty());
     let mut errors = Vec::new();
     let mut refuse = |name: &str, why: String| errors.push(values.refuse(name, why));
-    // A profile knows how to ask a server that only its user knows.
+    // A profile has the request, but only the user knows the server.
     let own = [HEADERS, BODY, RECORDS, RECORD, NEXT, RATE, HOLD_MS];
     for name in own.iter().filter(|name| is_set(name) && values.non_empty(FEED).is_none()) {
         if values.non_empty(HTTP).is_none() {

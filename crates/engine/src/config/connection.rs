@@ -1,4 +1,4 @@
-//! Options of the connection: where to, with which handshake, through which proxy.
+//! Options of the connection: address, handshake, proxy.
 
 use super::headers::{check_subprotocols, parse_headers};
 use super::security::{PROXY_PASSWORD, PROXY_USERNAME};
@@ -136,7 +136,7 @@ pub(super) fn proxy(values: &Values<'_>) -> Option<Proxy> {
 }
 
 fn check_url(text: &str) -> Result<(), String> {
-    // A template becomes a URL with each connection.
+    // A template is rendered for each connection.
     if text.contains("{{") {
         return Ok(());
     }
@@ -164,7 +164,7 @@ fn parse_proxy_url(text: &str) -> Result<(ProxyScheme, String, u16), String> {
     };
     match url.host_str() {
         Some(host) if !host.is_empty() => {
-            // A resolver wants an IPv6 address without brackets.
+            // A resolver needs an IPv6 address without brackets.
             let host = host.trim_start_matches('[').trim_end_matches(']');
             Ok((scheme, host.to_owned(), url.port().unwrap_or(default_port)))
         }

@@ -1,5 +1,5 @@
-//! What a value converter makes of the feed's messages. Both hosts say it in these words. Only what could never write a record
-//! is refused; the feed alone knows whether its messages are text or binary.
+//! Checks whether a value converter fits the feed's messages. Both hosts use these sentences. A converter is refused
+//! only if it could never write a record, because only the feed knows whether its messages are text or binary.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,10 @@ const BYTE_ARRAY: &str = "org.apache.kafka.connect.converters.ByteArrayConverter
 /// Converters of one Java type each.
 const PRIMITIVES: [&str; 6] = ["Boolean", "Double", "Float", "Integer", "Long", "Short"];
 
-/// Checks a value converter against what may be in a record.
+/// Checks whether a value converter can write the possible values.
 ///
 /// # Errors
-/// No record of this configuration could ever be written with it.
+/// It can write no record of this configuration.
 pub fn check_value_converter(config: &Properties, class: &str) -> Result<(), ConfigError> {
     let kinds = kinds(&in_force(config));
     let never = match short_name(class) {
@@ -35,8 +35,8 @@ pub fn check_value_converter(config: &Properties, class: &str) -> Result<(), Con
     Err(ConfigError::invalid(VALUE_CONVERTER, class.trim(), why))
 }
 
-/// What Kafka Connect's StringConverter makes of bytes, once a record with some is there. `None` for a class that is known to do
-/// better; without one the host's own converter is in force, which is not known.
+/// Returns the warning for the first record of bytes, which Kafka Connect's StringConverter writes as `[B@…`. `None`
+/// for other classes. Without a class, the host's converter is used, which is not known.
 pub fn warning_of_bytes(class: Option<&str>) -> Option<String> {
     if class.is_some_and(|class| short_name(class) != "String") {
         return None;
@@ -48,7 +48,7 @@ pub fn warning_of_bytes(class: Option<&str>) -> Option<String> {
     ))
 }
 
-/// Returns what works with this value converter, but hardly as it is meant.
+/// Returns warnings about this value converter: settings that are accepted but probably mistakes.
 pub(super) fn warning(config: &Properties, class: &str) -> Option<String> {
     let config = &*in_force(config);
     let kinds = kinds(config);
@@ -74,12 +74,12 @@ pub(super) fn warning(config: &Properties, class: &str) -> Option<String> {
     }
 }
 
-/// With the profile's values. One that does not exist is reported elsewhere.
+/// Adds the profile's values. A profile that does not exist is reported elsewhere.
 pub(super) fn in_force(config: &Properties) -> Cow<'_, Properties> {
     feeds::merge(config).unwrap_or(Cow::Borrowed(config))
 }
 
-/// What may be in a record.
+/// The possible values of records.
 fn kinds(config: &Properties) -> &'static [ValueKind] {
     let text = |name: &str, default| config.get(name).map_or(default, |text| text.trim());
     match (text(RECORD_VALUE, "as.received"), text(FRAME_BINARY, "bytes")) {
@@ -90,12 +90,13 @@ fn kinds(config: &Properties) -> &'static [ValueKind] {
     }
 }
 
-/// They may make a structure of the value, as HoistField does.
+/// Whether transformations can change the value to a structure, as HoistField does.
 fn has_transformations(config: &Properties) -> bool {
     config.get("transforms").is_some_and(|text| !text.trim().is_empty())
 }
 
-/// Connect takes a class by its full name, its simple name, and that without its last part.
+/// Returns the shortest name of a class. Connect accepts its full name, its simple name, and that without the last
+/// part.
 fn short_name(class: &str) -> &str {
     let simple = class.trim().rsplit('.').next().unwrap_or_default();
     simple.strip_suffix("Converter").unwrap_or(simple)

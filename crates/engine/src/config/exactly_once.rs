@@ -1,8 +1,9 @@
-//! Whether a connector can be exactly-once (KIP-618): every record once, whatever is killed.
+//! Whether exactly-once (KIP-618) is possible: every record once, also after a kill.
 //!
-//! Kafka Connect stores records and their offset in one transaction. The rest is ours: a task that starts from a stored offset
-//! must get exactly the records that follow it. So the feed has to be asked for them, and nothing may depend on what only memory
-//! has. What an option leaves out because of what is in a message, a filter for one, is left out every time.
+//! Kafka Connect stores records and their offset in one transaction. A task that starts from a stored offset must then
+//! get exactly the records that follow. So the feed must resume from there, and nothing may depend on what is only in
+//! memory. Options that drop records because of their content, such as a filter, are allowed, because they drop the
+//! same records every time.
 
 use super::messages::QUEUE_FULL;
 use super::resume::{CURSOR, CURSOR_INCLUSIVE, CURSOR_REWIND, DEDUP_KEY, RESUME_VARIABLES, SEQUENCE_ACTION};
@@ -11,7 +12,7 @@ use crate::config_def::ConfigError;
 use crate::dialogue::variables::is_secret;
 use crate::dialogue::{Plan, list};
 
-/// Returns why the connector cannot be exactly-once, at the option that has to change.
+/// Returns why exactly-once is not possible, with the option that has to change.
 pub(super) fn obstacle(values: &Values<'_>, plan: &Plan) -> Option<ConfigError> {
     if values.text(SEQUENCE_ACTION) == Some("backfill") {
         let why = "=backfill fetches from a history, which may not have everything that is missing";

@@ -1,4 +1,4 @@
-//! The form of `websocket.headers`: `name1:value1,name2:value2`.
+//! Parses `websocket.headers`: `name1:value1,name2:value2`.
 
 use crate::dialogue::list;
 
@@ -14,18 +14,18 @@ const OURS: [(&str, &str); 8] = [
     ("Sec-WebSocket-Extensions", "use websocket.compression instead"),
 ];
 
-/// What servers take of one header, and more than they take of all together, in bytes.
+/// The limit for one header, as in usual servers, and for all together, which is above that of usual servers. In bytes.
 const MAX_VALUE_BYTES: usize = 8192;
 const MAX_BYTES: usize = 64 << 10;
 
 const FORM: &str = "write name1:value1,name2:value2, and a comma inside a value as \\, (in a properties file and in JSON as \
                     \\\\,)";
 
-/// The headers in their order. A comma separates them unless it stands behind a backslash, which is then left out, or
-/// inside of `{{…}}`.
+/// Returns the headers in their order. A comma separates them, except inside `{{…}}` or after a backslash, which is
+/// removed.
 ///
 /// # Errors
-/// A sentence that says which piece is wrong and how to write it. It never shows a value.
+/// A sentence that says which part is wrong and how to write it, without values.
 pub(crate) fn parse_headers(text: &str) -> Result<Vec<(String, String)>, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("the headers have more than the limit of {MAX_BYTES} bytes together"));
@@ -35,7 +35,7 @@ pub(crate) fn parse_headers(text: &str) -> Result<Vec<(String, String)>, String>
         if piece.trim().is_empty() {
             continue;
         }
-        // A piece that is no header may be the end of a secret value, so it is named by what is before it.
+        // A part that is not a header may be the end of a secret value, so the error names the header before it.
         let place = || match headers.last() {
             Some((name, _)) => format!("what follows header '{name}'"),
             None => "the first header".to_owned(),
@@ -57,7 +57,7 @@ pub(crate) fn parse_headers(text: &str) -> Result<Vec<(String, String)>, String>
     Ok(headers)
 }
 
-/// Cuts at the commas that separate. A template that does not end is no template.
+/// Splits at the commas that separate. A `{{` without an end is ordinary text.
 fn pieces(text: &str) -> Vec<String> {
     let mut pieces = vec![String::new()];
     let mut rest = text;
@@ -96,9 +96,9 @@ pub(super) fn check_header_value(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A list of subprotocols, as an option or as a header.
+/// Parses a list of subprotocols, from the option or from a header.
 pub(super) fn check_subprotocols(text: &str) -> Result<(), String> {
-    // What a template becomes is seen when it is rendered.
+    // A template is checked when it is rendered.
     let mut constant = list::split(text).into_iter().filter(|entry| !entry.is_empty() && !entry.contains("{{"));
     match constant.find(|entry| !is_token(entry)) {
         Some(_) => Err("a subprotocol must be a token (RFC 6455 §4.1): letters, digits and !#$%&'*+-.^_`|~".into()),
@@ -106,7 +106,7 @@ pub(super) fn check_subprotocols(text: &str) -> Result<(), String> {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a text is a token (RFC 9110 §5.6.2).
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

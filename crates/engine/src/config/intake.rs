@@ -34,10 +34,10 @@ const RECORD_MISSING: &str = "websocket.record.missing";
 const RECORD_VALUE: &str = "websocket.record.value";
 const RECORD_MAX_BYTES: &str = "websocket.record.max.bytes";
 const RECORD_PROVENANCE: &str = "websocket.record.provenance";
-/// Before the name of a header.
+/// The prefix of the options for headers.
 const RECORD_HEADER: &str = "websocket.record.header.";
 
-/// zstd itself makes none that is larger than this.
+/// The largest dictionary. zstd itself makes no larger ones.
 const MAX_DICTIONARY_BYTES: usize = 2 << 20;
 
 const BASE: ConfigKey = ConfigKey { group: "Records", ..ConfigKey::BASE };
@@ -206,7 +206,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
 ];
 
-/// The headers of a record: the user chooses their names.
+/// Returns the headers of a record, whose names the user chooses.
 pub(super) const FAMILIES: &[ConfigKey] = &[ConfigKey {
     name: "websocket.record.header.<name>",
     width: Width::Long,
@@ -215,14 +215,14 @@ pub(super) const FAMILIES: &[ConfigKey] = &[ConfigKey {
     ..BASE
 }];
 
-/// Compiles the options; the pointers go to `paths`.
+/// Compiles the options. The pointers are added to `paths`.
 pub(super) fn plan(values: &Values<'_>, names: &Names, paths: &mut Paths) -> Result<Plan, Vec<ConfigError>> {
     let refuse = |(name, problem): (String, Problem)| values.refuse(&name, problem);
     let plan = Plan::compile(settings(values), names, paths);
     plan.map_err(|problems| problems.into_iter().map(refuse).collect())
 }
 
-/// Whether records have keys of bytes.
+/// Whether the keys of records are bytes.
 pub(super) fn key_bytes(values: &Values<'_>) -> bool {
     values.text(RECORD_KEY_TYPE) == Some("bytes")
 }
@@ -272,11 +272,11 @@ fn codecs(text: &str) -> Result<Vec<Codec>, String> {
     list::split(text).into_iter().map(codec).collect()
 }
 
-/// The whole name has to match, as everywhere in Kafka.
+/// Compiles the pattern, which has to match the whole name, as everywhere in Kafka.
 fn whole_pattern(text: &str) -> Result<Regex, String> {
     Regex::new(&format!("^(?:{text})$")).map_err(|error| {
         let error = error.to_string();
-        // What stands before repeats the pattern.
+        // The lines before it repeat the pattern.
         let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
         format!("it is not a regular expression: {reason}")
     })

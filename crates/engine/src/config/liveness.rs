@@ -75,7 +75,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
 ];
 
-/// What is done when no record comes.
+/// `websocket.idle.action`: what to do if no record comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdleAction {
     Reconnect,

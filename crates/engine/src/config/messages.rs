@@ -102,7 +102,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
 ];
 
-/// The bounds of the queue between socket and `poll`, and what happens at them.
+/// The limits of the queue between socket and `poll`, and what happens when it is full.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueBounds {
     pub records: usize,
@@ -111,7 +111,7 @@ pub struct QueueBounds {
 }
 
 impl QueueBounds {
-    /// Returns how many records and bytes a batch may have.
+    /// Returns the limits of a batch.
     pub(crate) fn of_a_batch(&self) -> (usize, usize) {
         (self.records.min(4096), self.bytes.min(256 << 10))
     }
@@ -157,7 +157,7 @@ pub(super) fn check_topic(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("String must be non-empty".into());
     }
-    // A template is checked when it is compiled, and what it becomes for each record.
+    // A template is checked when it is compiled, and its value for each record.
     if text.contains("{{") {
         return Ok(());
     }

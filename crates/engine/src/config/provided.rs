@@ -1,23 +1,23 @@
-//! What config providers (`${file:…}`) put into a configuration. It is secret wherever it stands.
+//! Values from config providers (`${file:…}`) in a configuration. They are secret in every option.
 
 use std::fmt;
 
 use crate::config_def::{ConfigError, Properties};
 use crate::secret::Secret;
 
-/// Stands in a text where a provider put something.
+/// Replaces a provider's value in the text of an option.
 pub const PROVIDED: &str = "***";
 
-/// Why an option is refused whose reference was not replaced.
+/// The reason why an option with a reference is refused.
 pub const NOT_REPLACED: &str =
     "the reference was not replaced: config.providers names no such provider, or the provider has no such key";
 
-/// The host resolves references and says here which values it put where. Kafka Connect does not say, so for the plugin this
-/// is empty.
+/// The values with which the host has replaced references. In the plugin this is empty, because Kafka Connect does not
+/// tell them.
 #[derive(Clone, Default)]
 pub struct Provided {
     pub secrets: Vec<Secret>,
-    /// The options that hold such values, with [`PROVIDED`] in the place of each.
+    /// The options with such values, in which [`PROVIDED`] replaces each value.
     pub redacted: Properties,
 }
 
@@ -28,14 +28,14 @@ impl fmt::Debug for Provided {
 }
 
 impl Provided {
-    /// Returns the first reference that was left in an option's text. What came from a provider is not looked at again.
+    /// Returns the first remaining reference in an option's text. Values from providers are not searched.
     pub(super) fn left<'a>(&'a self, properties: &'a Properties, option: &str) -> Option<&'a str> {
         let written = self.redacted.get(option).or_else(|| properties.get(option));
         written.and_then(|text| unresolved(text))
     }
 
-    /// Returns an error for each of these options that still holds a reference. Sent as it stands it would be a wrong secret,
-    /// or a wrong address.
+    /// Returns an error for each of these options that still contains a reference. It would be sent as it is, as a
+    /// wrong secret or a wrong address.
     pub fn not_replaced(&self, properties: &Properties, is_checked: impl Fn(&str) -> bool) -> Vec<ConfigError> {
         let checked = properties.keys().filter(|name| is_checked(name));
         let left = checked.filter_map(|name| Some((name, self.left(properties, name)?)));
@@ -43,7 +43,7 @@ impl Provided {
     }
 }
 
-/// Returns the first reference to a config provider in a text that should hold none any more.
+/// Returns the first reference to a config provider in a text.
 fn unresolved(text: &str) -> Option<&str> {
     text.match_indices("${").find_map(|(start, _)| {
         let end = start + text[start..].find('}')?;

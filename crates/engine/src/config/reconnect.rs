@@ -71,7 +71,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
 ];
 
-/// When and how often to connect again.
+/// When to reconnect, and how often.
 #[derive(Debug, Clone)]
 pub struct Reconnect {
     pub enabled: bool,
@@ -84,7 +84,7 @@ pub struct Reconnect {
 /// How many attempts in a row may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempts {
-    /// The session decides: an outage has no end, a refusal has.
+    /// The session decides: an outage is tried without limit, a refusal is not.
     Unset,
     WithoutEnd,
     AtMost(u32),

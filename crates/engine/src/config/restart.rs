@@ -1,11 +1,11 @@
-//! Options of what a restart keeps.
+//! Options of the hand-over file, which keeps records over a restart.
 
 use std::path::PathBuf;
 
 use super::values::Values;
 use crate::config_def::{ConfigKey, Default, Kind, Width};
 
-/// Where a stopped task leaves its records.
+/// The option for the hand-over directory.
 pub const HANDOVER_DIR: &str = "websocket.handover.dir";
 pub(super) const HANDOVER_MAX_BYTES: &str = "websocket.handover.max.bytes";
 
@@ -34,7 +34,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
 ];
 
-/// Where a stopped task leaves records for the next start.
+/// The settings of the hand-over file.
 #[derive(Debug, Clone)]
 pub struct Handover {
     pub directory: PathBuf,
@@ -48,12 +48,12 @@ pub(super) fn handover(values: &Values<'_>) -> Option<Handover> {
     Some(Handover { directory, max_bytes })
 }
 
-/// Returns the hand-over directory that the text of its option means; `None` is off.
+/// Returns the hand-over directory of the option's text. `None`: off.
 pub(crate) fn directory(text: Option<&str>) -> Option<PathBuf> {
     match text.map(str::trim) {
         Some("") => None,
         Some(directory) => Some(PathBuf::from(directory)),
-        // Each user has one: whoever comes first owns it.
+        // Each user has a directory, because only its owner can use it.
         None => {
             let own = format!("kafka-connect-websocket-{}", rustix::process::geteuid().as_raw());
             Some(std::env::temp_dir().join(own))

@@ -1,4 +1,4 @@
-//! Options of what a new connection goes on from, and of what is missing: cursor, doubles, numbers, and the ledger of gaps.
+//! Options of resuming and of gaps: cursor, duplicates, numbers, and the ledger of gaps.
 
 use std::time::Duration;
 
@@ -229,20 +229,20 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
 const LOST_ACTIONS: [&str; 3] = ["continue", "fresh", "fail"];
 const GAPS_VALUES: [&str; 3] = ["string", "bytes", "json"];
 
-/// What a resume may cost.
+/// The settings of a resume.
 #[derive(Debug, Clone, Copy)]
 pub struct Resume {
-    /// After this time a cursor that moved is stored without a record of the feed.
+    /// After this time without records, a cursor that has moved is stored with a record of the ledger.
     pub heartbeat: Option<Duration>,
     pub max_age: Option<Duration>,
     pub lost_action: LostAction,
 }
 
-/// Where gaps are reported.
+/// The ledger of gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
     pub topic: String,
-    /// As those of the feed's records, since they pass the same converter.
+    /// The same type as for the feed's records, because they have the same converter.
     pub key_bytes: bool,
     pub value: ValueKind,
 }
@@ -298,7 +298,7 @@ pub(super) fn memory(values: &Values<'_>) -> memory::Settings {
     }
 }
 
-/// Options that want another one.
+/// Checks for options that need another one.
 pub(super) fn problems(values: &Values<'_>) -> Vec<ConfigError> {
     let wants = [
         (CURSOR, &[CURSOR_KEY, CURSOR_INITIAL, CURSOR_REWIND, CURSOR_INCLUSIVE][..]),
@@ -343,7 +343,7 @@ fn check_topic(text: &str) -> Result<(), String> {
     }
 }
 
-/// Names of the offset itself are no names of what is stored beside it.
+/// Refuses variables with the name of an entry of the offset.
 fn check_variables(text: &str) -> Result<(), String> {
     let taken = [SESSION_ID, OFFSET_SEQUENCE, AT, PART, UNREPAIRED];
     match list::split(text).into_iter().find(|name| taken.contains(&name.as_str())) {

@@ -81,7 +81,7 @@ pub(super) fn tls(values: &Values<'_>) -> tls::Settings {
     }
 }
 
-/// The option that names a file.
+/// Returns the option for a file.
 pub(super) fn option_of(part: tls::Part) -> &'static str {
     match part {
         tls::Part::Ca => SSL_CA,

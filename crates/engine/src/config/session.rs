@@ -17,11 +17,11 @@ pub(super) const CLOSE_CODE: &str = "websocket.close.code";
 pub(super) const CLOSE_FATAL_CODES: &str = "websocket.close.fatal.codes";
 pub(super) const CLOSE_FRESH_CODES: &str = "websocket.close.fresh.codes";
 
-/// Before the name of a step.
+/// The prefix of the options of a step.
 pub(super) const STEP: &str = "websocket.session.";
-/// Before the name of a declared variable.
+/// The prefix of declared variables.
 pub(super) const VAR: &str = "websocket.var.";
-/// Before the name of a secret.
+/// The prefix of secrets.
 pub(super) const SECRET: &str = "websocket.secret.";
 
 const BASE: ConfigKey = ConfigKey { group: "Session", width: Width::Long, ..ConfigKey::BASE };
@@ -112,7 +112,7 @@ pub(super) const OPTIONS: &[ConfigKey] = &[
     },
 ];
 
-/// A row of a family: its name has a part in angle brackets, which the user chooses.
+/// A row of a family of options. Its name has a part in angle brackets, which the user chooses.
 const ROW: ConfigKey = ConfigKey { display_name: "Step", ..BASE };
 
 /// The keys of each step, the declared variables and the secrets.
@@ -257,7 +257,7 @@ fn check_fraction(text: &str) -> Result<(), String> {
     }
 }
 
-/// What an endpoint may send (RFC 6455 §7.4.1 and §7.4.2).
+/// Whether an endpoint may send this close code (RFC 6455 §7.4.1 and §7.4.2).
 fn check_own_code(text: &str) -> Result<(), String> {
     match text.parse() {
         Ok(1000..=1003 | 1007..=1011 | 3000..=4999) => Ok(()),
@@ -283,7 +283,7 @@ fn parse_codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
         .collect()
 }
 
-/// What a step may have, behind its name.
+/// Returns the keys of a step: the last parts of their names.
 pub(super) fn of_a_step() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().filter_map(|row| row.name.strip_prefix("websocket.session.<step>."))
 }

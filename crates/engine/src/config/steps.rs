@@ -1,4 +1,4 @@
-//! The steps of a session, built from their options. Everything that is wrong is found here, with the option's name.
+//! Builds the steps of a session from their options. Finds all errors, with the option's name.
 
 use std::fmt;
 
@@ -14,29 +14,29 @@ use crate::dialogue::{
 };
 use crate::secret::Secret;
 
-/// What the opening handshake may have of a step's keys.
+/// The keys that the step for the opening handshake can have.
 const KEYS_OF_CONNECT: [&str; 4] = ["expect", "fail", "fail.final", "capture"];
-/// More steps than this are no session.
+/// The most steps of a session.
 const MAX_STEPS: usize = 100;
 
 /// Builds a session from its options.
 ///
 /// # Errors
-/// All that is wrong.
+/// Everything that is wrong.
 pub(super) fn plan(values: &Values<'_>) -> Result<Plan, Vec<ConfigError>> {
     let mut compiler = Compiler::new(values);
     let plan = compiler.plan();
     if compiler.errors.is_empty() { plan.map_err(|error| vec![error]) } else { Err(compiler.errors) }
 }
 
-/// Returns the names that records may use, however wrong the steps are; `None` if one of the names is wrong itself.
+/// Returns the names that records may use, also if the steps have errors. `None` if a name has an error.
 pub(super) fn names(values: &Values<'_>) -> Option<Names> {
     let mut compiler = Compiler::new(values);
     compiler.declare(&names_of_steps(values));
     compiler.errors.is_empty().then_some(compiler.names)
 }
 
-/// The steps in their order. Not given: the handshake, and the subscription if there is one.
+/// Returns the steps in their order. By default these are the handshake, and the subscription if there is one.
 fn names_of_steps(values: &Values<'_>) -> Vec<String> {
     if let Some(text) = values.in_force(keys::STEPS) {
         return list::split(text);
@@ -47,7 +47,8 @@ fn names_of_steps(values: &Values<'_>) -> Vec<String> {
     [CONNECT, SUBSCRIBE].iter().take(1 + usize::from(subscribes)).map(|name| (*name).to_owned()).collect()
 }
 
-/// The user's keys of steps that are not in the session; `merged` has the profile's too, of which some may be unused.
+/// Returns errors for the user's keys of steps that are not in the session. `merged` also has the profile's keys, of
+/// which some may be unused.
 pub(super) fn check_used(given: &Properties, merged: &Values<'_>) -> Vec<ConfigError> {
     let steps = names_of_steps(merged);
     let unused = |(name, text): (&String, &String)| {
@@ -63,7 +64,7 @@ pub(super) fn check_used(given: &Properties, merged: &Values<'_>) -> Vec<ConfigE
     given.iter().filter_map(unused).collect()
 }
 
-/// What comes behind a step; another word is refused by the row of the option.
+/// Reads `.then`. The option's row refuses other words.
 fn then(text: &str) -> Option<Then> {
     match text {
         "reconnect" => Some(Then::Reconnect),
@@ -168,7 +169,7 @@ impl<'a> Compiler<'a> {
             .any(|text| text.contains("wss://") || text.contains("https://"))
     }
 
-    /// Subscribing anew wants a message that names topics, and something that happens to begin it.
+    /// Checks `resubscribe`, which needs a message with topics, and an event that begins it.
     fn check_resubscribe(&mut self, steps: &[Step]) {
         let names_topics = steps.iter().any(|step| step.spread != Spread::Once);
         for step in steps.iter().filter(|step| step.then == Some(Then::Resubscribe)) {
@@ -184,7 +185,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// `opening`: what the opening handshake consists of.
+    /// `opening`: the templates of the opening handshake.
     fn resume<'t>(&mut self, steps: &[Step], opening: impl Iterator<Item = &'t Template>) -> dialogue::resume::Plan {
         let variables = list::split(self.get(resume::RESUME_VARIABLES).unwrap_or_default());
         let position: Vec<&str> = variables.iter().map(String::as_str).chain(["cursor"]).collect();
@@ -208,7 +209,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// All names that the configuration makes; returns the secrets among them.
+    /// Adds all names of the configuration. Returns the secrets among them.
     fn declare(&mut self, steps: &[String]) -> Vec<(VariableId, Secret)> {
         let secrets = self.secrets();
         self.hold_captured(steps);
@@ -260,7 +261,7 @@ impl<'a> Compiler<'a> {
     fn step(&mut self, name: &str, connected: bool, topics: &[String]) -> Step {
         let act = self.act(name, connected);
         let spread = self.spread(name, &act, topics);
-        // A request that does not compile is one all the same: no other error follows from it.
+        // A request that does not compile still counts as one, so that no other error follows from it.
         let is_answer = name == CONNECT || self.of_step(name, "http").is_some();
         let looks_at = if is_answer || connected { Message::Whole } else { Message::None };
         let condition = |this: &mut Compiler<'a>, key: &str, message: Message, answer: bool| {
@@ -303,7 +304,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// A step of which nothing is said would be done and do nothing.
+    /// Refuses a step without options, which would do nothing.
     fn check_given(&mut self, name: &str) {
         let own = format!("{}{name}.", keys::STEP);
         let subscribes = name == SUBSCRIBE && self.get(connection::SUBSCRIPTION_MESSAGE).is_some();
@@ -423,7 +424,7 @@ impl<'a> Compiler<'a> {
         parsed.into_iter().filter_map(template).collect()
     }
 
-    /// The headers whose value is made when the connection is.
+    /// Returns the headers whose value is a template.
     fn templated_headers(&mut self, option: &str) -> Vec<(String, Template)> {
         if !self.get(option).is_some_and(|text| text.contains("{{")) {
             return Vec::new();
@@ -472,7 +473,7 @@ impl<'a> Compiler<'a> {
         self.compiled(option, message, false, |scope| Template::compile(text, position, scope))
     }
 
-    /// A template of milliseconds; what has no variable is checked at once.
+    /// Compiles a template of milliseconds. A text without variables is checked at once.
     fn millis(&mut self, option: &str, text: &str) -> Option<Template> {
         let template = self.template(option, text, Position::Plain, Message::None)?;
         if template.constant().is_some_and(|text| rate::millis(&text).is_none()) {

@@ -1,4 +1,4 @@
-//! The text in force of each option, and how it becomes a type.
+//! The effective text of each option, and its conversion to a type.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use super::provided::Provided;
 use super::table::Table;
 use crate::config_def::{ConfigError, ConfigKey, HIDDEN, Kind, Properties};
 
-/// The text of each option, to be typed. A text that fails to become its type was refused by the table before, so what stands
-/// here falls back silently.
+/// The text of each option. A text that cannot be converted was refused by the table already, so the conversions use a
+/// default for it.
 pub(super) struct Values<'a> {
     properties: &'a Properties,
     table: &'static Table,
@@ -19,7 +19,7 @@ impl<'a> Values<'a> {
         Values { properties, table }
     }
 
-    /// Checks every option by its row, and returns all that is wrong in the order of the table.
+    /// Checks every option by its row. Returns all errors in the order of the table.
     pub(super) fn problems(&self, provided: &Provided) -> Vec<ConfigError> {
         let mut errors = provided.not_replaced(self.properties, |name| self.table.find(name).is_some());
         for key in self.table.options().filter(|key| provided.left(self.properties, key.name).is_none()) {
@@ -33,7 +33,7 @@ impl<'a> Values<'a> {
         errors
     }
 
-    /// Options whose name has a part that the user chooses: the rules of their row, and no name that is none.
+    /// Checks the options of families: the rules of their row, and their names.
     fn families(&self) -> Vec<ConfigError> {
         let mut errors = Vec::new();
         for (name, text) in self.properties {
@@ -56,7 +56,7 @@ impl<'a> Values<'a> {
         self.table.find(name)?.value(self.properties.get(name).map(String::as_str)).ok().flatten()
     }
 
-    /// Whether the option stands in the configuration, or its default is in force.
+    /// Whether the option is in the configuration. Otherwise its default is used.
     pub(super) fn is_given(&self, name: &str) -> bool {
         self.properties.contains_key(name)
     }
@@ -65,12 +65,12 @@ impl<'a> Values<'a> {
         self.text(name).filter(|text| !text.is_empty())
     }
 
-    /// The text of an option as it was given.
+    /// Returns the text of an option as it was given.
     pub(super) fn given(&self, name: &str) -> Option<&'a str> {
         self.properties.get(name).map(|text| text.trim())
     }
 
-    /// The text in force, right or wrong; an empty one is none.
+    /// Returns the effective text, valid or not. An empty one counts as none.
     pub(super) fn in_force(&self, name: &str) -> Option<&'a str> {
         let default = || self.table.find(name).and_then(|key| key.default_text());
         self.given(name).or_else(default).filter(|text| !text.is_empty())
@@ -80,7 +80,7 @@ impl<'a> Values<'a> {
         self.properties
     }
 
-    /// Options of a family: what comes behind the prefix, and their texts, if they have one.
+    /// Returns the options of a family that have a text: the part after the prefix, and the text.
     pub(super) fn family(&self, prefix: &str) -> Vec<(String, String)> {
         let rest = self.properties.iter().filter_map(|(name, text)| Some((name.strip_prefix(prefix)?, text.trim())));
         let given = rest.filter(|(name, text)| !name.is_empty() && !text.is_empty());
@@ -99,12 +99,12 @@ impl<'a> Values<'a> {
         Duration::from_millis(u64::try_from(self.number(name)).unwrap_or_default())
     }
 
-    /// A duration of which 0 means off.
+    /// Returns a duration, or `None` for 0, which means off.
     pub(super) fn millis_or_off(&self, name: &str) -> Option<Duration> {
         Some(self.millis(name)).filter(|duration| !duration.is_zero())
     }
 
-    /// The error of an option, with its value as it may be shown.
+    /// Returns an error about an option, with its value if that may be shown.
     pub(super) fn refuse(&self, name: &str, why: impl fmt::Display) -> ConfigError {
         let value = self.given(name).or_else(|| self.text(name)).unwrap_or_default();
         let shown = self.table.find(name).map_or_else(|| HIDDEN.to_owned(), |key| key.shown(value));
@@ -112,7 +112,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Where no template is rendered its braces would be sent as they are; a password may have them.
+/// Refuses templates in options that are used as they are. A password may contain braces.
 fn has_vain_braces(key: &ConfigKey, text: &str) -> bool {
     !key.has_expressions && key.kind != Kind::Password && text.contains("{{")
 }

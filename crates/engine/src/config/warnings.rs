@@ -1,4 +1,5 @@
-//! What works, but not as its author will have meant it. Both hosts log these sentences, and `validate` prints them.
+//! Warnings: settings that are accepted but probably mistakes. Both hosts log these sentences, and `validate` prints
+//! them.
 
 use super::connection::SUBSCRIPTION_MESSAGE;
 use super::resume::CURSOR;
@@ -9,17 +10,17 @@ use crate::json::{Found, Pointers};
 use crate::nearest::nearest;
 use crate::redact::printable;
 
-/// Returns one sentence for each such thing; none shows a value. `value_converter` is the class in force, if it is known.
+/// Returns the warnings, without values. `value_converter`: the effective class, if it is known.
 pub fn of(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
     let asks_for_nothing = stores_a_cursor_in_vain(config);
-    // With the profile's values, which may be the user's own.
+    // The profile's values are included, because it may be the user's own profile.
     let config = &*converter::in_force(config);
     let mut warnings: Vec<String> =
         value_converter.and_then(|class| converter::warning(config, class)).into_iter().collect();
     if config.get("tasks.max").is_some_and(|text| text.trim().parse::<i32>().is_ok_and(|tasks| tasks > 1)) {
         warnings.push("tasks.max is more than 1; one feed is one task".to_owned());
     }
-    // A wrong name of a family is an error.
+    // A wrong name in a family is an error, and not a warning.
     let ours = |name: &&String| name.starts_with("websocket.") && !is_of_a_family(name) || name.starts_with("kafka.");
     for name in config.keys().filter(ours).filter(|name| option(name).is_none()) {
         let near = nearest(name, OPTIONS.iter().map(|key| key.name));
@@ -48,20 +49,20 @@ pub fn of(config: &Properties, value_converter: Option<&str>) -> Vec<String> {
     warnings
 }
 
-/// Whether a cursor is configured, and nothing says it to the feed. What is refused is told elsewhere.
+/// Warns about a cursor that is never sent to the feed. Errors are reported elsewhere.
 fn stores_a_cursor_in_vain(config: &Properties) -> bool {
     let has_cursor = |config: &Config| config.intake.memory().is_some_and(Plan::has_cursor);
     Config::parse(config).is_ok_and(|config| has_cursor(&config) && !config.plan.asks_from_cursor())
 }
 
-/// A template is JSON only when it is rendered.
+/// Warns about a subscription message that is invalid JSON. A template can be valid only when it is rendered.
 fn is_broken_json(text: &str) -> bool {
     let begins_as_json = text.trim_start().starts_with(['{', '[']);
     let valid = || Pointers::default().build().is_ok_and(|scanner| scanner.scan(text, &mut Found::default()));
     begins_as_json && !text.contains("{{") && !valid()
 }
 
-/// The sentence for an option whose value [looks garbled](looks_garbled).
+/// Returns the sentence for an option whose value [looks garbled](looks_garbled).
 pub fn garbled_warning(name: &str) -> String {
     format!(
         "{} looks like UTF-8 that was read as ISO-8859-1, as Java reads properties files; write characters beyond ASCII as \
@@ -70,7 +71,7 @@ pub fn garbled_warning(name: &str) -> String {
     )
 }
 
-/// Whether a text makes sense as UTF-8 when its characters are taken for bytes.
+/// Whether the characters of a text are bytes of valid UTF-8.
 pub fn looks_garbled(text: &str) -> bool {
     let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
     bytes.is_some_and(|bytes| !bytes.is_ascii() && std::str::from_utf8(&bytes).is_ok())

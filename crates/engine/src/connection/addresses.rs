@@ -1,25 +1,25 @@
-//! Which of a name's addresses comes next: the one after the last that was tried, so that a dead server behind one of
-//! them does not take every attempt.
+//! The order of a host's addresses: each attempt begins with the one after the last, so that a dead server behind one
+//! address does not fail every attempt.
 
 use std::net::SocketAddr;
 
-/// Hosts whose last address is remembered: the feed or its proxy, and where redirects lead.
+/// The most hosts whose last address is kept: the feed or its proxy, and those of redirects.
 const MAX_HOSTS: usize = 8;
 
-/// The last address that was tried of each host. The session keeps it from one attempt to the next.
+/// The last tried address of each host. The session keeps it from one attempt to the next.
 #[derive(Debug, Default)]
 pub struct Addresses {
     tried: Vec<(String, SocketAddr)>,
 }
 
 impl Addresses {
-    /// The address that was tried last.
+    /// The last tried address.
     pub(super) fn last(&self, host: &str) -> Option<SocketAddr> {
         self.tried.iter().find(|(name, _)| name == host).map(|&(_, address)| address)
     }
 
-    /// The resolver's addresses, in its order, turned so that the one after the last tried comes first. A resolver that
-    /// changes the order itself is followed.
+    /// Returns the resolver's addresses in its order, beginning with the one after the last tried. If the resolver
+    /// changes the order itself, that order is used.
     pub(super) fn in_turn(&self, host: &str, mut resolved: Vec<SocketAddr>) -> Vec<SocketAddr> {
         if let Some(at) = self.last(host).and_then(|last| resolved.iter().position(|&address| address == last)) {
             resolved.rotate_left(at + 1);

@@ -1,11 +1,11 @@
-//! The body of a refused handshake, as far as it is wanted: a server or a proxy before it says there what is wrong.
+//! The beginning of the body of a refused handshake, in which a server or proxy says what is wrong.
 
 use super::http::Answer;
 
-/// So much of a body is kept.
+/// The most bytes of a body that are kept.
 pub(super) const MAX_BODY_BYTES: usize = 16 << 10;
 
-/// The body in what came after the headers, and whether that is all of it that will be kept.
+/// Returns the body in the bytes after the headers, and whether no more of it will be kept.
 pub(super) fn of(answer: &Answer, received: &[u8]) -> (Vec<u8>, bool) {
     let (mut body, complete) = if matches!(answer.status, 204 | 304) {
         (Vec::new(), true)
@@ -21,7 +21,7 @@ pub(super) fn of(answer: &Answer, received: &[u8]) -> (Vec<u8>, bool) {
     (body, complete)
 }
 
-/// The chunked coding (RFC 9112 §7.1). What is not valid ends the body.
+/// Decodes chunked coding (RFC 9112 §7.1). Invalid bytes end the body.
 fn chunks(mut received: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! From a host name to TCP: its addresses one after the other, beginning at the next one with each attempt.
+//! Connects to a host over TCP: tries its addresses one after another, in another order with each attempt.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use super::addresses::Addresses;
 use super::open_error::{OpenError, OpenErrorKind};
 use crate::observer::{Sight, Watched};
 
-/// An address of a host that has others is given up after this.
+/// How long to try an address of a host that has others.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Connects to a host. `what` names it in errors: that it is the proxy, if it is.
+/// Connects to a host. `what` names it in errors, for example as the proxy.
 pub(super) async fn dial(
     what: &str,
     host: &str,
@@ -27,7 +27,7 @@ pub(super) async fn dial(
     for (index, &address) in in_turn.iter().enumerate() {
         addresses.trying(host, address);
         watched.tell(Sight::Trying { whose: what, address });
-        // A dead address, of a broken IPv6 route perhaps, must not use up the time of those behind it (RFC 8305).
+        // A dead address, for example with a broken IPv6 route, must leave time for the next ones (RFC 8305).
         let patience = if index + 1 < in_turn.len() { ADDRESS_PATIENCE } else { Duration::MAX };
         let why = match tokio::time::timeout(patience, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => {
@@ -49,8 +49,8 @@ pub(super) async fn dial(
 
 fn unresolved(what: &str, error: &io::Error) -> OpenError {
     let text = error.to_string();
-    // The resolver's code is in the text alone: what glibc, musl and macOS say for EAI_NONAME and EAI_NODATA. Words that
-    // are not known, a translation for one, count as an outage.
+    // Only the text has the resolver's code: the words of glibc, musl and macOS for EAI_NONAME and EAI_NODATA. Other
+    // words, such as a translation, count as an outage.
     let unknown = ["Name or service not known", "No address associated", "does not resolve", "nodename nor servname"];
     let kind = if unknown.iter().any(|words| text.contains(words)) {
         OpenErrorKind::NameUnknown

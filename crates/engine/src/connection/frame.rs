@@ -1,4 +1,4 @@
-//! RFC 6455 frames: bytes of the server become messages, ours become frames. No I/O here.
+//! Frames (RFC 6455): decodes the server's bytes to messages, and encodes sent messages as frames. No I/O.
 //!
 //! ```text
 //! input ─▶ header ─┬─ whole message in the input ────────────────────────▶ borrowed from the input
@@ -9,20 +9,20 @@
 use super::inflate::Inflate;
 use super::violation::{NotUtf8, Violation};
 
-/// Frames without payload that one message may have: each costs the peer two bytes and us work.
+/// The most empty frames of a message. Each costs the peer only two bytes, but costs time here.
 const MAX_EMPTY_FRAGMENTS: u32 = 1024;
-/// RFC 6455 §5.5.
+/// The longest payload of a control frame (RFC 6455 §5.5).
 const MAX_CONTROL_PAYLOAD: usize = 125;
-/// A compressed message that does not compress is larger than what it holds: by this much, and an eighth for servers
-/// that cut it into small blocks (RFC 1951 §3.2.4: five bytes each).
+/// By how much a compressed message may be larger than its content. In addition, an eighth is allowed for servers that
+/// make small blocks (RFC 1951 §3.2.4: five bytes each).
 const MAX_DEFLATE_OVERHEAD: usize = 1024;
-/// A message buffer that grew beyond this is given back after the message.
+/// A larger message buffer is freed after the message.
 const KEPT_MESSAGE_BUFFER: usize = 1 << 20;
 
 /// What the server sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A complete text message; valid UTF-8.
+    /// A complete text message, valid UTF-8.
     Text(&'a [u8]),
     /// A complete binary message.
     Binary(&'a [u8]),
@@ -36,14 +36,14 @@ pub enum Event<'a> {
 pub struct Close {
     /// `None` if the frame was empty (1005 in RFC 6455 §7.1.5).
     pub code: Option<u16>,
-    /// What is not UTF-8 in it became U+FFFD.
+    /// U+FFFD replaces what is not UTF-8.
     pub reason: String,
     /// Whether the reason was UTF-8, as it must be.
     pub valid: bool,
 }
 
 impl Close {
-    /// The code to answer with: the same, unless the reason breaks the protocol.
+    /// Returns the code of the reply: the same, unless the reason violates the protocol.
     pub(super) fn answer(&self) -> Option<u16> {
         if self.valid { self.code } else { Some(1007) }
     }
@@ -58,7 +58,7 @@ mod opcode {
     pub(super) const PONG: u8 = 0xA;
 }
 
-/// Turns the server's bytes into events. Memory is bounded by the message limit.
+/// Decodes the server's bytes to events. The message limit bounds its memory.
 #[derive(Debug)]
 pub struct Decoder {
     limit: usize,
@@ -69,7 +69,7 @@ pub struct Decoder {
     assembly: Option<Assembly>,
     message: Vec<u8>,
     control: Vec<u8>,
-    /// `message` was given out and is to be emptied.
+    /// Whether `message` was returned and has to be emptied.
     message_done: bool,
     on_invalid_text: OnInvalidText,
     /// How many text messages were replaced or skipped, and the last of them.
@@ -77,14 +77,14 @@ pub struct Decoder {
     last_invalid: Option<NotUtf8>,
 }
 
-/// What becomes of a text message that is not UTF-8.
+/// What to do with a text message that is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnInvalidText {
     /// It is a violation (RFC 6455 §8.1).
     Refuse,
-    /// U+FFFD stands in it for what is wrong.
+    /// U+FFFD replaces the invalid bytes.
     Replace,
-    /// It is counted and left out: after a Close of ours there is no other answer.
+    /// It is counted and left out. Used after the connector's Close, when nothing else can be sent.
     Skip,
 }
 
@@ -99,11 +99,11 @@ struct Frame {
 struct Assembly {
     text: bool,
     compressed: bool,
-    /// How much of `message` is known to be UTF-8.
+    /// How many bytes of `message` are known to be UTF-8.
     utf8_until: usize,
-    /// Where it is not.
+    /// The position of the first invalid byte.
     bad_utf8: Option<usize>,
-    /// That was a violation; the rest of the message is left out.
+    /// Whether that was a violation. The rest of the message is left out.
     refused: bool,
     empty_fragments: u32,
 }
@@ -118,7 +118,8 @@ struct Header {
 }
 
 impl Decoder {
-    /// A decoder for messages of up to `limit` bytes, decompressed; with permessage-deflate if it was agreed on.
+    /// Returns a decoder for messages of up to `limit` bytes, decompressed. `inflate`: for permessage-deflate, if it
+    /// was negotiated.
     pub fn new(limit: usize, inflate: Option<Inflate>) -> Decoder {
         Decoder {
             limit,
@@ -156,18 +157,18 @@ impl Decoder {
         Some((std::mem::take(&mut self.invalid), last))
     }
 
-    /// How large the message is whose frames are being read, as far as they say; 0 between messages.
+    /// The size of the present message, as far as its frames say. 0 between messages.
     pub fn unfinished(&self) -> usize {
         let remaining = self.frame.map_or(0, |frame| frame.remaining);
         let begun = if self.assembly.is_some() { self.message.len() } else { 0 };
         begun.saturating_add(remaining)
     }
 
-    /// Reads from `input` up to the end of the next event. Returns how many bytes it took, and the event if one is
-    /// complete; without one it wants more input. What it did not take must come again.
+    /// Reads from `input` up to the end of the next event. Returns how many bytes were read, and the event if one is
+    /// complete. Without an event, it needs more input. Bytes that were not read must be given again.
     ///
     /// # Errors
-    /// The connection is beyond repair: answer with the violation's code and close.
+    /// The connection cannot continue: reply with the violation's code and close.
     pub fn decode<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Option<Event<'a>>), Violation> {
         if self.message_done {
             self.message_done = false;
@@ -256,7 +257,7 @@ impl Decoder {
         }
     }
 
-    /// The rules that depend on what came before and on what was agreed on.
+    /// Checks the rules that depend on earlier frames and on the handshake.
     fn check(&self, header: &Header) -> Result<(), Violation> {
         if header.rsv1 && (self.inflate.is_none() || !matches!(header.opcode, opcode::TEXT | opcode::BINARY)) {
             return Err(Violation::protocol("a frame has the reserved bit RSV1, which no extension explains"));
@@ -272,7 +273,7 @@ impl Decoder {
             (opcode::CONTINUATION | opcode::TEXT | opcode::BINARY, _) => {
                 let compressed = header.rsv1 || self.assembly.is_some_and(|assembly| assembly.compressed);
                 let room = if compressed {
-                    // What it inflates to is bounded as it comes; this only refuses at once what cannot fit.
+                    // The decompressed size is limited while inflating. This refuses at once what cannot fit.
                     self.limit.saturating_add(self.limit / 8).saturating_add(MAX_DEFLATE_OVERHEAD)
                 } else {
                     self.limit.saturating_sub(self.message.len())
@@ -283,7 +284,7 @@ impl Decoder {
         }
     }
 
-    /// The common case: a message of one frame, not compressed, all of it in the input.
+    /// Returns a message of one frame that is not compressed and completely in the input. This is the common case.
     fn is_whole(&self, header: &Header, rest: &[u8]) -> bool {
         header.fin
             && !header.rsv1
@@ -313,7 +314,7 @@ impl Decoder {
         {
             assembly.empty_fragments += 1;
         }
-        // `check` has bounded the length by the message limit.
+        // `check` has limited the length.
         Frame { opcode: header.opcode, fin: header.fin, remaining: header.payload_len as usize }
     }
 
@@ -328,8 +329,8 @@ impl Decoder {
         finished.map_err(|error| error.violation(self.limit))
     }
 
-    /// Checks what was added to a text message, and returns its first bad byte once; a character may be cut at the end
-    /// unless the message is complete.
+    /// Checks the new part of a text message. Returns its first invalid byte, once. At the end of an incomplete
+    /// message, a character may be incomplete.
     fn find_bad_utf8(&mut self, complete: bool) -> Option<NotUtf8> {
         let assembly = self.assembly.as_mut().filter(|assembly| assembly.text && assembly.bad_utf8.is_none())?;
         let error = match std::str::from_utf8(&self.message[assembly.utf8_until..]) {
@@ -347,7 +348,7 @@ impl Decoder {
         Some(NotUtf8 { len: self.message.len(), offset: assembly.utf8_until })
     }
 
-    /// Makes UTF-8 of `message`, or drops it; returns whether it is to be given out.
+    /// Replaces invalid UTF-8 in `message`, or drops the message. Returns whether it is an event.
     fn replace(&mut self, bad: NotUtf8) -> bool {
         self.invalid += 1;
         self.last_invalid = Some(bad);
@@ -362,7 +363,7 @@ impl Decoder {
 }
 
 impl Header {
-    /// `None` if the header is not all there yet.
+    /// Reads a header. `None` if it is not complete yet.
     fn read(input: &[u8]) -> Result<Option<Header>, Violation> {
         let &[first, second, ref rest @ ..] = input else {
             return Ok(None);
@@ -418,12 +419,12 @@ fn read_close(payload: &[u8]) -> Result<Close, Violation> {
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(Violation::protocol(format!("a Close frame has the code {code}, which must not be sent")));
     }
-    // The code says more than the reason, so it is not given up for it.
+    // The code is kept also if the reason is not valid.
     let valid = std::str::from_utf8(reason).is_ok();
     Ok(Close { code: Some(code), reason: String::from_utf8_lossy(reason).into_owned(), valid })
 }
 
-/// A frame of ours: final, masked (RFC 6455 §5.3), never compressed.
+/// Appends a frame of the client: final, masked (RFC 6455 §5.3), never compressed.
 fn encode(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
     out.push(0x80 | opcode);
     match payload.len() {
@@ -457,7 +458,7 @@ pub(super) fn encode_pong(payload: &[u8], out: &mut Vec<u8>) {
     encode(opcode::PONG, payload, rand::random(), out);
 }
 
-/// A Close frame; the reason is cut to fit a control frame, at a character's border.
+/// Appends a Close frame. The reason is cut at a character to fit into a control frame.
 pub(super) fn encode_close(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
     let mut payload = Vec::new();
     if let Some(code) = code {
