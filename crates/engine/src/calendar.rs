@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A moment, as people write it.
+/// A time as date and time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DateTime {
     pub year: i64,

@@ -1,4 +1,4 @@
-//! The URL of a feed, and how much of it may be seen.
+//! The URL of a feed, and its form without secrets.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use url::Url;
 
 use crate::redact::Redactor;
 
-/// So much is shown of a URL that a server names.
+/// The most characters of a URL from a server that are shown.
 const MAX_FOREIGN_CHARS: usize = 200;
 /// Shown in place of a secret.
 const HIDDEN: &str = "***";
 
-/// A `ws://` or `wss://` URL as configured. Its `Display` and `Debug` hide user info and query values; the full text
-/// goes to the socket alone.
+/// A configured `ws://` or `wss://` URL. Its `Display` and `Debug` hide user info and query values. Only the socket
+/// gets the full text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     url: Url,
@@ -23,10 +23,10 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads a URL; the scheme may be in any case, a fragment is dropped (RFC 6455 §3).
+    /// Reads a URL. The scheme may be in any letter case. A fragment is dropped (RFC 6455 §3).
     ///
     /// # Errors
-    /// A sentence that says what is missing; it never repeats the text.
+    /// A sentence that says what is missing, without the text.
     pub fn parse(text: &str) -> Result<Endpoint, String> {
         let remedy = "give a URL such as wss://host[:port]/path";
         if text.is_empty() {
@@ -54,7 +54,7 @@ impl Endpoint {
     /// Reads a URL that was rendered or captured: `http` and `https` mean `ws` and `wss`.
     ///
     /// # Errors
-    /// As [`Endpoint::parse`].
+    /// The same as [`Endpoint::parse`].
     pub fn parse_rendered(text: &str) -> Result<Endpoint, String> {
         match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Endpoint::parse(&format!("ws://{rest}")),
@@ -63,26 +63,27 @@ impl Endpoint {
         }
     }
 
-    /// Stands for a template, which becomes a URL with each connection. It is shown as configured, without the query.
+    /// Returns an endpoint for a template, which is rendered for each connection. It is shown as configured, without
+    /// the query.
     pub fn of_template(text: &str) -> Result<Endpoint, String> {
         let shown = mask_url(text);
         let placeholder = Endpoint::parse("ws://template.invalid/")?;
         Ok(Endpoint { redacted: shown, ..placeholder })
     }
 
-    /// The URL without secrets: as configured where it holds none, else user info and query values replaced. It is the
-    /// source partition, and the only form that logs, metrics and errors may show.
+    /// Returns the URL without secrets: as configured, or with user info and query values replaced. It is the source
+    /// partition, and the only form in logs, metrics and errors.
     pub fn redacted(&self) -> &str {
         &self.redacted
     }
 
-    /// The same endpoint, which shows no more of path and query than `redacted` does: the text that it was parsed from, with
-    /// marks in the place of secrets. Host and port are shown in any case.
+    /// Returns the same endpoint, which shows no more of path and query than `redacted`: the text from which it was
+    /// parsed, with marks in place of secrets. Host and port are always shown.
     #[must_use]
     pub fn hiding_what_differs(mut self, text: &str, redacted: &str) -> Endpoint {
         let (path, query) = path_and_query(text);
         let (shown_path, shown_query) = path_and_query(redacted);
-        // A mark elsewhere may hold the beginning of the path.
+        // A mark before the path may contain the beginning of the path.
         let path = if shown_path == path || shown_path.contains(HIDDEN) { shown_path } else { "/***" };
         let query = if shown_query == query || shown_query.contains(HIDDEN) { shown_query } else { HIDDEN };
         let query = if query.is_empty() { String::new() } else { redact_query(query) };
@@ -90,7 +91,7 @@ impl Endpoint {
         self
     }
 
-    /// The same endpoint, shown as foreign text is: for one that a server names.
+    /// Returns the same endpoint for a URL from a server, which is shown like other text from outside.
     #[must_use]
     pub fn as_foreign(mut self, redactor: &Redactor) -> Endpoint {
         self.redacted = redactor.foreign(&self.redacted, MAX_FOREIGN_CHARS);
@@ -105,7 +106,7 @@ impl Endpoint {
         self.url.scheme() == "wss"
     }
 
-    /// Host without the brackets of an IPv6 address: what a resolver and a certificate check want.
+    /// Returns the host without the brackets of an IPv6 address, for the resolver and the certificate check.
     pub fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
     }
@@ -114,13 +115,13 @@ impl Endpoint {
         self.url.port_or_known_default().unwrap_or(80)
     }
 
-    /// The `Host` header: with the port unless it is the scheme's own (RFC 6455 §4.1).
+    /// Returns the `Host` header, with the port unless it is the scheme's default (RFC 6455 §4.1).
     pub fn authority(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// Path and query: the resource name of RFC 6455 §3.
+    /// Returns path and query, the resource name of RFC 6455 §3.
     pub fn resource(&self) -> String {
         match self.url.query() {
             Some(query) => format!("{}?{query}", self.url.path()),
@@ -128,7 +129,7 @@ impl Endpoint {
         }
     }
 
-    /// User info as the credentials of basic authentication (RFC 7617), base64.
+    /// Returns the user info as the credentials of basic authentication (RFC 7617), in base64.
     pub(crate) fn basic_credentials(&self) -> Option<String> {
         if self.url.username().is_empty() && self.url.password().is_none() {
             return None;
@@ -145,10 +146,10 @@ impl Endpoint {
         self.url.scheme() == other.url.scheme() && self.host() == other.host() && self.port() == other.port()
     }
 
-    /// Where a redirect's `Location` leads, relative or absolute; `http` and `https` mean `ws` and `wss`.
+    /// Returns the endpoint of a redirect's `Location`, relative or absolute. `http` and `https` mean `ws` and `wss`.
     ///
     /// # Errors
-    /// A location that is no WebSocket URL, or that leaves TLS.
+    /// The location is not a WebSocket URL, or has no TLS while this endpoint has.
     pub fn redirect(&self, location: &str) -> Result<Endpoint, String> {
         let mut target =
             self.url.join(location).map_err(|error| format!("the redirect's location is not valid ({error})"))?;
@@ -199,7 +200,7 @@ fn redact_authority(url: &Url) -> String {
     format!("{}://{user_info}{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-/// The path and the query of a URL, or of what would be one without marks in it.
+/// Returns path and query of a URL, which may contain marks.
 fn path_and_query(text: &str) -> (&str, &str) {
     let text = text.split('#').next().unwrap_or(text);
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -207,7 +208,8 @@ fn path_and_query(text: &str) -> (&str, &str) {
     (rest.find('/').map_or("", |at| &rest[at..]), query)
 }
 
-/// `a=1&b=2` becomes `?a=***&b=***`. A part without `=` may itself be a token, so it is hidden whole.
+/// Hides the values of a query: `a=1&b=2` becomes `?a=***&b=***`. A part without `=` may be a token, so all of it is
+/// hidden.
 fn redact_query(query: &str) -> String {
     let parts: Vec<String> = query
         .split('&')
@@ -219,7 +221,7 @@ fn redact_query(query: &str) -> String {
     format!("?{}", parts.join("&"))
 }
 
-/// A URL, valid or not, without what may be secret in it: user info and query.
+/// Returns a URL, valid or not, without what may be secret: user info and query.
 pub(crate) fn mask_url(text: &str) -> String {
     let (base, query) = text.split_once('?').map_or((text, ""), |(base, _)| (base, "?***"));
     let (scheme, rest) = base.split_once("://").map_or(("", base), |(scheme, rest)| (scheme, rest));

@@ -1,4 +1,4 @@
-//! What went wrong, and whether trying again can help: decided where the error is made, obeyed in one place
+//! An error, and whether another attempt can help. That is decided where the error is made, and used in one place
 //! (`session.rs`).
 
 use std::fmt;
@@ -10,12 +10,12 @@ pub struct Error {
     message: String,
 }
 
-/// What to do about an [`Error`]; Kafka Connect's `ConnectException` and `RetriableException`.
+/// What to do about an [`Error`]: Kafka Connect's `ConnectException` and `RetriableException`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Trying again cannot help: the task fails with this as its trace.
+    /// Another attempt cannot help. The task fails, with this as its trace.
     Fatal,
-    /// The same call may work later.
+    /// The same call may succeed later.
     Retriable,
 }
 

@@ -1,8 +1,10 @@
 //! Profiles: files of defaults, so that a feed works from `websocket.feed`, its topics and the Kafka topic.
 //!
-//! A profile is a properties file: a head for people (`feed.title`, `feed.docs`, `feed.checked`, `feed.notes`, and
-//! `feed.variable.<option>` for each option that the user gives), and a value for any option of the connector. Those of the folder
-//! `feeds` are part of the program; a user's own is a path. What the user sets wins, key by key; an empty value unsets a profile's.
+//! A profile is a properties file. It has a head for people (`feed.title`, `feed.docs`, `feed.checked`, `feed.notes`,
+//! and
+//! `feed.variable.<option>` for each option that the user sets), and values of options. The profiles of the folder
+//! `feeds` are part of the program. A user's own profile is a path. The user's options replace those of the profile. An
+//! empty value removes one.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -20,11 +22,11 @@ pub const FEED: &str = "websocket.feed";
 /// The largest profile that is read, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Why there is no feed of this name, which people look for.
+/// The reason for a well-known name that is not a feed.
 const MQTT: &str = "MQTT is another protocol, which only uses WebSocket as its transport; use an MQTT source connector, such as \
                     io.lenses.streamreactor.connect.mqtt.source.MqttSourceConnector of Stream Reactor";
 
-/// What stands before the example of a variable.
+/// The text before the example of a variable.
 const EXAMPLE: &str = " For example: ";
 
 include!(concat!(env!("OUT_DIR"), "/feeds.rs"));
@@ -32,52 +34,52 @@ include!(concat!(env!("OUT_DIR"), "/feeds.rs"));
 /// A feed's defaults, and what people should know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// What `websocket.feed` says, or the name of the user's file.
+    /// The name in `websocket.feed`, or that of the user's file.
     pub name: String,
     pub title: String,
-    /// Where the feed is documented.
+    /// The address of the feed's documentation.
     pub docs: String,
-    /// How new the facts are: a date, or a year.
+    /// The date or year of that documentation.
     pub checked: String,
-    /// What is good to know: a line for each topic, with code in backticks.
+    /// Notes: a line for each, with code in backticks.
     pub notes: String,
-    /// What the user gives.
+    /// The options that the user sets.
     pub variables: Vec<Variable>,
     /// The defaults.
     pub options: Properties,
 }
 
-/// An option that the user of a profile gives.
+/// An option that the user of a profile sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
     pub option: String,
     pub documentation: String,
-    /// A value that may stand there.
+    /// An example of its value.
     pub example: String,
 }
 
 impl Profile {
-    /// The profile of this name that is part of the program.
+    /// Returns the profile of this name that is part of the program.
     pub fn named(name: &str) -> Option<Profile> {
         let at = NAMES.iter().position(|known| *known == name)?;
         Profile::parse(name, TEXTS.get(at)?).ok()
     }
 
-    /// Every profile that is part of the program, by name.
+    /// Returns all profiles that are part of the program, by name.
     pub fn all() -> impl Iterator<Item = Profile> {
         NAMES.iter().filter_map(|name| Profile::named(name))
     }
 
-    /// The text of the profile of this name that is part of the program.
+    /// Returns the text of the profile of this name that is part of the program.
     pub fn text(name: &str) -> Option<&'static str> {
         let at = NAMES.iter().position(|known| *known == name)?;
         TEXTS.get(at).copied()
     }
 
-    /// Reads what `websocket.feed` says: a name or a path.
+    /// Reads the profile of `websocket.feed`: a name or a path.
     ///
     /// # Errors
-    /// Why there is no such profile, or why the file is none.
+    /// Why there is no such profile, or why the file is not a profile.
     pub fn find(feed: &str) -> Result<Profile, String> {
         if let Some(profile) = Profile::named(feed) {
             return Ok(profile);
@@ -158,7 +160,8 @@ impl Variable {
     }
 }
 
-/// The configuration in force: the profile that it names, and over it what the user set. Without a profile it is what was given.
+/// Returns the effective configuration: the profile's options, and the user's, which replace them. Without a profile,
+/// the given configuration.
 ///
 /// # Errors
 /// Why there is no such profile.
@@ -177,7 +180,7 @@ pub fn merge(given: &Properties) -> Result<Cow<'_, Properties>, ConfigError> {
     Ok(Cow::Owned(merged))
 }
 
-/// Puts what a profile wants of its user in the profile's words, once, instead of in an error for each place that misses it.
+/// Replaces the errors about a missing option by one in the profile's words, if the profile needs that option.
 pub(crate) fn name_what_is_missing(given: &Properties, errors: Vec<ConfigError>) -> Vec<ConfigError> {
     let feed = given.get(FEED).map(|feed| feed.trim());
     let Some(profile) = feed.and_then(|feed| Profile::find(feed).ok()) else { return errors };
@@ -193,8 +196,8 @@ pub(crate) fn name_what_is_missing(given: &Properties, errors: Vec<ConfigError>)
     all
 }
 
-/// The source partition of a feed whose address is the profile's: it stays the same when a release changes the address. `None` where the
-/// user gives the address.
+/// Returns the source partition of a feed whose address is in the profile. It stays the same if a release changes the
+/// address. `None` if the user sets the address.
 pub fn partition(given: &Properties, url: &str) -> Option<String> {
     let feed = given.get(FEED).map(|feed| feed.trim()).filter(|feed| !feed.is_empty())?;
     if given.contains_key(url) {

@@ -1,4 +1,4 @@
-//! Files that an option names: regular ones of bounded size. A FIFO is not waited for, and a device is not read.
+//! Reads files that options name. They must be regular files of limited size, so that a FIFO or a device does no harm.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -13,15 +13,15 @@ pub const MAX_BYTES: usize = 10 * 1024 * 1024;
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// What the system says, or that it is something else than a regular file.
+/// The system's error, or that it is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    // Without NONBLOCK, opening a FIFO waits for somebody who writes; with NOCTTY, a terminal does not become ours.
+    // Without NONBLOCK, opening a FIFO waits for a writer. With NOCTTY, a terminal does not become the process's own.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Reads a regular file that has at most `limit` bytes. Windows editors begin a text with a byte order mark, which is left out.
+/// Reads a regular file of at most `limit` bytes, without the byte order mark of some Windows editors.
 ///
 /// # Errors
 /// What the system says, or why the file is not taken.
@@ -42,7 +42,7 @@ pub fn remove_byte_order_mark(bytes: &mut Vec<u8>) {
     }
 }
 
-/// As [`read`], for a file that must be UTF-8 text.
+/// The same as [`read`], for a file that must be UTF-8 text.
 ///
 /// # Errors
 /// What the system says, or why the file is not taken.

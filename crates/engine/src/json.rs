@@ -1,12 +1,12 @@
-//! JSON Pointers (RFC 6901) over the text of a message, without a tree: all pointers of a configuration are one automaton,
-//! and one strict pass over the message finds the raw text of every value that they name.
+//! JSON Pointers (RFC 6901) over the text of a message, without a tree. All pointers of a configuration are one
+//! automaton. One strict pass over the message finds the raw text of all their values.
 //!
 //! ```text
 //! Pointers::add … ─▶ Pointers::build ─▶ Scanner::scan(message, &mut Found) ─▶ Scanned::first(id) ─▶ Raw
 //! ```
 //!
-//! Beyond RFC 6901, `-1` is the last element and `*` each element or member. Of a key that comes twice the last one counts,
-//! as in Jackson. A message that is not valid JSON matches no pointer.
+//! In addition to RFC 6901, `-1` is the last element and `*` is each element or member. If a key comes twice, the last
+//! one is used, as in Jackson. A message that is not valid JSON has no values.
 
 mod cursor;
 
@@ -18,14 +18,14 @@ use indexmap::{IndexMap, IndexSet};
 
 pub(crate) use cursor::Cursor;
 
-/// Deeper nesting counts as invalid: it is a bound of the stack.
+/// Deeper nesting counts as invalid, to limit the stack.
 pub const MAX_DEPTH: usize = 512;
-/// Only many pointers with `*` at different places come near it.
+/// The most states. Only many pointers with `*` at different places need so many.
 const MAX_STATES: usize = 4096;
-/// Room for values that is kept from one message to the next.
+/// The room for values that is kept from one message to the next.
 const KEPT_VALUES: usize = 4096;
 
-/// A part of a pointer; RFC 6901 calls it a reference token.
+/// A part of a pointer, a reference token in RFC 6901.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Token {
     /// A member's name, or an element's index.
@@ -40,13 +40,13 @@ impl Token {
     fn names_member(&self, name: &str) -> bool {
         match self {
             Token::Name(own) => **own == *name,
-            // An object has no last element; there it is a name like any other.
+            // In an object, `-1` is a name like any other.
             Token::Last => name == "-1",
             Token::Each => true,
         }
     }
 
-    /// The index of RFC 6901 §4: digits without a leading zero.
+    /// Returns the index of RFC 6901 §4: digits without a leading zero.
     fn index(&self) -> Option<usize> {
         match self {
             Token::Name(name) if name.starts_with('0') && name.len() > 1 => None,
@@ -56,7 +56,7 @@ impl Token {
     }
 }
 
-/// Where in a message a value is.
+/// The position of a value in a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pointer(Vec<Token>);
 
@@ -65,13 +65,13 @@ impl Pointer {
         Pointer(tokens)
     }
 
-    /// Whether it may name more than one value.
+    /// Whether it can have more than one value.
     pub fn is_plural(&self) -> bool {
         self.0.contains(&Token::Each)
     }
 }
 
-/// The pointers that are wanted of one kind of message.
+/// The pointers for one kind of message.
 #[derive(Debug, Clone, Default)]
 pub struct Pointers(IndexSet<Pointer>);
 
@@ -80,7 +80,7 @@ pub struct Pointers(IndexSet<Pointer>);
 pub struct PointerId(usize);
 
 impl Pointers {
-    /// Adds a pointer; one that is there already keeps its number.
+    /// Adds a pointer. If it was added before, it keeps its number.
     pub fn add(&mut self, pointer: Pointer) -> PointerId {
         PointerId(self.0.insert_full(pointer).0)
     }
@@ -92,7 +92,7 @@ impl Pointers {
     /// Returns the automaton that finds all of them in one pass.
     ///
     /// # Errors
-    /// Too many pointers with `*` that overlap.
+    /// There are too many overlapping pointers with `*`.
     pub fn build(&self) -> Result<Scanner, String> {
         let pointers: Vec<&Pointer> = self.0.iter().collect();
         let mut states = States { pointers: &pointers, sets: IndexMap::new() };
@@ -110,7 +110,7 @@ impl Pointers {
     }
 }
 
-/// A place in the message where no pointer leads.
+/// The state without pointers.
 const NOWHERE: usize = 0;
 
 /// Finds the values of all pointers.
@@ -121,7 +121,7 @@ pub struct Scanner {
     pointers: usize,
 }
 
-/// Which pointers the scan is inside of.
+/// The pointers that match the present position.
 #[derive(Debug, Clone, Default)]
 struct State {
     /// Pointers that end here.
@@ -130,9 +130,9 @@ struct State {
     other_member: usize,
     elements: Box<[(usize, usize)]>,
     other_element: usize,
-    /// Pointers that go on with `-1`: what an earlier element left is forgotten.
+    /// Pointers that continue with `-1`. The values of an earlier element are dropped.
     last: Box<[usize]>,
-    /// Pointers that go on with `*`.
+    /// Pointers that continue with `*`.
     each: Box<[usize]>,
 }
 
@@ -140,11 +140,11 @@ struct State {
 struct Member {
     name: Box<str>,
     to: usize,
-    /// Pointers that go on with this name: what an earlier duplicate left is forgotten.
+    /// Pointers that continue with this name. The values of an earlier duplicate are dropped.
     again: Box<[usize]>,
 }
 
-/// Makes the automaton: a state is a set of (pointer, how many of its tokens are behind).
+/// Builds the automaton. A state is a set of (pointer, number of matched tokens).
 struct States<'a> {
     pointers: &'a [&'a Pointer],
     sets: IndexMap<Vec<(usize, usize)>, ()>,
@@ -155,7 +155,7 @@ impl States<'_> {
         self.sets.insert_full(set, ()).0
     }
 
-    /// The state after the tokens of `set` that `matches`.
+    /// Returns the state after the tokens of `set` for which `matches` is true.
     fn after(&mut self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> usize {
         let next = set.iter().filter(|&&at| self.token(at).is_some_and(&matches));
         let next = next.map(|&(pointer, depth)| (pointer, depth + 1)).collect();
@@ -166,7 +166,7 @@ impl States<'_> {
         self.pointers[pointer].0.get(depth)
     }
 
-    /// Pointers of `set` whose next token is as asked.
+    /// Returns the pointers of `set` whose next token matches.
     fn going_on(&self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> Box<[usize]> {
         set.iter().filter(|&&at| self.token(at).is_some_and(&matches)).map(|&(pointer, _)| pointer).collect()
     }
@@ -213,12 +213,12 @@ struct Span {
     end: u32,
 }
 
-/// What a scan found; used again for the next message.
+/// The values of a scan. It is reused for the next message.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// For each pointer its values, in the order of the message.
+    /// The values of each pointer, in the order of the message.
     values: Vec<Vec<Span>>,
-    /// Members of the objects whose members `*` names.
+    /// Members of objects for `*`.
     members: Vec<Seen>,
     forgotten: Vec<Span>,
     hasher: RandomState,
@@ -226,7 +226,7 @@ pub struct Found {
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// Of the key's content; keyed, so that nobody can make many keys of one hash.
+    /// A hash of the key with a random seed, so that nobody can make many keys with the same hash.
     hash: u64,
     key: Span,
     value: Span,
@@ -245,7 +245,7 @@ impl Found {
         self.forgotten.shrink_to(KEPT_VALUES);
     }
 
-    /// Drops the values of these pointers that stand behind `start`.
+    /// Drops the values of these pointers after `start`.
     fn forget(&mut self, pointers: &[usize], start: usize) {
         for &pointer in pointers {
             let values = &mut self.values[pointer];
@@ -255,7 +255,7 @@ impl Found {
         }
     }
 
-    /// Drops what earlier duplicates of a key left where `*` names the members; those are `self.members[from..]`.
+    /// For `*`, drops the values of earlier duplicates of a key among `self.members[from..]`.
     fn forget_duplicates(&mut self, text: &str, from: usize, pointers: &[usize]) {
         let key = |seen: &Seen| &text[seen.key.start as usize..seen.key.end as usize];
         let members = &mut self.members[from..];
@@ -279,7 +279,7 @@ impl Found {
     }
 }
 
-/// A message beside what was found in it.
+/// A message with the values of its scan.
 #[derive(Debug, Clone, Copy)]
 pub struct Scanned<'m> {
     text: &'m str,
@@ -287,7 +287,7 @@ pub struct Scanned<'m> {
 }
 
 impl<'m> Scanned<'m> {
-    /// `found` must be what the scan of this text found; otherwise pointers match anything or nothing.
+    /// `found` must be the result of a scan of this text.
     pub fn new(text: &'m str, found: &'m Found) -> Scanned<'m> {
         Scanned { text, found }
     }
@@ -296,25 +296,25 @@ impl<'m> Scanned<'m> {
         self.text
     }
 
-    /// The value of a pointer; of one with `*` the first.
+    /// Returns the value of a pointer, or the first one of a pointer with `*`.
     pub fn first(&self, id: PointerId) -> Option<Raw<'m>> {
         self.all(id).next()
     }
 
-    /// Where the values of a pointer stand.
+    /// Returns the positions of a pointer's values.
     pub fn spans(&self, id: PointerId) -> impl Iterator<Item = Range<usize>> + use<'m> {
         let values = self.found.values.get(id.0).map_or(&[][..], Vec::as_slice);
         values.iter().map(|span| span.start as usize..span.end as usize)
     }
 
-    /// The values of a pointer, in the order of the message.
+    /// Returns the values of a pointer, in the order of the message.
     pub fn all(&self, id: PointerId) -> impl Iterator<Item = Raw<'m>> + use<'m> {
         let text = self.text;
         self.spans(id).filter_map(move |span| text.get(span).map(Raw))
     }
 }
 
-/// A JSON value as it stands in the message.
+/// A JSON value as in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Raw<'m>(&'m str);
 
@@ -323,23 +323,23 @@ impl<'m> Raw<'m> {
         self.0
     }
 
-    /// What stands between the quotes, if it is a string; escapes as they are.
+    /// Returns the text between the quotes, if it is a string, with unresolved escapes.
     pub fn string(self) -> Option<&'m str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
 
-    /// A string's content, of anything else its text.
+    /// Returns the content of a string, or the text of anything else.
     pub fn content(self) -> Cow<'m, str> {
         self.string().map_or(Cow::Borrowed(self.0), unescape)
     }
 }
 
-/// Returns the content of a string, given what stands between its quotes.
+/// Returns the content of a string from the text between its quotes.
 pub fn unescape(inner: &str) -> Cow<'_, str> {
     if inner.contains('\\') { Cow::Owned(Unescape::new(inner).collect()) } else { Cow::Borrowed(inner) }
 }
 
-/// Appends `text` as it stands inside the quotes of a JSON string.
+/// Appends `text` with the escapes of a JSON string.
 pub fn escape(text: &str, out: &mut String) {
     for char in text.chars() {
         match char {
@@ -354,7 +354,8 @@ pub fn escape(text: &str, out: &mut String) {
     }
 }
 
-/// The characters of a JSON string. Half a surrogate pair is valid JSON but no character: it becomes U+FFFD.
+/// Returns the characters of a JSON string. Half a surrogate pair is valid JSON, but not a character: it becomes
+/// U+FFFD.
 struct Unescape<'m>(std::str::Chars<'m>);
 
 impl<'m> Unescape<'m> {
@@ -406,7 +407,7 @@ impl Iterator for Unescape<'_> {
 }
 
 impl Scanner {
-    /// Reads a whole message. Returns whether it is valid JSON; if not, nothing is found in it.
+    /// Scans a whole message. Returns whether it is valid JSON. If not, there are no values.
     ///
     /// A message that begins with a digit is read from its first `[` or `{` (Socket.IO puts a packet's type there).
     pub fn scan(&self, text: &str, found: &mut Found) -> bool {

@@ -3,21 +3,21 @@
 use std::any::Any;
 use std::fmt::Display;
 
-/// tokio's words when the system allows no further thread, which is no bug of anybody's.
+/// tokio's words if the system allows no further thread, which is not a bug.
 const NO_THREAD: &str = "OS can't spawn worker thread";
 
-/// Returns what `who` has to say about its panic. It may hold what was being worked on.
+/// Returns the sentence about a panic of `who`. It may contain data or secrets.
 pub fn sentence(who: &str, panic: &(dyn Any + Send)) -> String {
     let text = message(panic).unwrap_or("without a message");
     no_thread_left(panic).unwrap_or_else(|| format!("{who} panicked, which is a bug: {text}"))
 }
 
-/// Returns the sentence, if the panic is only that a thread could not be made. It holds nothing that was being worked on.
+/// Returns the sentence, if the panic is only that a thread could not be created. It contains no data.
 pub fn no_thread_left(panic: &(dyn Any + Send)) -> Option<String> {
     message(panic).filter(|text| text.contains(NO_THREAD)).map(|text| no_thread(&text))
 }
 
-/// Returns the sentence for a thread that cannot be made.
+/// Returns the sentence for a thread that cannot be created.
 pub fn no_thread(why: &dyn Display) -> String {
     format!(
         "the system allows no further thread ({why}); raise its limit (ulimit -u, TasksMax of the service, the container's \

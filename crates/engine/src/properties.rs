@@ -15,7 +15,7 @@ pub enum PropertiesError {
         /// The line in which the logical line begins.
         line: usize,
     },
-    /// Half of a UTF-16 pair, which no UTF-8 text can hold.
+    /// Half of a UTF-16 pair, which UTF-8 text cannot contain.
     Surrogate {
         /// The line in which the logical line begins.
         line: usize,
@@ -58,7 +58,7 @@ pub fn parse_text(text: &str) -> Result<Properties, PropertiesError> {
     parse_units(text.encode_utf16())
 }
 
-/// Refuses what is larger than any properties file may be.
+/// Refuses a text that is too large for a properties file.
 ///
 /// # Errors
 /// The size.
@@ -98,8 +98,8 @@ struct LogicalLines<I: Iterator<Item = u16>> {
 }
 
 impl<I: Iterator<Item = u16>> LogicalLines<I> {
-    /// Reads the next line that is neither blank nor a comment, its continuation lines joined;
-    /// returns the number of the natural line where it begins, or `None` at the end.
+    /// Reads the next line that is neither blank nor a comment, with its continuation lines. Returns the number of the
+    /// natural line where it begins, or `None` at the end.
     fn next_into(&mut self, buffer: &mut Vec<u16>) -> Option<usize> {
         buffer.clear();
         let mut begin = self.line;

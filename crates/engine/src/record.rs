@@ -1,4 +1,4 @@
-//! Messages become records: a batch holds many, all that is theirs in one buffer.
+//! Records. A batch has many of them in one buffer.
 
 pub mod value;
 pub mod wire;
@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 pub use wire::Parts;
 
-/// What a record's value is; its schema in Kafka Connect's words.
+/// The type of a record's value: its schema in Kafka Connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
-    /// Schema `STRING`, required; the bytes are valid UTF-8.
+    /// Schema `STRING`, required. The bytes are valid UTF-8.
     Text,
     /// Schema `BYTES`, required.
     Bytes,
@@ -23,15 +23,15 @@ pub enum ValueKind {
 pub struct Record<'a> {
     pub kind: ValueKind,
     pub value: &'a [u8],
-    /// What it has beside its value; most records have nothing.
+    /// Its other parts. Most records have none.
     pub parts: Parts<'a>,
-    /// The moment of receipt, milliseconds since the epoch.
+    /// The time of receipt, in milliseconds since the epoch.
     pub received_ms: i64,
     pub sequence: i64,
 }
 
 impl<'a> Record<'a> {
-    /// Returns its own topic; `None` is the configured one.
+    /// Returns its own topic. `None`: the configured one.
     pub fn topic(&self) -> Option<&'a str> {
         self.parts.iter().find_map(|part| if let Part::Topic(topic) = part { Some(topic) } else { None })
     }
@@ -40,56 +40,56 @@ impl<'a> Record<'a> {
         self.parts.iter().find_map(|part| if let Part::Key(key) = part { Some(key) } else { None })
     }
 
-    /// Returns its own timestamp, or else the moment of receipt.
+    /// Returns its own timestamp, or the time of receipt.
     pub fn timestamp_ms(&self) -> i64 {
         let own = self.parts.iter().find_map(|part| if let Part::Timestamp(ms) = part { Some(ms) } else { None });
         own.unwrap_or(self.received_ms)
     }
 
-    /// Returns names and values; a name may come more than once.
+    /// Returns names and values of headers. A name may come more than once.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let parts = self.parts.iter();
         parts.filter_map(|part| if let Part::Header { name, value } = part { Some((name, value)) } else { None })
     }
 
-    /// Returns what its source offset has beside session, sequence and time: names and values.
+    /// Returns the other entries of its source offset (not session, sequence and time): names and values.
     pub fn offset_entries(&self) -> impl Iterator<Item = (&'a str, OffsetValue<'a>)> + use<'a> {
         let parts = self.parts.iter();
         parts.filter_map(|part| if let Part::OffsetEntry { name, value } = part { Some((name, value)) } else { None })
     }
 
-    /// Returns the number of its message, of a feed that wants to hear what Kafka has.
+    /// Returns the number of its message, if the feed is acknowledged.
     pub fn message(&self) -> Option<i64> {
         self.parts.iter().find_map(|part| if let Part::Message(id) = part { Some(id) } else { None })
     }
 
-    /// Returns the key of its source partition; `None` is the feed's one partition.
+    /// Returns the key of its source partition. `None`: the only partition of the feed.
     pub fn partition_key(&self) -> Option<&'a str> {
         self.parts.iter().find_map(|part| if let Part::Partition(key) = part { Some(key) } else { None })
     }
 }
 
-/// What a record may have beside its value.
+/// A part of a record other than its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
     /// Another topic than the configured one.
     Topic(&'a str),
     Key(Key<'a>),
-    /// Another time than that of receipt, milliseconds since the epoch.
+    /// Another time than that of receipt, in milliseconds since the epoch.
     Timestamp(i64),
     /// Schema `STRING`, required.
     Header {
         name: &'a str,
         value: &'a str,
     },
-    /// What the source offset has beside session, sequence and time; a name comes once.
+    /// An entry of the source offset other than session, sequence and time. Each name comes once.
     OffsetEntry {
         name: &'a str,
         value: OffsetValue<'a>,
     },
-    /// The number of the message that the record is of, for a feed that wants to hear what Kafka has.
+    /// The number of the record's message, if the feed is acknowledged.
     Message(i64),
-    /// The key of the source partition, where each key of the feed has a cursor of its own.
+    /// The key of the source partition, if each key of the feed has its own cursor.
     Partition(&'a str),
 }
 
@@ -112,17 +112,17 @@ pub enum Key<'a> {
 /// Records in the order of receipt.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// For each record its value, with its parts before it if it has any.
+    /// The values of all records, each after its other parts.
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    /// Entries at the front that were dropped after all.
+    /// How many records at the front were dropped.
     dropped: usize,
     first_sequence: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    /// Where the record ends in `bytes`; it begins where the one before ends.
+    /// Where the record ends in `bytes`. It begins at the end of the one before.
     end: u32,
     kind: ValueKind,
     has_parts: bool,
@@ -130,7 +130,7 @@ struct Entry {
 }
 
 impl Batch {
-    /// The most that a batch can hold: positions are 32 bit.
+    /// The most bytes of a batch, because positions have 32 bits.
     const MAX_BYTES: usize = u32::MAX as usize;
 
     pub fn len(&self) -> usize {
@@ -141,18 +141,18 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Memory that the records take, in bytes.
+    /// Returns the memory of the records, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.len() - self.start_of(self.dropped) + self.len() * size_of::<Entry>()
     }
 
-    /// What a record with a value of this length adds to [`Batch::bytes`].
+    /// Returns what a record with a value of this length adds to [`Batch::bytes`].
     #[cfg(test)]
     fn cost(value_len: usize) -> usize {
         value_len + size_of::<Entry>()
     }
 
-    /// The record of this sequence.
+    /// Returns the record with this sequence.
     pub fn of_sequence(&self, sequence: i64) -> Option<Record<'_>> {
         self.get(usize::try_from(sequence.checked_sub(self.first_sequence)?).ok()?)
     }
@@ -174,12 +174,12 @@ impl Batch {
         self.first_sequence
     }
 
-    /// The sequence of the last record; of the one before the batch if it is empty.
+    /// Returns the sequence of the last record, or of the one before the batch if the batch is empty.
     pub fn last_sequence(&self) -> i64 {
         self.first_sequence + self.len() as i64 - 1
     }
 
-    /// When the oldest record was received, milliseconds since the epoch.
+    /// Returns when the oldest record was received, in milliseconds since the epoch.
     pub fn oldest_received_ms(&self) -> Option<i64> {
         self.entries.get(self.dropped).map(|entry| entry.received_ms)
     }
@@ -188,7 +188,7 @@ impl Batch {
         self.first_sequence = sequence;
     }
 
-    /// Appends a record that has nothing but its value.
+    /// Appends a record with only a value.
     pub fn push(&mut self, kind: ValueKind, value: &[u8], received_ms: i64) {
         self.bytes.extend_from_slice(value);
         self.finish(kind, false, received_ms);
@@ -199,13 +199,13 @@ impl Batch {
         self.entries.push(Entry { end: self.bytes.len() as u32, kind, has_parts, received_ms });
     }
 
-    /// Begins a record: its parts are added one by one, its value comes last.
+    /// Begins a record. Its parts are added one by one, and its value at the end.
     pub fn add(&mut self, received_ms: i64) -> RecordWriter<'_> {
         let start = self.bytes.len();
         RecordWriter { batch: self, start, has_parts: false, finished: false, received_ms }
     }
 
-    /// Appends a copy of another batch's record; its sequence follows here.
+    /// Appends a copy of a record of another batch, with the next sequence of this batch.
     pub fn push_record(&mut self, record: &Record<'_>) {
         let mut added = self.add(record.received_ms);
         if record.parts != Parts::default() {
@@ -226,7 +226,7 @@ impl Batch {
         added.value(record.kind, record.value);
     }
 
-    /// Whether `other` can follow in the same buffer without it growing beyond `limit` bytes, dropped records included.
+    /// Whether `other` fits into the same buffer with at most `limit` bytes, including dropped records.
     pub(crate) fn has_room_for(&self, other: &Batch, limit: usize) -> bool {
         self.memory() + other.memory() <= limit.min(Self::MAX_BYTES)
     }
@@ -243,7 +243,7 @@ impl Batch {
         self.entries.extend(entries.iter().map(|e| Entry { end: e.end - from as u32 + shift, ..*e }));
     }
 
-    /// Drops the oldest record; returns what it took, `None` if there is none.
+    /// Drops the oldest record. Returns its bytes, or `None` if there is none.
     pub(crate) fn drop_oldest(&mut self) -> Option<usize> {
         let before = self.bytes();
         if self.is_empty() {
@@ -261,7 +261,7 @@ impl Batch {
         }
     }
 
-    /// Takes out the records from this one on.
+    /// Removes and returns the records from this one on.
     pub(crate) fn split_off(&mut self, index: usize) -> Batch {
         let mut split = Batch::default();
         for record in (index..self.len()).filter_map(|index| self.get(index)) {
@@ -273,7 +273,7 @@ impl Batch {
         split
     }
 
-    /// Takes the newest record out, if there are others before it.
+    /// Removes and returns the newest record, if there are others before it.
     pub(crate) fn split_last(&mut self) -> Option<Batch> {
         let last = (self.len() > 1).then(|| self.get(self.len() - 1)).flatten()?;
         let mut split = Batch::default();
@@ -287,7 +287,7 @@ impl Batch {
     }
 }
 
-/// A record that is being added to a batch. One that is given up leaves nothing behind.
+/// A record that is being added to a batch. If it is dropped before its end, the batch is unchanged.
 #[must_use]
 pub struct RecordWriter<'a> {
     batch: &'a mut Batch,
@@ -299,7 +299,7 @@ pub struct RecordWriter<'a> {
 }
 
 impl RecordWriter<'_> {
-    /// Adds a part; topic, key and timestamp once at the most.
+    /// Adds a part. Topic, key and timestamp can be added once.
     pub fn part(&mut self, part: Part<'_>) {
         if !self.has_parts {
             self.has_parts = true;
@@ -315,10 +315,10 @@ impl RecordWriter<'_> {
         self.finish(kind);
     }
 
-    /// Ends the record with a value that `write` puts at the end of the buffer.
+    /// Ends the record with a value that `write` appends to the buffer.
     ///
     /// # Errors
-    /// Those of `write`; then there is no record.
+    /// Those of `write`. Then there is no record.
     pub fn value_with<E>(
         mut self,
         kind: ValueKind,
@@ -343,7 +343,7 @@ impl Drop for RecordWriter<'_> {
     }
 }
 
-/// Milliseconds since the epoch, the unit of a record's timestamp.
+/// Returns milliseconds since the epoch, the unit of a record's timestamp.
 pub fn epoch_ms(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }

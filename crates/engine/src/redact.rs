@@ -1,8 +1,8 @@
-//! Keeps secrets out of what people read. Every text that comes from outside (a status reason, a close reason, a body, a
-//! redirect's location) passes [`Redactor::foreign`] before it is shown or cut: it may repeat what we sent.
+//! Hides secrets in what people read. Every text from outside (a status reason, a close reason, a body, a redirect's
+//! location) goes through [`Redactor::foreign`] before it is shown or cut, because it may repeat what was sent.
 //!
-//! The redactor is given the secrets: the configuration's at the start, captured and computed ones as they come up. A
-//! text is searched when it is shown, which is rare; to give a secret costs next to nothing.
+//! The redactor gets the secrets: the configuration's at the start, captured and computed ones later. To add a secret
+//! costs almost nothing. A text is searched only when it is shown, which is rare.
 
 mod forms;
 mod parts;
@@ -19,22 +19,22 @@ use url::Url;
 pub use printable::{is_invisible, printable};
 use unescape::View;
 
-/// Stands where a secret stood.
+/// Replaces a secret.
 const REDACTED: &str = "***";
-/// So many characters of a secret in a row are hidden, wherever it was cut.
+/// This many consecutive characters of a secret are hidden, wherever it was cut.
 const RUN: usize = 8;
-/// Shorter ones are words and numbers that occur by themselves.
+/// The shortest secret. Shorter texts are words and numbers that occur by themselves.
 const MIN_LEN: usize = 4;
-/// What a variable held before may still come back in an answer.
+/// How many values of a variable are kept, because an answer may repeat an earlier one.
 const VALUES_PER_VARIABLE: usize = 8;
-/// So much of a long text is searched at once: a search takes a hundred times the memory of its text.
+/// How much of a long text is searched at once, because a search needs a hundred times the memory of its text.
 const PIECE: usize = 16 << 10;
-/// Pieces overlap, so that none ends within a run, however it is escaped.
+/// The overlap of the pieces, so that no escaped run is cut.
 const OVERLAP: usize = 256;
-/// No more of a foreign text is looked at. What is shown of it is far shorter.
+/// How much of a text from outside is used. Much less of it is shown.
 const MAX_FOREIGN_BYTES: usize = 16 << 10;
 
-/// Knows secrets, and hides them in texts. It is shared: secrets may be given while others search.
+/// Hides secrets in texts. It is shared: secrets can be added while others search.
 #[derive(Default)]
 pub struct Redactor {
     known: RwLock<Known>,
@@ -42,22 +42,22 @@ pub struct Redactor {
 
 #[derive(Default)]
 struct Known {
-    /// Hidden in every form, whole or cut.
+    /// Secrets that are hidden in every form, complete or cut.
     secrets: Vec<String>,
-    /// Hidden as they are, whole or from their beginning: what is secret inside of them is in `secrets`.
+    /// Messages that are hidden as they are, complete or from their beginning. Secrets inside them are in `secrets`.
     messages: Vec<String>,
     /// The last values of each variable.
     learned: HashMap<String, VecDeque<Vec<String>>>,
 }
 
 impl Redactor {
-    /// A password, a token, a signature; what a config provider put somewhere.
+    /// Adds a secret: a password, a token, a signature, or a value from a config provider.
     pub fn add(&self, secret: &str) {
         self.add_all(vec![secret.to_owned()]);
     }
 
-    /// A message that we send: secret as a whole, and what looks like a password or a key inside of it. Its other words
-    /// are not hidden, since an error that names no channel helps nobody.
+    /// Adds a message that is sent. The whole message is secret, and what looks like a password or a key inside it. Its
+    /// other words are not hidden, because an error without the name of a channel does not help.
     pub fn add_message(&self, message: &str) {
         self.add_all(parts::of_message(message));
         let mut known = self.write();
@@ -66,44 +66,44 @@ impl Redactor {
         }
     }
 
-    /// What looks like a password or a key in the template of a message.
+    /// Adds what looks like a password or a key in the template of a message.
     pub fn add_template(&self, template: &str) {
-        // The words of an expression are no secrets.
+        // The words of an expression are not secret.
         let mut pieces = template.split("{{");
         let first = pieces.next().unwrap_or_default();
         let after = pieces.map(|piece| piece.split_once("}}").map_or(piece, |(_, after)| after));
         self.add_all(parts::of_message(&[first].into_iter().chain(after).collect::<String>()));
     }
 
-    /// A header that we send.
+    /// Adds a header that is sent.
     pub fn add_header(&self, name: &str, value: &str) {
         self.add_all(parts::of_header(name, value));
     }
 
-    /// A URL: its user info and the values of its query are secret.
+    /// Adds a URL. Its user info and the values of its query are secret.
     pub fn add_url(&self, url: &Url) {
         self.add_all(parts::of_url(url));
     }
 
-    /// What a variable holds from now on: captured or computed. A few values that it held before stay secret.
+    /// Sets the captured or computed value of a variable. Some earlier values stay secret.
     pub fn learn(&self, variable: &str, secret: &str) {
         self.learn_all(variable, vec![secret.to_owned()]);
     }
 
-    /// [`Redactor::learn`] for a URL that was captured or made from variables.
+    /// The same as [`Redactor::learn`], for a URL that was captured or rendered.
     pub fn learn_url(&self, variable: &str, url: &Url) {
         self.learn_all(variable, parts::of_url(url));
     }
 
-    /// Returns the text with every secret in it hidden, for texts of our own: what panics say, for one.
+    /// Returns the text with all secrets hidden, for texts of this program, such as the messages of panics.
     pub fn hide(&self, text: &str) -> String {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.hide(text, &known.messages, |_| true)
     }
 
-    /// Returns a message of the feed with every secret in it hidden. Unlike [`Redactor::hide`] it leaves the harmless words of
-    /// our own messages, since many a feed's messages begin with the same words; and the time at which a log-in was signed,
-    /// since all times near it begin with the same digits.
+    /// Returns a message of the feed with all secrets hidden. Unlike [`Redactor::hide`], it does not hide the harmless
+    /// words of sent messages, because many feeds use the same words, nor the time of a signed log-in, because all
+    /// times near it begin with the same digits.
     pub fn hide_in_message(&self, text: &str) -> String {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if known.secrets.is_empty() && known.learned.is_empty() {
@@ -113,25 +113,25 @@ impl Redactor {
         known.hide_in_pieces(text, |learned| !is_time_near(learned, now))
     }
 
-    /// The same for a message of ours: besides, what looks like a password or a key in it is hidden.
+    /// The same for a sent message. It also hides what looks like a password or a key.
     pub fn hide_in_own_message(&self, text: &str) -> String {
         let mut own = Known { secrets: parts::of_message(text), ..Known::default() };
         own.secrets.retain(|secret| secret.len() >= MIN_LEN);
         self.hide_in_message(&own.hide(text, &[], |_| true))
     }
 
-    /// Returns a foreign text as logs and errors may show it: without secrets, printable, and no longer than
-    /// `max_chars`. Secrets are hidden before the text is cut.
+    /// Returns a text from outside for logs and errors: without secrets, printable, and at most `max_chars` long.
+    /// Secrets are hidden before the text is cut.
     pub fn foreign(&self, text: &str, max_chars: usize) -> String {
         let text = &text[..text.floor_char_boundary(MAX_FOREIGN_BYTES)];
         let hidden = self.hide(text);
         let clean = printable(&hidden);
-        // What is removed may have stood in the middle of a secret.
+        // Removed characters may have been in the middle of a secret.
         let hidden = if clean == hidden { hidden } else { self.hide(&clean) };
         printable::cut(&hidden, max_chars)
     }
 
-    /// [`Redactor::learn`] for a message that was made from secrets.
+    /// The same as [`Redactor::learn`], for a message that was rendered from secrets.
     pub fn learn_message(&self, variable: &str, message: &str) {
         self.learn_all(variable, parts::of_message(message));
     }
@@ -164,12 +164,12 @@ impl Redactor {
 }
 
 impl Known {
-    /// Of what was learned, only what `counts` is hidden.
+    /// Hides only the secrets for which `counts` returns true.
     fn hide(&self, text: &str, messages: &[String], counts: impl Fn(&str) -> bool) -> String {
         without(text, &self.find(text, messages, &counts))
     }
 
-    /// The same for a text of any length, without messages of ours.
+    /// The same for a text of any length, without sent messages.
     fn hide_in_pieces(&self, text: &str, counts: impl Fn(&str) -> bool) -> String {
         let mut hidden = vec![false; text.len()];
         let (mut at, mut end) = (0, 0);
@@ -182,7 +182,7 @@ impl Known {
         without(text, &hidden)
     }
 
-    /// Says of each byte whether it is to be hidden.
+    /// Returns for each byte whether to hide it.
     fn find(&self, text: &str, messages: &[String], counts: &impl Fn(&str) -> bool) -> Vec<bool> {
         let views = View::all(text);
         let mut search = Search::new(&views, text.len());
@@ -208,10 +208,10 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// One text, and what of it is to be hidden.
+/// A text, and which bytes of it to hide.
 struct Search<'a> {
     views: &'a [View],
-    /// For each view: where each run of [`RUN`] bytes begins. Emptied once they are hidden.
+    /// For each view: where each run of [`RUN`] bytes begins. Emptied when they are hidden.
     runs: Vec<HashMap<&'a [u8], Vec<usize>>>,
     hidden: Vec<bool>,
 }
@@ -228,7 +228,7 @@ impl<'a> Search<'a> {
         Search { views, runs: runs.collect(), hidden: vec![false; len] }
     }
 
-    /// Hides each run of the secret. One that is shorter than a run is hidden whole.
+    /// Hides each run of the secret. A shorter secret is hidden as a whole.
     fn hide_runs(&mut self, secret: &[u8]) {
         let views = self.views;
         for (nth, view) in views.iter().enumerate() {
@@ -245,7 +245,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Hides the message, as much of it as there is. Comes before any [`Search::hide_runs`].
+    /// Hides the message, or its beginning. Call it before [`Search::hide_runs`].
     fn hide_from_its_beginning(&mut self, message: &[u8]) {
         let views = self.views;
         let Some(beginning) = message.get(..RUN) else {
@@ -267,7 +267,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The text without the bytes that are to be hidden.
+/// Returns the text without the bytes to hide.
 fn without(text: &str, hidden: &[bool]) -> String {
     let mut result = String::with_capacity(text.len());
     let mut inside = false;

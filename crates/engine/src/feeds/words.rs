@@ -1,14 +1,14 @@
-//! A session in words: what is sent and awaited, in order, for people who look at a profile or check a configuration. Texts of messages are not
-//! shown, since they may hold secrets.
+//! A session in words: what is sent and awaited, in order. `feeds` and `validate` print it. It does not contain the
+//! texts of messages, which may be secret.
 
 use crate::config_def::Properties;
 
 const CONNECT: &str = "connect";
 const SUBSCRIBE: &str = "subscribe";
-/// As long as a step waits if nothing else is said.
+/// How long a step waits by default.
 const TIMEOUT_MS: &str = "10000";
 
-/// One sentence for each step of the configuration in force.
+/// Returns a sentence for each step of the effective configuration.
 pub fn session(options: &Properties) -> Vec<String> {
     let step = |name: &str| Step { options, name: name.to_owned() }.in_words();
     steps(options).iter().map(|name| step(name)).collect()
@@ -19,7 +19,7 @@ pub fn resumes(options: &Properties) -> &'static str {
     let given = |name| options.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
     match (given("websocket.cursor"), given("websocket.resume.variables")) {
         (None, None) => "no",
-        // What is secret is not stored.
+        // Secrets are not stored.
         (_, Some(variables)) if variables.split(',').any(|name| name.trim().starts_with("secret.")) => {
             "yes, except after a restart"
         }
@@ -33,7 +33,7 @@ pub fn acknowledges(options: &Properties) -> &'static str {
     if has(".on.commit") { "yes, when Kafka has them" } else { "no" }
 }
 
-/// Whether messages that are missing are counted.
+/// Whether missing messages are counted.
 pub fn counts_gaps(options: &Properties) -> &'static str {
     let is = |name, expected: &dyn Fn(&str) -> bool| options.get(name).is_some_and(|text| expected(text.trim()));
     match is("websocket.sequence", &|text| !text.is_empty()) {
@@ -56,7 +56,7 @@ fn steps(options: &Properties) -> Vec<String> {
     [CONNECT, SUBSCRIBE].iter().take(if has_subscription { 2 } else { 1 }).map(|step| (*step).to_owned()).collect()
 }
 
-/// A URL without what may be secret in it: user info, and the values of its query that are no template.
+/// Returns a URL without what may be secret: user info, and values of the query that are not templates.
 fn shown(url: &str) -> String {
     let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
     let base = match base.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
@@ -122,7 +122,7 @@ impl<'a> Step<'a> {
         Some(format!("{}send a message", self.of_topics(&["send"])))
     }
 
-    /// How often a message is sent: it depends on whether it names one topic or several.
+    /// Returns how often a message is sent: once for each topic, or for several together.
     fn of_topics(&self, keys: &[&str]) -> &'static str {
         let texts = || keys.iter().filter_map(|key| self.get(key));
         if texts().any(|text| mentions(text, "topics")) {
@@ -139,7 +139,7 @@ impl<'a> Step<'a> {
         Some(format!("wait up to {limit}{each} for {condition}"))
     }
 
-    /// What later steps use of a message; what they use of an HTTP response stands beside its request.
+    /// Returns what later steps use from a message. What they use from an HTTP response is shown with its request.
     fn keep(&self) -> Option<String> {
         let captures = self.get("capture").filter(|_| self.get("http").is_none())?;
         Some(format!("keep {}", names(captures)))
@@ -159,7 +159,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Whether a template names this variable.
+/// Whether a template uses this variable.
 fn mentions(template: &str, variable: &str) -> bool {
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     template
@@ -169,7 +169,7 @@ fn mentions(template: &str, variable: &str) -> bool {
         .any(|expression| expression.split(|c| !is_of_name(c)).any(|word| word == variable))
 }
 
-/// The names in a list of captures.
+/// Returns the names in a list of captures.
 fn names(captures: &str) -> String {
     let mut names: Vec<&str> = Vec::new();
     for part in captures.split(',') {
@@ -181,7 +181,7 @@ fn names(captures: &str) -> String {
     names.join(", ")
 }
 
-/// Milliseconds for people; a template stays as it is.
+/// Returns milliseconds in words. A template stays as it is.
 fn time(ms: &str) -> String {
     match ms.parse::<u64>() {
         Ok(ms) if ms >= 1000 && ms.is_multiple_of(1000) => format!("{} s", ms / 1000),

@@ -1,8 +1,8 @@
-//! Steps over the words of JSON (RFC 8259) in the text of a message. `None` everywhere: it is not valid JSON.
+//! Moves over the tokens of JSON (RFC 8259) in the text of a message. `None` always means: it is not valid JSON.
 
 use std::ops::Range;
 
-/// A place in a text.
+/// A position in a text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     pub(crate) bytes: &'a [u8],
@@ -14,7 +14,7 @@ impl<'a> Cursor<'a> {
         Cursor { bytes: text.as_bytes(), at: 0 }
     }
 
-    /// Steps over a string; returns what stands between the quotes, and whether there are escapes in it.
+    /// Moves over a string. Returns the text between the quotes, and whether it contains escapes.
     pub(crate) fn string(&mut self) -> Option<(Range<usize>, bool)> {
         self.at += 1;
         let start = self.at;
@@ -42,7 +42,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over a number.
+    /// Moves over a number.
     pub(crate) fn number(&mut self) -> Option<()> {
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -104,14 +104,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Returns how many bytes at the front are neither a quote, a backslash nor a control character; eight at a time.
+/// Returns how many bytes at the beginning are neither a quote, a backslash nor a control character. Checks eight at a
+/// time.
 fn plain_bytes(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // A byte is zero where subtracting one borrows into its high bit; the lowest such bit is exact.
+        // A zero byte borrows into its high bit when one is subtracted. Only the lowest such bit is exact.
         let zero = |word: u64| word.wrapping_sub(ONES) & !word;
         let quote = zero(word ^ (ONES * b'"' as u64));
         let backslash = zero(word ^ (ONES * b'\\' as u64));

@@ -1,4 +1,4 @@
-//! Values of JSON as schemaless Connect data, in a form that both hosts read without a parser.
+//! JSON values as schemaless Connect data, in a byte form that both hosts read without a parser.
 //!
 //! ```text
 //! value   0 null · 1 false · 2 true · 3 Long: i64 · 4 Double: f64 · 5 String: text
@@ -7,7 +7,7 @@
 //! text    u32 length and UTF-8
 //! ```
 //!
-//! Numbers are big endian. Java makes of it Long, Double, String, Boolean, List and Map.
+//! Numbers are big endian. In Java, they become Long, Double, String, Boolean, List and Map.
 
 mod double;
 mod parse;
@@ -26,7 +26,7 @@ const TEXT: u8 = 5;
 const LIST: u8 = 6;
 const MAP: u8 = 7;
 
-/// A value, or how many follow that belong to it.
+/// A value, or the number of its values that follow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Token<'a> {
     Null,
@@ -35,7 +35,7 @@ pub enum Token<'a> {
     Double(f64),
     Text(&'a str),
     List(u32),
-    /// So many keys, each a [`Token::Text`], and behind each its value.
+    /// The number of keys. Each is a [`Token::Text`], and its value follows.
     Map(u32),
 }
 
@@ -62,7 +62,7 @@ impl<'a> Tokens<'a> {
         Some(*array)
     }
 
-    /// Steps over one value that may be anybody's.
+    /// Moves over a value that may be invalid.
     fn check(&mut self, depth: usize) -> Option<()> {
         let members = match self.next()? {
             Token::List(_) | Token::Map(_) if depth == MAX_DEPTH => return None,
@@ -79,7 +79,7 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// `None` behind the last token, and where the form is broken.
+/// Returns the next token. `None` after the last one, and if the form is broken.
 impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
@@ -99,7 +99,7 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// Whether these bytes, which may be anybody's, are one value.
+/// Whether these bytes, which may be invalid, are one value.
 pub(crate) fn is_value(bytes: &[u8]) -> bool {
     let mut tokens = Tokens(bytes);
     tokens.check(0).is_some() && tokens.0.is_empty()

@@ -1,4 +1,4 @@
-//! The one byte form of a record: in a batch, in the plugin's buffer and in a hand-over file.
+//! The byte form of a record: in a batch, in the plugin's buffer and in a hand-over file.
 //!
 //! ```text
 //! record  head, body
@@ -12,8 +12,8 @@
 //! text    u32 length and UTF-8
 //! ```
 //!
-//! Numbers are big endian. There is at most one topic, key, timestamp, partition and message. A batch keeps parts and value in this
-//! form, so that they are copied from there in one piece. `Wire.java` reads it, too.
+//! Numbers are big endian. There is at most one topic, key, timestamp, partition and message. A batch has parts and
+//! value in this form, so that they can be copied together. `Wire.java` reads it too.
 
 use std::io::{self, Write};
 
@@ -37,7 +37,7 @@ const NUMBER_ENTRY: u8 = 7;
 const PARTITION: u8 = 8;
 const MESSAGE: u8 = 9;
 
-/// Returns the bytes that a record takes.
+/// Returns the length of a record in bytes.
 pub fn size(record: &Record<'_>) -> usize {
     let parts = record.parts.0.len();
     let parts = if parts > 0 { LENGTH_BYTES + parts } else { 0 };
@@ -47,7 +47,7 @@ pub fn size(record: &Record<'_>) -> usize {
 /// Writes one record.
 ///
 /// # Errors
-/// The output's own.
+/// The errors of the output.
 pub fn write(record: &Record<'_>, out: &mut impl Write) -> io::Result<()> {
     let parts = record.parts.0;
     let mut head = [0; HEAD_BYTES];
@@ -75,7 +75,7 @@ fn kind_code(kind: ValueKind) -> u8 {
     }
 }
 
-/// Returns what the first byte of a record says: its kind, and whether it has parts. `None` if there is no such kind.
+/// Returns the meaning of the first byte of a record: its kind, and whether it has parts. `None` for an unknown kind.
 pub(crate) fn kind(first: u8) -> Option<(ValueKind, bool)> {
     let kind = match first & !HAS_PARTS {
         TEXT => ValueKind::Text,
@@ -86,12 +86,12 @@ pub(crate) fn kind(first: u8) -> Option<(ValueKind, bool)> {
     Some((kind, first & HAS_PARTS != 0))
 }
 
-/// What a record has beside its value, in the byte form.
+/// The other parts of a record, in the byte form.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parts<'a>(&'a [u8]);
 
 impl<'a> Parts<'a> {
-    /// Takes bytes that [`Parts::check`] has passed.
+    /// Takes bytes that [`Parts::check`] has accepted.
     pub(crate) fn checked(bytes: &'a [u8]) -> Parts<'a> {
         Parts(bytes)
     }
@@ -101,10 +101,10 @@ impl<'a> Parts<'a> {
         self.0
     }
 
-    /// Checks bytes that may be anybody's.
+    /// Checks bytes that may be invalid.
     ///
     /// # Errors
-    /// Which rule of the form they break.
+    /// Which rule of the form they violate.
     pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
         let (mut topic, mut key, mut timestamp, mut partition, mut message) = (false, false, false, false, false);
         let mut rest = bytes;
@@ -126,29 +126,29 @@ impl<'a> Parts<'a> {
 
     pub(super) fn iter(self) -> impl Iterator<Item = Part<'a>> {
         let mut rest = self.0;
-        // Bytes are checked before they become parts, so that nothing is left out here.
+        // The bytes were checked before, so the iteration never ends early.
         std::iter::from_fn(move || take_part(&mut rest))
     }
 }
 
-/// Splits what [`put_parts`] and a value made.
+/// Splits the bytes of [`put_parts`] and a value.
 pub(super) fn split(bytes: &[u8]) -> (Parts<'_>, &[u8]) {
     let split = take_bytes(&mut { bytes }).map(|parts| bytes.split_at(LENGTH_BYTES + parts.len()));
     split.map_or((Parts::default(), bytes), |(parts, value)| (Parts(&parts[LENGTH_BYTES..]), value))
 }
 
-/// Appends the length of no parts at all; [`put_part`] adds to it.
+/// Appends the length 0 of parts. [`put_part`] adds parts to it.
 pub(super) fn begin_parts(out: &mut Vec<u8>) {
     out.extend([0; LENGTH_BYTES]);
 }
 
-/// Notes the length of the parts that were begun at `start` and are complete.
+/// Writes the length of the complete parts that begin at `start`.
 pub(super) fn end_parts(out: &mut [u8], start: usize) {
     let length = out.len() - start - LENGTH_BYTES;
     out[start..start + LENGTH_BYTES].copy_from_slice(&(length as u32).to_be_bytes());
 }
 
-/// Appends parts that another batch or a file had.
+/// Appends parts from another batch or a file.
 pub(super) fn put_parts(out: &mut Vec<u8>, parts: Parts<'_>) {
     put_bytes(out, parts.0);
 }
@@ -203,7 +203,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Takes the first part off; `None` if there is none or it is broken.
+/// Removes and returns the first part. `None` if there is none or it is broken.
 fn take_part<'a>(bytes: &mut &'a [u8]) -> Option<Part<'a>> {
     let (kind, rest) = bytes.split_first()?;
     *bytes = rest;

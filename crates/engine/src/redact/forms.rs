@@ -1,5 +1,5 @@
-//! The forms in which a secret may come back. Escapes (of URLs and JSON) are not among them: they are resolved in the
-//! text that is searched, since there are many ways to write them.
+//! The forms in which a server may repeat a secret. Escapes of URLs and JSON are not among them: they are resolved in
+//! the searched text, because there are many ways to write them.
 
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -21,7 +21,7 @@ pub(super) fn of(secret: &str) -> Vec<Vec<u8>> {
     let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     forms.push(hex.to_uppercase().into_bytes());
     forms.push(hex.into_bytes());
-    // A signature in hex is the same one in the other case.
+    // A signature in hex is the same in the other case.
     if secret.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         forms.push(secret.to_uppercase().into_bytes());
         forms.push(secret.to_lowercase().into_bytes());
@@ -32,8 +32,8 @@ pub(super) fn of(secret: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Base64 writes three bytes as four characters. How a secret in the middle of other bytes comes out depends on how many
-/// stand before it, modulo three. Returns the characters that it alone determines.
+/// Base64 writes three bytes as four characters. So the form of a secret inside other bytes depends on their number
+/// before it, modulo three. Returns the characters that depend on the secret only.
 fn inside_base64(engine: &GeneralPurpose, before: usize, secret: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; before];
     bytes.extend(secret);

@@ -1,6 +1,6 @@
-//! What is secret inside of a message, a header or a URL. There is no way to be sure: a message that logs in, names such
-//! as `password`, and what looks like a key count; words such as `subscribe` and `BTC-USD` do not, or else no error of a
-//! server could be understood any more.
+//! Finds secrets inside a message, a header or a URL. That is never certain. A log-in message, values of names such as
+//! `password`, and what looks like a key count as secret. Words such as `subscribe` and `BTC-USD` do not, so that a
+//! server's errors can be understood.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -14,18 +14,18 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// What stands under a name that contains one of these is secret.
+/// Values are secret if their name contains one of these.
 const SECRET_NAMES: [&str; 18] = [
     "pass", "pwd", "secret", "token", "key", "auth", "sign", "cred", "login", "user", "session", "cookie", "jwt",
     "otp", "hmac", "bearer", "private", "access",
 ];
-/// A message with one of these words logs in.
+/// A message with one of these words is a log-in.
 const LOGIN_WORDS: [&str; 9] =
     ["login", "logon", "log_in", "signin", "auth", "authenticate", "authorize", "identify", "pass"];
-/// Headers that everybody may see; errors name them.
+/// Headers that are not secret. Errors show them.
 const PUBLIC_HEADERS: [&str; 6] = ["host", "origin", "user-agent", "accept", "accept-language", "accept-encoding"];
 
-/// Returns the secrets inside of a message that we send.
+/// Returns the secrets inside a message that is sent.
 pub(super) fn of_message(message: &str) -> Vec<String> {
     let words = words(message);
     let logs_in = words.iter().any(|word| is_login_word(&word.text));
@@ -35,7 +35,7 @@ pub(super) fn of_message(message: &str) -> Vec<String> {
     secrets
 }
 
-/// Returns the secrets of a header that we send: the value, and what of it is meaningful by itself.
+/// Returns the secrets of a header that is sent: the value, and its parts that have a meaning by themselves.
 pub(super) fn of_header(name: &str, value: &str) -> Vec<String> {
     if PUBLIC_HEADERS.iter().any(|public| name.eq_ignore_ascii_case(public)) {
         return Vec::new();
@@ -66,7 +66,7 @@ fn of_basic_credentials(credentials: &str) -> Vec<String> {
     parts.into_iter().flatten().chain([pair]).collect()
 }
 
-/// Returns user info and query values, as they are written and decoded.
+/// Returns user info and query values, as written and decoded.
 pub(super) fn of_url(url: &Url) -> Vec<String> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
@@ -80,13 +80,13 @@ pub(super) fn of_url(url: &Url) -> Vec<String> {
     secrets
 }
 
-/// A word of a message: a quoted string, or what stands between syntax; and the last name before it.
+/// A word of a message: a quoted string, or text between punctuation, with the last name before it.
 struct Word {
     name: String,
     text: String,
 }
 
-/// Takes a message apart: JSON, `name=value`, `name:value`, or words alone.
+/// Splits a message into words: JSON, `name=value`, `name:value`, or words only.
 fn words(message: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut name = String::new();
@@ -117,7 +117,7 @@ fn is_syntax(c: char) -> bool {
     c.is_whitespace() || c.is_control() || "\"',;&{}[]()<>:=".contains(c)
 }
 
-/// After `name` comes `: value` or `=value`; `==` ends base64.
+/// Whether a value follows: `: value` or `=value`. `==` is the end of base64.
 fn is_followed_by_value(rest: &str) -> bool {
     let Some(value) = rest.trim_start().strip_prefix([':', '=']) else {
         return false;
@@ -125,7 +125,7 @@ fn is_followed_by_value(rest: &str) -> bool {
     !value.is_empty() && !value.starts_with(['=', ',', ';', '&'])
 }
 
-/// Returns the content of a JSON string whose opening quote was taken, and what follows it.
+/// Returns the content of a JSON string after its opening quote, and the text after the string.
 fn quoted(text: &str) -> (String, &str) {
     let mut escaped = false;
     for (at, c) in text.char_indices() {
@@ -153,7 +153,8 @@ fn keys(word: &str) -> Vec<String> {
     word.split(|c| !is_of_key(c)).filter(|part| looks_like_key(part)).map(str::to_owned).collect()
 }
 
-/// A key, a token or a signature, and not a word such as `subscribe` or a symbol such as `BTC-USD`.
+/// Whether a text looks like a key, a token or a signature, and not like a word such as `subscribe` or a symbol such as
+/// `BTC-USD`.
 fn looks_like_key(part: &str) -> bool {
     part.len() >= 20 || part.len() >= 8 && part.contains(|c: char| c.is_ascii_digit())
 }

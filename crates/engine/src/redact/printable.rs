@@ -1,6 +1,7 @@
-//! Foreign text made fit for a log line: it cannot break the line, turn it around, or pass for a field of it.
+//! Makes text from outside safe for a log line: it cannot break the line, change its direction, or look like another
+//! field.
 
-/// Returns the text without control characters, characters that turn the direction of writing or cannot be seen, and
+/// Returns the text without control characters, invisible characters and those that change the direction of text, and
 /// without what could end a quoted field of a log line and begin another.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
@@ -15,11 +16,11 @@ pub fn printable(text: &str) -> String {
             printable.push(shown);
         }
     }
-    // A backslash would take the closing quote's meaning away.
+    // A backslash would escape the closing quote.
     printable.trim_matches([' ', '\\']).to_owned()
 }
 
-/// Returns the text's first `max_chars` characters, and says if that is not all.
+/// Returns the first `max_chars` characters of a text, with a mark if that is not all.
 pub(super) fn cut(text: &str, max_chars: usize) -> String {
     match text.char_indices().nth(max_chars) {
         Some((end, _)) => format!("{}…", text[..end].trim_end_matches([' ', '\\'])),
@@ -27,13 +28,13 @@ pub(super) fn cut(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// `event=` begins our log lines.
+/// Removes `event=`, with which log lines begin.
 fn ends_with_event(text: &str) -> bool {
     let word = text.trim_end();
     word.len() >= 5 && word.is_char_boundary(word.len() - 5) && word[word.len() - 5..].eq_ignore_ascii_case("event")
 }
 
-/// Format characters (Unicode's category Cf), which have no shape of their own; U+202E writes from right to left.
+/// Whether it is a format character (Unicode's category Cf). These are invisible, and U+202E changes the direction.
 pub fn is_invisible(c: char) -> bool {
     matches!(u32::from(c),
         0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f

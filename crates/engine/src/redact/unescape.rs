@@ -1,17 +1,17 @@
 //! A text with its escapes resolved (`%2F`, `\/`, `\u002f`), and where each byte of it came from.
 
-/// Escaped text may be escaped again: JSON inside of JSON, JSON in a URL.
+/// How many times escapes are resolved: escaped text may be escaped again, as JSON inside JSON or in a URL.
 const MAX_PASSES: usize = 3;
 
 /// One way to read a text.
 pub(super) struct View {
     bytes: Vec<u8>,
-    /// For each byte where it begins in the original text, and at last where that ends.
+    /// For each byte, where it begins in the original text. The last entry is the end of that text.
     origins: Vec<usize>,
 }
 
 impl View {
-    /// Returns the text as it is, and as it reads after its escapes are resolved once, twice, …
+    /// Returns the text as it is, and with its escapes resolved once, twice, …
     pub(super) fn all(text: &str) -> Vec<View> {
         let mut views = vec![View { bytes: text.as_bytes().to_vec(), origins: (0..=text.len()).collect() }];
         while views.len() <= MAX_PASSES
@@ -58,7 +58,7 @@ pub(super) fn json(text: &str) -> String {
     String::from_utf8_lossy(&content).into_owned()
 }
 
-/// Returns how many bytes the escape takes that the text begins with, and what it means.
+/// Returns the length of the escape at the beginning of the text, and its meaning.
 fn any_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
     match text {
         [b'%', rest @ ..] => Some((3, vec![u8::try_from(hex(rest, 2)?).ok()?])),
@@ -66,7 +66,7 @@ fn any_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
     }
 }
 
-/// RFC 8259 §7.
+/// Reads an escape of JSON (RFC 8259 §7).
 fn json_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
     match text {
         [b'\\', b'u', rest @ ..] => utf16(hex(rest, 4)?, &rest[4..]),
@@ -87,7 +87,7 @@ fn simple_escape(escape: u8) -> Option<u8> {
     }
 }
 
-/// A character of `\uXXXX`, or of the pair of surrogates that `after` completes.
+/// Returns the character of `\uXXXX`, or of a pair of surrogates whose second half is in `after`.
 fn utf16(unit: u32, after: &[u8]) -> Option<(usize, Vec<u8>)> {
     let (taken, code) = match (unit, after) {
         (0xd800..=0xdbff, [b'\\', b'u', low @ ..]) => {

@@ -1,13 +1,13 @@
-//! Doubles in Java's words, and which decimal numbers a double keeps.
+//! Doubles as Java writes them, and which decimal numbers can be doubles without a change.
 
 use std::io::Write as _;
 use std::ops::Range;
 
-/// The longest text that `{:e}` makes of a double has 24 bytes.
+/// The longest text of a double with `{:e}` has 24 bytes.
 const TEXT_BYTES: usize = 32;
 
-/// Appends a finite double as Java's `Double.toString` (JDK 19 and newer): the shortest decimal that is this double, and at
-/// least two digits; scientific below 10^-3 and from 10^7 on.
+/// Appends a finite double like Java's `Double.toString` (JDK 19 and newer): the shortest decimal of this double, with
+/// at least two digits, and in scientific notation below 10^-3 and from 10^7 on.
 pub fn write_double(double: f64, out: &mut Vec<u8>) {
     if double.is_sign_negative() {
         out.push(b'-');
@@ -35,22 +35,22 @@ pub fn write_double(double: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// In these decades Java before 19 writes other digits than the shortest, 9.999999999999999E22 for 1E23 (JDK-4511638).
+/// For these exponents, Java before 19 does not write the shortest digits, but 9.999999999999999E22 for 1E23
+/// (JDK-4511638).
 const WRITTEN_OTHERWISE: Range<i64> = 16..26;
 
-/// Returns the double that this number of JSON is, unless Java would write another number for it. `text` is a number of
-/// JSON.
+/// Returns the double of a JSON number, unless Java would write another number for it. `text` is a JSON number.
 pub(super) fn exact_double(text: &str) -> Option<f64> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let mantissa = mantissa.trim_start_matches('-');
     let point = mantissa.find('.').unwrap_or(mantissa.len());
     let digits = || mantissa.bytes().enumerate().filter(|(_, digit)| *digit != b'.' && *digit != b'0');
     let Some((first, _)) = digits().next() else {
-        // Zero, whatever its exponent; it keeps its sign.
+        // Zero with any exponent. It keeps its sign.
         return Some(if text.starts_with('-') { -0.0 } else { 0.0 });
     };
     let last = digits().next_back().map_or(first, |(at, _)| at);
-    // What the first digit that is not 0 stands for.
+    // The exponent of the first digit that is not 0.
     let places = point as i64 - first as i64 - i64::from(first < point);
     let exponent = exponent.parse::<i64>().ok()?.checked_add(places)?;
     if WRITTEN_OTHERWISE.contains(&exponent) {
@@ -73,14 +73,14 @@ impl Decimal {
     fn of(double: f64) -> Decimal {
         let double = double.abs();
         let shortest = Decimal::read(format_args!("{double:e}"));
-        // Where one digit would do, Java takes the nearest of those with two (4.9E-324).
+        // If one digit is enough, Java writes the nearest decimal with two (4.9E-324).
         if shortest.length == 1 { Decimal::read(format_args!("{double:.1e}")) } else { shortest }
     }
 
     fn read(text: std::fmt::Arguments<'_>) -> Decimal {
         let mut buffer = [0; TEXT_BYTES];
         let mut rest = &mut buffer[..];
-        // It is long enough; if it were not, every test would show it.
+        // The buffer is long enough, so this cannot fail.
         let _ = rest.write_fmt(text);
         let left = rest.len();
         let text = str::from_utf8(&buffer[..TEXT_BYTES - left]).unwrap_or_default();

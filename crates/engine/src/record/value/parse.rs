@@ -1,6 +1,6 @@
-//! JSON to values: strict (RFC 8259), of bounded depth, in one pass. The keys of an object stay in order; of a key that comes
-//! twice the last value counts, at the place of the first, as in Jackson. A number that Long or Double would change becomes
-//! text, and so does half a surrogate pair, which is no character, become U+FFFD.
+//! Parses JSON to values: strictly (RFC 8259), with limited depth, in one pass. The keys of an object stay in order. If
+//! a key comes twice, the last value is used, at the place of the first, as in Jackson. A number that Long or Double
+//! would change becomes text. Half a surrogate pair is not a character and becomes U+FFFD.
 
 use indexmap::IndexMap;
 
@@ -8,20 +8,20 @@ use super::double::exact_double;
 use super::{DOUBLE, FALSE, LIST, LONG, MAP, NULL, TEXT, TRUE};
 use crate::json::{Cursor, MAX_DEPTH, unescape};
 
-/// Objects of up to so many members are searched for a key that comes twice without sorting.
+/// Objects with up to this number of members are searched for duplicate keys without sorting.
 const FEW: usize = 16;
-/// An object in which a key comes twice is written anew. Bytes written so, beyond those of the text, are bounded: such
-/// objects inside of one another would take time by the square.
+/// An object with a duplicate key is written again. This limits the bytes for that, as a multiple of the text: for such
+/// objects inside each other, the time would grow with the square.
 const REWRITTEN: usize = 8;
 
-/// Parses texts one after another; the memory is used again.
+/// Parses one text after another. The memory is reused.
 #[derive(Debug, Default)]
 pub struct Parser {
-    /// Members of the objects that are open.
+    /// The members of the objects that are not complete yet.
     members: Vec<Member>,
 }
 
-/// Where a member stands in the output; it ends where the next one begins.
+/// The position of a member in the output. It ends at the beginning of the next one.
 #[derive(Debug, Clone, Copy)]
 struct Member {
     key: usize,
@@ -29,10 +29,10 @@ struct Member {
 }
 
 impl Parser {
-    /// Appends the value that `text` is.
+    /// Appends the value of `text`.
     ///
     /// # Errors
-    /// Why it is none, and at which byte; `out` then has a part of it.
+    /// Why it is not valid, and at which byte. `out` then has a part of the value.
     pub fn parse(&mut self, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
         self.members.clear();
         let room = text.len().saturating_mul(REWRITTEN);
@@ -46,7 +46,7 @@ struct Parse<'a> {
     cursor: Cursor<'a>,
     out: &'a mut Vec<u8>,
     members: &'a mut Vec<Member>,
-    /// Bytes that may still be written anew.
+    /// How many bytes may still be written again.
     room: usize,
 }
 
@@ -54,7 +54,7 @@ const INVALID: &str = "it is not valid JSON";
 
 impl Parse<'_> {
     fn document(&mut self) -> Result<(), &'static str> {
-        // Lengths in the form have 32 bit.
+        // Lengths in the byte form have 32 bits.
         if u32::try_from(self.text.len()).is_err() {
             return Err("it is too long");
         }
@@ -132,7 +132,7 @@ impl Parse<'_> {
         self.out[start..start + 4].copy_from_slice(&(count as u32).to_be_bytes());
     }
 
-    /// Whether the array or object is empty, behind its first bracket.
+    /// Whether the array or object is empty, after its first bracket.
     fn closes(&mut self, bracket: u8) -> bool {
         let empty = self.cursor.peek() == Some(bracket);
         self.cursor.at += usize::from(empty);
@@ -181,7 +181,7 @@ impl Parse<'_> {
         Ok(left)
     }
 
-    /// A string, as text.
+    /// Parses a string.
     fn string(&mut self) -> Result<(), &'static str> {
         let (inner, escaped) = self.cursor.string().ok_or(INVALID)?;
         let start = self.out.len();
