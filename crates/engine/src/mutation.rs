@@ -1,40 +1,40 @@
-//! Deliberate bugs, for tests alone: the simulation has to find each of them (`simulation/mutations.rs`). In what ships they are
-//! constantly off, so nothing of them is left.
+//! Deliberate bugs, for tests only: the simulation has to find each of them (`simulation/mutations.rs`). In other
+//! builds they are always off, so the compiler removes them.
 
 /// A mistake that is easily made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// The first record of a message has the message's cursor.
     CursorBeforeItsMessage,
-    /// An offset counts one record of a message less than is stored.
+    /// An offset counts one record of a message too few.
     PartOneLess,
-    /// The record that a server sends again is taken for a new one.
+    /// The record that a server sends again counts as a new one.
     InclusiveDoubleStays,
-    /// The numbers of doubles are looked at.
+    /// The numbers of duplicates are checked.
     NumberBeforeDedupe,
     ClampNotTold,
     ResetNotTold,
-    /// An attempt to connect that fails forgets since when there is no connection.
+    /// A failed attempt to connect forgets since when there is no connection.
     GapBeginsWithEachAttempt,
-    /// A stop drops what waits for room in the queue.
+    /// A stop drops records that wait for room in the queue.
     StopForgetsWaiting,
-    /// A connection that brought a message counts as one that worked.
+    /// A connection with a message counts as one that has worked.
     BackoffEndsWithAMessage,
-    /// What Kafka has is counted past what it has not.
+    /// Records count as committed although Kafka does not have one before them.
     CommittedPastAHole,
-    /// An acknowledgement of the last link's message is taken for one of this link's.
+    /// An acknowledgement for a message of the last connection counts for one of this connection.
     NumbersOfMessagesBeginAnew,
     /// A part of a message has the message's own cursor.
     PartBehindItsOwnCursor,
-    /// What was seen is forgotten with the connection.
+    /// The keys of duplicates are forgotten with the connection.
     WindowOfOneConnection,
-    /// What is to be asked for is not stored.
+    /// Unrepaired gaps are not stored.
     RepairsNotStored,
-    /// A restart's gap begins with the last time that offsets were written.
+    /// A restart's gap begins when offsets were last written.
     RestartBeginsWithTheFlush,
-    /// What is dropped soon after a loss was told is never told.
+    /// Losses soon after a reported loss are never reported.
     LossesForgotten,
-    /// A stop closes before it looks at what Kafka has by now.
+    /// A stop closes the connection before it checks what Kafka has.
     StopClosesAtOnce,
 }
 
@@ -70,7 +70,7 @@ impl Mutation {
         ON.get() == Some(self)
     }
 
-    /// Does what is wrong, if this bug is on.
+    /// Calls `wrong` if this bug is on.
     pub(crate) fn does(self, wrong: impl FnOnce()) {
         if self.is_on() {
             wrong();
@@ -80,6 +80,6 @@ impl Mutation {
 
 #[cfg(test)]
 thread_local! {
-    /// The one that is on, on this thread.
+    /// The bug that is on in this thread.
     pub(crate) static ON: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
 }

@@ -1,4 +1,4 @@
-//! A batch in the direct buffer that Java reads; `RecordBatch.java` is the other end.
+//! Writes a batch into the direct buffer. `RecordBatch.java` reads it.
 //!
 //! ```text
 //! i8  1 if log lines wait
@@ -16,7 +16,7 @@ pub(crate) fn size(batch: &Batch) -> usize {
     HEADER + batch.iter().map(|record| wire::size(&record)).sum::<usize>()
 }
 
-/// Notes whether log lines wait, in a buffer that holds a header at least.
+/// Writes whether log lines wait, if the buffer has room for that.
 pub(crate) fn write_lines_wait(lines_wait: bool, buffer: &mut [u8]) {
     if let Some(flag) = buffer.first_mut() {
         *flag = u8::from(lines_wait);

@@ -1,4 +1,4 @@
-//! What the engine's tables say, in rows of strings for Java: options, errors, figures. Nothing of it is written there again.
+//! The engine's tables as rows of strings for Java: options, errors, figures. Java does not repeat them.
 
 use connect_websocket_engine::config::{self, Config, OPTIONS};
 use connect_websocket_engine::config_def::{Default, HIDDEN, Properties};
@@ -7,11 +7,11 @@ use connect_websocket_engine::metrics::Snapshot;
 
 use crate::{exactly_once, offsets, strings};
 
-/// Connect's, of which a connector may have one of its own.
+/// An option of Connect that a connector can also set.
 const VALUE_CONVERTER: &str = "value.converter";
 
-/// One row for each option: name, type, default or null, whether it is required, importance, documentation, group, width,
-/// display name, recommended values separated by commas.
+/// Returns a row for each option: name, type, default or null, whether it is required, importance, documentation,
+/// group, width, display name, recommended values separated by commas.
 pub(crate) fn options() -> Vec<u8> {
     let mut rows = Vec::new();
     for key in OPTIONS.iter() {
@@ -37,7 +37,7 @@ pub(crate) fn options() -> Vec<u8> {
     rows
 }
 
-/// Rows of an option's name and why it is refused: all that is wrong.
+/// Returns all errors: rows of an option's name and the reason.
 pub(crate) fn errors(config: &Properties) -> Vec<u8> {
     let mut errors = match Config::parse(config) {
         Ok(parsed) => exactly_once::errors(config, &parsed),
@@ -48,8 +48,8 @@ pub(crate) fn errors(config: &Properties) -> Vec<u8> {
     strings::encode(errors.iter().flat_map(|error| [Some(error.option.as_str()), Some(error.message.as_str())]))
 }
 
-/// Rows of an option's name and the value that may be shown: of those that must not be shown in full, and of all that are not
-/// in [`options`], whose names the user chooses.
+/// Returns rows of an option's name and the value that may be shown: for options that must not be shown in full, and
+/// for all that are not in [`options`] because the user chooses their names.
 pub(crate) fn shown(config: &Properties) -> Vec<u8> {
     let shown = |(name, value): (&String, &String)| {
         let key = config::option(name);
@@ -61,20 +61,19 @@ pub(crate) fn shown(config: &Properties) -> Vec<u8> {
     strings::encode(rows.iter().flat_map(|(name, value)| [Some(name.as_str()), Some(value.as_str())]))
 }
 
-/// Sentences about what works, but not as its author will have meant it. Connect shows a plugin only the connector's own
-/// configuration: of the worker's converters nothing is known.
+/// Returns warnings: settings that are accepted but probably mistakes. Connect gives a plugin only the connector's
+/// configuration, so the worker's converters are not known.
 pub(crate) fn warnings(config: &Properties) -> Vec<u8> {
     let warnings = config::warnings::of(config, config.get(VALUE_CONVERTER).map(String::as_str));
     strings::encode(warnings.iter().map(|warning| Some(warning.as_str())))
 }
 
-/// Whether, and in which words, the first record of bytes is warned about.
+/// Returns the warning for the first record of bytes, if there is one.
 pub(crate) fn warning_of_bytes(config: &Properties) -> Option<String> {
     config::warning_of_bytes(config.get(VALUE_CONVERTER).map(String::as_str))
 }
 
-/// What offsets may be stored under: the source partition, and former ones.
-/// An invalid configuration has none.
+/// Returns the partitions of stored offsets: the source partition, and former ones. An invalid configuration has none.
 pub(crate) fn partitions(config: &Properties) -> Vec<u8> {
     let Ok(config) = Config::parse(config) else {
         return Vec::new();
@@ -85,7 +84,7 @@ pub(crate) fn partitions(config: &Properties) -> Vec<u8> {
 /// The types of the two MBeans: all figures, and the existing connector's.
 const BEANS: [&str; 2] = ["WebSocketTask", "WebSocketConnector"];
 
-/// Rows of the attributes of both MBeans, in the order of [`figures`]: MBean, name, Java type, meaning.
+/// Returns the attributes of both MBeans as rows, in the order of [`figures`]: MBean, name, Java type, meaning.
 pub(crate) fn figure_names() -> Vec<u8> {
     let mut rows = Vec::new();
     let mut put = |row: [&str; 4]| row.into_iter().for_each(|text| strings::put(&mut rows, Some(text)));
@@ -98,7 +97,7 @@ pub(crate) fn figure_names() -> Vec<u8> {
     rows
 }
 
-/// All figures at this moment.
+/// Returns all figures.
 pub(crate) fn figures(now: &Snapshot) -> Vec<f64> {
     let figures = figures::figures(Host::Plugin);
     let ours = figures.iter().map(|figure| figure.value(now));

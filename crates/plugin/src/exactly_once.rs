@@ -1,20 +1,20 @@
-//! What Kafka Connect wants to know of a connector for its exactly-once support (KIP-618). Whether it is possible stands in the
-//! engine; here are the options of Connect's own that belong to it.
+//! Answers Kafka Connect's questions about exactly-once support (KIP-618). The engine decides whether it is possible.
+//! This module has Connect's own options about it.
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::config_def::{ConfigError, Properties};
 
 use crate::strings;
 
-/// By which a connector demands it.
+/// The option by which a connector requires it.
 const SUPPORT: &str = "exactly.once.support";
-/// When a transaction ends.
+/// The options for when a transaction ends.
 const BOUNDARY: &str = "transaction.boundary";
 const BOUNDARY_INTERVAL_MS: &str = "transaction.boundary.interval.ms";
-/// Some feeds wait no longer than 3 s for their acknowledgement.
+/// The longest interval for acknowledged feeds: some wait only 3 s for an acknowledgement.
 const MAX_INTERVAL_MS: u64 = 1000;
 
-/// One row with the reason why the connector cannot be exactly-once; none if it can.
+/// Returns a row with the reason why exactly-once is not possible, or none if it is.
 pub(crate) fn obstacle(config: &Properties) -> Vec<u8> {
     let why = match Config::parse(config) {
         Ok(config) => config.no_exactly_once.map(|why| why.message),
@@ -23,19 +23,20 @@ pub(crate) fn obstacle(config: &Properties) -> Vec<u8> {
     strings::encode(why.iter().map(|why| Some(why.as_str())))
 }
 
-/// What is wrong with a valid configuration for exactly-once.
+/// Returns the errors about exactly-once of a valid configuration.
 pub(crate) fn errors(config: &Properties, parsed: &Config) -> Vec<ConfigError> {
     [not_possible(config, parsed), interval(config, parsed)].into_iter().flatten().collect()
 }
 
-/// Why it is not possible, where it is demanded: Connect itself says only that it is not.
+/// Returns why it is not possible, if it is required. Connect itself does not say why.
 fn not_possible(config: &Properties, parsed: &Config) -> Option<ConfigError> {
     let demanded = text(config, SUPPORT).is_some_and(|text| text.eq_ignore_ascii_case("required"));
     let ConfigError { option, message } = parsed.no_exactly_once.clone().filter(|_| demanded)?;
     Some(ConfigError::new(option, format!("{SUPPORT}=required is not possible: {message}")))
 }
 
-/// Kafka has a record when its transaction ends: a feed that is to hear of it (`.on.commit`) does not wait for a long one.
+/// Checks the length of transactions: Kafka has a record when its transaction ends, and an acknowledged feed
+/// (`.on.commit`) does not wait for long.
 fn interval(config: &Properties, parsed: &Config) -> Option<ConfigError> {
     let by_time = text(config, BOUNDARY).is_some_and(|text| text.eq_ignore_ascii_case("interval"));
     let interval = text(config, BOUNDARY_INTERVAL_MS).and_then(|text| text.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! What goes wrong in a native method becomes an exception of Kafka Connect's; a panic too.
+//! Errors and panics of native methods as exceptions of Kafka Connect.
 
 use std::any::Any;
 
@@ -13,14 +13,14 @@ use jni::strings::{JNIStr, JNIString};
 /// Why a native method failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Of the engine, already a sentence.
+    /// An error of the engine, already a sentence.
     Engine(Error),
-    /// The JVM refused a call; an exception of its own may be pending.
+    /// A call into the JVM has failed. The JVM's own exception may be pending.
     Jni(jni::errors::Error),
 }
 
 impl Failure {
-    /// A configuration that does not start: all that is wrong with it.
+    /// Returns the failure for an invalid configuration, with all errors.
     pub(crate) fn config(errors: Vec<ConfigError>) -> Failure {
         let sentences: Vec<String> = errors.into_iter().map(|error| error.message).collect();
         Failure::Engine(Error::fatal(sentences.join("\n")))
@@ -39,7 +39,7 @@ impl From<jni::errors::Error> for Failure {
     }
 }
 
-/// Throws and returns the default value, which nobody will see.
+/// Throws, and returns a default value, which Java does not use.
 pub(crate) struct Throw;
 
 impl<T: Default> ErrorPolicy<T, Failure> for Throw {
@@ -52,7 +52,7 @@ impl<T: Default> ErrorPolicy<T, Failure> for Throw {
     ) -> jni::errors::Result<T> {
         match failure {
             Failure::Engine(error) => throw(env, class_of(error.kind()), &error.to_string()),
-            // What Java threw by itself says more.
+            // Java's own exception says more.
             Failure::Jni(_) if env.exception_check() => {}
             Failure::Jni(error) => {
                 throw(env, class_of(ErrorKind::Fatal), &format!("a call into the JVM failed, which is a bug: {error}"));
@@ -67,13 +67,13 @@ impl<T: Default> ErrorPolicy<T, Failure> for Throw {
         payload: Box<dyn Any + Send + 'static>,
     ) -> jni::errors::Result<T> {
         throw(env, class_of(ErrorKind::Fatal), &panic_sentence(payload.as_ref()));
-        // Dropping a payload may panic in turn.
+        // Dropping the payload of a panic may panic too.
         std::mem::forget(payload);
         Ok(T::default())
     }
 }
 
-/// Fatal: the task fails with this as its trace. Retriable: Connect calls `poll` again.
+/// Throws an error. Fatal: the task fails with this as its trace. Retriable: Connect calls `poll` again.
 fn class_of(kind: ErrorKind) -> &'static JNIStr {
     match kind {
         ErrorKind::Fatal => jni_str!("org/apache/kafka/connect/errors/ConnectException"),
@@ -82,11 +82,11 @@ fn class_of(kind: ErrorKind) -> &'static JNIStr {
 }
 
 fn throw(env: &mut Env<'_>, class: &'static JNIStr, message: &str) {
-    // It answers with an error because now an exception is pending, as it should be.
+    // It returns an error, because now an exception is pending. That is intended.
     let _ = env.throw_new(class, JNIString::from(message));
 }
 
-/// What a panic says.
+/// Returns the message of a panic.
 pub(crate) fn panic_sentence(payload: &(dyn Any + Send)) -> String {
     panic::sentence("the connector", payload)
 }

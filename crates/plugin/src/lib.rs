@@ -1,7 +1,7 @@
 //! The native half of the Kafka Connect plugin: what `NativeLibrary.java` and `NativeTask.java` declare.
 //!
-//! Java calls Rust, never the other way, and once per batch. A method borrows its arguments, calls the module that does the
-//! work, and turns an error or a panic into an exception (`failure.rs`).
+//! Java calls Rust, once per batch, and Rust never calls Java. A method borrows its arguments, calls the module that
+//! does the work, and throws an error or a panic as an exception (`failure.rs`).
 
 mod batch;
 mod description;
@@ -23,7 +23,7 @@ use jni::{Env, EnvUnowned, jni_mangle};
 use crate::failure::{Failure, Throw};
 use crate::task::{Polled, Progress};
 
-/// As Java puts it together, to find out whether both halves are of one build.
+/// The version, in the form in which Java compares it: both halves must have the same.
 const VERSION: &str = concat!("kafka-connect-websocket ", env!("CARGO_PKG_VERSION"));
 
 /// What `poll` returns for a handle that is closed.
@@ -126,8 +126,9 @@ pub fn poll<'l>(
 ) -> jint {
     env.with_env(|env| -> Result<jint, Failure> {
         let (start, capacity) = (env.get_direct_buffer_address(&buffer)?, env.get_direct_buffer_capacity(&buffer)?);
-        // SAFETY: Java holds a reference to the buffer during the call, so its memory stays; it is `capacity` bytes long, and
-        // nobody else reads or writes it meanwhile: each task has a buffer of its own, used by the one thread that polls.
+        // SAFETY: Java holds a reference to the buffer during the call, so its memory stays valid. It is `capacity`
+        // bytes long. Nobody else reads or writes it meanwhile: each task has its own buffer, and only the thread that
+        // polls uses it.
         let buffer = unsafe { std::slice::from_raw_parts_mut(start, capacity) };
         let progress = Progress::new(committed, committed_at_ms, [skipped, filtered]);
         let Some(task) = task::get(handle) else { return Ok(CLOSED) };
@@ -217,7 +218,7 @@ fn bytes<'l>(env: &mut Env<'l>, bytes: &[u8]) -> Result<JByteArray<'l>, Failure>
     Ok(env.byte_array_from_slice(bytes)?)
 }
 
-/// Errors and warnings of a configuration.
+/// Calls `describe` with a configuration from Java, for errors and warnings.
 fn describe<'l>(
     env: &mut Env<'l>,
     config: &JByteArray<'_>,
@@ -233,7 +234,7 @@ fn longs<'l>(env: &mut Env<'l>, values: &[i64]) -> Result<JLongArray<'l>, Failur
     Ok(array)
 }
 
-/// A configuration: names and values in turn. A null value, which Connect allows, is as if it were not there.
+/// Reads a configuration: names and values in turn. A null value, which Connect allows, counts as not set.
 fn properties(env: &mut Env<'_>, config: &JByteArray<'_>) -> Result<Properties, JniError> {
     let mut texts = strings::decode(&env.convert_byte_array(config)?).into_iter();
     let mut properties = Properties::new();

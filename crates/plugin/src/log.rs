@@ -1,6 +1,7 @@
-//! Log lines wait here until Java fetches them and gives them to SLF4J: nothing calls from Rust into the JVM.
+//! Keeps log lines until Java fetches them and writes them to SLF4J, because Rust never calls Java.
 //!
-//! Each task has lines of its own. An event belongs to the task in whose span it happened; the session's span is inside it.
+//! Each task has its own lines. An event belongs to the task in whose span it happened. The session's span is inside
+//! that of the task.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -17,13 +18,13 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Lines of one task that wait at most; the oldest go first and are counted.
+/// The most lines of a task that wait. Beyond that, the oldest are dropped and counted.
 const MAX_LINES: usize = 1000;
 /// The name of the span of a task.
 const SPAN: &str = "plugin_task";
 
 static WAITING: Mutex<BTreeMap<i64, Lines>> = Mutex::new(BTreeMap::new());
-/// 0 off, 1 ERROR … 5 TRACE: the level that Java's logger has.
+/// The level of Java's logger: 0 off, 1 ERROR … 5 TRACE.
 static LEVEL: AtomicU8 = AtomicU8::new(3);
 
 #[derive(Default)]
@@ -42,9 +43,9 @@ pub(crate) fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let subscriber = tracing_subscriber::registry().with(ToJava);
-        // Nobody else sets one: the library is loaded for this plugin alone.
+        // Nobody else sets a panic hook: only this plugin uses this copy of the library.
         let _ = tracing::subscriber::set_global_default(subscriber);
-        // Its message, which may hold what was being worked on, stands in the task's trace.
+        // The panic's message may contain secrets. The task's trace has it without them.
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map_or_else(String::new, ToString::to_string);
             tracing::error!("event=panic place={place}");
@@ -52,14 +53,14 @@ pub(crate) fn init() {
     });
 }
 
-/// Collects no lines that Java's logger would not write: 0 off, 1 ERROR … 5 TRACE.
+/// Sets the level, so that lines that Java's logger would not write are not collected: 0 off, 1 ERROR … 5 TRACE.
 pub(crate) fn set_level(level: u8) {
     if LEVEL.swap(level, Relaxed) != level {
         tracing::callsite::rebuild_interest_cache();
     }
 }
 
-/// The span of a task; lines are kept for it until [`close`].
+/// Returns the span of a task. Its lines are kept until [`close`].
 pub(crate) fn open(task: i64) -> Span {
     waiting().insert(task, Lines::default());
     tracing::error_span!(SPAN, task)
@@ -69,7 +70,7 @@ pub(crate) fn is_waiting(task: i64) -> bool {
     waiting().get(&task).is_some_and(|lines| !lines.lines.is_empty())
 }
 
-/// Takes the lines that wait.
+/// Removes and returns the lines that wait.
 pub(crate) fn take(task: i64) -> Vec<Line> {
     let Some(lines) = waiting().get_mut(&task).map(std::mem::take) else {
         return Vec::new();
@@ -99,7 +100,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToJava {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // The session's span is of level INFO, and without it nobody would know the task of an event.
+        // The session's span has the level INFO. Without it, an event's task would not be known.
         Some(level().max(LevelFilter::INFO))
     }
 
@@ -156,7 +157,7 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            // What came from outside forges no lines.
+            // Text from outside must not forge a line.
             for c in format!("{value:?}").chars() {
                 if c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}') {
                     self.message.extend(c.escape_default());

@@ -1,19 +1,20 @@
-//! The offsets that Connect has stored, as `WebSocketSourceTask.java` writes them: rows of four, partition, name, and a text
-//! or else a number; a partition's rows follow one another.
+//! Stored offsets of Connect, as `WebSocketSourceTask.java` writes them: rows of partition, name, text and number, of
+//! which the last two exclude each other. The rows of a partition follow one another.
 
 use connect_websocket_engine::config::Config;
 use connect_websocket_engine::offset::{StoredOffset, partition};
 use connect_websocket_engine::record::OffsetValue;
 use connect_websocket_engine::secret::Secret;
 
-/// Returns the partitions that offsets of this feed may be under: its own, former ones, and those of its keys.
+/// Returns the partitions of stored offsets of this feed: its own, former ones, and those of its keys.
 pub(crate) fn partitions(config: &Config) -> Vec<String> {
     let former = config.former_partitions.iter().map(|former| former.reveal().to_owned());
     let keyed = config.partition_keys().iter().map(|key| partition(&config.partition, Some(key)));
     [config.partition.clone()].into_iter().chain(former).chain(keyed).collect()
 }
 
-/// Returns the offset to go on from: of the feed's partition and its former ones the one that is further, and those of keys.
+/// Returns the stored offset: the one with the larger sequence of the feed's partition and the former ones, and those
+/// of keys.
 pub(crate) fn stored(config: &Config, rows: &[Option<String>]) -> Option<StoredOffset> {
     let rows: Vec<[Option<&str>; 4]> =
         rows.as_chunks().0.iter().map(|row| row.each_ref().map(Option::as_deref)).collect();

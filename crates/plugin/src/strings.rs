@@ -1,5 +1,5 @@
-//! How strings cross the border between Java and Rust: as one byte array, each as a big-endian i32 length and UTF-8; length
-//! -1 is null. `Strings.java` is the other end.
+//! Strings between Java and Rust, in one byte array: each as a big-endian i32 length and UTF-8. The length -1 is null.
+//! `Strings.java` is the other side.
 
 /// Appends one string.
 pub(crate) fn put(bytes: &mut Vec<u8>, text: Option<&str>) {
@@ -12,14 +12,15 @@ pub(crate) fn put(bytes: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-/// All strings of an array, in their order.
+/// Returns the bytes of strings, in their order.
 pub(crate) fn encode<'a>(texts: impl IntoIterator<Item = Option<&'a str>>) -> Vec<u8> {
     let mut bytes = Vec::new();
     texts.into_iter().for_each(|text| put(&mut bytes, text));
     bytes
 }
 
-/// The strings that Java wrote. What is cut off or no UTF-8 ends the list or is replaced: both ends are ours.
+/// Returns the strings that Java has written. A cut string ends the list, and invalid UTF-8 is replaced. Neither
+/// happens, because Java's side is part of the plugin.
 pub(crate) fn decode(mut bytes: &[u8]) -> Vec<Option<String>> {
     let mut texts = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {

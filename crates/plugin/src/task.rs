@@ -1,5 +1,5 @@
-//! The tasks that Java started, by handle. A handle is never used again, so that a call that comes late (`commitRecord`
-//! after `stop`, a JMX client) finds nothing, and not another task.
+//! The tasks that Java has started, by handle. A handle is never used again, so that a late call (`commitRecord` after
+//! `stop`, a JMX client) finds no task, and not another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,52 +22,52 @@ use tracing::{Span, warn};
 
 use crate::{batch, failure, log};
 
-/// How long an idle poll waits: Connect asks again at once, and looks between two polls whether to stop.
+/// How long an idle poll waits. Connect polls again at once, and checks between two polls whether to stop.
 const POLL_WAIT: Duration = Duration::from_secs(1);
-/// For the closing handshake and the hand-over file, of the five seconds that Connect gives a task
-/// (`task.shutdown.graceful.timeout.ms`); a poll may have taken one of them.
+/// The time for the closing handshake and the hand-over file. Connect gives a task five seconds
+/// (`task.shutdown.graceful.timeout.ms`), of which a poll may have used one.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// Of these, how long the server may take to answer our Close.
+/// How much of it the server may take to reply to the Close.
 const CLOSING: Duration = Duration::from_millis(1500);
 
 static TASKS: Mutex<BTreeMap<i64, Arc<Task>>> = Mutex::new(BTreeMap::new());
 static NEXT_HANDLE: AtomicI64 = AtomicI64::new(1);
 
-/// One running task. Its session has a thread and a single-threaded runtime of its own: a task that is busy or broken
-/// disturbs no other.
+/// A running task. Its session has its own thread with a single-threaded runtime, so a task that is busy or broken does
+/// not disturb others.
 pub(crate) struct Task {
     handle: i64,
     source: Mutex<Source>,
     metrics: Arc<Metrics>,
-    /// Where the feed hears what Kafka has, if it wants to.
+    /// Where to report records that Kafka has, if the feed is acknowledged.
     commits: Option<Arc<Commits>>,
     /// What Java shows and stores: the URL without secrets, the session's id, the topic, the source partition.
     pub(crate) identity: [String; 4],
     runtime: Handle,
-    /// Dropped, it ends the runtime.
+    /// The runtime ends when this is dropped.
     _running: oneshot::Sender<()>,
     span: Span,
 }
 
 struct Source {
     task: SourceTask,
-    /// Polled, and larger than the buffer that was given.
+    /// A polled batch that did not fit into the buffer.
     too_large: Option<Batch>,
-    /// What the engine knows of.
+    /// The counts that the engine has got already.
     left_out: LeftOut,
-    /// Logged with the first record of bytes.
+    /// The warning that is logged with the first record of bytes.
     warning_of_bytes: Option<String>,
 }
 
-/// How far Kafka is, as Java says it.
+/// What Kafka has acknowledged, as Java reports it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
-    /// Kafka has all up to this sequence, since then, but for those that were left out.
+    /// Up to which sequence Kafka has everything, except records that were left out, and since when.
     committed: Option<(i64, SystemTime)>,
     left_out: LeftOut,
 }
 
-/// Records that are not in Kafka, of all up to the committed sequence since the start.
+/// How many of the records up to the committed sequence are not in Kafka, since the start.
 #[derive(Debug, Clone, Copy, Default)]
 struct LeftOut {
     skipped: u64,
@@ -106,18 +106,18 @@ impl Source {
     }
 }
 
-/// What a poll found.
+/// The result of a poll.
 pub(crate) enum Polled {
-    /// So many records are in the buffer.
+    /// This number of records is in the buffer.
     Records(usize),
-    /// A batch of so many bytes waits for a buffer that holds it.
+    /// A batch waits for a buffer of this size.
     NeedsBuffer(usize),
 }
 
 /// Starts a task and returns its handle.
 ///
 /// # Errors
-/// TLS files that cannot be used; no thread or runtime.
+/// TLS files that cannot be used, or no thread or runtime.
 pub(crate) fn start(
     config: Config,
     stored: Option<StoredOffset>,
@@ -130,12 +130,12 @@ pub(crate) fn start(
     Ok(handle)
 }
 
-/// The task with this handle, unless it is closed.
+/// Returns the task with this handle, unless it is closed.
 pub(crate) fn get(handle: i64) -> Option<Arc<Task>> {
     tasks().get(&handle).cloned()
 }
 
-/// Forgets a task. Its thread ends with the last call that still holds the task, which is this one, as a rule.
+/// Forgets a task. Its thread ends with the last call that uses the task, usually this one.
 pub(crate) fn close(handle: i64) {
     drop(tasks().remove(&handle));
     log::close(handle);
@@ -145,7 +145,7 @@ fn tasks() -> MutexGuard<'static, BTreeMap<i64, Arc<Task>>> {
     lock(&TASKS)
 }
 
-/// A panic while it was locked has ended that call and left nothing half done that another relies on.
+/// A poisoned lock is used all the same: no call depends on a change that a panic can have interrupted.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -167,7 +167,7 @@ impl Task {
                 let _ =
                     sender.send(runtime.as_ref().map(|runtime| runtime.handle().clone()).map_err(|e| e.to_string()));
                 if let Ok(runtime) = runtime {
-                    // An error is what comes: nobody sends anything, the other end is dropped.
+                    // Waits until the sender is dropped, which is an error here. Nothing is ever sent.
                     let _ = runtime.block_on(stopped);
                 }
             })
@@ -195,8 +195,8 @@ impl Task {
     /// Waits for records and writes them into the buffer.
     ///
     /// # Errors
-    /// Why the session cannot go on; it comes out after all that was received. A panic too, without the secrets that were
-    /// being worked on.
+    /// Why the session cannot continue. It is returned after everything that was received. A panic too, without
+    /// secrets.
     pub(crate) fn poll(&self, buffer: &mut [u8], progress: Progress) -> Result<Polled, Error> {
         catch_unwind(AssertUnwindSafe(|| self.poll_source(buffer, progress))).unwrap_or_else(|panic| {
             let sentence = failure::panic_sentence(panic.as_ref());
@@ -231,7 +231,7 @@ impl Task {
         Ok(Polled::Records(batch.len()))
     }
 
-    /// Closes the connection and keeps what Connect can no longer take for the next start.
+    /// Closes the connection, and keeps the records that Connect no longer takes for the next start.
     pub(crate) fn stop(&self, progress: Progress) -> HandedOver {
         let mut source = lock(&self.source);
         let _in_span = self.span.enter();
@@ -243,7 +243,7 @@ impl Task {
         self.runtime.block_on(source.task.hand_over_with(returned, &BTreeSet::new(), Instant::now() + STOP_WITHIN))
     }
 
-    /// So many records of a message are answered for. It comes from Connect's producer, beside a poll.
+    /// Notes acknowledged records of a message. Connect's producer calls it, also during a poll.
     pub(crate) fn acknowledged(&self, message: i64, records: u64) {
         if let Some(commits) = &self.commits {
             commits.acknowledged(message, records);
@@ -255,7 +255,7 @@ impl Task {
     }
 }
 
-/// A debug build panics when it is asked to, for one connector: the tests show what becomes of it.
+/// In a debug build, panics for one connector, so that tests can check what follows.
 #[cfg(debug_assertions)]
 fn panic_if_asked(connector: &str) {
     assert!(

@@ -4,8 +4,8 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 
 /**
- * How far Kafka is: every record up to a sequence. Connect reports each record alone, in the order of its producer's answers;
- * of a topic with several partitions that is not the order in which they were polled.
+ * Up to which sequence Kafka has every record. Connect reports each record separately, in the order of its producer's
+ * acknowledgements. With several partitions, that is not the order in which the records were polled.
  */
 final class Acknowledgements {
     /** Polled, oldest first; bounded by what Connect's producer takes. */

@@ -7,8 +7,8 @@ import javax.management.ObjectName;
 import org.apache.kafka.common.utils.Sanitizer;
 
 /**
- * Which of the records that never came to Kafka are lost, and which a transformation left out as configured. Connect says
- * the same of both ({@code commitRecord} without metadata), but it counts those that it skips because of an error.
+ * Distinguishes lost records from those that a transformation left out, as configured. Connect reports both in the same way
+ * ({@code commitRecord} without metadata), but counts those that it skips because of an error.
  */
 final class LeftOutRecords {
     /** Without it a failure is not skipped: it fails the task. */
@@ -38,7 +38,8 @@ final class LeftOutRecords {
             return 0;
         }
         try {
-            // Those that its producer refused are not in total-records-skipped. A failure that is tried again counts twice.
+            // total-records-skipped does not contain those that its producer refused. A failure that is tried again
+            // counts twice.
             return count("total-record-failures") - count("total-retries");
         } catch (JMException | RuntimeException e) {
             return leftOut;

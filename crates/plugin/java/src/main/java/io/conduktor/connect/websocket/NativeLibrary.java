@@ -14,10 +14,10 @@ import java.util.stream.Stream;
 import org.apache.kafka.connect.errors.ConnectException;
 
 /**
- * The native half, loaded when it is first needed and never by looking at the plugin.
+ * The native half. It is loaded when it is first needed, and not when Connect lists its plugins.
  *
- * <p>Each class loader loads a private copy: the JVM refuses the same file twice, and hard links would share state. The copy
- * is unlinked as soon as it is loaded.
+ * <p>Each class loader loads a private copy, because the JVM refuses the same file twice, and hard links would share state. The
+ * copy is unlinked at once.
  */
 final class NativeLibrary {
     /** A library to load instead of the one in the JAR. */
@@ -75,7 +75,7 @@ final class NativeLibrary {
                     throw new UnsupportedOperationException(resource);
                 }
                 Path parent = Paths.get(System.getProperty(TMPDIR_PROPERTY, System.getProperty("java.io.tmpdir")));
-                // Java's own messages name the path alone.
+                // Java's own messages contain only the path.
                 if (!Files.isDirectory(parent)) {
                     throw new IOException("there is no directory " + parent);
                 }

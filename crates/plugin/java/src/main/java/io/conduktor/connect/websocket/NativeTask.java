@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A task of the native half, by its handle. Every call after {@link #close} returns what a call to a closed task returns; the native
- * half checks that, too.
+ * A task of the native half, by its handle. After {@link #close}, every call returns what a call to a closed task returns. The native
+ * half checks that too.
  */
 final class NativeTask {
     /** What {@code poll} returns when the handle is closed. */

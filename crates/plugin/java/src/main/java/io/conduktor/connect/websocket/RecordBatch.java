@@ -34,11 +34,11 @@ final class RecordBatch {
     List<SourceRecord> read(
             int count, String topic, Partitions partitions, String sessionId, Acknowledgements acknowledgements) {
         List<SourceRecord> records = new ArrayList<>(count);
-        // Behind the kind of the first record.
+        // After the kind of the first record.
         long first = buffer.getLong(FIRST_RECORD + Byte.BYTES);
         Acknowledgements.Batch batch = acknowledgements.polled(first + count - 1, count);
         buffer.position(FIRST_RECORD);
-        // Records that were read together have one, and share the object.
+        // Records that were read together share this object.
         Long received = null;
         for (int i = 0; i < count; i++) {
             int kind = buffer.get() & 0xff;

@@ -6,8 +6,8 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * The source offset of one record, {@code {"session_id": …, "sequence": …, "at": …}} and what the feed resumes with, as small
- * as it can be: there is one for each record, and Connect stores one at intervals.
+ * The source offset of a record: {@code {"session_id": …, "sequence": …, "at": …}} and what the feed needs to resume. It is as
+ * small as possible, because each record has one, although Connect stores only some.
  */
 final class SourceOffset extends AbstractMap<String, Object> {
     static final String SESSION_ID = "session_id";

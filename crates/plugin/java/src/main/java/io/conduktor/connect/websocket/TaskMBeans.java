@@ -59,7 +59,7 @@ final class TaskMBeans {
             try {
                 server.registerMBean(bean, name);
             } catch (InstanceAlreadyExistsException e) {
-                // Of a predecessor that did not stop in time.
+                // It belongs to an earlier task that did not stop in time.
                 server.unregisterMBean(name);
                 server.registerMBean(bean, name);
             }

@@ -38,7 +38,7 @@ public class WebSocketSourceConnector extends SourceConnector {
         try {
             NativeLibrary.load();
         } catch (ConnectException e) {
-            // validate() says why, in an answer that shows it; this alone would be an error 500.
+            // validate() reports the reason to the client. An exception here would only be an error 500.
             return new ConfigDef().define(URL, Type.STRING, ConfigDef.NO_DEFAULT_VALUE, Importance.HIGH, e.getMessage());
         }
         ConfigDef definition = new ConfigDef();
@@ -75,14 +75,15 @@ public class WebSocketSourceConnector extends SourceConnector {
             return validated;
         }
         byte[] encoded = Strings.encode(connectorConfig);
-        // ConfigDef knows no families, such as websocket.session.<step>.send: each key that is given has a value of its own.
+        // ConfigDef has no families of options, such as websocket.session.<step>.send. So each given key gets its own
+        // value.
         List<ConfigValue> all = new ArrayList<>(validated.configValues());
         List<String> shown = Strings.decode(NativeLibrary.shown(encoded));
         for (int i = 0; i < shown.size(); i += 2) {
             ConfigValue value = values.computeIfAbsent(shown.get(i), name -> added(name, all));
             value.value(shown.get(i + 1));
         }
-        // The native half says all that is wrong: what ConfigDef says, in the same words, but of what a profile gives.
+        // The native half reports all errors, in ConfigDef's words. Unlike ConfigDef, it has the values of a profile.
         all.forEach(value -> value.errorMessages().clear());
         List<String> errors = Strings.decode(NativeLibrary.errors(encoded));
         for (int i = 0; i < errors.size(); i += 2) {

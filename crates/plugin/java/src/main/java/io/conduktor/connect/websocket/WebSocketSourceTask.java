@@ -13,8 +13,8 @@ import org.slf4j.LoggerFactory;
 import org.slf4j.MDC;
 
 /**
- * A feed in Kafka Connect. Connect calls {@link #start}, {@link #poll} and {@link #stop} one after another in one thread;
- * {@link #commitRecord} comes from the producer's thread, also after {@code stop}.
+ * A task in Kafka Connect. Connect calls {@link #start}, {@link #poll} and {@link #stop} one after another in one thread. The
+ * producer's thread calls {@link #commitRecord}, also after {@code stop}.
  */
 public class WebSocketSourceTask extends SourceTask {
     private static final Logger log = LoggerFactory.getLogger(WebSocketSourceTask.class);
@@ -87,8 +87,8 @@ public class WebSocketSourceTask extends SourceTask {
     }
 
     /**
-     * Only notes it; the next poll passes on how far Kafka is. {@code metadata} is null for a record that was left out. A
-     * transformation does not come here with a record of its own: Connect keeps the one that was polled.
+     * Only counts it. The next poll passes on up to which sequence Kafka has everything. {@code metadata} is null for a record that
+     * was left out. The record is always the one that was polled, also after a transformation.
      */
     @Override
     public void commitRecord(SourceRecord record, RecordMetadata metadata) {
@@ -143,7 +143,7 @@ public class WebSocketSourceTask extends SourceTask {
     }
 
     /**
-     * Checks an offset that somebody wants to store; null resets the partition.
+     * Checks an offset that a client wants to store. Null resets the partition.
      *
      * @throws ConnectException if a task could not continue from it
      */
@@ -168,8 +168,8 @@ public class WebSocketSourceTask extends SourceTask {
     }
 
     /**
-     * What Connect has of the partitions that this feed's offsets may be under. Rows of four: partition, name, and a text or
-     * else a number.
+     * Returns Connect's offsets for the partitions of this feed, as rows of partition, name, text and number. The last two exclude
+     * each other.
      */
     private List<String> storedOffsets(Map<String, String> config) {
         List<Map<String, String>> asked = new ArrayList<>();
