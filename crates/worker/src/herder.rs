@@ -616,14 +616,16 @@ impl Herder {
             Some(connector) if connector.task.is_none() => (connector.config.clone(), connector.target),
             Some(_) | None => return,
         };
-        if target == TargetState::Stopped || self.stopping.load(Ordering::Acquire) {
+        if target == TargetState::Stopped {
             return;
         }
-        let resolved = match self.room_for_another() {
-            Ok(()) => self.resolved(config).await,
-            Err(why) => Err(why),
-        };
+        let resolved = self.resolved(config).await;
         let mut connectors = self.write();
+        // With the lock: after a stop of the worker, or for the last room, nobody else starts one meanwhile.
+        if self.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let resolved = resolved.and_then(|config| self.room_beside(tasks_of(&connectors)).map(|()| config));
         let Some(connector) = connectors.get_mut(name) else {
             return;
         };
@@ -646,7 +648,10 @@ impl Herder {
 
     /// Checks whether one more task can be started: all connectors share the limit of open files.
     fn room_for_another(&self) -> Result<(), String> {
-        let tasks = self.read().values().filter(|connector| connector.task.is_some()).count();
+        self.room_beside(tasks_of(&self.read()))
+    }
+
+    fn room_beside(&self, tasks: usize) -> Result<(), String> {
         let room = descriptors::room_for_another(tasks);
         match &room {
             Ok(()) => self.descriptors_short.store(false, Ordering::Relaxed),
@@ -733,6 +738,11 @@ fn with_name(name: &str, mut config: SentConfig) -> Result<SentConfig, HerderErr
             Ok(config)
         }
     }
+}
+
+/// Returns how many tasks there are.
+fn tasks_of(connectors: &IndexMap<String, Connector>) -> usize {
+    connectors.values().filter(|connector| connector.task.is_some()).count()
 }
 
 fn task_id(connector: &str) -> ConnectorTaskId {

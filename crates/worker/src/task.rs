@@ -205,6 +205,11 @@ impl Shared {
             changed
         });
     }
+
+    /// Waits until the task is asked to stop.
+    async fn stopped(&self) {
+        let _ = self.wanted.subscribe().wait_for(|wanted| wanted.stop_by.is_some()).await;
+    }
 }
 
 /// Runs the task, on its thread.
@@ -218,7 +223,7 @@ fn run(spec: TaskSpec, shared: &Arc<Shared>) -> Result<(), String> {
         if !until_resumed(&shared).await {
             return Ok(());
         }
-        let mut line = Line::open(spec, shared).await?;
+        let Some(mut line) = Line::open(spec, shared).await? else { return Ok(()) };
         let result = line.run().await;
         if result.is_err() {
             line.abandon().await;

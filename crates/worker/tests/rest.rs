@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -590,4 +591,18 @@ async fn log_levels_are_read_and_set() {
     assert_eq!(worker.call("PUT", "/admin/loggers/root", json!({})).await.status, 400);
     assert_eq!(worker.call("PUT", "/admin/loggers/root", json!({"level": "LOUD"})).await.status, 404);
     assert_eq!(worker.get("/admin/loggers/none").await.json["message"], "Logger none not found.");
+}
+
+#[tokio::test]
+async fn a_task_that_waits_for_kafka_to_create_its_topic_stops_at_once() {
+    // It never answers, and a stop may take longer than the test waits.
+    let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bootstrap = kafka.local_addr().unwrap().to_string();
+    let worker = Worker::new(&[("bootstrap.servers", &bootstrap), ("task.shutdown.graceful.timeout.ms", "240000")]);
+    let creation = [("topic.creation.default.partitions", "1"), ("topic.creation.default.replication.factor", "1")];
+    assert_eq!(worker.create("a", &creation, "RUNNING").await.status, 201);
+    let _asked = kafka.accept().await.unwrap();
+    let stop = worker.raw("PUT", "/connectors/a/stop", "");
+    assert_eq!(tokio::time::timeout(Duration::from_secs(30), stop).await.unwrap().status, 204);
+    assert_eq!(worker.get("/connectors/a/status").await.json["tasks"], json!([]));
 }

@@ -115,7 +115,8 @@ impl ErrorPolicy {
 }
 
 impl Line {
-    pub(super) async fn open(spec: TaskSpec, shared: Arc<Shared>) -> Result<Line, String> {
+    /// Returns `None` if the task is stopped before it reads the feed.
+    pub(super) async fn open(spec: TaskSpec, shared: Arc<Shared>) -> Result<Option<Line>, String> {
         let TaskSpec { id, config: resolved, worker, offsets, .. } = spec;
         let TaskId { connector, number } = &id;
         // The provider may have lost a key since the configuration was validated.
@@ -137,8 +138,14 @@ impl Line {
             if worker.topic_creation { TopicCreation::from_config(&config).map_err(sentences)? } else { None };
         let fixed_topic = source_config.fixed_topic().map(str::to_owned);
         if let (Some(creation), Some(topic)) = (&creation, &fixed_topic) {
-            let created = topics::ensure(&admin, &[creation.rule_for(topic)]).await;
-            created.map_err(|(NotCreated::ForNow(why) | NotCreated::Refused(why))| why)?;
+            let rules = [creation.rule_for(topic)];
+            tokio::select! {
+                biased;
+                () = shared.stopped() => return Ok(None),
+                created = topics::ensure(&admin, &rules) => {
+                    created.map_err(|(NotCreated::ForNow(why) | NotCreated::Refused(why))| why)?;
+                }
+            }
         }
         let stored = offsets::stored(&offsets, connector, &source_config);
         let topic = source_config.topic.clone();
@@ -169,7 +176,7 @@ impl Line {
             shared.counters.clone(),
         );
         info!("event=task_started topic={topic}");
-        Ok(Line {
+        Ok(Some(Line {
             errors,
             submitted: Submitted::new(source.first_sequence()),
             commits: source.commits(),
@@ -188,7 +195,7 @@ impl Line {
             clock_logged: None,
             refused: BTreeSet::new(),
             full_retry: FULL_RETRY,
-        })
+        }))
     }
 
     /// Runs until the stop or a failure: polls, sends, and takes reports.
