@@ -165,7 +165,9 @@ const BESIDE_THE_WORKERS_TABLES: &str = "
 **Kafka's client properties.** The worker uses librdkafka as its Kafka client.
 
 - If librdkafka has another name for a property, the worker translates it.
-- If librdkafka has another default, the worker sets Java's: `linger.ms` 5, `batch.size` 16384, `buffer.memory` 33554432, `max.request.size` 1048576.
+- If librdkafka has another default, the worker sets Java's, for example `max.request.size` 1048576. There are three exceptions: `linger.ms` is 1,
+  `batch.size` is 1000000, and `buffer.memory` is 8388608 or 12,000 records.
+- Unlike in Kafka Connect, `enable.idempotence` is on by default, with up to five requests in flight.
 - If librdkafka has no equivalent, the worker logs a warning. If the property is about security, it is an error instead: Kerberos (`GSSAPI`),
   OAUTHBEARER with a token endpoint, `AWS_MSK_IAM`, Java callback classes, `transactional.id`.
 - `max.block.ms` is checked, but has no effect: when the producer's buffer is full, the queue fills, and then the socket is no longer read.
