@@ -1,8 +1,7 @@
 //! Profiles: files of defaults, so that a feed works from `websocket.feed`, its topics and the Kafka topic.
 //!
 //! A profile is a properties file. It has a head for people (`feed.title`, `feed.docs`, `feed.checked`, `feed.notes`,
-//! and
-//! `feed.variable.<option>` for each option that the user sets), and values of options. The profiles of the folder
+//! and `feed.variable.<option>` for each option that the user sets), and values of options. The profiles of the folder
 //! `feeds` are part of the program. A user's own profile is a path. The user's options replace those of the profile. An
 //! empty value removes one.
 

@@ -160,8 +160,7 @@ fn ours(page: &mut Page, tasks: &[Task<'_>]) {
 }
 
 /// Returns the url part of the existing connector's object name: without the scheme, with `_` in place of characters
-/// other than
-/// `a-zA-Z0-9._-`, and at most 50 characters long.
+/// other than `a-zA-Z0-9._-`, and at most 50 characters long.
 fn mbean_url(url: &str) -> String {
     let bare = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://")).unwrap_or(url);
     let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };

@@ -1,6 +1,5 @@
 //! The functions of expressions that take values and return one. The parser has those with a form of their own (`when`,
-//! `envelope`,
-//! `json`, …).
+//! `envelope`, `json`, …).
 
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,6 +1,5 @@
 //! Signatures that feeds require: Ed25519, and JSON Web Tokens (RFC 7519) with HS256, ES256, EdDSA and RS256. All are
-//! computed by
-//! `ring`, which gets the random numbers for ES256 and RS256 from the system.
+//! computed by `ring`, which gets the random numbers for ES256 and RS256 from the system.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

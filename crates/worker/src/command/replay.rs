@@ -96,8 +96,7 @@ fn is_left_out(entry: &Entry) -> bool {
 }
 
 /// Returns what the server does. Each connection to it gets one connection of the tape, and after the last one the
-/// first again. With
-/// `again`, every connection gets the whole tape, repeated without an end.
+/// first again. With `again`, every connection gets the whole tape, repeated without an end.
 fn script(tape: Tape, speed: f64, again: bool) -> Script {
     let mut connections: Vec<Recorded> = Vec::new();
     for Entry { ms, what } in tape.entries {

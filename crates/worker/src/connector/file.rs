@@ -111,8 +111,7 @@ pub enum ConnectorFileError {
 }
 
 /// Reads a connector file in one of Connect's three forms. They are tried in this order: a JSON object of strings, the
-/// JSON body of
-/// `POST /connectors`, Java properties. `path` is only for errors.
+/// JSON body of `POST /connectors`, Java properties. `path` is only for errors.
 ///
 /// As in Connect, JSON numbers and booleans become text, and unknown fields of the POST form are ignored.
 pub fn connector_file(path: &str, bytes: &[u8]) -> Result<ConnectorFile, ConnectorFileError> {

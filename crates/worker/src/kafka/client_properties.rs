@@ -50,8 +50,8 @@ fn is_secret(setting: &str) -> bool {
 }
 
 /// Returns the settings of a task's producer. In rising priority: Connect's own values, the worker's `producer.*`, the
-/// connector's
-/// `producer.override.*` as far as `policy` allows. The client id is `connector-producer-{connector}-{task}`.
+/// connector's `producer.override.*` as far as `policy` allows. The client id is
+/// `connector-producer-{connector}-{task}`.
 ///
 /// All errors are reported at once. Reads the key and trust stores that the properties name.
 pub fn producer_settings(

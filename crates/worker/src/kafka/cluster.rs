@@ -19,8 +19,7 @@ const TIMEOUT: (&str, Duration) = ("default.api.timeout.ms", Duration::from_secs
 const ONE_TRY: Duration = Duration::from_millis(500);
 
 /// Returns the id of the Kafka cluster in the worker's properties. Blocks until Kafka answers or refuses the
-/// credentials, for
-/// `default.api.timeout.ms` (a minute) at most.
+/// credentials, for `default.api.timeout.ms` (a minute) at most.
 ///
 /// # Errors
 /// Connect's sentence if Kafka cannot be reached, with the addresses and the client's last error.

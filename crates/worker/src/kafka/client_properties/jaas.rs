@@ -1,8 +1,7 @@
 //! `sasl.jaas.config`, one login module with its options, and JAAS login files, which have them in entries with names.
 //!
 //! The grammar is that of Java's `StreamTokenizer` as Kafka configures it: words, quoted strings with escapes, and
-//! comments with `//`,
-//! `/*` and `/`. An unquoted value that begins like a number is refused.
+//! comments with `//`, `/*` and `/`. An unquoted value that begins like a number is refused.
 
 use std::collections::HashMap;
 use std::fmt;
