@@ -1,4 +1,4 @@
-# Everything is one cargo profile (dev, optimised, see Cargo.toml), so that dependencies are built once.
+# Tests and checks use one cargo profile (dev, optimised, see Cargo.toml), so that dependencies are built once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

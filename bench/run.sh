@@ -3,7 +3,7 @@
 # Builds what is compared and measures it; the report goes to standard output and to bench/results.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-# One directory for both workspaces: what was built for the tests is not built again.
+# One directory for both workspaces, so that nothing is built twice.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 bash "$root/scripts/needs.sh" cargo gcc make perl java mvn setpriv
 bash "$root/e2e/kafka/fetch.sh" >&2
@@ -12,7 +12,7 @@ bash "$root/e2e/kafka/fetch.sh" >&2
 (cd "$root" && cargo build --release --locked --workspace --bins --lib --example intake)
 (cd "$root/bench" && cargo build --release --locked)
 
-# The plugin for this machine, and the source connector that marks the floor in Kafka Connect.
+# The plugin for this machine, and the source connector that is the floor in Kafka Connect.
 machine=$(rustc -vV | sed -n 's/^host: \([^-]*\)-.*-linux-\(.*\)$/linux-\1-\2/p')
 PLUGIN_TARGETS=${PLUGIN_TARGETS:-${machine%-gnu}} bash "$root/scripts/plugin.sh" >&2
 floor=$CARGO_TARGET_DIR/bench/connect-floor
@@ -22,7 +22,7 @@ javac -Xlint:all -Werror --release 17 -cp "$root/e2e/.kafka/libs/*" -d "$floor-c
 echo FloorSourceConnector >"$floor-classes/META-INF/services/org.apache.kafka.connect.source.SourceConnector"
 jar --create --file "$floor/connect-floor.jar" -C "$floor-classes" .
 
-# Python is one more to compare with: without it, the rest is measured.
+# The Python program is optional: without Python, the others are measured.
 requirements=$root/bench/programs/requirements.txt
 venv=$CARGO_TARGET_DIR/bench/venv
 python=()

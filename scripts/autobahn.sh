@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the Autobahn|Testsuite's fuzzing server against the client of crates/engine and judges its report.
-# The suite needs Python 2.7, which distributions no longer carry: without one this prints that and succeeds.
+# Runs the Autobahn|Testsuite's fuzzing server against the client of crates/engine, and checks its report.
+# The suite needs Python 2.7, which distributions no longer have. Without it, this prints a message and succeeds.
 #
 # AUTOBAHN_PROFILE  cargo profile of the client: release (default) or dev
 # AUTOBAHN_CASES    cases to run, a JSON list of patterns; default ["*"]
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 profile=${AUTOBAHN_PROFILE:-release}
 cases=${AUTOBAHN_CASES:-'["*"]'}
 home=$PWD/target/autobahn
-# The suite has 517 cases; far fewer in a report mean that the run broke off.
+# The suite has 517 cases. If a report has far fewer, the run was interrupted.
 least=500
 [ "$cases" = '["*"]' ] || least=1
 

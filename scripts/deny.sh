@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks licences, bans and sources of all dependencies with cargo-deny (deny.toml), and known vulnerabilities where the
-# advisory database can be fetched. An installed cargo-deny is used; else one is built into target/tools, which takes a
+# advisory database can be fetched. An installed cargo-deny is used. Otherwise one is built in target/tools, which takes a
 # minute or two.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ fi
 
 cargo deny --locked check --hide-inclusion-graph licenses bans sources
 
-# The database is a git repository on github.com, which not every build machine reaches.
+# The database is a git repository on github.com, which not every build machine can reach.
 if output=$(cargo deny --locked check --hide-inclusion-graph advisories 2>&1); then
   echo "$output"
 elif grep -q 'failed to fetch advisory database' <<<"$output"; then

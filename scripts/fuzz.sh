@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# usage: scripts/fuzz.sh [SECONDS [TARGET…]]; fuzzes each target for so long (default 15). fuzz/README.md has the targets.
-# Coverage is all that libFuzzer needs of the compiler, and any toolchain has it; cargo-fuzz adds a sanitizer, which wants nightly.
+# usage: scripts/fuzz.sh [SECONDS [TARGET…]]; fuzzes each target for this time (default 15). fuzz/README.md has the targets.
+# libFuzzer needs only coverage from the compiler, which every toolchain has. cargo-fuzz adds a sanitizer, which needs nightly.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 seconds=${1:-15}
@@ -12,7 +12,7 @@ built=${CARGO_TARGET_DIR:-$root/target}/fuzz
 coverage=level=4,inline-8bit-counters,pc-table,trace-compares
 flags="-Cpasses=sancov-module --cfg fuzzing -Cdebug-assertions"
 for part in ${coverage//,/ }; do flags+=" -Cllvm-args=-sanitizer-coverage-$part"; done
-# With a target named the flags are not those of build scripts.
+# With --target, the flags are not used for build scripts.
 (cd "$root/fuzz" && RUSTFLAGS=$flags CARGO_TARGET_DIR=$built \
   cargo build --release --locked --features json --target "$host" "${targets[@]/#/--bin=}")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: scripts/needs.sh [--install] <need>...
-# Checks that each need is there; says what is missing and the apt line that installs it.
-# With --install and as root on Debian or Ubuntu it installs the missing ones through apt.
+# Checks that each program exists. Prints what is missing, and the apt command that installs it.
+# With --install, as root on Debian or Ubuntu, it installs the missing ones with apt.
 set -euo pipefail
 
 RUST=1.88 # rust-version in Cargo.toml
@@ -19,7 +19,7 @@ package() {
   esac
 }
 
-# Whether a need is met; says why when it is there but too old.
+# Whether a need is met. Prints the reason if the program is too old.
 met() {
   command -v "$1" >/dev/null || return 1
   case $1 in
@@ -29,7 +29,7 @@ met() {
   esac
 }
 
-# The plugin's build keeps its tools in a virtual environment; Debian packs that apart.
+# The plugin's build keeps its tools in a virtual environment, for which Debian has a package of its own.
 can_make_environments() {
   python3 -c 'import ensurepip, venv' 2>/dev/null && return
   echo "python3 has no venv" >&2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks that what we hand out says nothing about the machine that built it: usage: paths.sh <binary or library>...
+# Checks that a binary or library contains no path of the machine that built it. usage: paths.sh <binary or library>...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src

@@ -3,11 +3,10 @@
 #
 #   target/plugin/native/<platform>/libconnect_websocket_plugin.so   the native library, for each platform
 #   target/plugin/plugin-path/kafka-connect-websocket/*.jar          plugin.path=target/plugin/plugin-path
-#   target/plugin/*.zip                                              the archive to hand out
+#   target/plugin/*.zip                                              the archive for users
 #
 # PLUGIN_TARGETS  the platforms, of linux-x86_64, linux-x86_64-musl, linux-aarch64 and linux-aarch64-musl; default: all.
-#                 One whose Rust target cannot be installed is left out, with a line that says so, unless it is this
-#                 machine's.
+#                 If a Rust target cannot be installed, its platform is left out with a message. This machine's is required.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 all="linux-x86_64 linux-x86_64-musl linux-aarch64 linux-aarch64-musl"
@@ -16,7 +15,7 @@ glibc=2.17
 home=$PWD/target/plugin
 library=libconnect_websocket_plugin.so
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
-# Of everything that is packed: the same bytes whenever it is built.
+# The time of all packed files, so that every build has the same bytes.
 export SOURCE_DATE_EPOCH=1767225600 # 2026-01-01
 
 say() { echo "plugin: $*"; }
@@ -31,7 +30,7 @@ triple() {
   esac
 }
 
-# Whether Rust can compile for a target; installs its standard library where rustup is.
+# Whether Rust can compile for a target. Installs its standard library if there is rustup.
 has_target() {
   local libdir
   libdir=$(rustc --print target-libdir --target "$1")
@@ -40,7 +39,7 @@ has_target() {
     compgen -G "$libdir/libstd-*" >/dev/null
 }
 
-# Builds the library for all platforms given, in one run of cargo: while it links one it compiles another.
+# Builds the library for all given platforms in one run of cargo, which compiles one while it links another.
 build() {
   local platform target targets=() flags musl
   # nodelete: a JVM that drops the plugin's class loader must not unmap code that threads still run.
@@ -50,13 +49,13 @@ build() {
     musl=
     case $target in
       *-gnu) targets+=(--target "$target.$glibc") ;;
-      # A shared library cannot bring a C library of its own.
+      # A shared library cannot contain a C library.
       *-musl) targets+=(--target "$target") musl=" -C target-feature=-crt-static" ;;
     esac
     target=${target//-/_}
     export "CARGO_TARGET_${target^^}_RUSTFLAGS=$flags$musl"
   done
-  # A directory of its own: with other flags in target/ cargo would build the workspace's dependencies anew at each turn.
+  # A directory of its own: with other flags in target/, cargo would build the workspace's dependencies again each time.
   env -u RUSTFLAGS PATH="$home/tools/bin:$PATH" CARGO_TARGET_DIR="$home/cargo" \
     CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_DEBUG=none \
     cargo zigbuild --release --locked -p connect-websocket-plugin "${targets[@]}"
@@ -68,7 +67,7 @@ build() {
   done
 }
 
-# Writes the licences that go into every JAR, the same whatever platforms it is for.
+# Writes the licences for the JAR. They are the same for all platforms.
 notices() {
   local platform targets=()
   for platform in $all; do targets+=("$(triple "$platform")"); done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the documentation site into target/site: `make site`. What it needs comes from PyPI, by checksums.
+# Builds the documentation site in target/site: `make site`. Its packages come from PyPI, with checksums.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 wanted=scripts/site/requirements.txt

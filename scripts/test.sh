@@ -18,7 +18,7 @@ bash e2e/kafka/fetch.sh || exit 1
 stage "build"
 cargo build --workspace --all-targets --locked || exit 1
 
-# For this machine with either C library; other processors are no test's matter.
+# For this machine only, with both C libraries.
 stage "Kafka Connect plugin"
 arch=$(uname -m)
 PLUGIN_TARGETS="linux-$arch linux-$arch-musl" bash scripts/plugin.sh || exit 1
@@ -45,7 +45,7 @@ make --no-print-directory check || failed+=("make check")
 stage "documentation site: strict, and nothing from another host"
 bash scripts/site.sh || failed+=("site")
 
-# The worker as it ships takes too long to build here; whether all its licences are found is soon checked.
+# To build the worker as it ships takes too long here. This only checks that all its licences are found.
 stage "third-party notices of the worker"
 python3 scripts/notices.py worker "$(rustc -vV | sed -n 's/^host: //p')" >target/notices.txt || failed+=("notices")
 

@@ -3,21 +3,21 @@
 #
 #   target/worker/connect-websocket, LICENSE, THIRD-PARTY.txt
 #
-# The binary says nothing about the machine that built it: paths of sources are those of the repository, and OpenSSL looks
-# for modules where only root may write, not where it was built.
+# The binary contains no path of the machine that built it: paths of sources are those of the repository, and OpenSSL searches
+# modules in a directory that only root can write to, and not where it was built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 home=$PWD/target/worker
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 target=$(rustc -vV | sed -n 's/^host: //p')
 
-# GET / says it; without git or a repository it is the version.
+# GET / shows the commit. Without git or a repository, it shows the version.
 if commit=$(git rev-parse HEAD 2>/dev/null); then
   export CONNECT_WEBSOCKET_COMMIT=$commit
 fi
 
-# A directory of its own: with other flags in target/ cargo would build all dependencies anew at each turn. GNU make takes
-# the variables of GNUMAKEFLAGS as if they stood on its command line. The names of functions stay, for backtraces.
+# A directory of its own: with other flags in target/, cargo would build all dependencies again each time. GNU make uses the
+# variables of GNUMAKEFLAGS like those on its command line. The names of functions stay, for backtraces.
 env -u RUSTFLAGS CARGO_TARGET_DIR="$home/cargo" CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo \
   GNUMAKEFLAGS="ENGINESDIR=/usr/local/lib/engines-3 MODULESDIR=/usr/local/lib/ossl-modules" \
   CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$registry/="$'\x1f'"--remap-path-prefix=$PWD/=" \

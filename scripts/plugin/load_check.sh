@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Proves that the native libraries in target/plugin load and run: usage: scripts/plugin/load_check.sh [<platform>...],
-# default: all that make plugin built. Wants e2e/kafka/fetch.sh to have run.
+# Checks that the native libraries in target/plugin load and run. usage: scripts/plugin/load_check.sh [<platform>...],
+# default: all that make plugin has built. Run e2e/kafka/fetch.sh before.
 #
-# glibc: in JVMs (LoadCheck.java), this machine's and those of jdks.sh. musl: PyPI has no JVM for it, so load_check.c takes
-# the place of one, with the musl of Debian. Another architecture: the same under qemu, with the C library of Debian. What
-# cannot be had here is left out, with a line that says so.
+# glibc: in JVMs (LoadCheck.java), this machine's and those of jdks.sh. musl: PyPI has no JVM for it, so load_check.c is
+# used instead, with Debian's musl. Another architecture: the same under qemu, with Debian's C library. What is not
+# possible here is left out with a message.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 home=$PWD/target/plugin
@@ -60,7 +60,7 @@ compile() {
     echo "$check/$1"
 }
 
-# Succeeds if the platform's library runs; ends with 2 if that cannot be found out here.
+# Succeeds if the platform's library runs. Ends with 2 if that cannot be checked here.
 run() {
   local arch=${1#linux-} emulator=() program sysroot java
   arch=${arch%-musl}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs zig and cargo-zigbuild, from PyPI, into a virtual environment: target/plugin/tools.
 #
-# zig is the C compiler and linker for every platform: it brings both C libraries, and glibc's in every version.
+# zig is the C compiler and linker for every platform. It contains both C libraries, and glibc in every version.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 wanted=scripts/plugin/requirements/tools.txt
