@@ -265,7 +265,8 @@ impl Connection {
         // An error means that the peer is gone. Then there is nothing more to do.
         let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
         let Discarded { messages, bytes } = self.discarded;
-        if messages > 0 || bytes > 0 {
+        // A ping or a Close is no loss. Of bytes that cannot be read, nobody knows.
+        if messages > 0 || bytes > 0 && !self.readable {
             warn!("event=messages_discarded messages={messages} bytes={bytes}");
         }
         self.discarded

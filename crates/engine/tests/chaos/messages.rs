@@ -170,6 +170,24 @@ async fn what_came_behind_the_message_that_ended_the_connection_is_counted_as_lo
 }
 
 #[tokio::test]
+async fn a_ping_and_a_close_behind_what_ended_the_connection_are_no_loss() {
+    let log = LogLines::collect();
+    // "a", "no", a ping, a Close with 1000, in one read.
+    let play = Play::accept().step(Step::Raw { hex: "810161 81026e6f 8900 880203e8".into() });
+    let server = Server::start(Script::plays([play, Play::accept().send_text("again")])).unwrap();
+    let no = [
+        ("websocket.session.steps", "connect,no"),
+        ("websocket.session.no.on", "text == 'no'"),
+        ("websocket.session.no.then", "reconnect"),
+    ];
+    let mut feed = Feed::start(server.url(), &no);
+    feed.until_records(2).await;
+    assert_eq!(feed.texts(), ["a", "again"]);
+    assert_eq!(log.numbers("messages_discarded", "bytes"), [] as [u64; 0], "{:?}", log.all());
+    assert_eq!(feed.snapshot().gaps[0].missed, None);
+}
+
+#[tokio::test]
 async fn what_follows_the_servers_close_is_no_message() {
     let log = LogLines::collect();
     // "a", a Close with 1000, "b" (RFC 6455 §5.5.1).
