@@ -1,7 +1,7 @@
-//! One open WebSocket: reads messages, replies to control frames, closes. `open` opens it.
+//! One open WebSocket: read messages, answer control frames, close it. How it is opened is in `open`.
 //!
-//! Bytes are read into one buffer, many frames per system call. The caller borrows a message and copies it once, to
-//! where it needs it. What is sent is small, and waits in a bounded buffer. Reading does not wait for it.
+//! Bytes are read into one buffer, many frames per system call; a message is shown borrowed, so that the caller copies it
+//! once, to where it belongs. What goes out is small and waits in a bounded buffer beside the reading, never before it.
 
 mod addresses;
 mod body;
@@ -21,7 +21,7 @@ mod transport;
 pub mod violation;
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -40,15 +40,15 @@ pub use request::Request;
 use transport::Transport;
 use violation::{NotUtf8, Violation};
 
-/// The most bytes of one read.
+/// One read takes up to this much.
 const INPUT_BYTES: usize = 128 << 10;
-/// If more bytes wait to be sent, pings get no reply. Not every ping needs one (RFC 6455 §5.5.3).
+/// Beyond this, pings of a peer that does not read are not answered: it need not get a pong for each (RFC 6455 §5.5.3).
 const MAX_PENDING_OUT: usize = 64 << 10;
-/// The most control frames per second. More are an attack.
+/// More control frames than this in a second are an attack.
 const MAX_CONTROL_FRAMES_PER_SECOND: u32 = 10_000;
-/// The shortest interval between log lines about text that is not UTF-8.
+/// Lines about text that is not UTF-8 come no more often than this.
 const INVALID_TEXT_LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// How long sending the last bytes may take, among them the Close.
+/// How long the last bytes, the Close among them, may take to leave.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// An open WebSocket.
@@ -57,7 +57,7 @@ pub struct Connection {
     transport: Transport,
     decoder: Decoder,
     input: Box<[u8]>,
-    /// The part of `input` that is not decoded yet.
+    /// What of `input` was read and not decoded.
     unread: std::ops::Range<usize>,
     unsent: Unsent,
     control_frames: ControlFrames,
@@ -65,28 +65,28 @@ pub struct Connection {
     agreement: Agreement,
     at_configured_origin: bool,
     address: SocketAddr,
-    /// Whether bytes after a violation can still be read as frames.
+    /// Whether what comes after a violation can still be read as frames.
     readable: bool,
     discarded: Discarded,
     invalid_text_logged: Option<Instant>,
 }
 
-/// What was read and discarded: after a violation also that message, and always what came after the end of the
-/// connection.
+/// What was read and did not count: after a violation that message too, and in any case what came behind that which ended
+/// the connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Discarded {
-    /// How many messages, as far as frames could be read.
+    /// As far as frames could be read.
     pub messages: u64,
     pub bytes: u64,
 }
 
 impl Connection {
-    /// The server's response to the opening handshake.
+    /// The server's answer to the opening handshake.
     pub fn answer(&self) -> &Answer {
         &self.answer
     }
 
-    /// The address of the connection: the proxy's, if there is one.
+    /// The address that was connected to: the proxy's, if there is one.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -95,17 +95,17 @@ impl Connection {
         self.agreement.subprotocol.as_deref()
     }
 
-    /// How many bytes of frames have come together with the response.
+    /// How many bytes of frames came together with the answer.
     pub(crate) fn unread(&self) -> usize {
         self.unread.len()
     }
 
-    /// The size of the message that is not complete yet, as far as its frames say.
+    /// How large the message is that has not come whole yet, as far as its frames say.
     pub(crate) fn unfinished(&self) -> usize {
         self.decoder.unfinished()
     }
 
-    /// Whether no redirect led to another origin, which must not get a secret.
+    /// Whether no redirect led to another origin, which must learn no secret.
     pub fn at_configured_origin(&self) -> bool {
         self.at_configured_origin
     }
@@ -114,15 +114,14 @@ impl Connection {
         self.agreement.deflate.is_some()
     }
 
-    /// Returns the next event in what was read. `None`: call [`Connection::exchange`] first. Replies to pings and to a
-    /// Close.
+    /// The next event in what was read; `None` means: [`Connection::exchange`] first. Pings and Closes are answered here.
     ///
     /// # Errors
-    /// The server has violated the protocol. A Close with the violation's code will be sent.
-    // It has the name of an iterator's method, but its result is borrowed.
+    /// The server broke the protocol; the Close with that code is on its way.
+    // Named like an iterator's, but it lends.
     #[expect(clippy::should_implement_trait, reason = "the event borrows from the connection")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
-        // Field by field, because the event borrows the decoder and the input.
+        // Field by field, since the event borrows the decoder and the input.
         let unsent = &mut self.unsent;
         let (taken, event) = match self.decoder.decode(&self.input[self.unread.clone()]) {
             Ok(decoded) => decoded,
@@ -143,7 +142,7 @@ impl Connection {
             Some(Event::Pong(_)) => self.control_frames.count().inspect_err(|v| unsent.refuse(v))?,
             Some(Event::Close(close)) => {
                 unsent.close(close.answer(), "");
-                // Nothing after a Close is a message (RFC 6455 §5.5.1).
+                // What follows a Close is no message (RFC 6455 §5.5.1).
                 self.unread.start = self.unread.end;
             }
             _ => {}
@@ -151,14 +150,13 @@ impl Connection {
         Ok(event)
     }
 
-    /// Sends what waits and, if `read`, reads what has arrived. Call it when [`Connection::next`] has nothing more.
-    /// Returns how many bytes were read. 0 is the end of the stream. Without `read`, it returns 0 when something was
-    /// sent.
+    /// Sends what is due and, if `read`, reads what is there; call it when [`Connection::next`] has nothing more. Returns how
+    /// many bytes were read; 0 is the end of the stream. Without `read` it returns 0 when something was sent.
     ///
     /// Cancel safe: nothing is lost when the future is dropped.
     pub async fn exchange(&mut self, read: bool) -> io::Result<usize> {
         self.report_invalid_text(false);
-        // Before a read, only a few bytes are left: the beginning of a frame's header.
+        // What is left is the beginning of a frame's header: a few bytes. Without reading it is whatever waits.
         if read {
             self.input.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
@@ -171,22 +169,24 @@ impl Connection {
             }
             let mut free = ReadBuf::new(&mut self.input[self.unread.end..]);
             match Pin::new(&mut self.transport).poll_read(cx, &mut free) {
-                // Also read if nothing can be sent any more, because the peer may have sent messages before.
+                // Also if nothing can be sent any more: what the peer sent before is still ours.
                 Poll::Ready(Ok(())) if !free.filled().is_empty() => {
                     let read = free.filled().len();
                     self.unread.end += read;
                     Poll::Ready(Ok(read))
                 }
-                result => match sent {
-                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                    _ => result.map_ok(|()| 0),
+                result => match (sent, result) {
+                    (Poll::Ready(Err(error)), _) => Poll::Ready(Err(error)),
+                    // The end without close_notify (RFC 8446 §6.1). Here the Close frame says whether the server has finished.
+                    (_, Poll::Ready(Err(error))) if error.kind() == ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+                    (_, result) => result.map_ok(|()| 0),
                 },
             }
         })
         .await
     }
 
-    /// Begins a time in which the caller does not read and packets must not wake it.
+    /// The caller will not read for a while, and wants no packet to wake it.
     pub fn rest(&mut self) {
         self.transport.socket().rest();
     }
@@ -196,14 +196,14 @@ impl Connection {
         self.transport.socket().sleep(time);
     }
 
-    /// Sends what waits, without reading.
+    /// Sends what is due, without reading.
     ///
     /// Cancel safe.
     pub async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.unsent.poll_send(cx, &mut self.transport)).await
     }
 
-    /// Since when bytes wait because the peer does not accept them.
+    /// Since when the peer has not taken what we want to send.
     pub fn unsent_since(&self) -> Option<Instant> {
         self.unsent.since
     }
@@ -220,8 +220,8 @@ impl Connection {
         self.unsent.frame(|out| frame::encode_ping(payload, out));
     }
 
-    /// Begins the closing handshake (RFC 6455 §7.1.2), or replies to the peer's Close. Later calls do nothing. Until
-    /// the peer's Close, a message that is not UTF-8 is skipped, so that the reading goes on.
+    /// Begins the closing handshake (RFC 6455 §7.1.2), or answers the peer's. Once only; later calls do nothing. What comes
+    /// until the peer's Close is still ours, so that one message that is not UTF-8 does not end the reading.
     pub fn send_close(&mut self, code: u16, reason: &str) {
         self.unsent.close(Some(code), reason);
         if self.decoder.refuses_invalid_text() {
@@ -229,7 +229,7 @@ impl Connection {
         }
     }
 
-    /// Logs that text messages were not UTF-8, and whether they were kept: at once, and then at intervals.
+    /// Logs that text messages were not UTF-8 and were kept or left out: at once, and then at intervals.
     fn report_invalid_text(&mut self, last_time: bool) {
         if !self.decoder.saw_invalid_text() {
             return;
@@ -246,23 +246,23 @@ impl Connection {
         }
     }
 
-    /// Sends the last frames, with a short time limit, and ends the stream. Returns what was read and discarded.
+    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what was read and did not
+    /// count.
     pub async fn farewell(mut self) -> Discarded {
         self.report_invalid_text(true);
         self.decoder.on_invalid_text(OnInvalidText::Skip);
-        // Bytes that were read together with the end of the connection.
+        // What was read together with that which ended the connection.
         self.discard();
         let closing = async {
             self.flush().await?;
             self.transport.shutdown().await?;
-            // A socket that is closed with unread bytes is reset, and the peer may then not get the Close that says
-            // what was wrong.
+            // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
             while self.unsent.refused && self.exchange(true).await? > 0 {
                 self.discard();
             }
             Ok::<(), io::Error>(())
         };
-        // An error means that the peer is gone. Then there is nothing more to do.
+        // The peer may be gone already; nothing is left to do for it then.
         let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
         let Discarded { messages, bytes } = self.discarded;
         // A ping or a Close is no loss. Of bytes that cannot be read, nobody knows.
@@ -272,7 +272,7 @@ impl Connection {
         self.discarded
     }
 
-    /// Counts and discards what was read.
+    /// Counts what is there and forgets it.
     fn discard(&mut self) {
         let discarded = &mut self.discarded;
         let before = self.unread.len();
@@ -297,21 +297,21 @@ impl Connection {
     }
 }
 
-/// Frames that wait to be sent.
+/// Frames on their way out.
 #[derive(Debug, Default)]
 struct Unsent {
     bytes: Vec<u8>,
-    /// Since when `bytes` is not empty.
+    /// Since when `bytes` holds something.
     since: Option<Instant>,
-    /// Whether TLS may still buffer written bytes.
+    /// Something was written that TLS may still hold back.
     flush_due: bool,
     close_sent: bool,
-    /// Whether the server has violated a rule. It may continue to send.
+    /// The server broke a rule, and may well go on sending.
     refused: bool,
 }
 
 impl Unsent {
-    /// Adds a frame, unless a Close was sent (RFC 6455 §5.5.1).
+    /// After a Close nothing may follow (RFC 6455 §5.5.1).
     fn frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         if !self.close_sent {
             self.since.get_or_insert_with(Instant::now);
@@ -351,7 +351,7 @@ impl Unsent {
                 break flushed;
             }
             match Pin::new(&mut *transport).poll_write(cx, &self.bytes[sent..]) {
-                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     sent += n;
                     self.flush_due = true;
@@ -390,15 +390,15 @@ impl ControlFrames {
     }
 }
 
-/// Access to private parts for the fuzz targets, which read a server's bytes without a socket.
+/// What the fuzz targets need of the private parts: a server's bytes must be read from outside without a socket.
 #[doc(hidden)]
 pub mod fuzzing {
     use super::handshake::{Offer, Refusal};
     use super::request::Request;
     use crate::endpoint::Endpoint;
 
-    /// Reads a response to a request with the key of RFC 6455 §1.3 and the subprotocol `v1`. Returns its length, or
-    /// `None` if it is not complete or redirects, or why it is refused.
+    /// Reads an answer to a request with the key of RFC 6455 §1.3 and the subprotocol `v1`: how many bytes it took, `None`
+    /// while it is not complete or if it redirects, or why it is refused.
     pub fn read_handshake_answer(bytes: &[u8], compression: bool) -> Result<Option<usize>, String> {
         let endpoint = Endpoint::parse("ws://host/")?;
         let subprotocols = vec!["v1".to_owned()];

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -42,6 +42,17 @@ impl Io {
         match self {
             Io::Plain(tcp) => Some(tcp),
             Io::Tls(_) => None,
+        }
+    }
+
+    /// FIN. Over TLS without close_notify, as many servers do it.
+    pub(crate) async fn end_tcp(&mut self) -> io::Result<()> {
+        match self {
+            Io::Plain(tcp) => tcp.shutdown().await,
+            Io::Tls(tls) => {
+                tls.flush().await?;
+                tls.get_mut().0.shutdown().await
+            }
         }
     }
 

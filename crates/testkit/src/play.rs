@@ -100,7 +100,10 @@ impl Player {
                 Ended::TcpReset
             }
             Stop::Fin => {
-                self.finish().await;
+                let io = self.link.io();
+                if io.end_tcp().await.is_ok() {
+                    let _ = timeout(LINGER, drain(io)).await;
+                }
                 Ended::TcpClosed
             }
             Stop::Failed(what) => {

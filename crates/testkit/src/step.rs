@@ -106,7 +106,7 @@ pub enum Step {
         /// The payload in hexadecimal.
         hex: String,
     },
-    /// FIN without a Close frame; then reads until the client ends too. `{"do": "close_tcp"}`
+    /// FIN without a Close frame, and without close_notify of TLS; then reads until the client ends too. `{"do": "close_tcp"}`
     CloseTcp,
     /// RST. `{"do": "reset"}`
     Reset,

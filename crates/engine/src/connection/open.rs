@@ -1,6 +1,6 @@
 //! Opens a connection: transport, opening handshake and redirects, within `websocket.connection.timeout.ms`.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,12 +108,12 @@ async fn shake_hands(
     let mut input = vec![0; INPUT_BYTES].into_boxed_slice();
     let mut filled = 0;
     loop {
+        let closed = || io::Error::other("the server closed the connection before it answered");
         let read = match transport.read(&mut input[filled..]).await {
-            Ok(0) => {
-                let closed = || io::Error::other("the server closed the connection before it answered");
-                return Err(broken(unsent.take().unwrap_or_else(closed)));
-            }
+            Ok(0) => return Err(broken(unsent.take().unwrap_or_else(closed))),
             Ok(read) => read,
+            // The same without close_notify (RFC 8446 §6.1).
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(broken(closed())),
             Err(error) if tls_error::cause(&error).is_some() => return Err(broken(error)),
             Err(error) => return Err(broken(unsent.take().unwrap_or(error))),
         };

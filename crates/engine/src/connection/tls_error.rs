@@ -2,9 +2,11 @@
 
 use std::io;
 
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use super::open_error::{OpenError, OpenErrorKind};
+use crate::calendar::DateTime;
 
 /// Returns the TLS error of a failed read or write, if it is not just an error of the socket.
 pub(super) fn cause(error: &io::Error) -> Option<&Error> {
@@ -25,7 +27,25 @@ pub(super) fn tls_error(whom: &str, error: &io::Error) -> OpenError {
     // Without an error of TLS, it is an outage like one of the socket.
     let (kind, hint) = hint.map_or((OpenErrorKind::Tcp, ""), |hint| (OpenErrorKind::Tls, hint));
     let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
-    OpenError::new(kind, format!("TLS with {whom} failed: {error}{hint}"))
+    OpenError::new(kind, format!("TLS with {whom} failed: {}{hint}", reason(error)))
+}
+
+/// Returns what failed: in plain words, where the library's are for programmers.
+fn reason(error: &io::Error) -> String {
+    let date = |time: &UnixTime| DateTime::from_epoch_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    match cause(error) {
+        Some(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            format!("the certificate was valid until {}Z", date(not_after))
+        }
+        Some(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+            format!("the certificate is valid from {}Z", date(not_before))
+        }
+        Some(Error::InvalidCertificate(why)) if of_certificate(why) == NOT_TRUSTED => {
+            "the certificate is not from a trusted authority".to_owned()
+        }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 fn of_certificate(why: &CertificateError) -> &'static str {
@@ -92,6 +112,8 @@ fn of_incompatible(why: &PeerIncompatible) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn classified(cause: Error) -> OpenError {
@@ -147,5 +169,25 @@ mod tests {
             assert!(error.kind == OpenErrorKind::Tls && error.message.contains(words), "{error}");
         }
         assert_eq!(tls_error("x", &io::ErrorKind::ConnectionReset.into()).kind, OpenErrorKind::Tcp);
+    }
+
+    #[test]
+    fn what_failed_is_told_with_dates_and_without_the_libraries_names() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let (time, end, begin) = (at(1_795_762_601), at(1_609_459_200), at(1_861_920_000));
+        for (why, words) in [
+            (CertificateError::ExpiredContext { time, not_after: end }, "was valid until 2021-01-01T00:00:00Z;"),
+            (CertificateError::NotValidYetContext { time, not_before: begin }, "is valid from 2029-01-01T00:00:00Z;"),
+            (CertificateError::UnknownIssuer, "failed: the certificate is not from a trusted authority;"),
+        ] {
+            let error = classified(Error::InvalidCertificate(why));
+            assert!(error.message.contains(words), "{error}");
+        }
+        let cut = tls_error("x", &io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof"));
+        assert_eq!(cut.message, "TLS with x failed: the server closed the connection");
+        // A moment after all calendars.
+        let error =
+            classified(Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after: at(u64::MAX) }));
+        assert_eq!(error.kind, OpenErrorKind::Tls);
     }
 }

@@ -6,6 +6,7 @@ use connect_websocket_testkit::{Handshake, Messages, Play, Script, Server, TestP
 use tempfile::TempDir;
 
 use crate::harness::Feed;
+use crate::log_lines::LogLines;
 
 struct Files {
     directory: TempDir,
@@ -46,6 +47,17 @@ async fn an_extra_authority_is_trusted() {
     feed.assert_complete(20_000);
     feed.stop(crate::harness::DEADLINE).await;
     assert_eq!(server.stats().connections[0].close_received.as_ref().and_then(|close| close.code), Some(1000));
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_without_the_goodbye_of_tls_is_one_that_ends() {
+    let files = Files::new();
+    let log = LogLines::collect();
+    let server = files.server(Play::accept().send(Messages::count(1)).close_tcp(), TlsProfile::Good);
+    let mut feed = files.feed(&server, &[]);
+    feed.until_records(2).await;
+    assert_eq!(feed.snapshot().reconnects[0].0, Cause::EndOfStream, "{:?}", log.all());
+    assert!(log.all().iter().any(|line| line.contains("the server ended the connection without a Close frame")));
 }
 
 #[tokio::test]
