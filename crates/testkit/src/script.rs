@@ -268,7 +268,8 @@ pub struct Accept {
     pub delay_ms: u64,
     /// Writes the answer one byte each so many milliseconds.
     pub drip_ms: Option<u64>,
-    /// Answers 403 to a request with an `Origin`, which every web page's has.
+    /// Answers 403 to a request with an `Origin`, which every web page's handshake has, and 404 to `/_stats` and the like, which a
+    /// page can request without one.
     pub no_pages: bool,
     /// Holds the answer back and writes it together with the first frames of the first step, in one write.
     pub pipelined: bool,

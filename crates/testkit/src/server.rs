@@ -319,6 +319,7 @@ async fn refused(mut io: Io, incoming: Incoming, handshake: &Handshake, record: 
 async fn control(mut io: Io, incoming: Incoming, shared: &Shared) {
     let mut words = incoming.request.line.split(' ');
     let response = match (words.next(), words.next()) {
+        _ if shared.has_no_pages() => response(404, String::new()),
         (Some("GET"), Some("/_stats")) => match serde_json::to_string(&shared.snapshot()) {
             Ok(json) => response(200, json),
             Err(error) => response(500, error.to_string()),

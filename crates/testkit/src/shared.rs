@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
 use crate::batch::Batch;
-use crate::script::{Play, Plays, Script};
+use crate::script::{Handshake, Play, Plays, Script};
 use crate::stats::{ConnectionStats, Ended, Stats, now_ms};
 use crate::trades::Trades;
 
@@ -107,6 +107,13 @@ impl Shared {
             state.next_play += 1;
             play
         })
+    }
+
+    /// Whether web pages are kept out ([`Accept::no_pages`](crate::Accept::no_pages)). Then there are no control requests.
+    pub(crate) fn has_no_pages(&self) -> bool {
+        let state = self.lock();
+        let play = state.plays.play(state.next_play);
+        matches!(&play.handshake, Handshake::Accept(accept) if accept.no_pages)
     }
 
     pub(crate) fn take_play(&self) -> Arc<Play> {
