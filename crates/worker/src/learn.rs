@@ -269,6 +269,17 @@ impl Messages<'_> {
         }
     }
 
+    /// Returns the number of messages with text, if none of them is JSON.
+    fn without_json(&self) -> Option<usize> {
+        let (mut texts, mut is_json) = (0, false);
+        self.each(|seen| {
+            texts += 1;
+            is_json = seen.value.is_some();
+            !is_json
+        });
+        (texts > 0 && !is_json).then_some(texts)
+    }
+
     /// Returns each message as a row, and which of them are records or contain some.
     fn table(&self) -> (Table, Vec<bool>) {
         let (mut table, mut are_records) = (Table::default(), Vec::new());
@@ -311,7 +322,21 @@ fn of_records(messages: &Messages<'_>, started: Option<SystemTime>) -> Vec<Findi
         sequence::finding(&numbered, &among, &keys, &time_fields),
         cursor::finding(&records),
     ];
-    findings.into_iter().flatten().map(|finding| finding.seen_in(records.rows())).collect()
+    let findings: Vec<Finding> = findings.into_iter().flatten().collect();
+    let findings = match messages.without_json() {
+        Some(texts) if findings.iter().all(|finding| finding.lines.is_empty()) => vec![no_json(texts)],
+        _ => findings,
+    };
+    findings.into_iter().map(|finding| finding.seen_in(records.rows())).collect()
+}
+
+/// Returns what is said instead of what no field is.
+fn no_json(texts: usize) -> Finding {
+    let says = format!(
+        "No message is JSON, {}: keys, times and numbers are found in JSON alone.",
+        in_of(texts, texts, "messages")
+    );
+    Finding::new(About::Record, Certainty::Certain, says)
 }
 
 /// Returns the arrays in messages.
@@ -468,6 +493,36 @@ mod tests {
                 "websocket.idle.timeout.ms=30000",
             ]
         );
+    }
+
+    #[test]
+    fn messages_that_are_no_json_are_told_once_and_not_searched() {
+        let says = |text: &str| {
+            let mut learner = Learner::new();
+            for n in 0..30 {
+                learner.message(Duration::from_secs(n), Message::Text(&text.replace('#', &n.to_string())));
+            }
+            learner.findings().into_iter().map(|finding| finding.says).collect::<Vec<_>>()
+        };
+        let [no_json, idle] = &says("price #")[..] else { panic!("{:?}", says("price #")) };
+        assert!(no_json.contains("No message is JSON, in 30 of 30 messages"), "{no_json}");
+        assert!(idle.contains("longest silence"), "{idle}");
+        assert!(!says(r#"{"price":#}"#).iter().any(|says| says.contains("No message is JSON")));
+    }
+
+    #[test]
+    fn data_under_names_that_are_not_looked_at_is_data() {
+        let told = |name: &dyn Fn(u64) -> String| {
+            let mut learner = Learner::new();
+            for n in 0..900 {
+                let name = if n % 2 == 0 { "symbol".to_owned() } else { name(n) };
+                learner.message(Duration::from_secs(n), Message::Text(&format!(r#"{{"{name}":"{}"}}"#, n % 5)));
+            }
+            learner.findings().into_iter().filter(|finding| finding.about == About::Control).count()
+        };
+        assert_eq!(told(&|_| "it's".to_owned()), 0);
+        assert_eq!(told(&|_| "x".repeat(100)), 0);
+        assert_eq!(told(&|n| format!("id{n}")), 0, "more names than there is room for");
     }
 
     #[test]

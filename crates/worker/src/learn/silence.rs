@@ -41,10 +41,10 @@ impl Silence {
     pub(super) fn finding(&self) -> Option<Finding> {
         let watched = self.last.saturating_sub(self.first?);
         if watched < ENOUGH || self.messages < ENOUGH_MESSAGES {
+            let (messages, say) = if self.messages == 1 { ("message", "says") } else { ("messages", "say") };
             let says = format!(
-                "{} message{} in {:.1} s say too little of how long a connection may be silent.",
+                "{} {messages} in {:.1} s {say} too little of how long a connection may be silent.",
                 count(self.messages),
-                if self.messages == 1 { "" } else { "s" },
                 watched.as_secs_f64(),
             );
             return Some(Finding::new(About::Idle, Certainty::Possible, says));

@@ -24,6 +24,8 @@ const SHAPE_DEPTH: usize = 2;
 
 /// The shape of a record without fields.
 pub(super) const EMPTY: u64 = 0;
+/// What a field without a column adds to the shape: a record with such a field is not empty.
+const WITHOUT_COLUMN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A value, as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -214,7 +216,10 @@ impl Row<'_> {
             if self.fields >= MAX_FIELDS {
                 return;
             }
-            let Some(field) = parent.member(name) else { continue };
+            let Some(field) = parent.member(name) else {
+                self.shape = self.shape.wrapping_add(WITHOUT_COLUMN);
+                continue;
+            };
             self.value(field.clone(), Datum::of(value));
             self.members(&field, value);
         }
@@ -225,7 +230,10 @@ impl Row<'_> {
         let columns = self.table.columns.len();
         let (column, depth) = match self.table.numbers.entry(field) {
             Entry::Occupied(known) => (*known.get(), known.key().depth),
-            Entry::Vacant(_) if columns == MAX_COLUMNS => return,
+            Entry::Vacant(_) if columns == MAX_COLUMNS => {
+                self.shape = self.shape.wrapping_add(WITHOUT_COLUMN);
+                return;
+            }
             Entry::Vacant(new) => {
                 let depth = new.key().depth;
                 self.table.columns.push(Column { field: new.key().clone(), values: Vec::new() });

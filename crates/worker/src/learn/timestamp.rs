@@ -14,6 +14,8 @@ use super::{About, Certainty, Finding, count, in_of};
 const NEAR_MS: i64 = 120_000;
 /// A larger difference means a recording of another day.
 const SAME_DAY_MS: i64 = 86_400_000;
+/// A time zone is at least so far from UTC, less some minutes of delay.
+const NEAREST_ZONE_MS: i64 = 1_500_000;
 /// The shortest sample that shows whether times grow.
 const ENOUGH_MS: i64 = 3_000;
 /// This many consecutive numbers are a counter.
@@ -32,6 +34,10 @@ pub(super) struct Timestamp {
     rows: Vec<usize>,
     /// The rows with something else in the field.
     strange: Vec<usize>,
+    /// Some of them have a time of another unit.
+    is_mixed: bool,
+    /// ISO 8601 without an offset from UTC.
+    is_local: bool,
     /// The median difference to the receipt. `None` if the date of the receipt is not known.
     late_ms: Option<i64>,
     /// Whether it grows at the pace of the receipts.
@@ -54,6 +60,8 @@ fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> O
     let times: Vec<(usize, Option<Time>)> = there.map(|(row, datum)| (*row, time::read(datum))).collect();
     let unit = most_frequent(&times)?;
     let is_of_unit = |time: &Option<Time>| time.is_some_and(|time| time.unit == unit);
+    let is_local =
+        unit == Unit::Iso && column.values.iter().all(|(_, datum)| datum.text().is_none_or(is_without_offset));
     let (of_unit, strange): (Vec<_>, Vec<_>) = times.into_iter().partition(|(_, time)| is_of_unit(time));
     if of_unit.len() * 100 < records.rows() * LEAST_PERCENT {
         return None;
@@ -80,10 +88,17 @@ fn timestamp(records: &Table, column: &Column, started: Option<SystemTime>) -> O
         field: column.field.clone(),
         unit,
         rows: of_unit.iter().map(|(row, _)| *row).collect(),
+        is_mixed: strange.iter().any(|(_, time)| time.is_some()),
+        is_local,
         strange: strange.iter().map(|(row, _)| *row).collect(),
         late_ms: start.map(|start| start - middle),
         goes_forward,
     })
+}
+
+/// Whether a time in ISO 8601 has neither `Z` nor an offset such as `+02:00`.
+fn is_without_offset(iso: &str) -> bool {
+    !iso.get(19..).unwrap_or_default().contains(['Z', 'z', '+', '-'])
 }
 
 /// Whether each number is one more than the one before. That is a counter, because a clock does so only at a certain
@@ -128,7 +143,7 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
     };
     let mut covered = vec![false; records.rows()];
     let mut parts = Vec::new();
-    let mut is_apart = true;
+    let (mut is_apart, mut is_misread) = (true, false);
     for timestamp in candidates.iter().filter(|other| other.unit == best.unit) {
         let adds = timestamp.rows.iter().any(|row| !covered[*row]);
         if !adds || parts.len() == MAX_JOINED {
@@ -137,6 +152,7 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
         timestamp.rows.iter().for_each(|row| covered[*row] = true);
         let condition = timestamp.condition(records);
         is_apart &= condition.is_some() || timestamp.strange.is_empty();
+        is_misread |= condition.is_none() && timestamp.is_mixed;
         parts.push(match condition {
             Some(condition) => format!("when({condition}, {})", timestamp.field),
             None => timestamp.field.to_string(),
@@ -156,6 +172,8 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
         },
     );
     let is_near = best.late_ms.is_none_or(|late| late.abs() <= SAME_DAY_MS);
+    let is_elsewhere = best.is_local && best.late_ms.is_some_and(|late| late.abs() >= NEAREST_ZONE_MS);
+    let is_near = is_near && !is_elsewhere && !is_misread;
     let certainty = match (is_near, best.goes_forward && is_apart) {
         (true, true) => Certainty::Certain,
         (true, false) => Certainty::Likely,
@@ -170,7 +188,11 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
         finding = finding.line("websocket.record.missing", "default");
         finding.says.push_str(" A record without it gets the time of its receipt.");
     }
-    if !is_near {
+    if is_misread {
+        finding = finding.caveat("times of another unit in the same field would be misread");
+    } else if is_elsewhere {
+        finding = finding.caveat("these times do not say how far they are from UTC, and would be read as UTC");
+    } else if !is_near {
         finding = finding.caveat("these times are of another day than the receipt");
     }
     let is_other = |other: &&Timestamp| other.rows.len() * 2 >= records.rows() && !other.field.is_beside(&best.field);
@@ -262,6 +284,46 @@ mod tests {
         assert!(lines((0..60).map(|n| json!({"id": START_MS / 1000 + n}))).is_empty(), "a count");
         let each_second = apart(1000, (0..60).map(|n| json!({"t": START_MS / 1000 + n})));
         assert_eq!(each_second, ["websocket.record.timestamp={{/t}}", unit]);
+    }
+
+    fn found(messages: impl IntoIterator<Item = Value>) -> Finding {
+        let mut table = Table::default();
+        for (number, message) in (0..).zip(messages) {
+            table.message(Duration::from_millis(number * 100), &message, false);
+        }
+        let table = table.finish();
+        finding(&table, &candidates(&table, Some(UNIX_EPOCH + Duration::from_millis(START_MS))), false).unwrap()
+    }
+
+    #[test]
+    fn a_local_time_that_would_be_read_as_utc_is_left_to_the_reader() {
+        let at = |hour: u64, zone: &str| {
+            let zone = zone.to_owned();
+            found(
+                (0..60).map(move |n| json!({"t": format!("2026-07-04T{hour:02}:00:{:02}.{}00{zone}", n / 10, n % 10)})),
+            )
+        };
+        // The start is at 12:00 in UTC.
+        for (hour, zone, certainty) in [
+            (12, "", Certainty::Certain),
+            (12, "Z", Certainty::Certain),
+            (14, "+02:00", Certainty::Certain),
+            (21, "", Certainty::Possible),
+        ] {
+            let finding = at(hour, zone);
+            assert_eq!(finding.certainty, certainty, "{finding:?}");
+            assert_eq!(finding.caveat.is_some(), certainty == Certainty::Possible, "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn units_that_nothing_tells_apart_are_left_to_the_reader() {
+        let mixed = found((0..60).map(|n| json!({"t": (START_MS + n * 100) * if n % 2 == 0 { 1 } else { 1000 }})));
+        assert_eq!(mixed.certainty, Certainty::Possible, "{mixed:?}");
+        assert!(mixed.caveat.is_some_and(|caveat| caveat.contains("another unit")));
+        let other =
+            found((0..60).map(|n| if n % 9 == 0 { json!({"t": "none"}) } else { json!({"t": START_MS + n * 100}) }));
+        assert_ne!(other.certainty, Certainty::Possible, "{other:?}");
     }
 
     #[test]
