@@ -40,6 +40,7 @@ pub mod kafka;
 pub mod learn;
 pub mod logging;
 pub mod metrics;
+mod new_file;
 pub mod properties;
 pub mod rest;
 pub mod store;

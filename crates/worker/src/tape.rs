@@ -3,8 +3,8 @@
 //!
 //! Lines are only added. So a tape that was cut off can be used up to its last complete line.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +15,8 @@ use connect_websocket_engine::observer::Message;
 use connect_websocket_engine::record::epoch_ms;
 use connect_websocket_engine::redact::Redactor;
 use serde::{Deserialize, Serialize};
+
+use crate::new_file;
 
 /// The version of the format, so far the only one.
 const FORM: u32 = 1;
@@ -83,6 +85,8 @@ pub struct Writer {
     max_bytes: u64,
     bytes: u64,
     messages: u64,
+    /// It has only its first line.
+    is_blank: bool,
     full: bool,
     flushed: Instant,
     failure: Option<io::Error>,
@@ -109,19 +113,14 @@ impl Writer {
         if max_bytes < least {
             return Err(format!("a tape of {max_bytes} bytes has no room for its first line, which takes {least}"));
         }
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                format!("the tape {} is there already, and is kept; name another file", path.display())
-            }
-            _ => format!("the tape {} cannot be created: {error}", path.display()),
-        })?;
+        let file = new_file::create(path, format_args!("the tape {}", path.display()))?;
         let mut writer = Writer {
             file: BufWriter::new(file),
             path: path.to_owned(),
             max_bytes,
             bytes: 0,
             messages: 0,
+            is_blank: true,
             full: false,
             flushed: Instant::now(),
             failure: None,
@@ -158,20 +157,29 @@ impl Writer {
         self.full || self.failure.is_some()
     }
 
-    /// Ends the tape.
+    /// Ends the tape. A tape with only its first line is removed, because it would prevent the next attempt.
     ///
     /// # Errors
     /// A sentence: a line could not be written.
-    pub fn end(mut self) -> Result<Written, String> {
-        let (path, bytes) = (self.path.display().to_string(), self.bytes);
+    pub fn end(mut self) -> Result<Option<Written>, String> {
+        let path = self.path.display().to_string();
         let written = self.failure.take().map_or_else(|| self.file.flush(), Err);
-        written.map_err(|error| format!("the tape {path} cannot be written: {error}; it ends after {bytes} bytes"))?;
-        Ok(Written { path, messages: self.messages, bytes, full: self.full })
+        written.map_err(|error| {
+            let bytes = self.file.get_ref().metadata().map_or(self.bytes, |file| file.len());
+            format!("the tape {path} cannot be written: {error}; it ends after {bytes} bytes")
+        })?;
+        if self.is_blank && !self.full {
+            let _ = fs::remove_file(&self.path);
+            return Ok(None);
+        }
+        Ok(Some(Written { path, messages: self.messages, bytes: self.bytes, full: self.full }))
     }
 
     fn entry(&mut self, at: Duration, what: What) -> bool {
         let ms = (at.as_secs_f64() * 1e6).round() / 1e3;
-        self.line(&Entry { ms, what })
+        let is_written = self.line(&Entry { ms, what });
+        self.is_blank &= !is_written;
+        is_written
     }
 
     /// Returns whether the line was written.
@@ -326,7 +334,19 @@ mod tests {
         writer.received(at(4), Message::Binary(&[0, 255]), &redactor);
         writer.received(at(5), Message::Binary(b"\x00swordfish"), &redactor);
         writer.closed(at(6), Some(1000), "bye");
-        writer.end().unwrap()
+        writer.end().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_tape_on_which_nothing_happened_is_removed() {
+        let path = path("blank");
+        let writer = Writer::create(&path, "ws://x", MUCH).unwrap();
+        assert!(writer.end().unwrap().is_none());
+        assert!(!path.exists(), "the next attempt can have its name");
+        let mut writer = Writer::create(&path, "ws://x", MUCH).unwrap();
+        writer.opened(at(1), None, false);
+        assert_eq!(writer.end().unwrap().unwrap().messages, 0);
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

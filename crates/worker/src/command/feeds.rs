@@ -1,8 +1,8 @@
 //! `connect-websocket feeds`: the list of known feeds, one feed with its session in words, and a connector file for it.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use connect_websocket_engine::feeds::{FEED, NAMES, Profile, words};
 
 use crate::command::say::say;
 use crate::connector::framework::{CLASS, CONNECTOR_CLASS, NAME};
+use crate::new_file;
 
 /// Prints the list or one feed, or writes a connector file.
 pub fn run(feed: Option<&str>, write: Option<&Path>) -> ExitCode {
@@ -61,12 +62,13 @@ fn describe(profile: &Profile) -> String {
 /// Writes the connector file. An existing file is not overwritten.
 fn save(profile: &Profile, path: &Path) -> Result<String, String> {
     let shown = path.display();
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => format!("{shown} is there already, and is kept; name another file"),
-        _ => format!("{shown} cannot be created: {error}"),
+    let mut file = new_file::create(path, path.display())?;
+    let written = file.write_all(connector_file(profile).as_bytes());
+    written.map_err(|error| {
+        // The rest of it would prevent the next attempt.
+        let _ = fs::remove_file(path);
+        format!("{shown} cannot be written: {error}")
     })?;
-    let text = connector_file(profile);
-    file.write_all(text.as_bytes()).map_err(|error| format!("{shown} cannot be written: {error}"))?;
     Ok(format!("{shown} is written: replace the examples with your own values, then start the worker with it\n"))
 }
 

@@ -229,7 +229,7 @@ impl Task<'_> {
 }
 
 /// Returns a number of messages in words.
-fn count(messages: u64) -> String {
+pub(super) fn count(messages: u64) -> String {
     format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }
 

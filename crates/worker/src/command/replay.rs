@@ -11,7 +11,7 @@ use connect_websocket_testkit::{Accept, Close, Handshake, Play, Script, Server, 
 use tokio::runtime::Builder;
 
 use crate::command::interrupt::Interrupt;
-use crate::command::probe::harmless;
+use crate::command::probe::{count, harmless};
 use crate::tape::{self, Entry, Said, Tape, What};
 
 /// The command line or the tape is wrong.
@@ -58,14 +58,14 @@ pub fn run(options: &Options) -> ExitCode {
 fn serve(options: &Options) -> Result<(), String> {
     let tape = tape::read(&options.tape, MAX_TAPE_BYTES)?;
     let shown = harmless(&options.tape.display().to_string());
-    let messages = tape.entries.iter().filter(|entry| matches!(entry.what, What::Received(_))).count();
+    let messages = tape.entries.iter().filter(|entry| matches!(entry.what, What::Received(_))).count() as u64;
     let left_out = tape.entries.iter().filter(|entry| is_left_out(entry)).count();
     // The tape may come from somebody else, so its texts are made safe to print.
     let (url, recorded, cut) = (harmless(&tape.head.url), harmless(&tape.head.recorded), tape.cut);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let server = Server::bind(address, script(tape, options.speed, options.again))
         .map_err(|error| format!("port {} of 127.0.0.1 cannot be listened on: {error}", options.port))?;
-    let mut said = format!("{shown}: {messages} messages of {url}, recorded {recorded}\n");
+    let mut said = format!("{shown}: {} of {url}, recorded {recorded}\n", count(messages));
     if cut {
         said.push_str("the tape was cut off: its last line is not whole, and is left out\n");
     }

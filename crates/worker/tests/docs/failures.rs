@@ -85,7 +85,7 @@ const OTHER_TEXTS: &[&str] = &[
     "What happens on each connection:",
     "Connector file: … What the profile sets:",
     "… is written: replace the examples with your own values, then start the worker with it",
-    "…: … messages of …, recorded …",
+    "…: … of …, recorded …",
     "serving it at … Ctrl-C ends it.",
     "the end of the tape is reached",
     "…: the configuration of connector … is valid",

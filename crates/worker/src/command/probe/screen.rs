@@ -7,6 +7,7 @@ use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::certificate::Certificate;
+use super::count;
 use super::figures::Summary;
 use super::line::{AddressState, Kind, Line, Sample, StepState, Timed, harmless};
 use crate::learn::{Certainty, Finding};
@@ -276,7 +277,7 @@ fn event(line: &Line) -> (&'static str, String, Option<Colour>) {
         }
         Line::Tape { path, messages, bytes, full } => {
             let full = if *full { "; it is full (--max-bytes)" } else { "" };
-            ("tape", format!("{path}: {messages} messages, {bytes} bytes{full}"), None)
+            ("tape", format!("{path}: {}, {bytes} bytes{full}", count(*messages)), None)
         }
         Line::Start { .. } | Line::Sample(_) | Line::Summary(_) | Line::Finding(_) | Line::Result { .. } => {
             ("", String::new(), None)

@@ -127,7 +127,9 @@ impl Source {
 
 fn read(file: &str) -> Result<IndexMap<String, String>, String> {
     let bytes = properties::read_file(Path::new(file)).map_err(|error| {
-        format!("{file} cannot be read: {error}; a URL begins with ws:// or wss://, and --feed names a known feed")
+        // It may be a URL with a wrong scheme, and a secret in its query.
+        let shown = file.split_once('?').map_or_else(|| file.to_owned(), |(before, _)| format!("{before}?***"));
+        format!("{shown} cannot be read: {error}; a URL begins with ws:// or wss://, and --feed names a known feed")
     })?;
     connector_file(file, &bytes).map(|file| file.config).map_err(|error| error.to_string())
 }

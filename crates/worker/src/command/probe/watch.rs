@@ -176,14 +176,13 @@ impl Watch {
     pub(super) fn end_tape(&self) -> Result<Option<Line>, String> {
         let mut state = self.state();
         state.write_untaped();
-        state.tape.take().map(Writer::end).transpose().map(|ended| {
-            ended.map(|tape| Line::Tape {
-                path: tape.path,
-                messages: tape.messages,
-                bytes: tape.bytes,
-                full: tape.full,
-            })
-        })
+        let ended = state.tape.take().map(Writer::end).transpose()?.flatten();
+        Ok(ended.map(|tape| Line::Tape {
+            path: tape.path,
+            messages: tape.messages,
+            bytes: tape.bytes,
+            full: tape.full,
+        }))
     }
 }
 
