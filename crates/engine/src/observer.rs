@@ -57,8 +57,8 @@ pub enum Sight<'a> {
     /// Messages are missing, or may be.
     Gap(&'a Gap),
     /// A connection, or an attempt at one, has ended. The sentence says why. `retry`: the wait before the next attempt,
-    /// if there is one. `planned`: a step has requested a new connection.
-    Ended { cause: Cause, sentence: &'a str, retry: Option<Duration>, planned: bool },
+    /// if there is one. `planned`: a step has requested a new connection. `ready`: all steps were done.
+    Ended { cause: Cause, sentence: &'a str, retry: Option<Duration>, planned: bool, ready: bool },
 }
 
 /// A message, as it was received.

@@ -209,6 +209,7 @@ impl<W: World> Session<W> {
             sentence: message,
             retry: delay.as_ref().ok().copied(),
             planned: attempt == 0 && delay.is_ok(),
+            ready: failure.life.is_some_and(|life| life.ready),
         });
         let delay = delay?;
         let delay_ms = delay.as_millis();

@@ -120,6 +120,17 @@ fn a_url_is_enough_to_see_address_handshake_samples_and_summary() {
 }
 
 #[test]
+fn what_comes_at_once_with_the_last_message_counts_too_and_is_not_shown() {
+    let server = serve(vec![trades(500)]);
+    let ran = run(&["probe", server.url(), "--messages", "2", "--json", "--for", PATIENCE]);
+    let (summary, result) = (ran.event("summary"), ran.event("result"));
+    assert!(summary["messages"].as_u64() >= Some(2), "{summary}");
+    assert_eq!(summary["records"], summary["messages"], "{summary}");
+    assert_eq!(result["reason"], format!("{} messages came", summary["messages"]));
+    assert_eq!(ran.events("sample").len(), 2);
+}
+
+#[test]
 fn json_is_one_object_a_line_with_the_same_facts() {
     let accept = Accept { deflate: Some(Deflate::default()), ..Accept::default() };
     let steps = vec![
@@ -360,6 +371,20 @@ fn a_close_before_any_message_is_1_and_after_one_it_is_0() {
 }
 
 #[test]
+fn a_tape_of_a_feed_that_was_never_open_is_not_in_the_way_of_the_next() {
+    let folder = Folder::new();
+    let tape = folder.path("tape.jsonl");
+    let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+    let ran = run(&["record", &format!("ws://{closed}/"), &tape, "--for", PATIENCE]);
+    assert_eq!(ran.code, 1, "{} {}", ran.out, ran.err);
+    assert!(!ran.out.contains("tape.jsonl") && !PathBuf::from(&tape).exists(), "{}", ran.out);
+    let server = serve(vec![text("one")]);
+    let ran = run(&["record", server.url(), &tape, "--messages", "1", "--for", PATIENCE]);
+    assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
+    assert!(ran.out.contains(&format!("tape        {tape}: 1 message, ")), "{}", ran.out);
+}
+
+#[test]
 fn an_address_where_nobody_listens_is_1() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ran = run(&["probe", &format!("ws://{closed}/"), "--for", PATIENCE]);
@@ -426,6 +451,7 @@ fn what_is_configured_wrong_is_2_with_every_error() {
     for (arguments, words) in [
         (&["probe"][..], "name a feed"),
         (&["probe", "missing.json"], "ws:// or wss://"),
+        (&["probe", "wss//feed.example/?token=swordfish"], "wss//feed.example/?*** cannot be read"),
         (&["probe", "--feed", "nosuchfeed"], "no such feed"),
         (&["probe", "ws://127.0.0.1:1/", "--set", "websocket.url"], "OPTION=VALUE"),
         (&["probe", "ws://127.0.0.1:1/", "--for", "soon"], "such as 20s"),
@@ -679,6 +705,57 @@ fn a_right_log_in_is_shown_step_by_step_and_a_wrong_one_with_the_servers_words()
 }
 
 #[test]
+fn every_profile_is_shown_step_by_step_with_times() {
+    let folder = Folder::new();
+    with_every_simulator(|simulator| {
+        let simulation = Simulation::start(simulator, 5).unwrap();
+        let file = connector(&folder, simulator, &simulation, &[]);
+        let ran = run(&["probe", &file, "--messages", "5", "--for", "5s", "--json"]);
+        // Some simulators wait for a test to publish something.
+        assert!([0, 3].contains(&ran.code), "{}: {}", simulator.feed, ran.out);
+        let (done, begun): (Vec<Value>, Vec<Value>) =
+            ran.events("step").into_iter().partition(|step| step["state"] == "done");
+        assert!(done.iter().any(|step| step["step"] == "connect"), "{}: {}", simulator.feed, ran.out);
+        // What reacts to a message has no beginning, and so no time.
+        let has_begun = |done: &Value| begun.iter().any(|step| step["step"] == done["step"]);
+        assert!(
+            done.iter().all(|step| step["milliseconds"].is_f64() == has_begun(step)),
+            "{}: {}",
+            simulator.feed,
+            ran.out
+        );
+    });
+}
+
+#[test]
+fn every_refusal_of_a_feed_is_1_with_the_servers_words_and_without_secrets() {
+    let folder = Folder::new();
+    with_every_simulator(|simulator| {
+        let simulation = Simulation::start(simulator, 5).unwrap();
+        for wrong in simulator.wrong {
+            let file = connector(&folder, simulator, &simulation, wrong.set);
+            let ran = run(&["probe", &file, "--for", "20s"]);
+            let case = format!("{}, {}: {}", simulator.feed, wrong.what, ran.out);
+            assert_eq!(ran.code, 1, "{case}");
+            assert!(ran.out.contains(wrong.words), "{case}");
+            let given = simulator.right.iter().chain(wrong.set);
+            for (option, secret) in given.filter(|(option, _)| option.starts_with("websocket.secret.")) {
+                assert!(!secret_forms(secret).iter().any(|form| ran.out.contains(form)), "{option}: {case}");
+            }
+        }
+    });
+}
+
+/// Looks at all of them, several at a time.
+fn with_every_simulator(look: impl Fn(&'static Simulator) + Sync) {
+    std::thread::scope(|scope| {
+        for part in SIMULATORS.chunks(SIMULATORS.len().div_ceil(8)) {
+            scope.spawn(|| part.iter().copied().for_each(&look));
+        }
+    });
+}
+
+#[test]
 fn a_token_over_http_is_shown_as_a_request_and_is_secret() {
     let (folder, simulator) = (Folder::new(), simulator("kucoin"));
     let simulation = Simulation::start(simulator, 5).unwrap();
@@ -723,11 +800,7 @@ fn what_is_learned_beside_a_profile_replaces_nothing_and_is_accepted() {
         options.insert("kafka.topic".to_owned(), "feed".to_owned());
         Config::parse(&options).unwrap_or_else(|errors| panic!("{}: {errors:?}: {}", simulator.feed, ran.out));
     };
-    std::thread::scope(|scope| {
-        for part in SIMULATORS.chunks(SIMULATORS.len().div_ceil(8)) {
-            scope.spawn(|| part.iter().copied().for_each(probe));
-        }
-    });
+    with_every_simulator(probe);
     assert!(looked_at.load(Ordering::Relaxed) >= 5, "{looked_at:?} simulators had messages");
 }
 
@@ -854,6 +927,12 @@ fn a_web_page_may_not_read_a_tape() {
     assert_eq!(ran.code, 1, "{}", ran.out);
     assert!(ran.out.contains("status 403") && ran.out.contains("web pages may not read here"), "{}", ran.out);
     assert_eq!(run(&["probe", &replay.url, "--messages", "1", "--for", PATIENCE]).code, 0);
+    // Nor what clients say, for which a page whose name leads here needs no Origin.
+    let mut page = TcpStream::connect(replay.url.strip_prefix("ws://").unwrap().trim_end_matches('/')).unwrap();
+    page.write_all(b"GET /_stats HTTP/1.1\r\nHost: page.example\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 ") && !answer.contains("User-Agent"), "{answer}");
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub fn run(options: &Options) -> ExitCode {
         source: &options.source,
         time: Some(options.time),
         messages: options.messages,
-        samples: options.samples,
+        samples: options.messages.map_or(options.samples, |messages| messages.min(options.samples)),
         json: options.json,
         tape: options.save.as_deref().map(|path| (path, TAPE_BYTES)),
         only_tape: false,
@@ -114,8 +114,9 @@ impl Task<'_> {
         let watch = Arc::new(Watch::new(screen, config.redactor.clone(), options, self.samples, tape));
         let feed = config.partition.strip_prefix("feed:").map(str::to_owned);
         watch.say(&Line::Start { url: config.endpoint.redacted().to_owned(), feed });
-        // The session runs on this thread too, so that its events and the polled records stay in order.
-        let runtime = match Builder::new_current_thread().enable_all().build() {
+        // The session runs on this thread too, so that its events and the polled records stay in order. It lets the thread
+        // sleep between two reads, so the records are polled after each read.
+        let runtime = match Builder::new_current_thread().enable_all().event_interval(1).build() {
             Ok(runtime) => runtime,
             Err(error) => return wrong(&[format!("the probe's thread cannot be set up: {error}")]),
         };
@@ -149,7 +150,7 @@ impl Task<'_> {
             () = interrupt.came() => {}
         }
         watch.finish();
-        say_goodbye(&mut task).await;
+        say_goodbye(&mut task, watch).await;
         Ok(())
     }
 
@@ -161,11 +162,9 @@ impl Task<'_> {
                 Ok(None) if watch.refused().is_some() => return,
                 Ok(None) => {}
                 Ok(Some(batch)) => {
-                    for record in batch.iter() {
-                        let records = watch.record(&record);
-                        if self.messages.is_some_and(|most| records >= most) {
-                            return;
-                        }
+                    watch.records_of(&batch);
+                    if self.messages.is_some_and(|most| watch.records() >= most) {
+                        return;
                     }
                 }
                 // The observer has reported why.
@@ -181,9 +180,8 @@ impl Task<'_> {
 
     /// Shows the results.
     fn report(&self, watch: &Watch) -> ExitCode {
-        let summary = watch.finish();
         if watch.is_opened() || self.json {
-            watch.say(&Line::Summary(summary));
+            watch.say(&Line::Summary(watch.summary()));
         }
         if !self.only_tape && watch.records() > 0 {
             watch.findings().into_iter().for_each(|finding| watch.say(&Line::Finding(finding)));
@@ -206,11 +204,11 @@ impl Task<'_> {
     /// Returns the exit code, and the reason.
     fn outcome(&self, watch: &Watch) -> (u8, String) {
         let (records, messages) = (watch.records(), watch.messages());
-        if records > 0 {
-            return (CAME, format!("{} came", count(records)));
-        }
         if let Some(why) = watch.refused() {
             return (REFUSED, format!("refused: {why}"));
+        }
+        if records > 0 {
+            return (CAME, format!("{} came", count(records)));
         }
         if !watch.is_opened() {
             let stage = watch.stage().map_or_else(String::new, |stage| format!(": {stage}"));
@@ -233,11 +231,14 @@ pub(super) fn count(messages: u64) -> String {
     format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }
 
-/// Ends the session with a closing handshake.
-async fn say_goodbye(task: &mut SourceTask) {
+/// Ends the session with a closing handshake. Records that were made before still count.
+async fn say_goodbye(task: &mut SourceTask, watch: &Watch) {
     task.stop(GRACE);
     let deadline = Instant::now() + GRACE;
-    while !task.is_drained() && matches!(timeout_at(deadline, task.poll(POLL)).await, Ok(Ok(_))) {}
+    while !task.is_drained() {
+        let Ok(Ok(batch)) = timeout_at(deadline, task.poll(POLL)).await else { return };
+        batch.iter().for_each(|batch| watch.records_of(batch));
+    }
 }
 
 /// Prints why there is nothing to probe.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use connect_websocket_engine::config_def::Properties;
 use connect_websocket_engine::gap::{Cause, Gap};
 use connect_websocket_engine::observer::{Message, Observer, Sight};
-use connect_websocket_engine::record::{Key, Record, ValueKind};
+use connect_websocket_engine::record::{Batch, Key, Record, ValueKind};
 use connect_websocket_engine::redact::Redactor;
 
 use super::certificate::Certificate;
@@ -51,6 +51,9 @@ struct State {
     tape: Option<Writer>,
     /// Messages for the tape. They are written when all secrets in them are known.
     untaped: Vec<(Duration, Untaped)>,
+    /// How many records the session has made.
+    made: u64,
+    /// How many of them were polled.
     records: u64,
     /// The beginning of the last message.
     last: Vec<u8>,
@@ -60,12 +63,16 @@ struct State {
     repeats: HashMap<(&'static str, String), u32>,
     /// Why the first connection has failed.
     failure: Option<String>,
+    /// On some connection, all steps were done.
+    was_ready: bool,
+    /// A step failed before that, perhaps after some messages.
+    is_refused: bool,
     /// What the connection is waiting for.
     stage: Option<String>,
     /// Why the output could not be written.
     unread: Option<ErrorKind>,
-    /// The results at the end. What happens later is a consequence of the connector's Close.
-    summary: Option<Summary>,
+    /// When the probe ended. What happens later is a consequence of the connector's Close.
+    end: Option<Duration>,
 }
 
 impl Watch {
@@ -86,14 +93,17 @@ impl Watch {
             learner: Learner::started_at(SystemTime::now()).under(options),
             tape,
             untaped: Vec::new(),
+            made: 0,
             records: 0,
             last: Vec::new(),
             steps: HashMap::new(),
             repeats: HashMap::new(),
             failure: None,
+            was_ready: false,
+            is_refused: false,
             stage: None,
             unread: None,
-            summary: None,
+            end: None,
         }))
     }
 
@@ -105,15 +115,17 @@ impl Watch {
         self.state().say(line);
     }
 
-    /// Takes a polled record. Returns how many there are.
-    pub(super) fn record(&self, record: &Record<'_>) -> u64 {
-        self.state().record(record)
+    /// Takes polled records.
+    pub(super) fn records_of(&self, batch: &Batch) {
+        let mut state = self.state();
+        batch.iter().for_each(|record| state.record(&record));
     }
 
-    /// Returns the reason, if the feed has refused or could not be reached before the first message.
+    /// Returns the reason, if a step failed before all were done, or the feed has refused or could not be reached before the
+    /// first message.
     pub(super) fn refused(&self) -> Option<String> {
         let state = self.state();
-        state.failure.clone().filter(|_| state.records == 0)
+        state.failure.clone().filter(|_| state.is_refused || state.records == 0)
     }
 
     /// Returns whether an opening handshake has succeeded.
@@ -149,16 +161,18 @@ impl Watch {
         self.state().tape.as_ref().is_some_and(Writer::is_over)
     }
 
-    /// Ends the probe. What follows is not counted. Returns the results.
-    pub(super) fn finish(&self) -> Summary {
+    /// Ends the probe. What follows is not counted.
+    pub(super) fn finish(&self) {
         let mut state = self.state();
-        if let Some(summary) = &state.summary {
-            return summary.clone();
-        }
-        let (now, records) = (state.began.elapsed(), state.records);
-        let summary = state.figures.summary(now, records);
-        state.summary = Some(summary.clone());
-        summary
+        let now = state.began.elapsed();
+        state.end.get_or_insert(now);
+    }
+
+    /// Returns the results up to the end.
+    pub(super) fn summary(&self) -> Summary {
+        let mut state = self.state();
+        let (end, records) = (state.end.unwrap_or_else(|| state.began.elapsed()), state.records);
+        state.figures.summary(end, records)
     }
 
     /// Returns the findings.
@@ -189,7 +203,7 @@ impl Watch {
 impl Observer for Watch {
     fn saw(&self, sight: Sight<'_>) {
         let mut state = self.state();
-        if state.summary.is_none() {
+        if state.end.is_none() {
             state.saw(sight);
         }
     }
@@ -260,7 +274,10 @@ impl State {
                 self.say_of("answer", step, &Line::Answer { step: step.to_owned(), status, bytes });
             }
             Sight::Part(message) => self.part(now, message),
-            Sight::Record { text, is_kept } => self.learner.record(text, is_kept),
+            Sight::Record { text, is_kept } => {
+                self.made += u64::from(is_kept);
+                self.learner.record(text, is_kept);
+            }
             Sight::Heard { step, is_record } => {
                 if !is_record {
                     self.learner.dropped();
@@ -283,7 +300,10 @@ impl State {
                 self.say(&Line::Close { code, reason });
             }
             Sight::Gap(gap) => self.gap(gap),
-            Sight::Ended { cause, sentence, retry, planned } => self.ended(now, cause, sentence, retry, planned),
+            Sight::Ended { cause, sentence, retry, planned, ready } => {
+                self.was_ready |= ready;
+                self.ended(now, cause, sentence, retry, planned);
+            }
         }
     }
 
@@ -378,20 +398,26 @@ impl State {
         if !planned && cause != Cause::IdleTimeout {
             self.failure.get_or_insert_with(|| sentence.to_owned());
         }
-        // If the feed has refused before the first message, there is no further attempt.
-        let retry = retry.filter(|_| self.failure.is_none() || self.figures.messages() > 0);
+        if cause == Cause::StepFailed && !self.was_ready && !self.is_refused {
+            self.is_refused = true;
+            self.failure = Some(sentence.to_owned());
+        }
+        // If the feed has refused, there is no further attempt.
+        let retry = retry.filter(|_| !self.is_refused && (self.failure.is_none() || self.figures.messages() > 0));
         let retry_milliseconds = retry.map(|retry| retry.as_millis() as u64);
         let (cause, reason) = (cause.as_str(), sentence.to_owned());
         self.say(&Line::Ended { cause, reason, planned, retry_milliseconds });
     }
 
-    fn record(&mut self, record: &Record<'_>) -> u64 {
+    fn record(&mut self, record: &Record<'_>) {
+        if self.end.is_some() && self.records >= self.made {
+            return;
+        }
         self.records += 1;
         if self.records <= self.samples {
             let line = Line::Sample(self.sample(record));
             self.say(&line);
         }
-        self.records
     }
 
     fn sample(&self, record: &Record<'_>) -> Sample {
