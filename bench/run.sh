@@ -26,9 +26,7 @@ jar --create --file "$floor/connect-floor.jar" -C "$floor-classes" .
 requirements=$root/bench/programs/requirements.txt
 venv=$CARGO_TARGET_DIR/bench/venv
 python=()
-if cmp -s "$requirements" "$venv/complete" ||
-  { rm -rf "$venv" && python3 -m venv "$venv" &&
-    "$venv/bin/pip" install -q --disable-pip-version-check --only-binary :all: --require-hashes -r "$requirements" && cp "$requirements" "$venv/complete"; } >&2; then
+if bash "$root/scripts/venv.sh" "$venv" "$requirements" >&2; then
   python=(--python "$venv/bin/python")
 else
   echo "bench: the Python program is left out: it needs python3 with venv, and the packages of $requirements" >&2

@@ -80,7 +80,7 @@ notices() {
 main() {
   local host platform target platforms=() jar zip
   [ -n "$version" ] || { say "no version in Cargo.toml" >&2; exit 1; }
-  bash scripts/plugin/tools.sh
+  bash scripts/venv.sh "$home/tools" scripts/plugin/requirements/tools.txt
   rm -rf "$home/native" "$home/notices" "$home/java" "$home/plugin-path" "$home"/*.zip
   host=$(rustc -vV | sed -n 's/^host: //p')
   for platform in ${PLUGIN_TARGETS:-$all}; do

@@ -8,7 +8,7 @@ log=target/test.log
 stage() { echo; echo "==> $*"; }
 
 stage "needs"
-bash scripts/needs.sh --install cargo gcc g++ make perl java mvn python3 setpriv prometheus || exit 1
+bash scripts/needs.sh --install cargo gcc g++ make perl java mvn python3 setpriv prometheus chromium || exit 1
 
 stage "Apache Kafka for the tests"
 bash e2e/kafka/fetch.sh || exit 1
@@ -44,6 +44,9 @@ make --no-print-directory check || failed+=("make check")
 # Links and commands of the documentation are checked by `cargo test`.
 stage "documentation site: strict, and nothing from another host"
 bash scripts/site.sh || failed+=("site")
+
+stage "documentation site: read in Chromium"
+bash scripts/site/browser.sh || failed+=("site in Chromium")
 
 # To build the worker as it ships takes too long here. This only checks that all its licences are found.
 stage "third-party notices of the worker"

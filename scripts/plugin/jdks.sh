@@ -25,7 +25,7 @@ fetch() {
   echo "jdks: $2"
 }
 
-bash scripts/plugin/tools.sh
+bash scripts/venv.sh "$home/tools" scripts/plugin/requirements/tools.txt
 if [ "$arch" = "$(uname -m)" ]; then
   fetch 21 "$home/jdk-21"
   fetch 25 "$home/jdk-25"

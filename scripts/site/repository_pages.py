@@ -25,8 +25,8 @@ PAGES = {
 START = {"README.md": "index.md"}
 
 # Which pages the search shows first, and which last.
-BOOST = {"troubleshooting.md": 4, "reference/options.md": 2, "guide/sessions.md": 2}
-BOOST_OF_FOLDERS = {"troubleshooting": 3, "decisions": 0.5, "architecture": 0.5, "benchmarks": 0.5}
+BOOST = {"troubleshooting.md": 4, "reference/options.md": 3}
+BOOST_OF_FOLDERS = {"troubleshooting": 4, "reference": 1.5, "decisions": 0.5, "architecture": 0.5, "benchmarks": 0.5}
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Reads a built site in Chromium as a visitor does: usage: browser.py <folder>.
+
+Every page opens without an error, loads nothing from another host and fits a phone's screen; the search finds what a visitor
+types. Pictures of the front page and of each failure go to <folder>-pictures.
+"""
+
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from playwright.sync_api import TimeoutError as Late
+from playwright.sync_api import sync_playwright
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 800}
+WAIT_MS = 20_000
+
+# What a visitor types, and the page that must be among the first results.
+SEARCHES = [
+    ("kucoin", "feeds/kucoin/"),
+    ("exactly-once", "operations/exactly-once/"),
+    ("hand-over file", "operations/hand-over/"),
+    ("strimzi", "operations/kubernetes/"),
+    ("record and replay", "reference/probe/"),
+    ("websocket.idle.timeout.ms", "reference/options/"),
+    ("websocket.dedup.key", "reference/options/"),
+    ("connect_websocket_gaps_total", "reference/metrics/"),
+    ("messages_discarded", "reference/log/"),
+    ("MessagesMissed", "operations/alerts/"),
+    ("no pong came within websocket.pong.timeout.ms = 10000", "troubleshooting/"),
+    ("the server's certificate has expired", "troubleshooting/"),
+    ("the scheme must be ws or wss, not https", "troubleshooting/configuration/"),
+    ("is not an option of this connector; did you mean", "troubleshooting/configuration/"),
+    ("Connector not found", "troubleshooting/worker/"),
+]
+FIRST_RESULTS = 3
+
+# Of Debian's Chromium: nothing is fetched in the background.
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class Visitor:
+    def __init__(self, browser, address, pictures):
+        self.address, self.pictures, self.wrong = address, pictures, []
+        self.page = browser.new_page(viewport=DESKTOP)
+        self.page.set_default_timeout(WAIT_MS)
+        self.page.on("request", self.requested)
+        self.page.on("pageerror", lambda error: self.fails(f"a script fails: {error}"))
+        self.page.on("console", lambda line: self.fails(f"the console says: {line.text}") if line.type == "error" else None)
+
+    def fails(self, why):
+        self.wrong.append(f"{self.page.url}: {why}")
+
+    def requested(self, request):
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.fails(f"loads {request.url}")
+
+    def picture(self, name):
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=self.pictures / f"{name}.png")
+
+    def read(self, path):
+        """Opens a page on a phone."""
+        answer = self.page.goto(self.address + path)
+        if answer.status != 200:
+            return self.fails(f"status {answer.status}")
+        if not self.page.locator("article h1").first.is_visible():
+            self.fails("has no heading")
+        width = self.page.evaluate("document.documentElement.scrollWidth")
+        if width > PHONE["width"]:
+            self.fails(f"is {width} wide on a screen of {PHONE['width']}")
+            self.picture("wide-" + path.strip("/").replace("/", "-"))
+
+    def search(self, words, wanted):
+        """Types words into the search, and opens the result that is wanted."""
+        self.page.goto(self.address)
+        self.page.keyboard.press("/")
+        self.page.keyboard.type(words)
+        results = self.page.locator(".md-search-result__item > a")
+        result = self.page.locator(f".md-search-result__item:nth-child(-n+{FIRST_RESULTS}) > a[href*='/{wanted}']").first
+        try:
+            result.wait_for()
+        except Late:
+            found = [link.get_attribute("href") for link in results.all()[:FIRST_RESULTS]]
+            self.picture("search-" + words.replace(" ", "-"))
+            return self.fails(f"the search for {words!r} does not show {wanted} among its first: {found}")
+        result.click()
+        self.page.wait_for_url(f"**/{wanted}**")
+        if not self.page.locator("article h1").first.is_visible():
+            self.fails("a result of the search shows no heading")
+
+
+def pages(folder):
+    found = sorted(path.parent.relative_to(folder) for path in folder.rglob("index.html"))
+    return ["" if str(path) == "." else f"{path}/" for path in found]
+
+
+def visit(folder, browser, address):
+    visitor = Visitor(browser, address, Path(f"{folder}-pictures"))
+    visitor.page.goto(address)
+    visitor.picture("front-page")
+    for words, wanted in SEARCHES:
+        visitor.search(words, wanted)
+    visitor.page.set_viewport_size(PHONE)
+    read = pages(folder)
+    for path in read:
+        visitor.read(path)
+    print("\n".join(visitor.wrong), end="\n" if visitor.wrong else "")
+    print(f"site: {len(read)} pages and {len(SEARCHES)} searches in Chromium, {len(visitor.wrong)} faults")
+    return 1 if visitor.wrong or not read else 0
+
+
+def main(folder):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        return visit(folder, browser, f"http://127.0.0.1:{server.server_port}/")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
