@@ -15,6 +15,8 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const MAX_SHOWN_CHARS: usize = 60;
 pub(super) const USER_AGENT: &str = concat!("connect-websocket/", env!("CARGO_PKG_VERSION"));
 const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol";
+/// The beginning of an alert (RFC 8446 §5.1), with which a TLS server answers a request without TLS.
+const TLS_ALERT: &[u8] = &[21, 3];
 /// The parameters of a request, with which the response is compared.
 pub(super) struct Offer<'a> {
     pub(super) request: &'a Request,
@@ -113,6 +115,9 @@ impl Offer<'_> {
 
     /// Reads a response. Returns `None` until it is complete, then its length. Frames follow it.
     pub(super) fn read_answer(&self, bytes: &[u8]) -> Result<Option<(usize, Answer, Agreement)>, Refusal> {
+        if bytes.starts_with(TLS_ALERT) {
+            return Err(Refusal::Invalid("the answer is one of TLS; write wss:// in websocket.url".to_owned()));
+        }
         let Some((len, answer, reason)) = read_answer(bytes).map_err(Refusal::Invalid)? else {
             return Ok(None);
         };
@@ -382,6 +387,7 @@ mod tests {
     #[test]
     fn each_wrong_answer_has_an_error_of_its_own() {
         assert!(invalid("SSH-2.0-OpenSSH_9.2\r\n\r\n").contains("not HTTP"));
+        assert!(invalid("\x15\x03\x01\0\x02\x02\x46").contains("write wss://"));
         assert!(invalid(&answer("").replace(ACCEPT, "AAAA")).contains("Sec-WebSocket-Accept"));
         assert!(invalid(&answer("").replace("Upgrade: WebSocket\r\n", "")).contains("upgrade"));
     }
