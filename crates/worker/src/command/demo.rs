@@ -154,6 +154,9 @@ impl Demo {
             (None, Some(broker)) => broker.addr().to_string(),
             (None, None) => String::new(),
         };
+        if options.bootstrap_servers.is_some() {
+            say(format_args!("connecting to Kafka at {bootstrap} …"));
+        }
         let (herder, rest) = start_worker(&bootstrap, folder, levels).await?;
         let consumer = Consumer::start(&bootstrap, &options.topic, feed.is_some())?;
         herder.create(CONNECTOR.to_owned(), config, InitialState::Running).await.map_err(|error| error.to_string())?;

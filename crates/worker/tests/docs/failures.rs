@@ -66,6 +66,7 @@ const OTHER_TEXTS: &[&str] = &[
     "records in your own Kafka           make build; docs/start/worker.md",
     "(built in: trades, pings, a Close every 20 s, a reset sometimes)",
     "(embedded, in memory: it forgets; use a real Kafka for anything else)",
+    "connecting to Kafka at … …",
     "REST API   http://…/connectors/…/status",
     "Ctrl-C ends it.",
     "the task has FAILED: …",
