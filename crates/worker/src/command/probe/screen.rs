@@ -228,8 +228,10 @@ fn event(line: &Line) -> (&'static str, String, Option<Colour>) {
             ("address", format!("{address} {state}"), None)
         }
         Line::Certificate(Certificate { subject, issuer, valid_until, days_left }) => {
-            let says = format!("of {subject}, issued by {issuer}, valid until {valid_until} ({days_left} days)");
-            ("certificate", says, (*days_left < 0).then_some(Colour::Red))
+            let is_over = *days_left < 0;
+            let (days, ago) = (days_left.unsigned_abs(), if is_over { " ago" } else { "" });
+            let says = format!("of {subject}, issued by {issuer}, valid until {valid_until} ({days} days{ago})");
+            ("certificate", says, is_over.then_some(Colour::Red))
         }
         Line::Tls { version, cipher } => ("TLS", format!("{version}, {cipher}"), None),
         Line::Redirect { url } => ("redirect", format!("to {url}"), None),
@@ -324,6 +326,21 @@ mod tests {
 
     fn shown(screen: Screen, line: &Line) -> String {
         screen.text(&Timed { seconds: 0.5, line })
+    }
+
+    #[test]
+    fn a_certificate_that_has_ended_says_how_long_ago() {
+        let certificate = |days_left| {
+            let (subject, issuer) = ("feed.example".to_owned(), "CA".to_owned());
+            Line::Certificate(Certificate {
+                subject,
+                issuer,
+                valid_until: "2026-01-01T00:00:00Z".to_owned(),
+                days_left,
+            })
+        };
+        assert!(shown(PLAIN, &certificate(30)).contains("2026-01-01T00:00:00Z (30 days)"));
+        assert!(shown(PLAIN, &certificate(-30)).contains("2026-01-01T00:00:00Z (30 days ago)"));
     }
 
     #[test]
