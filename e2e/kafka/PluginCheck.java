@@ -1,5 +1,7 @@
 import java.io.File;
 import java.lang.management.ManagementFactory;
+import java.lang.reflect.Constructor;
+import java.lang.reflect.Method;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.file.Files;
@@ -10,6 +12,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.FutureTask;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.management.MBeanServer;
@@ -43,6 +46,7 @@ public class PluginCheck {
             case "late-calls" -> lateCalls(jar, url);
             case "leaks" -> leaks(jar, url);
             case "mbeans" -> mbeans(jar, url);
+            case "mbeans-change-hands" -> mbeansChangeHands(jar);
             case "acknowledgements" -> acknowledgements(jar, url);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
@@ -111,6 +115,13 @@ public class PluginCheck {
             require(e.getMessage().contains("the scheme must be ws or wss"), e.getMessage());
         }
         refused.stop();
+        // Connect passes on null values.
+        Map<String, String> nulls = config("nulls", url);
+        nulls.put("errors.tolerance", null);
+        SourceTask tolerant = plugin.task();
+        tolerant.initialize(plugin.context());
+        tolerant.start(nulls);
+        tolerant.stop();
     }
 
     /** 200 tasks come and go. */
@@ -202,6 +213,32 @@ public class PluginCheck {
         require((Long) server.getAttribute(ours, "ConnectionsTotal") == 1, "ConnectionsTotal");
         require(server.getMBeanInfo(ours).getAttributes().length > 20, "figures");
         task.stop();
+    }
+
+    /** A task stops, late, while its successor starts: the successor's MBeans stay. */
+    private static void mbeansChangeHands(Path jar) throws Exception {
+        Plugin plugin = new Plugin(jar);
+        plugin.connector().config();
+        Class<?> beans = plugin.loader.loadClass(PACKAGE + "TaskMBeans");
+        Class<?> task = plugin.loader.loadClass(PACKAGE + "NativeTask");
+        Constructor<?> ofHandle = task.getDeclaredConstructor(long.class);
+        Method register = beans.getDeclaredMethod("register", task, String.class, String.class);
+        Method unregister = beans.getDeclaredMethod("unregister");
+        List.of(ofHandle, register, unregister).forEach(member -> member.setAccessible(true));
+        Object closed = ofHandle.newInstance(0L);
+        MBeanServer server = ManagementFactory.getPlatformMBeanServer();
+        ObjectName all = new ObjectName(PACKAGE.substring(0, PACKAGE.length() - 1) + ":*");
+        Object running = register.invoke(null, closed, "handed", "ws://h/");
+        for (int i = 0; i < 5_000; i++) {
+            Object late = running;
+            FutureTask<Object> stop = new FutureTask<>(() -> unregister.invoke(late));
+            new Thread(stop).start();
+            running = register.invoke(null, closed, "handed", "ws://h/");
+            stop.get();
+            require(server.queryNames(all, null).size() == 2, "the successor's MBeans, after " + i + " tasks");
+        }
+        unregister.invoke(running);
+        require(server.queryNames(all, null).isEmpty(), "no MBean is left");
     }
 
     /** Kafka is as far as the first record that is open, whatever it has beyond. */

@@ -84,6 +84,11 @@ fn mbeans_have_every_attribute_that_dashboards_know() {
 }
 
 #[test]
+fn mbeans_of_a_task_stay_when_its_predecessor_stops_late() {
+    check("mbeans-change-hands", &[]);
+}
+
+#[test]
 fn records_are_committed_up_to_the_first_that_is_open() {
     check("acknowledgements", &[]);
 }

@@ -19,7 +19,7 @@ final class LeftOutRecords {
     private long filtered;
 
     LeftOutRecords(Map<String, String> config, String connector) {
-        tolerant = "all".equalsIgnoreCase(config.getOrDefault("errors.tolerance", "").trim());
+        tolerant = "all".equalsIgnoreCase(String.valueOf(config.get("errors.tolerance")).trim());
         errorMetrics = "kafka.connect:type=task-error-metrics,connector=" + Sanitizer.jmxSanitize(connector) + ",task=0";
     }
 

@@ -2,9 +2,9 @@ package io.conduktor.connect.websocket;
 
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 import javax.management.InstanceAlreadyExistsException;
 import javax.management.InstanceNotFoundException;
 import javax.management.JMException;
@@ -21,7 +21,7 @@ final class TaskMBeans {
     private static final int URL_LENGTH = 50;
 
     /** Whose an object name is: a predecessor that stops late leaves its successor's beans alone. */
-    private static final Map<ObjectName, TaskMBeans> OWNERS = new ConcurrentHashMap<>();
+    private static final Map<ObjectName, TaskMBeans> OWNERS = new HashMap<>();
 
     private final MBeanServer server = ManagementFactory.getPlatformMBeanServer();
     private final List<ObjectName> names = new ArrayList<>();
@@ -42,8 +42,10 @@ final class TaskMBeans {
     void unregister() {
         for (ObjectName name : names) {
             try {
-                if (OWNERS.remove(name, this)) {
-                    server.unregisterMBean(name);
+                synchronized (OWNERS) {
+                    if (OWNERS.remove(name, this)) {
+                        server.unregisterMBean(name);
+                    }
                 }
             } catch (InstanceNotFoundException e) {
                 log.debug("event=mbean_gone name={}", name);

@@ -1,9 +1,9 @@
 package io.conduktor.connect.websocket;
 
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.connect.errors.ConnectException;
 import org.apache.kafka.connect.source.SourceRecord;
@@ -22,9 +22,9 @@ public class WebSocketSourceTask extends SourceTask {
     private final RecordBatch batch = new RecordBatch();
     private final Acknowledgements acknowledgements = new Acknowledgements();
     /** What every line of this task's log has beside its message. */
-    private final Map<String, String> mdc = new HashMap<>();
+    private final Map<String, String> mdc = new ConcurrentHashMap<>();
 
-    private NativeTask task;
+    private volatile NativeTask task;
     private TaskMBeans mbeans;
     private LeftOutRecords leftOut;
     private Partitions partitions;
