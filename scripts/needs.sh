@@ -10,7 +10,7 @@ JAVA=17   # Kafka 4
 # The Debian package of a need. Debian 12's own Rust is too old, so there is none for cargo.
 package() {
   case $1 in
-    chromium) echo chromium fonts-dejavu-core ;;
+    chromium) echo chromium fonts-dejavu-core libatomic1 ;; # Playwright's own Node.js needs the last one
     gcc) echo gcc libc6-dev ;;
     java) echo openjdk-17-jdk-headless ;;
     mvn) echo maven ;;
