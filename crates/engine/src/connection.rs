@@ -1,7 +1,7 @@
-//! One open WebSocket: read messages, answer control frames, close it. How it is opened is in `open`.
+//! One open WebSocket: reads messages, replies to control frames, closes. `open` opens it.
 //!
-//! Bytes are read into one buffer, many frames per system call; a message is shown borrowed, so that the caller copies it
-//! once, to where it belongs. What goes out is small and waits in a bounded buffer beside the reading, never before it.
+//! Bytes are read into one buffer, many frames per system call. The caller borrows a message and copies it once, to
+//! where it needs it. What is sent is small, and waits in a bounded buffer. Reading does not wait for it.
 
 mod addresses;
 mod body;
@@ -40,15 +40,15 @@ pub use request::Request;
 use transport::Transport;
 use violation::{NotUtf8, Violation};
 
-/// One read takes up to this much.
+/// The most bytes of one read.
 const INPUT_BYTES: usize = 128 << 10;
-/// Beyond this, pings of a peer that does not read are not answered: it need not get a pong for each (RFC 6455 §5.5.3).
+/// If more bytes wait to be sent, pings get no reply. Not every ping needs one (RFC 6455 §5.5.3).
 const MAX_PENDING_OUT: usize = 64 << 10;
-/// More control frames than this in a second are an attack.
+/// The most control frames per second. More are an attack.
 const MAX_CONTROL_FRAMES_PER_SECOND: u32 = 10_000;
-/// Lines about text that is not UTF-8 come no more often than this.
+/// The shortest interval between log lines about text that is not UTF-8.
 const INVALID_TEXT_LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// How long the last bytes, the Close among them, may take to leave.
+/// How long sending the last bytes may take, among them the Close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// An open WebSocket.
@@ -57,7 +57,7 @@ pub struct Connection {
     transport: Transport,
     decoder: Decoder,
     input: Box<[u8]>,
-    /// What of `input` was read and not decoded.
+    /// The part of `input` that is not decoded yet.
     unread: std::ops::Range<usize>,
     unsent: Unsent,
     control_frames: ControlFrames,
@@ -65,28 +65,28 @@ pub struct Connection {
     agreement: Agreement,
     at_configured_origin: bool,
     address: SocketAddr,
-    /// Whether what comes after a violation can still be read as frames.
+    /// Whether bytes after a violation can still be read as frames.
     readable: bool,
     discarded: Discarded,
     invalid_text_logged: Option<Instant>,
 }
 
-/// What was read and did not count: after a violation that message too, and in any case what came behind that which ended
-/// the connection.
+/// What was read and discarded: after a violation also that message, and always what came after the end of the
+/// connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Discarded {
-    /// As far as frames could be read.
+    /// How many messages, as far as frames could be read.
     pub messages: u64,
     pub bytes: u64,
 }
 
 impl Connection {
-    /// The server's answer to the opening handshake.
+    /// The server's response to the opening handshake.
     pub fn answer(&self) -> &Answer {
         &self.answer
     }
 
-    /// The address that was connected to: the proxy's, if there is one.
+    /// The address of the connection: the proxy's, if there is one.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -95,17 +95,17 @@ impl Connection {
         self.agreement.subprotocol.as_deref()
     }
 
-    /// How many bytes of frames came together with the answer.
+    /// How many bytes of frames have come together with the response.
     pub(crate) fn unread(&self) -> usize {
         self.unread.len()
     }
 
-    /// How large the message is that has not come whole yet, as far as its frames say.
+    /// The size of the message that is not complete yet, as far as its frames say.
     pub(crate) fn unfinished(&self) -> usize {
         self.decoder.unfinished()
     }
 
-    /// Whether no redirect led to another origin, which must learn no secret.
+    /// Whether no redirect led to another origin, which must not get a secret.
     pub fn at_configured_origin(&self) -> bool {
         self.at_configured_origin
     }
@@ -114,14 +114,15 @@ impl Connection {
         self.agreement.deflate.is_some()
     }
 
-    /// The next event in what was read; `None` means: [`Connection::exchange`] first. Pings and Closes are answered here.
+    /// Returns the next event in what was read. `None`: call [`Connection::exchange`] first. Replies to pings and to a
+    /// Close.
     ///
     /// # Errors
-    /// The server broke the protocol; the Close with that code is on its way.
-    // Named like an iterator's, but it lends.
+    /// The server has violated the protocol. A Close with the violation's code will be sent.
+    // It has the name of an iterator's method, but its result is borrowed.
     #[expect(clippy::should_implement_trait, reason = "the event borrows from the connection")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Violation> {
-        // Field by field, since the event borrows the decoder and the input.
+        // Field by field, because the event borrows the decoder and the input.
         let unsent = &mut self.unsent;
         let (taken, event) = match self.decoder.decode(&self.input[self.unread.clone()]) {
             Ok(decoded) => decoded,
@@ -142,7 +143,7 @@ impl Connection {
             Some(Event::Pong(_)) => self.control_frames.count().inspect_err(|v| unsent.refuse(v))?,
             Some(Event::Close(close)) => {
                 unsent.close(close.answer(), "");
-                // What follows a Close is no message (RFC 6455 §5.5.1).
+                // Nothing after a Close is a message (RFC 6455 §5.5.1).
                 self.unread.start = self.unread.end;
             }
             _ => {}
@@ -150,13 +151,14 @@ impl Connection {
         Ok(event)
     }
 
-    /// Sends what is due and, if `read`, reads what is there; call it when [`Connection::next`] has nothing more. Returns how
-    /// many bytes were read; 0 is the end of the stream. Without `read` it returns 0 when something was sent.
+    /// Sends what waits and, if `read`, reads what has arrived. Call it when [`Connection::next`] has nothing more.
+    /// Returns how many bytes were read. 0 is the end of the stream. Without `read`, it returns 0 when something was
+    /// sent.
     ///
     /// Cancel safe: nothing is lost when the future is dropped.
     pub async fn exchange(&mut self, read: bool) -> io::Result<usize> {
         self.report_invalid_text(false);
-        // What is left is the beginning of a frame's header: a few bytes. Without reading it is whatever waits.
+        // Before a read, only a few bytes are left: the beginning of a frame's header.
         if read {
             self.input.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
@@ -169,7 +171,7 @@ impl Connection {
             }
             let mut free = ReadBuf::new(&mut self.input[self.unread.end..]);
             match Pin::new(&mut self.transport).poll_read(cx, &mut free) {
-                // Also if nothing can be sent any more: what the peer sent before is still ours.
+                // Also read if nothing can be sent any more, because the peer may have sent messages before.
                 Poll::Ready(Ok(())) if !free.filled().is_empty() => {
                     let read = free.filled().len();
                     self.unread.end += read;
@@ -186,7 +188,7 @@ impl Connection {
         .await
     }
 
-    /// The caller will not read for a while, and wants no packet to wake it.
+    /// Begins a time in which the caller does not read and packets must not wake it.
     pub fn rest(&mut self) {
         self.transport.socket().rest();
     }
@@ -196,14 +198,14 @@ impl Connection {
         self.transport.socket().sleep(time);
     }
 
-    /// Sends what is due, without reading.
+    /// Sends what waits, without reading.
     ///
     /// Cancel safe.
     pub async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.unsent.poll_send(cx, &mut self.transport)).await
     }
 
-    /// Since when the peer has not taken what we want to send.
+    /// Since when bytes wait because the peer does not accept them.
     pub fn unsent_since(&self) -> Option<Instant> {
         self.unsent.since
     }
@@ -220,8 +222,8 @@ impl Connection {
         self.unsent.frame(|out| frame::encode_ping(payload, out));
     }
 
-    /// Begins the closing handshake (RFC 6455 §7.1.2), or answers the peer's. Once only; later calls do nothing. What comes
-    /// until the peer's Close is still ours, so that one message that is not UTF-8 does not end the reading.
+    /// Begins the closing handshake (RFC 6455 §7.1.2), or replies to the peer's Close. Later calls do nothing. Until
+    /// the peer's Close, a message that is not UTF-8 is skipped, so that the reading goes on.
     pub fn send_close(&mut self, code: u16, reason: &str) {
         self.unsent.close(Some(code), reason);
         if self.decoder.refuses_invalid_text() {
@@ -229,7 +231,7 @@ impl Connection {
         }
     }
 
-    /// Logs that text messages were not UTF-8 and were kept or left out: at once, and then at intervals.
+    /// Logs that text messages were not UTF-8, and whether they were kept: at once, and then at intervals.
     fn report_invalid_text(&mut self, last_time: bool) {
         if !self.decoder.saw_invalid_text() {
             return;
@@ -246,33 +248,33 @@ impl Connection {
         }
     }
 
-    /// Lets the last frames go out, for a moment at most, and ends the stream. Returns what was read and did not
-    /// count.
+    /// Sends the last frames, with a short time limit, and ends the stream. Returns what was read and discarded.
     pub async fn farewell(mut self) -> Discarded {
         self.report_invalid_text(true);
         self.decoder.on_invalid_text(OnInvalidText::Skip);
-        // What was read together with that which ended the connection.
+        // Bytes that were read together with the end of the connection.
         self.discard();
         let closing = async {
             self.flush().await?;
             self.transport.shutdown().await?;
-            // A socket that is closed with unread bytes is reset, which may overtake the Close that says what was wrong.
+            // A socket that is closed with unread bytes is reset, and the peer may then not get the Close that says
+            // what was wrong.
             while self.unsent.refused && self.exchange(true).await? > 0 {
                 self.discard();
             }
             Ok::<(), io::Error>(())
         };
-        // The peer may be gone already; nothing is left to do for it then.
+        // An error means that the peer is gone. Then there is nothing more to do.
         let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
         let Discarded { messages, bytes } = self.discarded;
-        // A ping or a Close is no loss. Of bytes that cannot be read, nobody knows.
+        // Discarded pings and Closes are no loss. Bytes that cannot be read as frames may be messages.
         if messages > 0 || bytes > 0 && !self.readable {
             warn!("event=messages_discarded messages={messages} bytes={bytes}");
         }
         self.discarded
     }
 
-    /// Counts what is there and forgets it.
+    /// Counts and discards what was read.
     fn discard(&mut self) {
         let discarded = &mut self.discarded;
         let before = self.unread.len();
@@ -297,21 +299,21 @@ impl Connection {
     }
 }
 
-/// Frames on their way out.
+/// Frames that wait to be sent.
 #[derive(Debug, Default)]
 struct Unsent {
     bytes: Vec<u8>,
-    /// Since when `bytes` holds something.
+    /// Since when `bytes` is not empty.
     since: Option<Instant>,
-    /// Something was written that TLS may still hold back.
+    /// Whether TLS may still buffer written bytes.
     flush_due: bool,
     close_sent: bool,
-    /// The server broke a rule, and may well go on sending.
+    /// Whether the server has violated a rule. It may continue to send.
     refused: bool,
 }
 
 impl Unsent {
-    /// After a Close nothing may follow (RFC 6455 §5.5.1).
+    /// Adds a frame, unless a Close was sent (RFC 6455 §5.5.1).
     fn frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         if !self.close_sent {
             self.since.get_or_insert_with(Instant::now);
@@ -390,15 +392,15 @@ impl ControlFrames {
     }
 }
 
-/// What the fuzz targets need of the private parts: a server's bytes must be read from outside without a socket.
+/// Access to private parts for the fuzz targets, which read a server's bytes without a socket.
 #[doc(hidden)]
 pub mod fuzzing {
     use super::handshake::{Offer, Refusal};
     use super::request::Request;
     use crate::endpoint::Endpoint;
 
-    /// Reads an answer to a request with the key of RFC 6455 §1.3 and the subprotocol `v1`: how many bytes it took, `None`
-    /// while it is not complete or if it redirects, or why it is refused.
+    /// Reads a response to a request with the key of RFC 6455 §1.3 and the subprotocol `v1`. Returns its length, or
+    /// `None` if it is not complete or redirects, or why it is refused.
     pub fn read_handshake_answer(bytes: &[u8], compression: bool) -> Result<Option<usize>, String> {
         let endpoint = Endpoint::parse("ws://host/")?;
         let subprotocols = vec!["v1".to_owned()];

@@ -330,7 +330,7 @@ fn of_records(messages: &Messages<'_>, started: Option<SystemTime>) -> Vec<Findi
     findings.into_iter().map(|finding| finding.seen_in(records.rows())).collect()
 }
 
-/// Returns what is said instead of what no field is.
+/// Returns the only finding about records if there is no JSON in which fields could be found.
 fn no_json(texts: usize) -> Finding {
     let says = format!(
         "No message is JSON, {}: keys, times and numbers are found in JSON alone.",

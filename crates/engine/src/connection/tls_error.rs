@@ -30,7 +30,7 @@ pub(super) fn tls_error(whom: &str, error: &io::Error) -> OpenError {
     OpenError::new(kind, format!("TLS with {whom} failed: {}{hint}", reason(error)))
 }
 
-/// Returns what failed: in plain words, where the library's are for programmers.
+/// Returns what failed, in plain words where the library's sentence is for programmers.
 fn reason(error: &io::Error) -> String {
     let date = |time: &UnixTime| DateTime::from_epoch_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     match cause(error) {
@@ -185,7 +185,7 @@ mod tests {
         }
         let cut = tls_error("x", &io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof"));
         assert_eq!(cut.message, "TLS with x failed: the server closed the connection");
-        // A moment after all calendars.
+        // A time that no calendar has.
         let error =
             classified(Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after: at(u64::MAX) }));
         assert_eq!(error.kind, OpenErrorKind::Tls);

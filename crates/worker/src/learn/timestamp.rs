@@ -14,7 +14,7 @@ use super::{About, Certainty, Finding, count, in_of};
 const NEAR_MS: i64 = 120_000;
 /// A larger difference means a recording of another day.
 const SAME_DAY_MS: i64 = 86_400_000;
-/// A time zone is at least so far from UTC, less some minutes of delay.
+/// A local time differs from UTC by at least half an hour, less a few minutes of delay.
 const NEAREST_ZONE_MS: i64 = 1_500_000;
 /// The shortest sample that shows whether times grow.
 const ENOUGH_MS: i64 = 3_000;
