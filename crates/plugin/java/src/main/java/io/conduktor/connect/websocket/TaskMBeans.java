@@ -58,14 +58,16 @@ final class TaskMBeans {
     private void add(Object bean, String text) {
         try {
             ObjectName name = new ObjectName(text);
-            try {
-                server.registerMBean(bean, name);
-            } catch (InstanceAlreadyExistsException e) {
-                // It belongs to an earlier task that did not stop in time.
-                server.unregisterMBean(name);
-                server.registerMBean(bean, name);
+            synchronized (OWNERS) {
+                try {
+                    server.registerMBean(bean, name);
+                } catch (InstanceAlreadyExistsException e) {
+                    // It belongs to an earlier task that did not stop in time.
+                    server.unregisterMBean(name);
+                    server.registerMBean(bean, name);
+                }
+                OWNERS.put(name, this);
             }
-            OWNERS.put(name, this);
             names.add(name);
         } catch (JMException e) {
             log.warn("event=mbean_failed name={} reason=\"{}\"", text, e.toString());
