@@ -322,7 +322,8 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
         Link::Previous(previous) => format!("{} names the {} of the record before", previous.field, number.field),
     };
     let per = key.map_or(String::new(), |key| format!(", for each {} on its own", key.field));
-    let says = format!("{how}{per}: {} followed, {} did not.", count(course.followed), count(course.broken));
+    let whose = condition.as_ref().map_or(String::new(), |condition| format!(", where {condition}"));
+    let says = format!("{how}{per}{whose}: {} followed, {} did not.", count(course.followed), count(course.broken));
     let certainty = match course {
         _ if number.is_measure() => Certainty::Possible,
         Course { followed: SURE.., broken: 0 } => Certainty::Certain,
@@ -433,7 +434,11 @@ mod tests {
             0 => json!({"e": "trade", "t": n / 2 + 9}),
             _ => json!({"e": "order", "t": n.wrapping_mul(0x9E37_79B9) % 1000}),
         });
-        assert_eq!(lines(mixed), ["websocket.sequence={{when(/e == 'trade', /t)}}"]);
+        assert_eq!(lines(mixed.clone()), ["websocket.sequence={{when(/e == 'trade', /t)}}"]);
+        let mut table = Table::default();
+        mixed.for_each(|message| table.message(Duration::ZERO, &message, false));
+        let says = finding(&table, &[], &[], &[]).unwrap().says;
+        assert!(says.contains("without holes, where /e == 'trade': 29 followed"), "{says}");
     }
 
     #[test]

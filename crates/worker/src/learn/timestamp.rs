@@ -143,7 +143,7 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
     };
     let mut covered = vec![false; records.rows()];
     let mut parts = Vec::new();
-    let (mut is_apart, mut is_misread) = (true, false);
+    let (mut is_apart, mut is_misread, mut is_of_others) = (true, false, false);
     for timestamp in candidates.iter().filter(|other| other.unit == best.unit) {
         let adds = timestamp.rows.iter().any(|row| !covered[*row]);
         if !adds || parts.len() == MAX_JOINED {
@@ -153,6 +153,8 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
         let condition = timestamp.condition(records);
         is_apart &= condition.is_some() || timestamp.strange.is_empty();
         is_misread |= condition.is_none() && timestamp.is_mixed;
+        // The same field of a sibling, such as /BTC/t and /ETH/t: others may come.
+        is_of_others |= !parts.is_empty() && timestamp.field.name == best.field.name;
         parts.push(match condition {
             Some(condition) => format!("when({condition}, {})", timestamp.field),
             None => timestamp.field.to_string(),
@@ -184,7 +186,7 @@ pub(super) fn finding(records: &Table, candidates: &[Timestamp], may_be_missing:
     if best.unit != Unit::Millis {
         finding = finding.line("websocket.record.timestamp.unit", time::name(best.unit));
     }
-    if covered < records.rows() || may_be_missing || !is_apart {
+    if covered < records.rows() || may_be_missing || !is_apart || is_of_others {
         finding = finding.line("websocket.record.missing", "default");
         finding.says.push_str(" A record without it gets the time of its receipt.");
     }
@@ -339,11 +341,17 @@ mod tests {
             _ => json!({"E": START_MS + n * 100}),
         });
         assert_eq!(lines(joined), ["websocket.record.timestamp={{/E ?? /T}}"]);
+        let siblings = (0..60).map(|n| match n % 3 {
+            0 => json!({"BTC": {"t": START_MS + n * 100}}),
+            _ => json!({"ETH": {"t": START_MS + n * 100}}),
+        });
+        let missing = "websocket.record.missing=default";
+        assert_eq!(lines(siblings), ["websocket.record.timestamp={{/ETH/t ?? /BTC/t}}", missing]);
         let units = (0..60).map(|n| match n % 3 {
             0 => json!({"type": "match", "t": (START_MS + n * 100) * 1_000_000}),
             _ => json!({"type": "ticker", "t": START_MS + n * 100}),
         });
         let apart = "websocket.record.timestamp={{when(/type == 'ticker', /t)}}";
-        assert_eq!(lines(units), [apart, "websocket.record.missing=default"]);
+        assert_eq!(lines(units), [apart, missing]);
     }
 }
