@@ -242,6 +242,11 @@ pub struct Tape {
     pub cut: bool,
 }
 
+/// Returns whether a file begins as a tape of [`Writer`] does.
+pub fn is_tape(begin: &[u8]) -> bool {
+    begin.starts_with(br#"{"tape":"#)
+}
+
 /// Reads a tape of at most `max_bytes`.
 ///
 /// # Errors
@@ -370,6 +375,7 @@ mod tests {
                 What::Close { code: Some(1000), reason: "bye".to_owned() },
             ]
         );
+        assert!(is_tape(&std::fs::read(&path).unwrap()) && !is_tape(b"{\"name\":\"tape\"}"));
         assert!(Writer::create(&path, "ws://x", MUCH).is_err_and(|why| why.contains("is there already")));
         std::fs::remove_file(&path).unwrap();
     }

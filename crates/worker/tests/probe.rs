@@ -918,6 +918,8 @@ fn a_tape_ends_at_its_bound_and_says_so() {
     assert!((8_000..=10_240).contains(&bytes), "{bytes}");
     let again = run(&["record", server.url(), &tape, "--for", "1s"]);
     assert_eq!(again.code, 2, "a tape that is there is kept: {}", again.out);
+    let probed = run(&["probe", &tape]);
+    assert!(probed.code == 2 && probed.err.contains("is a tape; serve it"), "{}", probed.err);
     assert_eq!(fs::metadata(&tape).unwrap().len(), bytes);
 }
 

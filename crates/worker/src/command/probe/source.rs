@@ -14,7 +14,7 @@ use crate::command::standalone::read_worker;
 use crate::config::provider::{Providers, Resolved};
 use crate::connector::file::connector_file;
 use crate::connector::framework::NAME;
-use crate::properties;
+use crate::{properties, tape};
 
 const TOPICS: &str = "websocket.subscription.topics";
 const SUBSCRIPTION: &str = "websocket.subscription.message";
@@ -131,6 +131,11 @@ fn read(file: &str) -> Result<IndexMap<String, String>, String> {
         let shown = file.split_once('?').map_or_else(|| file.to_owned(), |(before, _)| format!("{before}?***"));
         format!("{shown} cannot be read: {error}; a URL begins with ws:// or wss://, and --feed names a known feed")
     })?;
+    if tape::is_tape(&bytes) {
+        return Err(format!(
+            "{file} is a tape; serve it with connect-websocket replay, and give the URL that this prints"
+        ));
+    }
     connector_file(file, &bytes).map(|file| file.config).map_err(|error| error.to_string())
 }
 
