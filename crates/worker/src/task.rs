@@ -8,6 +8,7 @@ mod again;
 mod commit_window;
 mod conversion;
 mod destinations;
+mod errors;
 mod line;
 mod offsets;
 mod submitted;

@@ -4,6 +4,7 @@ use connect_websocket_engine::config_def::{ConfigError, Properties};
 use connect_websocket_engine::record::{Key, Parts, Record, ValueKind};
 use rdkafka::message::{Header, OwnedHeaders};
 
+use super::errors::StageError;
 use crate::convert::{Converter, Kind};
 
 pub(super) struct Conversion {
@@ -24,14 +25,6 @@ pub(super) struct Converted<'a> {
     pub(super) headers: Option<OwnedHeaders>,
 }
 
-/// Why a record cannot be converted, in the terms of Connect's error log.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotConverted {
-    pub(super) stage: &'static str,
-    pub(super) class: &'static str,
-    pub(super) why: String,
-}
-
 impl Conversion {
     pub(super) fn select(connector: &Properties, worker: &Properties) -> Result<Conversion, ConfigError> {
         Ok(Conversion {
@@ -44,7 +37,7 @@ impl Conversion {
         })
     }
 
-    pub(super) fn convert<'a>(&'a mut self, record: &Record<'a>) -> Result<Converted<'a>, NotConverted> {
+    pub(super) fn convert<'a>(&'a mut self, record: &Record<'a>) -> Result<Converted<'a>, StageError> {
         let mut converted = Converted { key: None, value: None, headers: None };
         if record.parts != Parts::default() {
             converted.headers = headers(&self.header, record, &mut self.header_bytes)?;
@@ -65,7 +58,7 @@ fn headers(
     converter: &Converter,
     record: &Record<'_>,
     scratch: &mut Vec<u8>,
-) -> Result<Option<OwnedHeaders>, NotConverted> {
+) -> Result<Option<OwnedHeaders>, StageError> {
     let mut headers = None;
     for (name, value) in record.headers() {
         let value = convert("HEADER_CONVERTER", converter, ValueKind::Text, value.as_bytes(), scratch)?;
@@ -81,10 +74,10 @@ fn convert<'a>(
     kind: ValueKind,
     payload: &'a [u8],
     scratch: &'a mut Vec<u8>,
-) -> Result<Option<&'a [u8]>, NotConverted> {
-    let not_converted =
-        |why: crate::convert::ConvertError| NotConverted { stage, class: converter.class(), why: why.to_string() };
-    converter.value(kind, payload, scratch).map_err(not_converted)
+) -> Result<Option<&'a [u8]>, StageError> {
+    let failed =
+        |why: crate::convert::ConvertError| StageError { stage, class: converter.class(), why: why.to_string() };
+    converter.value(kind, payload, scratch).map_err(failed)
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use connect_websocket_engine::commits::Commits;
 use connect_websocket_engine::config::Config;
-use connect_websocket_engine::config_def::{Properties, parse_boolean};
 use connect_websocket_engine::error::Error as EngineError;
 use connect_websocket_engine::figures::Counter;
 use connect_websocket_engine::handover::HandedOver;
@@ -29,8 +28,9 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::again::{Again, Against, Verdict};
-use super::conversion::{Conversion, Converted, NotConverted};
+use super::conversion::{Conversion, Converted};
 use super::destinations::Destinations;
+use super::errors::{ErrorPolicy, KAFKA_PRODUCE, StageError};
 use super::offsets::{self, TaskOffsets};
 use super::submitted::Submitted;
 use super::{Shared, TaskSpec, TaskState};
@@ -93,25 +93,6 @@ pub(super) struct Line {
     /// Records that Kafka has finally refused. They are logged and counted, and not written to the hand-over file.
     refused: BTreeSet<i64>,
     full_retry: Duration,
-}
-
-/// `errors.*`: what happens to a record that cannot be converted or that Kafka refuses.
-#[derive(Debug, Clone, Copy)]
-struct ErrorPolicy {
-    tolerate: bool,
-    log: bool,
-    log_messages: bool,
-}
-
-impl ErrorPolicy {
-    fn parse(config: &Properties) -> ErrorPolicy {
-        let flag = |name: &str| config.get(name).and_then(|text| parse_boolean(text.trim())).unwrap_or(false);
-        ErrorPolicy {
-            tolerate: config.get("errors.tolerance").is_some_and(|text| text.trim() == "all"),
-            log: flag("errors.log.enable"),
-            log_messages: flag("errors.log.include.messages"),
-        }
-    }
 }
 
 impl Line {
@@ -336,9 +317,7 @@ impl Line {
         let (sequence, own_topic) = (record.sequence, record.topic());
         let Converted { key, value, headers } = match self.conversion.convert(record) {
             Ok(converted) => converted,
-            Err(NotConverted { stage, class, why }) => {
-                return self.refuse(sequence, stage, class, &why, Some(record)).map(|()| true);
-            }
+            Err(error) => return self.refuse(sequence, &error, Some(record)).map(|()| true),
         };
         let topic = own_topic.unwrap_or(self.destinations.configured());
         match self.producer.send(Outbound { topic, key, value, headers, timestamp_ms, sequence }) {
@@ -348,7 +327,7 @@ impl Line {
             }
             Err(SendError::Full) => Ok(false),
             Err(SendError::Refused(why)) => {
-                self.refuse(sequence, KAFKA_PRODUCE, PRODUCER_CLASS, &why, Some(record)).map(|()| true)
+                self.refuse(sequence, &StageError::of_kafka(why), Some(record)).map(|()| true)
             }
             Err(SendError::Fatal(why)) => Err(format!("the Kafka producer cannot go on: {why}")),
         }
@@ -423,7 +402,7 @@ impl Line {
             Verdict::Refused => {
                 let batch = self.batch_of(sequence);
                 let record = batch.as_ref().and_then(|(batch, index)| batch.get(*index));
-                self.refuse(sequence, KAFKA_PRODUCE, PRODUCER_CLASS, &refusal(code), record.as_ref())
+                self.refuse(sequence, &refusal(code), record.as_ref())
             }
         }
     }
@@ -433,7 +412,7 @@ impl Line {
     fn failed(&mut self, &Refused { sequence, code }: &Refused) -> Result<(), String> {
         let batch = self.batch_of(sequence);
         let record = batch.as_ref().and_then(|(batch, index)| batch.get(*index));
-        self.count_error(sequence, KAFKA_PRODUCE, PRODUCER_CLASS, &refusal(code), record.as_ref())
+        self.count_error(sequence, &refusal(code), record.as_ref())
     }
 
     /// Warns at intervals while Kafka refuses all timestamps.
@@ -450,26 +429,13 @@ impl Line {
     }
 
     /// Handles a record that will never be in Kafka.
-    fn refuse(
-        &mut self,
-        sequence: i64,
-        stage: &str,
-        class: &str,
-        why: &str,
-        record: Option<&Record<'_>>,
-    ) -> Result<(), String> {
-        self.count_error(sequence, stage, class, why, record).inspect_err(|_| _ = self.refused.insert(sequence))
+    fn refuse(&mut self, sequence: i64, error: &StageError, record: Option<&Record<'_>>) -> Result<(), String> {
+        self.count_error(sequence, error, record).inspect_err(|_| _ = self.refused.insert(sequence))
     }
 
     /// Counts and logs a record that is not in Kafka. Skips it if errors are tolerated.
-    fn count_error(
-        &mut self,
-        sequence: i64,
-        stage: &str,
-        class: &str,
-        why: &str,
-        record: Option<&Record<'_>>,
-    ) -> Result<(), String> {
+    fn count_error(&mut self, sequence: i64, error: &StageError, record: Option<&Record<'_>>) -> Result<(), String> {
+        let StageError { stage, class, why } = error;
         self.shared.counters.record_errors.fetch_add(1, Relaxed);
         if self.errors.log {
             let shown = match record.filter(|_| self.errors.log_messages) {
@@ -482,7 +448,7 @@ impl Line {
         if !self.errors.tolerate {
             return Err(format!("Tolerance exceeded in error handler: stage {stage}, record {sequence}: {why}"));
         }
-        if stage != KAFKA_PRODUCE {
+        if *stage != KAFKA_PRODUCE {
             self.shared.counters.records_skipped.fetch_add(1, Relaxed);
         }
         self.submitted.skip(sequence);
@@ -576,12 +542,8 @@ fn within(mut settings: Vec<(String, String)>, limit: Option<u64>) -> Vec<(Strin
     settings
 }
 
-const KAFKA_PRODUCE: &str = "KAFKA_PRODUCE";
-/// The class that Connect names in the stage KAFKA_PRODUCE.
-const PRODUCER_CLASS: &str = "org.apache.kafka.connect.source.SourceTask";
-
-fn refusal(code: RDKafkaErrorCode) -> String {
-    KafkaError::MessageProduction(code).to_string()
+fn refusal(code: RDKafkaErrorCode) -> StageError {
+    StageError::of_kafka(KafkaError::MessageProduction(code).to_string())
 }
 
 /// Returns the polled batch, of which nothing is sent yet.
