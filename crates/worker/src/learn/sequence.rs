@@ -2,6 +2,7 @@
 //! suggestion was checked over the whole sample.
 
 use std::collections::HashMap;
+use std::iter;
 
 use super::condition::{Condition, Side, names_kind, telling_apart};
 use super::field::Field;
@@ -72,7 +73,8 @@ impl Course {
 struct Rule<'n> {
     number: &'n Numbers<'n>,
     link: Link<'n>,
-    key: Option<&'n Candidate>,
+    /// The fields of its key. None: all records are numbered together.
+    key: &'n [&'n Candidate],
     course: Course,
     /// The condition of the numbered records, if not all records with a number are.
     condition: Option<Condition>,
@@ -81,8 +83,11 @@ struct Rule<'n> {
 impl Rule<'_> {
     /// Whether both are of the same kind, for the same key.
     fn is_beside(&self, other: &Rule<'_>) -> bool {
-        let key = |rule: &Rule<'_>| rule.key.map(|key| key.field.clone());
-        matches!((self.link, other.link), (Link::Contiguous, Link::Contiguous)) && key(self) == key(other)
+        matches!((self.link, other.link), (Link::Contiguous, Link::Contiguous)) && self.has_key_of(other)
+    }
+
+    fn has_key_of(&self, other: &Rule<'_>) -> bool {
+        self.key.iter().map(|key| &key.field).eq(other.key.iter().map(|key| &key.field))
     }
 }
 
@@ -90,10 +95,16 @@ impl Rule<'_> {
 /// many feeds number those too.
 pub(super) fn finding(records: &Table, is_control: &[bool], keys: &[Candidate], times: &[Field]) -> Option<Finding> {
     let numbers = numbers(records, is_control, times);
-    let mut rules = rules_of_key(records, &numbers, None, &vec![Some(0); records.rows()]);
-    for key in keys.iter().take(MAX_KEYS) {
-        let Some(column) = records.columns.iter().find(|column| column.field == key.field) else { continue };
-        rules.extend(rules_of_key(records, &numbers, Some(key), &values(column, records.rows())));
+    let keys: Vec<&Candidate> = keys.iter().take(MAX_KEYS).collect();
+    let pairs = keys.iter().enumerate().flat_map(|(at, first)| keys[at + 1..].iter().map(|second| [*first, *second]));
+    let pairs: Vec<[&Candidate; 2]> = pairs.collect();
+    let (none, one) = (&keys[..0], keys.chunks(1));
+    let mut rules: Vec<Rule<'_>> =
+        iter::once(none).chain(one).flat_map(|key| rules_of_key(records, &numbers, key)).collect();
+    // Two fields are a key only if one is not enough.
+    if best(&rules).is_none_or(|best| best.condition.is_some()) {
+        let of_pairs = pairs.iter().flat_map(|key| rules_of_key(records, &numbers, key));
+        rules.extend(of_pairs.filter(|rule| rule.condition.is_none() && rule.course.followed * 2 > records.rows()));
     }
     if let Some(best) = best(&rules) {
         return Some(told(best, &rules));
@@ -116,6 +127,20 @@ fn numbers<'t>(records: &'t Table, is_control: &[bool], times: &[Field]) -> Vec<
     whole.take(MAX_FIELDS).collect()
 }
 
+/// Returns which records are numbered together: those with the same number.
+fn keys_of_rows(records: &Table, key: &[&Candidate]) -> Vec<Option<usize>> {
+    let rows = records.rows();
+    let mut of_row = vec![Some(0); rows];
+    for part in key {
+        let column = records.columns.iter().find(|column| column.field == part.field);
+        let values = column.map_or_else(|| vec![None; rows], |column| values(column, rows));
+        for (key, value) in of_row.iter_mut().zip(values) {
+            *key = key.zip(value).map(|(key, value)| key * rows + value);
+        }
+    }
+    of_row
+}
+
 /// Returns each record's value as a number, or `None` if it has none.
 fn values(column: &Column, rows: usize) -> Vec<Option<usize>> {
     let mut known: HashMap<&str, usize> = HashMap::new();
@@ -127,12 +152,8 @@ fn values(column: &Column, rows: usize) -> Vec<Option<usize>> {
     of_row
 }
 
-fn rules_of_key<'n>(
-    records: &Table,
-    numbers: &'n [Numbers<'n>],
-    key: Option<&'n Candidate>,
-    of_row: &[Option<usize>],
-) -> Vec<Rule<'n>> {
+fn rules_of_key<'n>(records: &Table, numbers: &'n [Numbers<'n>], key: &'n [&'n Candidate]) -> Vec<Rule<'n>> {
+    let of_row = &keys_of_rows(records, key);
     let (mut pairs, mut alone) = (Vec::new(), Vec::new());
     for number in numbers {
         if let Some(pair) = best_pair(numbers, number, key, of_row) {
@@ -156,7 +177,7 @@ fn rules_of_key<'n>(
 fn best_pair<'n>(
     numbers: &'n [Numbers<'n>],
     number: &'n Numbers<'n>,
-    key: Option<&'n Candidate>,
+    key: &'n [&'n Candidate],
     of_row: &[Option<usize>],
 ) -> Option<Rule<'n>> {
     let mut rules = Vec::new();
@@ -321,7 +342,9 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
         }
         Link::Previous(previous) => format!("{} names the {} of the record before", previous.field, number.field),
     };
-    let per = key.map_or(String::new(), |key| format!(", for each {} on its own", key.field));
+    let joined = |parts: Vec<String>, by: &str| (!parts.is_empty()).then(|| parts.join(by));
+    let per = joined(key.iter().map(|key| key.field.to_string()).collect(), " and ");
+    let per = per.map_or(String::new(), |key| format!(", for each {key} on its own"));
     let whose = condition.as_ref().map_or(String::new(), |condition| format!(", where {condition}"));
     let says = format!("{how}{per}{whose}: {} followed, {} did not.", count(course.followed), count(course.broken));
     let certainty = match course {
@@ -340,10 +363,10 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
         Link::First(first) => finding.line("websocket.sequence.first", first.field.template()),
         Link::Previous(previous) => finding.line("websocket.sequence.previous", previous.field.template()),
     };
-    if let Some(key) = key {
-        finding = finding.line("websocket.sequence.key", key.field.template());
+    if let Some(key) = joined(key.iter().map(|key| key.field.template()).collect(), "/") {
+        finding = finding.line("websocket.sequence.key", key);
     }
-    if key.is_none() && number.begins_anew() {
+    if key.is_empty() && number.begins_anew() {
         finding.says.push_str(" It begins with the connection.");
         finding = finding.line("websocket.sequence.scope", "connection");
     }
@@ -357,10 +380,8 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
         Link::Contiguous => *field == number.field,
         Link::First(other) | Link::Previous(other) => *field == number.field || *field == other.field,
     };
-    let is_other = |other: &&Rule<'_>| {
-        let has_key = other.key.map(|key| &key.field) == key.map(|key| &key.field);
-        has_key && other.course.broken == 0 && !is_of_pair(&other.number.field)
-    };
+    let is_other =
+        |other: &&Rule<'_>| rule.has_key_of(other) && other.course.broken == 0 && !is_of_pair(&other.number.field);
     let others = rules.iter().filter(is_other);
     finding.others = others
         .take(3)
@@ -402,6 +423,20 @@ mod tests {
         );
         let per_symbol = (0..30).map(|n| json!({"s": symbol(n), "seq": n / 2 + 100 * (n % 2)}));
         assert_eq!(lines(per_symbol), ["websocket.sequence={{/seq}}", "websocket.sequence.key={{/s}}"]);
+    }
+
+    #[test]
+    fn a_key_has_two_fields_only_if_one_is_not_enough() {
+        let mut next = [100_u64, 200, 300, 400];
+        let both = (0..80_usize).map(|n| {
+            let at = [0, 2, 1, 3, 3, 0, 1, 2, 0, 1, 3, 2][n % 12];
+            next[at] += 1;
+            let channel = if at < 2 { "trade" } else { "book" };
+            json!({"channel": channel, "symbol": symbol(at), "seq": next[at]})
+        });
+        let [sequence, key] = &lines(both)[..] else { panic!("no key") };
+        assert_eq!(sequence, "websocket.sequence={{/seq}}");
+        assert!(key.contains("{{/channel}}") && key.contains("{{/symbol}}"), "{key}");
     }
 
     #[test]
