@@ -397,6 +397,8 @@ impl<W: World> Session<W> {
         let (mut asked, mut history) = (None, None);
         // Whether the next read had to wait for data.
         let mut waited = false;
+        // Whether the last wait was one for data: what may wait in the socket is not late.
+        let mut looked = true;
         loop {
             if let Some(by) = *stop.borrow_and_update()
                 && link.stop(by, self.world.now())
@@ -413,7 +415,7 @@ impl<W: World> Session<W> {
             let mut reading = !waiting.is_blocked();
             self.report_queue(!reading);
             link.committed(&self.world.moment())?;
-            link.on_time(&self.world.moment(), connection.unsent_since(), reading)?;
+            link.on_time(&self.world.moment(), connection.unsent_since(), reading && looked)?;
             if link.has_worked(now) {
                 self.retry.has_worked();
                 self.metrics.failing(0, None);
@@ -442,9 +444,11 @@ impl<W: World> Session<W> {
                 }
                 Linger::Sleep(until) | Linger::Wait(until) => {
                     connection.rest();
-                    (reading, wake) = (false, wake.min(until));
+                    reading = false;
+                    wake = link.next_wake(now, connection.unsent_since(), false).map_or(until, |at| at.min(until));
                 }
             }
+            looked = reading;
             tokio::select! {
                 biased;
                 // Before the reading: a busy feed always has something to read.

@@ -157,6 +157,20 @@ async fn a_full_queue_is_not_the_servers_silence() {
 }
 
 #[tokio::test]
+async fn what_waits_to_be_read_is_not_missing() {
+    let server = Server::start(Script::every(Play::accept().send(Messages::forever().rate(50.0)))).unwrap();
+    let options = [
+        ("websocket.receive.linger.ms", "1000"),
+        ("websocket.ping.interval.ms", "50"),
+        ("websocket.pong.timeout.ms", "200"),
+        ("websocket.idle.timeout.ms", "200"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    let stats = feed.until_server(&server, |stats| stats.connections.iter().any(|c| c.pongs_sent >= 60)).await;
+    assert_eq!((stats.accepted, feed.snapshot().reconnects_total()), (1, 0));
+}
+
+#[tokio::test]
 async fn pings_are_answered_with_their_payload_within_messages_too() {
     let play = Play::accept()
         .send(Messages { ping_between: true, ..Messages::count(20).fragments(5) })
