@@ -349,9 +349,7 @@ impl Takeover {
 
     /// Removes the file, because Kafka has all its records.
     pub(crate) fn delivered(self) {
-        // A task that was believed dead can have stopped meanwhile. Its newer file is kept.
-        let removed = if self.place.is_in_force(&self.file) { self.place.remove() } else { Ok(()) };
-        match removed {
+        match self.remove() {
             Ok(()) => info!("event=handover_delivered records={}", self.records),
             // No record is sent twice: the next start knows from the stored offset that Kafka has them.
             Err(why) => warn!("event=handover_not_removed reason=\"{why}\""),
@@ -360,7 +358,7 @@ impl Takeover {
 
     /// Removes the file, because the feed sends its records again.
     pub(crate) fn superseded(self) {
-        if let Err(why) = self.place.remove() {
+        if let Err(why) = self.remove() {
             warn!("event=handover_not_removed reason=\"{why}\"");
         }
     }
@@ -370,8 +368,13 @@ impl Takeover {
         let records = Some(self.records.saturating_sub(given));
         let refused = Refused { reason: why, records, written_at: Some(self.written_at) };
         refused.log();
-        let _ = self.place.remove();
+        let _ = self.remove();
         Lost { records, since: refused.written_at }
+    }
+
+    /// Removes the file. Another task of this connector can have written a newer one meanwhile, which is kept.
+    fn remove(&self) -> Result<(), String> {
+        if self.place.is_in_force(&self.file) { self.place.remove() } else { Ok(()) }
     }
 
     /// Begins to read the file again, after this sequence.

@@ -366,6 +366,24 @@ async fn records_that_a_host_was_given_and_never_stored_do_not_hide_the_rest() {
 }
 
 #[tokio::test]
+async fn a_task_whose_feed_sends_everything_again_keeps_the_file_that_another_task_has_written() {
+    let machine = left_five("acknowledged").await;
+    let acknowledged = [
+        ("websocket.session.steps", "connect,ack"),
+        ("websocket.session.ack.on.commit", "/n exists"),
+        ("websocket.session.ack.send", "{{/n}}"),
+    ];
+    let mut first = machine.start_with(&acknowledged);
+    let (file, copy) = (machine.file(), machine.dir.path().join("copy"));
+    fs::copy(&file, &copy).unwrap();
+    fs::rename(&copy, &file).unwrap();
+    hand_over(&mut first).await;
+    assert_eq!(machine.files(), [file]);
+    hand_over(&mut machine.start_with(&acknowledged)).await;
+    assert_eq!(machine.files(), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
 async fn a_file_larger_than_the_bound_is_counted_and_removed() {
     let machine = left_five("too-large").await;
     let logged = LogLines::collect();
