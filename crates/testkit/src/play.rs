@@ -100,10 +100,8 @@ impl Player {
                 Ended::TcpReset
             }
             Stop::Fin => {
-                let io = self.link.io();
-                if io.end_tcp().await.is_ok() {
-                    let _ = timeout(LINGER, drain(io)).await;
-                }
+                let ended = self.link.io().end_tcp().await;
+                self.linger(ended).await;
                 Ended::TcpClosed
             }
             Stop::Failed(what) => {
@@ -121,9 +119,16 @@ impl Player {
         let io = self.link.io();
         if self.keep_open {
             drain(io).await;
-        } else if io.shutdown().await.is_ok() {
-            // A client that never ends TCP is left after a while.
-            let _ = timeout(LINGER, drain(io)).await;
+        } else {
+            let ended = io.shutdown().await;
+            self.linger(ended).await;
+        }
+    }
+
+    /// Reads until the client ends too, if our own side could be ended. A client that never ends TCP is left after a while.
+    async fn linger(&mut self, ended: std::io::Result<()>) {
+        if ended.is_ok() {
+            let _ = timeout(LINGER, drain(self.link.io())).await;
         }
     }
 
