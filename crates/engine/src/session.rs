@@ -426,7 +426,6 @@ impl<W: World> Session<W> {
             if history.is_none() {
                 history = link.next_question(&self.world.moment()).map(|request| self.world.ask(request));
             }
-            let mut wake = link.next_wake(now, connection.unsent_since(), reading).unwrap_or(now + LOOK_AROUND);
             if std::mem::take(&mut has_read) {
                 // A message that is not complete yet counts as a whole: its rest follows.
                 pace.took_in(bytes.max(connection.unfinished()), now);
@@ -435,6 +434,7 @@ impl<W: World> Session<W> {
                 // In the worker, the other side of the queue runs on this thread.
                 tokio::task::yield_now().await;
             }
+            let mut lingers_until = None;
             match pace.linger(now) {
                 _ if !reading || link.is_stopping() => {}
                 Linger::No => {}
@@ -444,10 +444,11 @@ impl<W: World> Session<W> {
                 }
                 Linger::Sleep(until) | Linger::Wait(until) => {
                     connection.rest();
-                    reading = false;
-                    wake = link.next_wake(now, connection.unsent_since(), false).map_or(until, |at| at.min(until));
+                    (reading, lingers_until) = (false, Some(until));
                 }
             }
+            let due = link.next_wake(now, connection.unsent_since(), reading);
+            let wake = due.into_iter().chain(lingers_until).min().unwrap_or(now + LOOK_AROUND);
             looked = reading;
             tokio::select! {
                 biased;

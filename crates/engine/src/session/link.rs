@@ -225,8 +225,9 @@ impl Link {
     pub(super) fn committed(&mut self, moment: &Moment<'_>) -> Result<(), Ending> {
         let Some(commits) = &self.commits else { return Ok(()) };
         let (committed, settled) = commits.take();
-        let nothing_new = committed == Committed::default() && self.close_by.is_none();
-        let said = if nothing_new { Ok(()) } else { self.dialogue.committed(&committed, moment) };
+        let is_new = committed != Committed::default();
+        // While the Close waits, nothing else sends what waits for the rate.
+        let said = if is_new || self.close_by.is_some() { self.dialogue.committed(&committed, moment) } else { Ok(()) };
         let all_said = settled && !self.dialogue.is_acknowledging();
         if self.close_by.is_some_and(|by| all_said || moment.now >= by) {
             self.close();

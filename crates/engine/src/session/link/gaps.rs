@@ -4,9 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::super::ending::Ending;
-use super::super::retry::Outlook;
-use super::{Link, MAX_KEY_CHARS, earlier};
+use super::{Ending, Link, MAX_KEY_CHARS, Outlook, earlier};
 use crate::dialogue::Moment;
 use crate::gap::{Cause, Gap, Range};
 use crate::intake::sequence::{self, Hole};

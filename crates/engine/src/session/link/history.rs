@@ -7,8 +7,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use url::{Url, form_urlencoded};
 
-use super::super::ending::Ending;
-use super::{Link, Listener, MAX_KEY_CHARS};
+use super::{Ending, Link, Listener, MAX_KEY_CHARS};
 use crate::backfill::{Outcome, Plan, Question, Session, Verdict, verdict, without};
 use crate::connection::OpenError;
 use crate::connection::http::retry_after;
