@@ -19,6 +19,9 @@ pub const GIVEN: [&str; 6] = ["topic", "topics", "cursor", "resuming", "moved", 
 const RESERVED: [&str; 10] =
     ["true", "false", "null", "text", "status", "index", "in", "exists", "contains", "startsWith"];
 
+/// The most declared variables that need each other in a row, to limit the stack.
+const MAX_ROW: usize = 32;
+
 /// A variable's number in its [`Names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VariableId(usize);
@@ -35,6 +38,13 @@ pub(super) enum Origin {
     Held,
     /// Boxed, because a template is much larger than the others.
     Declared(Option<Box<Template>>),
+}
+
+/// What a declared variable needs, directly or by way of others.
+struct Needs {
+    names: BTreeSet<Arc<str>>,
+    /// The declared variables in the longest row, with itself.
+    row: usize,
 }
 
 impl Default for Names {
@@ -79,16 +89,18 @@ impl Names {
                 Err(problem) => problems.push(((*name).to_owned(), problem)),
             }
         }
+        let mut needs = HashMap::new();
         for (name, _) in variables {
-            match self.reach(name, &mut Vec::new()) {
-                Ok(uses) => {
-                    if let Some(Origin::Declared(Some(template))) = self.known.get_mut(*name) {
-                        template.set_uses(uses);
-                    }
-                }
-                Err(circle) => {
-                    problems.push(((*name).to_owned(), Problem::new(1, format!("{name} needs itself: {circle}"))));
-                }
+            if let Err(why) = self.reach(name, &mut Vec::new(), &mut needs) {
+                problems.push(((*name).to_owned(), Problem::new(1, why)));
+            }
+        }
+        for (name, origin) in &mut self.known {
+            let Origin::Declared(template) = origin else { continue };
+            match needs.remove(name) {
+                Some(needs) => template.iter_mut().for_each(|template| template.set_uses(needs.names.clone())),
+                // To render it might not end.
+                None => *template = None,
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -104,23 +116,35 @@ impl Names {
         Ok(VariableId(self.known.insert_full(name.into(), origin).0))
     }
 
-    /// Returns all variables that a declared one needs, directly or indirectly.
-    fn reach(&self, name: &str, path: &mut Vec<Arc<str>>) -> Result<BTreeSet<Arc<str>>, String> {
-        let mut all = BTreeSet::new();
-        let Some((name, Origin::Declared(Some(template)))) = self.known.get_key_value(name) else { return Ok(all) };
-        if path.contains(name) {
-            path.push(name.clone());
-            return Err(path.join(" → "));
+    /// Adds to `known` what a declared variable needs. `path` has the variables that led to it.
+    fn reach(&self, name: &str, path: &mut Vec<Arc<str>>, known: &mut HashMap<Arc<str>, Needs>) -> Result<(), String> {
+        let Some((name, Origin::Declared(Some(template)))) = self.known.get_key_value(name) else { return Ok(()) };
+        if known.contains_key(name) {
+            return Ok(());
+        }
+        if let Some(start) = path.iter().position(|above| above == name) {
+            return Err(format!("{name} needs itself: {} → {name}", path[start..].join(" → ")));
+        }
+        let too_many = || format!("expected at most {MAX_ROW} declared variables that need each other in a row");
+        if path.len() == MAX_ROW {
+            return Err(too_many());
         }
         path.push(name.clone());
+        let mut needs = Needs { names: BTreeSet::new(), row: 1 };
         for used in template.used() {
-            // A variable may be needed in several ways. Only a circle is an error.
-            if all.insert(used.clone()) {
-                all.append(&mut self.reach(used, path)?);
+            self.reach(used, path, known)?;
+            needs.names.insert(used.clone());
+            if let Some(below) = known.get(used) {
+                needs.names.extend(below.names.iter().cloned());
+                needs.row = needs.row.max(below.row + 1);
             }
         }
+        if needs.row > MAX_ROW {
+            return Err(too_many());
+        }
         path.pop();
-        Ok(all)
+        known.insert(name.clone(), needs);
+        Ok(())
     }
 
     pub fn id(&self, name: &str) -> Option<VariableId> {
@@ -245,6 +269,7 @@ impl Made {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialogue::fixture::Fixture;
 
     #[test]
     fn a_topics_value_comes_before_the_links() {
@@ -307,5 +332,47 @@ mod tests {
         let mut names = Names::default();
         let problems = names.declare(&[("a", "{{b}}"), ("b", "{{c}}"), ("c", "{{a}}")]).unwrap_err();
         assert_eq!(problems[0].1.to_string(), "column 1: a needs itself: a → b → c → a");
+    }
+
+    #[test]
+    fn a_variable_that_needs_itself_has_no_value() {
+        let mut fixture = Fixture::new();
+        let problems = fixture.names.declare(&[("a", "{{a}}"), ("b", "{{a ?? 'none'}}")]).unwrap_err();
+        let sentences: Vec<String> = problems.into_iter().map(|(_, problem)| problem.message).collect();
+        assert_eq!(sentences, ["a needs itself: a → a"; 2]);
+        assert_eq!(fixture.capture("a"), None);
+        assert_eq!(fixture.capture("b"), None);
+    }
+
+    #[test]
+    fn a_row_of_variables_is_limited() {
+        let row = |length: usize| {
+            let names: Vec<String> = (0..=length).map(|n| format!("v{n}")).collect();
+            let texts: Vec<String> = names.iter().skip(1).map(|next| format!("{{{{{next}}}}}")).collect();
+            let mut variables: Vec<(&str, &str)> =
+                names.iter().zip(&texts).map(|(name, text)| (&**name, &**text)).collect();
+            let mut problems = vec![];
+            for _ in 0..2 {
+                let mut fixture = Fixture::new().with(&names[length], "end");
+                problems.push(fixture.names.declare(&variables).err().map_or(0, |problems| problems.len()));
+                variables.reverse();
+                assert_eq!(fixture.capture("v1").as_deref(), Some("end"), "{length}");
+            }
+            problems
+        };
+        assert_eq!(row(MAX_ROW), [0, 0]);
+        assert_eq!(row(MAX_ROW + 1), [1, 1]);
+    }
+
+    #[test]
+    fn to_look_through_variables_takes_a_step_for_each_use() {
+        let texts: Vec<(String, String)> = (0..MAX_ROW)
+            .map(|n| {
+                (format!("v{n}"), if n == 0 { "x".to_owned() } else { format!("{{{{v{}}}}}{{{{w{}}}}}", n - 1, n - 1) })
+            })
+            .flat_map(|(name, text)| [(name.replace('v', "w"), text.clone()), (name, text)])
+            .collect();
+        let variables: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (&**name, &**text)).collect();
+        assert!(Names::default().declare(&variables).is_ok());
     }
 }
