@@ -1,5 +1,5 @@
 //! Scenarios of feeds that are acknowledged when Kafka has their records, for both hosts: each acknowledgement against what is in Kafka, by the
-//! time of each on one clock.
+//! time of each on one clock. [`crate::acknowledged_tests`] makes a test of each.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -19,6 +19,33 @@ const WITHIN: Duration = Duration::from_secs(120);
 const SLOW: Duration = Duration::from_millis(1_000);
 /// Then Kafka works through what has come.
 const AWAKE: Duration = Duration::from_millis(50);
+
+/// Makes a test of each scenario for one kind of host, and `play` for more of them. `$start` starts a host for a Kafka.
+#[macro_export]
+macro_rules! acknowledged_tests {
+    ($host:ty, $start:expr) => {
+        /// Plays a scenario when it is its turn: they suspend Kafka.
+        fn play(scenario: impl FnOnce(&$crate::acknowledged::Stage<$host>)) {
+            static STAGE: std::sync::Mutex<Option<$crate::acknowledged::Stage<$host>>> = std::sync::Mutex::new(None);
+            let mut stage = STAGE.lock().unwrap_or_else(|_| panic!("the test before left the stage in disorder"));
+            scenario(stage.get_or_insert_with(|| {
+                let kafka = $crate::Kafka::start();
+                let host = $start(&kafka);
+                $crate::acknowledged::Stage { kafka, host }
+            }));
+        }
+
+        $crate::acknowledged_tests! { @each
+            feeds_are_acknowledged_after_kafka_and_slack_in_time_though_kafka_takes_a_second
+            what_kafka_does_not_have_is_not_acknowledged_and_comes_again_but_no_record_twice
+            a_paused_feed_with_a_full_queue_is_acknowledged_when_it_goes_on
+            after_sigkill_what_was_not_acknowledged_comes_again
+        }
+    };
+    (@each $($name:ident)*) => {
+        $(#[test] fn $name() { play($crate::acknowledged::$name); })*
+    };
+}
 
 /// A Kafka that may be suspended, and a host. The tests of a program take turns with them.
 pub struct Stage<H> {
@@ -143,11 +170,12 @@ pub fn a_paused_feed_with_a_full_queue_is_acknowledged_when_it_goes_on<H: Host>(
     stage.delete(&run);
 }
 
-/// Kills the host when it has records that are not in Kafka, and starts it again.
+/// Kills a host of its own when it has records that are not in Kafka, and starts it again.
 ///
 /// # Panics
 /// If a record is missing or not acknowledged.
-pub fn after_sigkill_what_was_not_acknowledged_comes_again<H: Host>(kafka: &Kafka) {
+pub fn after_sigkill_what_was_not_acknowledged_comes_again<H: Host>(stage: &Stage<H>) {
+    let kafka = &stage.kafka;
     let run = Run::with_history(simulator("slack"), "slack-killed", &[]);
     create_topic(kafka, &run.name);
     let mut host = H::start(&kafka.bootstrap(), &run.name, run.config().clone());

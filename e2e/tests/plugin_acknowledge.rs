@@ -1,40 +1,18 @@
-//! Feeds that want acknowledgements, with Kafka Connect and the plugin as host; the scenarios of both hosts are in [`acknowledged`].
+//! Feeds that want acknowledgements, with Kafka Connect and the plugin as host; the scenarios of both hosts are in
+//! [`connect_websocket_e2e::acknowledged`].
 
-use std::sync::Mutex;
 use std::time::Duration;
 
-use connect_websocket_e2e::acknowledged::{
-    self, Stage, assert_after_kafka, assert_in_time, create_topic, wait_acknowledged,
-};
-use connect_websocket_e2e::{Connect, Kafka, plugin_dir, wait_until};
+use connect_websocket_e2e::acknowledged::{assert_after_kafka, assert_in_time, create_topic, wait_acknowledged};
+use connect_websocket_e2e::{Connect, Kafka, acknowledged_tests, plugin_dir, wait_until};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Plays a scenario when it is its turn: they suspend Kafka.
-fn play(scenario: fn(&Stage<Connect>)) {
-    static STAGE: Mutex<Option<Stage<Connect>>> = Mutex::new(None);
-    let mut stage = STAGE.lock().unwrap_or_else(|_| panic!("the test before left the stage in disorder"));
-    scenario(stage.get_or_insert_with(|| {
-        plugin_dir();
-        let kafka = Kafka::start();
-        let host = Connect::builder(&kafka.bootstrap()).start();
-        Stage { kafka, host }
-    }));
-}
+acknowledged_tests! { Connect, start }
 
-#[test]
-fn feeds_are_acknowledged_after_kafka_and_slack_in_time_though_kafka_takes_a_second() {
-    play(acknowledged::feeds_are_acknowledged_after_kafka_and_slack_in_time_though_kafka_takes_a_second);
-}
-
-#[test]
-fn what_kafka_does_not_have_is_not_acknowledged_and_comes_again_but_no_record_twice() {
-    play(acknowledged::what_kafka_does_not_have_is_not_acknowledged_and_comes_again_but_no_record_twice);
-}
-
-#[test]
-fn a_paused_feed_with_a_full_queue_is_acknowledged_when_it_goes_on() {
-    play(acknowledged::a_paused_feed_with_a_full_queue_is_acknowledged_when_it_goes_on);
+fn start(kafka: &Kafka) -> Connect {
+    plugin_dir();
+    Connect::builder(&kafka.bootstrap()).start()
 }
 
 #[test]
