@@ -466,6 +466,8 @@ fn what_is_configured_wrong_is_2_with_every_error() {
             "no room for its first line",
         ),
         (&["record", "ws://127.0.0.1:1/", "/nosuchfolder/tape.jsonl"], "cannot be created"),
+        (&["record", "ws://127.0.0.1:1/"], "the tape's name after it"),
+        (&["record", "ws://127.0.0.1:1/", "--for", "1s", "tape.jsonl", "more"], "unexpected argument"),
         (&["replay", "/nosuchfolder/tape.jsonl"], "cannot be read"),
     ] {
         let ran = run(arguments);
@@ -911,7 +913,7 @@ fn a_tape_ends_at_its_bound_and_says_so() {
     let folder = Folder::new();
     let server = serve(vec![trades(100_000)]);
     let tape = folder.path("tape.jsonl");
-    let ran = run(&["record", server.url(), &tape, "--max-bytes", "10K", "--for", PATIENCE]);
+    let ran = run(&["record", server.url(), "--max-bytes", "10K", "--for", PATIENCE, &tape]); // options may come first
     assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
     assert!(ran.out.contains("it is full (--max-bytes)"), "{}", ran.out);
     let bytes = fs::metadata(&tape).unwrap().len();

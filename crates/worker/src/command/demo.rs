@@ -169,7 +169,7 @@ impl Demo {
         say(format_args!(
             "kafka      {bootstrap}{}",
             if broker.is_some() {
-                "  (embedded, in memory: it forgets; use a real Kafka for anything else)"
+                "  (in this process and in memory: the topic is gone when the demo ends)"
             } else {
                 ""
             }

@@ -51,6 +51,9 @@ const POLL: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
 pub struct Options {
+    /// A connector's file (properties or JSON), or the URL of a feed: ws:// or wss://.
+    #[arg(value_name = "FILE|URL")]
+    what: Option<String>,
     #[command(flatten)]
     source: Source,
     /// Ends after this time, such as 30s or 5m.
@@ -72,6 +75,8 @@ pub struct Options {
 
 /// The settings of `probe` and of `record`.
 pub(super) struct Task<'a> {
+    /// A connector's file or a URL.
+    pub(super) what: Option<&'a str>,
     pub(super) source: &'a Source,
     /// `None`: until a signal.
     pub(super) time: Option<Duration>,
@@ -87,6 +92,7 @@ pub(super) struct Task<'a> {
 /// Shows a feed. The exit code says whether messages came.
 pub fn run(options: &Options) -> ExitCode {
     Task {
+        what: options.what.as_deref(),
         source: &options.source,
         time: Some(options.time),
         messages: options.messages,
@@ -100,7 +106,7 @@ pub fn run(options: &Options) -> ExitCode {
 
 impl Task<'_> {
     pub(super) fn run(&self) -> ExitCode {
-        let Feed { config, options, warnings } = match self.source.feed() {
+        let Feed { config, options, warnings } = match self.source.feed(self.what) {
             Ok(feed) => feed,
             Err(sentences) => return wrong(&sentences),
         };

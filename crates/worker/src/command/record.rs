@@ -1,6 +1,6 @@
 //! `connect-websocket record`: writes a feed's messages to a tape.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,13 +11,17 @@ use crate::command::probe::{TAPE_BYTES, Task};
 use crate::command::time::time;
 
 #[derive(Args)]
-#[command(allow_missing_positional = true)]
+#[command(override_usage = "connect-websocket record [OPTIONS] [FILE|URL] <tape.jsonl>")]
 pub struct Options {
-    #[command(flatten)]
-    source: Source,
+    // If clap knew that the first may be missing, it would take a URL before an option for the tape. Their number decides.
+    /// A connector's file (properties or JSON), or the URL of a feed: ws:// or wss://. Not needed with --feed.
+    #[arg(value_name = "FILE|URL")]
+    first: String,
     /// The file to write. An existing file is not overwritten.
     #[arg(value_name = "tape.jsonl")]
-    tape: PathBuf,
+    second: Option<String>,
+    #[command(flatten)]
+    source: Source,
     /// Ends after this time, such as 30s or 5m. By default at Ctrl-C.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
@@ -34,13 +38,18 @@ pub struct Options {
 
 /// Records a feed. The exit code says whether messages came.
 pub fn run(options: &Options) -> ExitCode {
+    let (what, tape) = match &options.second {
+        Some(tape) => (Some(options.first.as_str()), tape),
+        None => (None, &options.first),
+    };
     Task {
+        what,
         source: &options.source,
         time: options.time,
         messages: options.messages,
         samples: 0,
         json: options.json,
-        tape: Some((&options.tape, options.max_bytes)),
+        tape: Some((Path::new(tape), options.max_bytes)),
         only_tape: true,
     }
     .run()

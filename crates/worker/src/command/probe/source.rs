@@ -29,9 +29,6 @@ const PROVIDERS: [(&str, &str); 4] = [
 /// A feed, as the command line names it.
 #[derive(Args)]
 pub(in crate::command) struct Source {
-    /// A connector's file (properties or JSON), or the URL of a feed: ws:// or wss://.
-    #[arg(value_name = "FILE|URL")]
-    what: Option<String>,
     /// A known feed: a name in the list of `connect-websocket feeds`, or the path of your own profile.
     #[arg(long)]
     feed: Option<String>,
@@ -59,12 +56,12 @@ pub(in crate::command) struct Feed {
 }
 
 impl Source {
-    /// Returns the configuration.
+    /// Returns the configuration. `what` is a connector's file or a URL.
     ///
     /// # Errors
     /// Sentences that say what is wrong, without secrets.
-    pub(in crate::command) fn feed(&self) -> Result<Feed, Vec<String>> {
-        let given = self.given().map_err(|why| vec![why])?;
+    pub(in crate::command) fn feed(&self, what: Option<&str>) -> Result<Feed, Vec<String>> {
+        let given = self.given(what).map_err(|why| vec![why])?;
         let providers = self.providers().map_err(|why| vec![why])?;
         let resolved = providers.resolve(&given).map_err(|error| vec![error.message])?;
         let config = Config::parse_provided(&resolved.values, &resolved.provided)
@@ -79,8 +76,8 @@ impl Source {
     }
 
     /// The options, with references to providers as they are.
-    fn given(&self) -> Result<IndexMap<String, String>, String> {
-        let mut options = match self.what.as_deref() {
+    fn given(&self, what: Option<&str>) -> Result<IndexMap<String, String>, String> {
+        let mut options = match what {
             Some(url) if url.contains("://") => IndexMap::from([(URL.to_owned(), url.to_owned())]),
             Some(file) => read(file)?,
             None if self.feed.is_some() => IndexMap::new(),
