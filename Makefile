@@ -10,7 +10,7 @@ help: ## Show this.
 
 ##@ To try it
 
-demo: ## See it work without Kafka: a feed, the worker and a small broker in one process.
+demo: ## See it work without Kafka: a feed, the worker and a small Kafka in one process.
 	@bash scripts/needs.sh cargo gcc make
 	@echo "Building the demo: one to two minutes the first time, a good part of it for librdkafka."
 	cargo run --profile demo --no-default-features --locked -p connect-websocket -- demo $(OPTIONS)
@@ -18,7 +18,7 @@ demo: ## See it work without Kafka: a feed, the worker and a small broker in one
 demo-connect: ## See the plugin work: a feed, a real Kafka and a real Kafka Connect on this machine.
 	@bash scripts/demo-connect.sh
 
-site: ## Build this documentation as a site with a search: target/site.
+site: ## Build the documentation as a site with search: target/site.
 	@bash scripts/needs.sh python3
 	@bash scripts/site.sh
 
@@ -44,11 +44,11 @@ check: ## Formatting, lints, documentation, licences and sources of dependencies
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	@bash scripts/deny.sh
 
-docs: ## Write the generated parts of docs/ anew: options, feeds, metrics, REST differences.
+docs: ## Write the generated parts of docs/ again: options, feeds, metrics, REST differences.
 	@bash scripts/needs.sh cargo gcc make perl
 	UPDATE=1 cargo test --workspace --locked --test docs
 
-simulate: ## Play SEEDS=… histories of the engine in simulation, on THREADS=… cores; SEED=… shows one.
+simulate: ## Test the engine in a simulation: SEEDS=… random histories on THREADS=… cores; SEED=… shows one of them.
 	@bash scripts/needs.sh cargo gcc
 	cargo test --release --locked -p connect-websocket-engine --lib -- --ignored --nocapture simulation::as_many
 
@@ -56,7 +56,7 @@ mutation: ## Put deliberate bugs into the engine, one at a time: the simulation 
 	@bash scripts/needs.sh cargo gcc
 	cargo test --locked -p connect-websocket-engine --lib -- --nocapture simulation::mutations
 
-exactly-once: ## Kill workers of Kafka Connect twenty times and look for a record that is missing or doubled (after make plugin).
+exactly-once: ## Kill workers of Kafka Connect twenty times and look for a record that is missing or comes twice (after make plugin).
 	@bash scripts/needs.sh cargo gcc make perl java mvn
 	@bash e2e/kafka/fetch.sh
 	EXACTLY_ONCE_KILLS=20 cargo test --workspace --locked --test exactly_once killed
@@ -64,5 +64,5 @@ exactly-once: ## Kill workers of Kafka Connect twenty times and look for a recor
 autobahn: ## Run the Autobahn test suite against the WebSocket client (needs Python 2.7).
 	@bash scripts/autobahn.sh
 
-bench: ## Throughput, latency, processor time and memory; bench/README.md has the method.
+bench: ## Measure throughput, latency, processor time and memory, for about two hours; bench/README.md has the method.
 	@bash bench/run.sh

@@ -71,6 +71,7 @@ fn feed_page(profile: &Profile) -> String {
     let (resumes, counts) = (words::resumes(options), words::counts_gaps(options));
     let mut page = format!(
         "# {title}\n\n<!-- Generated from crates/engine/feeds/{name}.properties: run `make docs`. -->\n\n\
+         The connector has a *profile* of this feed: its configuration. You set only what is in the [connector file](#connector-file).\n\n\
          | about this feed | |\n|---|---|\n\
          | option | `websocket.feed={name}` |\n\
          | the feed's documentation | <{docs}> |\n\
@@ -82,12 +83,17 @@ fn feed_page(profile: &Profile) -> String {
     );
     page.push_str("\n## Good to know\n\n");
     notes.lines().for_each(|line| page.push_str(&format!("- {}\n", marked(line))));
+    let file = feeds::connector_file(profile);
+    let secrets = match file.contains("${env:") {
+        true => "`${env:…}` is an environment variable: see [Secrets](../guide/sessions.md#secrets).\n\n",
+        false => "",
+    };
     let _ = write!(
         page,
-        "\n## Connector file\n\nReplace the examples with your own values:\n\n```properties\n{}```\n\n\
+        "\n## Connector file\n\nReplace the examples with your own values:\n\n```properties\n{file}```\n\n{secrets}\
          `connect-websocket feeds {name} --write {name}.properties` writes this file. `connect-websocket validate {name}.properties` checks \
-         it without connecting. Then start the [worker](../start/worker.md) with it, or give it to the [plugin](../start/plugin.md).\n\n## What happens on each connection\n\n",
-        feeds::connector_file(profile)
+         it without connecting. Then start the [worker](../start/worker.md) or `connect-standalone` with it. For `POST /connectors`, write the same \
+         options as JSON, as for the [plugin](../start/plugin.md#2-configure).\n\n## What happens on each connection\n\n"
     );
     for (at, step) in words::session(options).iter().enumerate() {
         let _ = writeln!(page, "{}. `{step}`", at + 1);
@@ -100,7 +106,7 @@ const FEEDS: &str = "\
 
 <!-- Generated from the profiles: run `make docs`. -->
 
-For a feed of this list you set three things: `websocket.feed`, what the feed needs from you (mostly its topics), and the Kafka topic.
+This page lists the feeds that the connector knows. For each of them you set three things: `websocket.feed`, what the feed needs from you (mostly its topics), and the Kafka topic.
 The feed's *profile* sets all other options. An option that you set replaces the profile's. An empty value removes it.
 
 ```bash
@@ -109,7 +115,7 @@ connect-websocket feeds kucoin                            # one feed, with all t
 connect-websocket feeds kucoin --write kucoin.properties  # a connector file to fill in
 ```
 
-(`make build` makes the program: `target/worker/connect-websocket`.)
+The program is `target/demo/connect-websocket` after `make demo`, and `target/worker/connect-websocket` after `make build`.
 
 If your feed is not in the list, configure its session [in steps](../guide/sessions.md). You can save the result as a profile of your own:
 `websocket.feed` also accepts the path of a file in the form of `crates/engine/feeds/*.properties`.

@@ -84,6 +84,8 @@ const INTRODUCTION: &str = "\
 
 # Options
 
+This page lists all options, with their defaults.
+
 - [Connector options](#connector-options) are the same in the plugin and in the worker.
 - [Options of every source connector](#options-of-every-source-connector) and [converter options](#converter-options) belong to Kafka Connect. This page
   says what the *worker* does with them. For the plugin, read Kafka Connect's documentation.
@@ -99,7 +101,7 @@ connect-websocket validate connector.properties --worker worker.properties
 ```
 
 **Secrets.** Do not write a secret into the file: write `${env:NAME}`, `${file:/path:key}` or `${dir:/path:file}`, and set a config provider in the
-worker's file ([how](#more-worker-options)). A reference that no provider replaced is refused where a secret belongs, in client properties, and
+worker's file ([how](../guide/sessions.md#secrets)). A reference that no provider replaced is refused where a secret belongs, in client properties, and
 everywhere in the worker's file.
 
 **Templates.** Where a description says *template*, the value can contain `{{…}}`. [Sessions](../guide/sessions.md#templates-and-expressions) explains
