@@ -5,6 +5,7 @@
 //! connection, [`retry`] decides whether and when there is a next one, [`world`] has sockets and clock. This file has
 //! the loop.
 
+mod backlog;
 mod backoff;
 mod connect_rate;
 mod ending;
@@ -42,6 +43,7 @@ use crate::mutation::Mutation;
 use crate::observer::Sight;
 use crate::panic;
 use crate::queue::Queue;
+use backlog::Backlog;
 use ending::Ending;
 use link::{Action, Link, MAX_KEY_CHARS, dialogue_answered, earlier};
 use pace::{Linger, Pace};
@@ -399,6 +401,7 @@ impl<W: World> Session<W> {
         let mut waited = false;
         // Whether the last wait was one for data: what may wait in the socket is not late.
         let mut looked = true;
+        let (mut backlog, mut wakes_at) = (Backlog::default(), None);
         loop {
             if let Some(by) = *stop.borrow_and_update()
                 && link.stop(by, self.world.now())
@@ -412,10 +415,19 @@ impl<W: World> Session<W> {
             if link.is_overdue(now) {
                 return Ok(());
             }
+            if wakes_at.is_some_and(|due| backlog.woke(due, now, waited)) {
+                waited = false;
+            }
+            if std::mem::take(&mut has_read) {
+                waited = false;
+                // A message that is not complete yet counts as a whole: its rest follows.
+                pace.took_in(bytes.max(connection.unfinished()), now);
+            }
             let mut reading = !waiting.is_blocked();
             self.report_queue(!reading);
             link.committed(&self.world.moment())?;
-            link.on_time(&self.world.moment(), connection.unsent_since(), reading && looked)?;
+            let heard_all = reading && looked && !backlog.may_be(now);
+            link.on_time(&self.world.moment(), connection.unsent_since(), heard_all)?;
             if link.has_worked(now) {
                 self.retry.has_worked();
                 self.metrics.failing(0, None);
@@ -426,21 +438,18 @@ impl<W: World> Session<W> {
             if history.is_none() {
                 history = link.next_question(&self.world.moment()).map(|request| self.world.ask(request));
             }
-            if std::mem::take(&mut has_read) {
-                // A message that is not complete yet counts as a whole: its rest follows.
-                pace.took_in(bytes.max(connection.unfinished()), now);
-            }
             if Pace::is_burst(bytes) {
                 // In the worker, the other side of the queue runs on this thread.
                 tokio::task::yield_now().await;
             }
-            let mut lingers_until = None;
+            let (mut slept_until, mut lingers_until) = (now, None);
             match pace.linger(now) {
                 _ if !reading || link.is_stopping() => {}
                 Linger::No => {}
                 // A request that is under way needs the thread.
                 Linger::Sleep(until) if asked.is_none() && history.is_none() => {
                     sleep_on_this_thread(&self.world, connection, until).await;
+                    slept_until = until;
                 }
                 Linger::Sleep(until) | Linger::Wait(until) => {
                     connection.rest();
@@ -449,6 +458,7 @@ impl<W: World> Session<W> {
             }
             let due = link.next_wake(now, connection.unsent_since(), reading);
             let wake = due.into_iter().chain(lingers_until).min().unwrap_or(now + LOOK_AROUND);
+            wakes_at = Some(wake.max(slept_until));
             looked = reading;
             tokio::select! {
                 biased;
@@ -467,7 +477,7 @@ impl<W: World> Session<W> {
                         return Err(Ending::new(Cause::EndOfStream, message));
                     }
                     Ok(bytes) if reading => {
-                        link.read_at(self.world.at(), bytes, std::mem::take(&mut waited));
+                        link.read_at(self.world.at(), bytes, waited);
                         has_read = true;
                     }
                     Err(error) if reading => return Err(lost(&error)),

@@ -1,5 +1,7 @@
 //! Connections that look alive and are not, and those that look dead and are alive.
 
+use std::time::Duration;
+
 use connect_websocket_engine::gap::Cause;
 use connect_websocket_testkit::{Messages, Play, Proxy, Script, Server, Step};
 
@@ -168,6 +170,28 @@ async fn what_waits_to_be_read_is_not_missing() {
     let mut feed = Feed::start(server.url(), &options);
     let stats = feed.until_server(&server, |stats| stats.connections.iter().any(|c| c.pongs_sent >= 60)).await;
     assert_eq!((stats.accepted, feed.snapshot().reconnects_total()), (1, 0));
+}
+
+#[tokio::test]
+async fn what_came_while_the_process_was_suspended_is_read_before_anything_is_late() {
+    let play = Play::accept().step(Step::DelayPongs { ms: 500 }).send(Messages::forever().rate(2_000.0).size(200));
+    let server = Server::start(Script::every(play)).unwrap();
+    let options = [
+        ("websocket.ping.interval.ms", "50"),
+        ("websocket.pong.timeout.ms", "1500"),
+        ("websocket.message.queue.size", "100000"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    for _ in 0..2 {
+        feed.until_server(&server, |stats| stats.connections.iter().any(|c| c.pings_received > c.pongs_sent)).await;
+        // The engine runs on this thread. It stands for two seconds. The pong is behind 200,000 bytes, more than one read takes.
+        let sent = server.stats().sent() + 4_000;
+        while server.stats().sent() < sent {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        feed.until(|feed| feed.records.len() as u64 >= sent).await;
+    }
+    assert_eq!((server.stats().accepted, feed.snapshot().reconnects_total()), (1, 0));
 }
 
 #[tokio::test]
