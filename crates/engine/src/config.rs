@@ -8,6 +8,8 @@ mod connection;
 mod converter;
 mod exactly_once;
 mod headers;
+#[cfg(test)]
+mod hostile;
 mod intake;
 mod liveness;
 mod messages;

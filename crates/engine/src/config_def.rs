@@ -119,6 +119,9 @@ impl Width {
     }
 }
 
+/// How much of a value an error shows. An option can have a megabyte, and many errors.
+const MAX_SHOWN_BYTES: usize = 1024;
+
 /// Why an option is refused, in Kafka's words. It names the option, the value unless it is secret, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -132,8 +135,11 @@ impl ConfigError {
     }
 
     /// Kafka's `Invalid value {value} for configuration {option}: {why}`.
+    /// Of a very long value, only the beginning is shown.
     pub fn invalid(option: &str, value: &str, why: impl fmt::Display) -> Self {
-        ConfigError::new(option, format!("Invalid value {value} for configuration {option}: {why}"))
+        let shown = &value[..value.floor_char_boundary(MAX_SHOWN_BYTES)];
+        let rest = if shown.len() < value.len() { "…" } else { "" };
+        ConfigError::new(option, format!("Invalid value {shown}{rest} for configuration {option}: {why}"))
     }
 
     /// The same, for a value that must not be shown.

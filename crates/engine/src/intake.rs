@@ -150,6 +150,7 @@ impl Intake {
             return Ok(());
         }
         self.records.maker.memory.begin_message();
+        self.records.maker.begun = batch.bytes();
         let (bytes, binary) = unpack(&mut self.decoder, frame, self.records.plan.settings.message_max_bytes)?;
         if binary && binary_becomes == BinaryMessages::Skip {
             self.records.maker.counts.skipped += 1;

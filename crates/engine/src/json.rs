@@ -22,6 +22,8 @@ pub(crate) use cursor::Cursor;
 pub const MAX_DEPTH: usize = 512;
 /// The most states. Only many pointers with `*` at different places need so many.
 const MAX_STATES: usize = 4096;
+/// The most tokens that are compared to build the states. A thousand pointers to members of one object need a quarter.
+const MAX_BUILD: usize = 8 << 20;
 /// The room for values that is kept from one message to the next.
 const KEPT_VALUES: usize = 4096;
 
@@ -92,19 +94,19 @@ impl Pointers {
     /// Returns the automaton that finds all of them in one pass.
     ///
     /// # Errors
-    /// There are too many overlapping pointers with `*`.
+    /// There are too many pointers, or too many overlapping ones with `*`.
     pub fn build(&self) -> Result<Scanner, String> {
         let pointers: Vec<&Pointer> = self.0.iter().collect();
-        let mut states = States { pointers: &pointers, sets: IndexMap::new() };
+        let mut states = States { pointers: &pointers, sets: IndexMap::new(), compared: 0 };
         states.number(Vec::new());
         let start = states.number((0..pointers.len()).map(|pointer| (pointer, 0)).collect());
         let mut built = Vec::new();
         while built.len() < states.sets.len() {
-            if states.sets.len() > MAX_STATES {
-                return Err("there are too many pointers with * that overlap".into());
-            }
             let state = states.build(built.len());
             built.push(state);
+            if states.sets.len() > MAX_STATES || states.compared > MAX_BUILD {
+                return Err("there are too many pointers, or too many with * that overlap".into());
+            }
         }
         Ok(Scanner { states: built, start, pointers: pointers.len() })
     }
@@ -148,6 +150,8 @@ struct Member {
 struct States<'a> {
     pointers: &'a [&'a Pointer],
     sets: IndexMap<Vec<(usize, usize)>, ()>,
+    /// How many tokens were compared, up to a little more than [`MAX_BUILD`].
+    compared: usize,
 }
 
 impl States<'_> {
@@ -157,6 +161,10 @@ impl States<'_> {
 
     /// Returns the state after the tokens of `set` for which `matches` is true.
     fn after(&mut self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> usize {
+        self.compared += set.len();
+        if self.compared > MAX_BUILD {
+            return NOWHERE;
+        }
         let next = set.iter().filter(|&&at| self.token(at).is_some_and(&matches));
         let next = next.map(|&(pointer, depth)| (pointer, depth + 1)).collect();
         self.number(next)
@@ -167,7 +175,11 @@ impl States<'_> {
     }
 
     /// Returns the pointers of `set` whose next token matches.
-    fn going_on(&self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> Box<[usize]> {
+    fn going_on(&mut self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> Box<[usize]> {
+        self.compared += set.len();
+        if self.compared > MAX_BUILD {
+            return Box::default();
+        }
         set.iter().filter(|&&at| self.token(at).is_some_and(&matches)).map(|&(pointer, _)| pointer).collect()
     }
 
@@ -255,8 +267,9 @@ impl Found {
         }
     }
 
-    /// For `*`, drops the values of earlier duplicates of a key among `self.members[from..]`.
-    fn forget_duplicates(&mut self, text: &str, from: usize, pointers: &[usize]) {
+    /// For `*`, drops the values of earlier duplicates of a key among `self.members[from..]`, those of the object that
+    /// begins at `start`.
+    fn forget_duplicates(&mut self, text: &str, start: usize, from: usize, pointers: &[usize]) {
         let key = |seen: &Seen| &text[seen.key.start as usize..seen.key.end as usize];
         let members = &mut self.members[from..];
         members.sort_unstable_by_key(|seen| (seen.hash, seen.value.start));
@@ -270,11 +283,15 @@ impl Found {
         }
         self.forgotten.sort_unstable_by_key(|value| value.start);
         let forgotten = &self.forgotten;
+        let is_kept = |value: &Span| {
+            let before = forgotten.partition_point(|span| span.start <= value.start);
+            before == 0 || forgotten[before - 1].end <= value.start
+        };
         for &pointer in pointers {
-            self.values[pointer].retain(|value| {
-                let before = forgotten.partition_point(|span| span.start <= value.start);
-                before == 0 || forgotten[before - 1].end <= value.start
-            });
+            let values = &mut self.values[pointer];
+            // Those of other objects stay, and are not looked at again for each object.
+            let inside = values.split_off(values.partition_point(|value| (value.start as usize) < start));
+            values.extend(inside.into_iter().filter(is_kept));
         }
     }
 }
@@ -506,7 +523,7 @@ impl Scan<'_> {
             }
         }
         if !state.each.is_empty() {
-            self.found.forget_duplicates(self.text, members, &state.each);
+            self.found.forget_duplicates(self.text, start, members, &state.each);
         }
         Some(())
     }
@@ -730,5 +747,40 @@ mod tests {
         }
         // Built or refused, but at once.
         let _ = all.build();
+    }
+
+    #[test]
+    fn too_many_pointers_are_refused_at_once() {
+        let many = |count: usize, form: &dyn Fn(usize) -> String| {
+            let mut all = Pointers::default();
+            for n in 0..count {
+                all.add(pointer(&form(n)));
+            }
+            all.build().map(drop)
+        };
+        assert_eq!(many(1000, &|n| format!("/field{n}/value")), Ok(()));
+        let refused = Err("there are too many pointers, or too many with * that overlap".to_owned());
+        assert_eq!(many(100_000, &|n| format!("/field{n}")), refused);
+        assert_eq!(many(20_000, &|n| format!("/{n}")), refused);
+        assert_eq!(many(3_000, &|n| format!("/*/a{n}/*/b{}", n % 50)), refused);
+    }
+
+    #[test]
+    fn many_objects_with_duplicate_keys_take_no_longer_than_others() {
+        let message = format!("[{}{{}}]", r#"{"a":1,"a":2},"#.repeat(300_000));
+        let [values] = scan(&message, ["/*/*"]).unwrap();
+        assert_eq!(values.len(), 300_000);
+        assert!(values.iter().all(|value| value == "2"));
+    }
+
+    #[test]
+    fn the_deepest_message_fits_on_a_small_stack() {
+        let deepest = || {
+            let message = r#"{"a":["#.repeat(MAX_DEPTH / 2) + &"]}".repeat(MAX_DEPTH / 2);
+            assert!(scan(&message, ["/a/0"]).is_some());
+            let mut form = Vec::new();
+            assert_eq!(crate::record::value::Parser::default().parse(&message, &mut form), Ok(()));
+        };
+        std::thread::Builder::new().stack_size(512 << 10).spawn(deepest).unwrap().join().unwrap();
     }
 }

@@ -2,8 +2,14 @@
 
 use strsim::levenshtein;
 
+/// A longer word is none of ours. To compare two takes the product of their lengths.
+const MAX_WORD: usize = 200;
+
 /// Returns the nearest of the names, if it is near enough to have been meant.
 pub(crate) fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    if word.len() > MAX_WORD {
+        return None;
+    }
     // One letter in eight may be wrong; in short names, two letters.
     let most = (word.len() / 8).max(2);
     let word = word.to_ascii_lowercase();

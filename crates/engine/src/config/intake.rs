@@ -4,7 +4,7 @@ use std::path::Path;
 
 use regex::Regex;
 
-use super::messages::{MESSAGE_MAX_BYTES, TOPIC};
+use super::messages::{MESSAGE_MAX_BYTES, QUEUE_MAX_BYTES, TOPIC};
 use super::values::Values;
 use super::{liveness, messages, resume};
 use crate::config_def::{ConfigError, ConfigKey, Default, Importance, Kind, Width, parse_boolean};
@@ -39,6 +39,9 @@ const RECORD_HEADER: &str = "websocket.record.header.";
 
 /// The largest dictionary. zstd itself makes no larger ones.
 const MAX_DICTIONARY_BYTES: usize = 2 << 20;
+
+/// The most formats of a message, one inside the other. Each has a window in memory.
+const MAX_CODECS: usize = 8;
 
 const BASE: ConfigKey = ConfigKey { group: "Records", ..ConfigKey::BASE };
 
@@ -235,6 +238,7 @@ fn settings(values: &Values<'_>) -> Settings {
         decode: chain(FRAME_DECODE),
         dictionary: dictionary.and_then(|path| read_dictionary(path).ok()).unwrap_or_default(),
         message_max_bytes: values.size(MESSAGE_MAX_BYTES),
+        records_max_bytes: values.size(QUEUE_MAX_BYTES),
         binary: messages::binary(values),
         split: values.non_empty(FRAME_SPLIT).and_then(|text| Split::parse(text).ok()),
         pointers: values.non_empty(RECORD_POINTER).map(list::split).unwrap_or_default(),
@@ -269,7 +273,11 @@ fn settings(values: &Values<'_>) -> Settings {
 fn codecs(text: &str) -> Result<Vec<Codec>, String> {
     let codec =
         |name: String| Codec::find(&name).ok_or_else(|| format!("{name} is none of: {}", Codec::NAMES.join(", ")));
-    list::split(text).into_iter().map(codec).collect()
+    let chain = list::split(text);
+    if chain.len() > MAX_CODECS {
+        return Err(format!("expected at most {MAX_CODECS} formats"));
+    }
+    chain.into_iter().map(codec).collect()
 }
 
 /// Compiles the pattern, which has to match the whole name, as everywhere in Kafka.

@@ -39,7 +39,10 @@ pub(super) fn names(values: &Values<'_>) -> Option<Names> {
 /// Returns the steps in their order. By default these are the handshake, and the subscription if there is one.
 fn names_of_steps(values: &Values<'_>) -> Vec<String> {
     if let Some(text) = values.in_force(keys::STEPS) {
-        return list::split(text);
+        let mut steps = list::split(text);
+        // One more than allowed, so that they are refused.
+        steps.truncate(MAX_STEPS + 1);
+        return steps;
     }
     let subscribes = [connection::SUBSCRIPTION_MESSAGE, "websocket.session.subscribe.send"]
         .iter()
@@ -62,6 +65,16 @@ pub(super) fn check_used(given: &Properties, merged: &Values<'_>) -> Vec<ConfigE
         (!is_used).then(|| ConfigError::new(name, why()))
     };
     given.iter().filter_map(unused).collect()
+}
+
+/// Says what is wrong with the name of a step.
+fn wrong_name(step: &String, before: &[String]) -> Option<String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if step.is_empty() || !step.chars().all(legal) {
+        return Some(format!("'{step}' is not a name of a step; use letters, digits, '_' and '-'"));
+    }
+    let is_wrong = step == "steps" || before.contains(step);
+    is_wrong.then(|| format!("the step {step} is listed twice, or is not a name of a step"))
 }
 
 /// Reads `.then`. The option's row refuses other words.
@@ -141,22 +154,17 @@ impl<'a> Compiler<'a> {
 
     /// The steps in their order.
     fn step_names(&mut self) -> Vec<String> {
-        let steps = names_of_steps(self.values);
-        let mut seen = Vec::new();
-        for step in &steps {
-            let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if step.is_empty() || !step.chars().all(legal) {
-                self.refuse(keys::STEPS, format!("'{step}' is not a name of a step; use letters, digits, '_' and '-'"));
-            } else if step == "steps" || seen.contains(step) {
-                self.refuse(keys::STEPS, format!("the step {step} is listed twice, or is not a name of a step"));
-            }
-            seen.push(step.clone());
+        let mut steps = names_of_steps(self.values);
+        if steps.len() > MAX_STEPS {
+            self.refuse(keys::STEPS, format!("a session has at most {MAX_STEPS} steps"));
+            steps.truncate(MAX_STEPS);
+        }
+        // An error shows the whole list, so there is one for the names.
+        if let Some(why) = steps.iter().enumerate().find_map(|(at, step)| wrong_name(step, &steps[..at])) {
+            self.refuse(keys::STEPS, why);
         }
         if !steps.iter().any(|step| step == CONNECT) {
             self.refuse(keys::STEPS, "the step connect, which is the opening handshake, is missing");
-        }
-        if steps.len() > MAX_STEPS {
-            self.refuse(keys::STEPS, format!("a session has at most {MAX_STEPS} steps"));
         }
         steps
     }
@@ -237,8 +245,10 @@ impl<'a> Compiler<'a> {
                     Some((name, _)) => self.names.hold(name.trim()).map(drop),
                     None => Err(format!("expected name=expression instead of '{entry}'")),
                 };
+                // Each error shows the whole list, so there is one.
                 if let Err(why) = held {
                     self.refuse(&option, why);
+                    break;
                 }
             }
         }
@@ -421,7 +431,7 @@ impl<'a> Compiler<'a> {
         });
         let template =
             |(name, value): (String, String)| Some((name, self.template(option, &value, Position::Header, message)?));
-        parsed.into_iter().filter_map(template).collect()
+        parsed.into_iter().map_while(template).collect()
     }
 
     /// Returns the headers whose value is a template.
@@ -436,7 +446,8 @@ impl<'a> Compiler<'a> {
     fn templated_list(&mut self, option: &str) -> Vec<Template> {
         let Some(text) = self.get(option).filter(|text| text.contains("{{")) else { return Vec::new() };
         let entries = list::split(text);
-        entries.iter().filter_map(|entry| self.template(option, entry, Position::Header, Message::None)).collect()
+        // An error shows the whole list, so the first one is enough.
+        entries.iter().map_while(|entry| self.template(option, entry, Position::Header, Message::None)).collect()
     }
 
     fn capture(&mut self, name: &str, message: Message, answer: bool) -> Vec<Capture> {
@@ -446,8 +457,9 @@ impl<'a> Compiler<'a> {
             let Some((name, expression)) = entry.split_once('=') else { continue };
             let (name, expression) = (name.trim(), expression.trim());
             let value = self.compiled(&option, message, answer, |scope| Expression::compile(expression, scope));
+            let Some(value) = value else { break };
             let id = self.names.id(name);
-            captures.extend(value.zip(id).map(|(value, id)| Capture { id, name: name.to_owned(), value }));
+            captures.extend(id.map(|id| Capture { id, name: name.to_owned(), value }));
         }
         captures
     }

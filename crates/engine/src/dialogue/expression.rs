@@ -21,6 +21,8 @@ use crate::json::{Found, Pointer, PointerId, Pointers, Raw, Scanned, Scanner};
 
 /// The longest rendered text or intermediate value.
 pub const MAX_RENDERED: usize = 64 * 1024;
+/// The longest number that is compared as one. Every element of a message may be compared with the same number.
+const MAX_NUMBER: usize = 256;
 
 /// Why a text does not compile. The caller adds the option's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,7 +248,7 @@ impl Expression {
     /// # Errors
     /// A value is too long or cannot be used.
     pub fn text(&self, values: &Values<'_>) -> Result<Option<String>, Failure> {
-        match self.evaluate(values)? {
+        match bounded(self.evaluate(values)?)? {
             Value::Missing(_) | Value::Null => Ok(None),
             value => value.into_text().map(|text| Some(text.into_owned())),
         }
@@ -383,6 +385,7 @@ impl<'v> Value<'v> {
         match (self, other) {
             (Value::Missing(_), _) | (_, Value::Missing(_)) => false,
             (Value::Variable(text), other) | (other, Value::Variable(text)) => other.as_text() == Some(&**text),
+            (Value::Number(a), Value::Number(b)) if a.len().max(b.len()) > MAX_NUMBER => a == b,
             (Value::Number(a), Value::Number(b)) => decimal::compare(a, b).is_eq(),
             (Value::Text(a), Value::Text(b)) => a == b,
             (Value::Json(a), Value::Json(b)) => a == b,
@@ -392,11 +395,12 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// Compares numbers by size and texts by their characters. A variable is compared as the other's type.
+    /// Compares numbers by size and texts by their characters. A variable is compared as the other's type. A number of
+    /// more than [`MAX_NUMBER`] characters is not compared.
     fn order(&self, other: &Value<'_>) -> Option<Ordering> {
         let number = |value: &Value<'_>| match value {
-            Value::Number(_) => true,
-            Value::Variable(text) => decimal::is_number(text),
+            Value::Number(text) => text.len() <= MAX_NUMBER,
+            Value::Variable(text) => text.len() <= MAX_NUMBER && decimal::is_number(text),
             _ => false,
         };
         let text = |value: &Value<'_>| matches!(value, Value::Text(_) | Value::Variable(_));
@@ -488,7 +492,7 @@ impl Node {
                 let Some(topics) = values.topics else { return Ok(missing("topics")) };
                 match separator.evaluate(values)? {
                     Value::Missing(what) => Value::Missing(what),
-                    separator => bounded(Value::Text(topics.names.join(&separator.into_text()?).into()))?,
+                    separator => Value::Text(joined(topics.names, &separator.into_text()?)?.into()),
                 }
             }
             Node::TopicOf(id, node) => match node.evaluate(values)? {
@@ -527,18 +531,30 @@ impl Node {
             }
             Node::Not(node) => !node.holds(values)?,
             Node::Compare(a, comparison, b) => {
-                let holds = a.any(values, |a| b.any(values, |b| Ok(comparison.holds(a, b))))?;
+                // The parser allows `*` on one side only. The other side is evaluated once.
+                let holds = if b.is_plural() {
+                    let a = a.evaluate(values)?;
+                    b.any(values, |b| comparison.holds(&a, b))?
+                } else {
+                    let b = b.evaluate(values)?;
+                    a.any(values, |a| comparison.holds(a, &b))?
+                };
                 holds != (*comparison == Comparison::NotEqual)
             }
-            Node::In(a, list) => a.any(values, |a| {
+            Node::In(a, list) if a.is_plural() => {
+                let list = list.iter().map(|node| node.evaluate(values)).collect::<Result<Vec<_>, _>>()?;
+                a.any(values, |a| list.iter().any(|b| a.equals(b)))?
+            }
+            Node::In(a, list) => {
+                let a = a.evaluate(values)?;
                 for node in list {
-                    if node.any(values, |b| Ok(a.equals(b)))? {
+                    if node.any(values, |b| a.equals(b))? {
                         return Ok(true);
                     }
                 }
-                Ok(false)
-            })?,
-            Node::Exists(node) => node.any(values, |value| Ok(!matches!(value, Value::Missing(_))))?,
+                false
+            }
+            Node::Exists(node) => node.any(values, |value| !matches!(value, Value::Missing(_)))?,
             other => match other.evaluate(values)? {
                 Value::Bool(value) => value,
                 Value::Variable(text) => text == "true",
@@ -547,19 +563,16 @@ impl Node {
         })
     }
 
+    /// Whether it is a pointer with `*`.
+    fn is_plural(&self) -> bool {
+        matches!(self, Node::Pointer { plural: true, .. })
+    }
+
     /// Whether a test holds for the value, or for any of the values of a pointer with `*`.
-    fn any<'v>(
-        &'v self,
-        values: &'v Values<'v>,
-        test: impl Fn(&Value<'v>) -> Result<bool, Failure>,
-    ) -> Result<bool, Failure> {
-        let Node::Pointer { at, id, plural: true, .. } = self else { return test(&self.evaluate(values)?) };
-        for raw in values.scanned(*at).iter().flat_map(|scanned| scanned.all(*id)) {
-            if test(&Value::from_json(raw))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    fn any<'v>(&'v self, values: &'v Values<'v>, test: impl Fn(&Value<'v>) -> bool) -> Result<bool, Failure> {
+        let Node::Pointer { at, id, plural: true, .. } = self else { return Ok(test(&self.evaluate(values)?)) };
+        let mut all = values.scanned(*at).into_iter().flat_map(|scanned| scanned.all(*id));
+        Ok(all.any(|raw| test(&Value::from_json(raw))))
     }
 }
 
@@ -577,6 +590,13 @@ fn variable<'v>(id: VariableId, name: &'v str, declared: bool, values: &'v Value
         Err(Failure::Missing(what)) => Ok(Value::Missing(what.into())),
         Err(failure) => Err(failure),
     }
+}
+
+/// Joins topics. The length is known before.
+fn joined(topics: &[String], separator: &str) -> Result<String, Failure> {
+    let separators = separator.len().saturating_mul(topics.len().saturating_sub(1));
+    let length = topics.iter().map(String::len).fold(separators, usize::saturating_add);
+    if length > MAX_RENDERED { Err(Failure::too_long()) } else { Ok(topics.join(separator)) }
 }
 
 /// Joins values. The result is text, or bytes if one of them is bytes.
@@ -971,6 +991,45 @@ mod tests {
         }
         let long = vec!["true"; 3000].join(" && ");
         assert!(any.condition_problem(&long).contains("expected an expression of at most 8192 bytes"));
+    }
+
+    #[test]
+    fn only_one_side_of_a_comparison_has_a_star() {
+        let any = Fixture::over("{}").with("v", "x");
+        for condition in ["/a/* == /b/*", "/a/* in ['x', /b/*]", "/a contains /b/*", "text contains /b/*"] {
+            assert!(any.condition_problem(condition).contains("expected a value without * here"), "{condition}");
+        }
+        let some = Fixture::over(r#"{"a":["x","y"],"b":"y","n":[1,2]}"#);
+        for yes in ["/a/* == /b", "/b == /a/*", "/b in [/a/*]", "/a/* in ['z', /b]", "'xyz' contains /a/*"] {
+            assert!(some.holds(yes), "{yes}");
+        }
+        assert!(!some.holds("/b != /a/*") && some.holds("/n/* > 1") && !some.holds("/n/* > 2"));
+    }
+
+    #[test]
+    fn the_other_side_of_a_star_is_evaluated_once() {
+        let some = Fixture::over(r#"{"a":[1,2,3,4,5,6,7,8]}"#);
+        assert!(!some.holds("/a/* == 'no' + n()") && !some.holds("'no' + n() == /a/*"));
+        assert!(!some.holds("/a/* in ['no' + n()]"));
+        assert_eq!(some.count.get(), 3);
+    }
+
+    #[test]
+    fn a_very_long_number_equals_only_itself() {
+        let zeros = "0".repeat(MAX_NUMBER);
+        let message = format!(r#"{{"a":1{zeros},"b":1{zeros}.0,"c":1{zeros},"d":5}}"#);
+        let some = Fixture::over(message.leak());
+        assert!(some.holds("/a == /c") && some.holds("/a != /b") && !some.holds("/a > /d") && !some.holds("/a <= /d"));
+    }
+
+    #[test]
+    fn a_captured_value_is_limited() {
+        let some = Fixture::over(format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_RENDERED + 1)).leak());
+        let (expression, paths) = some.compile(|scope| Expression::compile("/a", scope)).unwrap();
+        let text = some.with_values(&paths, |values| expression.text(values));
+        assert_eq!(text, Err(Failure::too_long()));
+        let topics = Fixture { topics: vec!["t".repeat(100); 1000], ..Fixture::new() };
+        assert_eq!(topics.render("{{join(topics, ',')}}"), Err(Failure::too_long()));
     }
 
     #[test]

@@ -62,7 +62,10 @@ impl Fixture {
         self
     }
 
-    fn compile<T>(&self, compile: impl FnOnce(&mut Scope<'_>) -> Result<T, Problem>) -> Result<(T, Paths), Problem> {
+    pub(super) fn compile<T>(
+        &self,
+        compile: impl FnOnce(&mut Scope<'_>) -> Result<T, Problem>,
+    ) -> Result<(T, Paths), Problem> {
         let mut paths = Paths::default();
         let message = if self.record.is_some() { Message::Record } else { Message::Whole };
         let answer = self.answer.is_some();
@@ -70,7 +73,7 @@ impl Fixture {
         Ok((compiled, paths))
     }
 
-    fn with_values<T>(&self, paths: &Paths, evaluate: impl FnOnce(&Values<'_>) -> T) -> T {
+    pub(super) fn with_values<T>(&self, paths: &Paths, evaluate: impl FnOnce(&Values<'_>) -> T) -> T {
         let scan = |pointers: &Pointers, text: &str| {
             let mut found = Found::default();
             pointers.build().unwrap().scan(text, &mut found);

@@ -1,5 +1,7 @@
 //! Lists in options: topics, URLs, headers, captures and pointers. They are split before templates are rendered.
 
+use std::collections::HashSet;
+
 /// Splits at commas, and trims each entry. The empty text is the empty list.
 ///
 /// A comma inside `{{…}}`, quotes or brackets does not separate. A comma after a backslash does not either, and the
@@ -7,22 +9,23 @@
 pub fn split(text: &str) -> Vec<String> {
     let mut entries = Vec::new();
     let mut entry = String::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        if let Some(behind) = rest.strip_prefix("\\,") {
+    let mut ahead = Ahead { text, without_end: Vec::new(), brackets: HashSet::new() };
+    let mut at = 0;
+    while let Some(first) = text[at..].chars().next() {
+        if text[at..].starts_with("\\,") {
             entry.push(',');
-            rest = behind;
+            at += 2;
             continue;
         }
         if first == ',' {
             entries.push(entry.trim().to_owned());
             entry.clear();
-            rest = &rest[1..];
+            at += 1;
             continue;
         }
-        let (whole, behind) = rest.split_at(closed(rest).unwrap_or(first.len_utf8()));
-        entry.push_str(whole);
-        rest = behind;
+        let end = ahead.closed(at).unwrap_or(at + first.len_utf8());
+        entry.push_str(&text[at..end]);
+        at = end;
     }
     if !text.trim().is_empty() {
         entries.push(entry.trim().to_owned());
@@ -30,67 +33,96 @@ pub fn split(text: &str) -> Vec<String> {
     entries
 }
 
-/// Returns the length of the quoted or bracketed piece at the beginning of the text.
-fn closed(text: &str) -> Option<usize> {
-    if text.starts_with("{{")
-        && let Some(end) = insertion(text)
-    {
-        return Some(end);
-    }
-    match text.as_bytes().first()? {
-        quote @ (b'"' | b'\'') => quoted(text, *quote),
-        b'(' | b'[' | b'{' => bracketed(text),
-        _ => None,
-    }
+/// Looks for the ends of quotes and brackets. It remembers what has no end, so that each part of the text is looked
+/// through a few times at most.
+struct Ahead<'t> {
+    text: &'t str,
+    /// Quotes without an end. A later one of the same kind has none either. `{` stands for `{{`.
+    without_end: Vec<u8>,
+    /// Where brackets without an end are.
+    brackets: HashSet<usize>,
 }
 
-/// Returns where `{{…}}` ends. Text in single quotes inside it may contain braces.
-fn insertion(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut at = 2;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\'' => at += quoted(&text[at..], b'\'').unwrap_or(1),
-            b'}' if bytes.get(at + 1) == Some(&b'}') => return Some(at + 2),
-            _ => at += 1,
+impl Ahead<'_> {
+    /// Returns the end of the quoted or bracketed piece that begins here.
+    fn closed(&mut self, at: usize) -> Option<usize> {
+        if self.text[at..].starts_with("{{")
+            && let Some(end) = self.insertion(at)
+        {
+            return Some(end);
+        }
+        match self.text.as_bytes()[at] {
+            b'"' | b'\'' => self.quoted(at),
+            b'(' | b'[' | b'{' => self.bracketed(at),
+            _ => None,
         }
     }
-    None
-}
 
-fn quoted(text: &str, quote: u8) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut at = 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => at += 2,
-            byte if byte == quote => return Some(at + 1),
-            _ => at += 1,
+    /// Returns where `{{…}}` ends. Text in single quotes inside it may contain braces.
+    fn insertion(&mut self, start: usize) -> Option<usize> {
+        if self.without_end.contains(&b'{') {
+            return None;
         }
+        let bytes = self.text.as_bytes();
+        let mut at = start + 2;
+        while at < bytes.len() {
+            match bytes[at] {
+                b'\'' => at = self.quoted(at).unwrap_or(at + 1),
+                b'}' if bytes.get(at + 1) == Some(&b'}') => return Some(at + 2),
+                _ => at += 1,
+            }
+        }
+        self.without_end.push(b'{');
+        None
     }
-    None
-}
 
-/// Returns the length of a piece in brackets. Brackets inside quotes do not count.
-fn bracketed(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut open = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            quote @ (b'"' | b'\'') => at += quoted(&text[at..], quote).unwrap_or(1) - 1,
-            b'(' => open.push(b')'),
-            b'[' => open.push(b']'),
-            b'{' => open.push(b'}'),
-            close @ (b')' | b']' | b'}') if open.pop() != Some(close) => return None,
-            _ => {}
+    fn quoted(&mut self, start: usize) -> Option<usize> {
+        let bytes = self.text.as_bytes();
+        let quote = bytes[start];
+        if self.without_end.contains(&quote) {
+            return None;
         }
-        at += 1;
-        if open.is_empty() {
-            return Some(at);
+        let mut at = start + 1;
+        while at < bytes.len() {
+            match bytes[at] {
+                b'\\' => at += 2,
+                byte if byte == quote => return Some(at + 1),
+                _ => at += 1,
+            }
         }
+        self.without_end.push(quote);
+        None
     }
-    None
+
+    /// Returns where a piece in brackets ends. Brackets inside quotes do not count.
+    fn bracketed(&mut self, start: usize) -> Option<usize> {
+        if self.brackets.contains(&start) {
+            return None;
+        }
+        let bytes = self.text.as_bytes();
+        // Each open bracket, and what closes it.
+        let mut open = Vec::new();
+        let mut at = start;
+        while at < bytes.len() {
+            match bytes[at] {
+                b'"' | b'\'' => {
+                    at = self.quoted(at).unwrap_or(at + 1);
+                    continue;
+                }
+                b'(' => open.push((at, b')')),
+                b'[' => open.push((at, b']')),
+                b'{' => open.push((at, b'}')),
+                close @ (b')' | b']' | b'}') if open.pop_if(|(_, end)| *end == close).is_none() => break,
+                _ => {}
+            }
+            at += 1;
+            if open.is_empty() {
+                return Some(at);
+            }
+        }
+        self.brackets.extend(open.into_iter().map(|(at, _)| at));
+        None
+    }
 }
 
 #[cfg(test)]
@@ -126,5 +158,15 @@ mod tests {
         assert_eq!(split("(a],b"), ["(a]", "b"]);
         assert_eq!(split("a\\b\\"), ["a\\b\\"]);
         assert_eq!(split("ä'ö,ü"), ["ä'ö", "ü"]);
+    }
+
+    #[test]
+    fn what_is_never_closed_takes_no_time() {
+        // Each of them would be looked for up to the end, again and again.
+        for piece in ["(", "{{", "'\\'", "(\\'\\\"", "{{\\'", "([{{", "({{\"}}", "[\"(\",", "(a]", "{{'"] {
+            let text = piece.repeat(200_000);
+            let entries = split(&text);
+            assert_eq!(entries.join(",").len(), text.trim().len(), "{piece}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::expression::MAX_RENDERED;
 use super::rate;
 use super::step::{Http, Spread, Step, Trigger};
 use super::variables;
@@ -66,6 +67,10 @@ impl Dialogue {
         let Target::Batch(range) = target else { return Ok(String::new()) };
         let mut items = String::new();
         for at in range.clone() {
+            // A longer text is refused wherever it is used.
+            if items.len() > MAX_RENDERED {
+                break;
+            }
             if at > range.start {
                 items.push(',');
             }

@@ -19,8 +19,10 @@ pub const GIVEN: [&str; 6] = ["topic", "topics", "cursor", "resuming", "moved", 
 const RESERVED: [&str; 10] =
     ["true", "false", "null", "text", "status", "index", "in", "exists", "contains", "startsWith"];
 
+/// The most declared variables. Each keeps the names of all that it needs.
+const MAX_DECLARED: usize = 500;
 /// The most declared variables that need each other in a row, to limit the stack.
-const MAX_ROW: usize = 32;
+const MAX_ROW: usize = 8;
 
 /// A variable's number in its [`Names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +72,10 @@ impl Names {
     /// # Errors
     /// What is wrong, with the variable's name.
     pub fn declare(&mut self, variables: &[(&str, &str)]) -> Result<(), Vec<(String, Problem)>> {
+        if let Some((name, _)) = variables.get(MAX_DECLARED) {
+            let why = format!("expected at most {MAX_DECLARED} declared variables");
+            return Err(vec![((*name).to_owned(), Problem::new(1, why))]);
+        }
         let mut problems = Vec::new();
         for (name, _) in variables {
             if let Err(why) = self.add(name, Origin::Declared(None)) {
@@ -217,6 +223,7 @@ impl Variables {
     /// Keeps the declared variables of a message for this topic, so that conditions see the same values.
     pub fn keep(&mut self, topic: Option<&str>, made: &Made) {
         for (id, value) in made.0.borrow().iter() {
+            let Ok(value) = value else { continue };
             match topic {
                 Some(topic) => self.set_of(topic, *id, value),
                 None => self.set(*id, value),
@@ -244,9 +251,12 @@ impl Variables {
     }
 }
 
-/// The declared variables of one message, request or handshake. Each is rendered once.
+/// The declared variables of one message, request or handshake. Each is rendered once, also if that fails: one that is
+/// needed in several ways would otherwise be tried again for each of them, and those that it needs too.
 #[derive(Debug, Default)]
-pub struct Made(RefCell<Vec<(VariableId, Arc<str>)>>);
+pub struct Made(RefCell<Vec<(VariableId, Rendered)>>);
+
+type Rendered = Result<Arc<str>, Failure>;
 
 impl Made {
     /// Forgets all values, for the next message.
@@ -255,14 +265,14 @@ impl Made {
     }
 
     pub(super) fn value(&self, id: VariableId, values: &Values<'_>) -> Result<Option<Arc<str>>, Failure> {
-        let known = |made: &[(VariableId, Arc<str>)]| made.iter().find(|(own, _)| *own == id).map(|(_, v)| v.clone());
+        let known = |made: &[(VariableId, Rendered)]| made.iter().find(|(own, _)| *own == id).map(|(_, v)| v.clone());
         if let Some(value) = known(&self.0.borrow()) {
-            return Ok(Some(value));
+            return value.map(Some);
         }
         let Some(template) = values.names.template(id) else { return Ok(None) };
-        let value: Arc<str> = template.render(values)?.into();
+        let value: Rendered = template.render(values).map(Arc::from);
         self.0.borrow_mut().push((id, value.clone()));
-        Ok(Some(value))
+        value.map(Some)
     }
 }
 
@@ -362,6 +372,44 @@ mod tests {
         };
         assert_eq!(row(MAX_ROW), [0, 0]);
         assert_eq!(row(MAX_ROW + 1), [1, 1]);
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_rendered_once() {
+        let mut variables: Vec<(String, String)> =
+            (1..MAX_ROW).map(|n| (format!("v{n}"), format!("{{{{v{} ?? v{}}}}}", n - 1, n - 1))).collect();
+        variables.push(("v0".into(), "{{n()}}{{none}}".into()));
+        let mut fixture = Fixture::new().without("none");
+        let declared: Vec<(&str, &str)> = variables.iter().map(|(name, text)| (&**name, &**text)).collect();
+        fixture.names.declare(&declared).unwrap();
+        assert_eq!(fixture.capture(&format!("v{}", MAX_ROW - 1)), None);
+        assert_eq!(fixture.count.get(), 1);
+    }
+
+    #[test]
+    fn the_deepest_expressions_of_a_row_fit_on_a_small_stack() {
+        let render = || {
+            let names: Vec<String> = (0..=MAX_ROW).map(|n| format!("v{n}")).collect();
+            for (open, close, depth) in [("'true' == (", ")", 31), ("upper(", ")", 15), ("!", "", 31)] {
+                let deep = |name: &String| format!("{{{{{}{name}{}}}}}", open.repeat(depth), close.repeat(depth));
+                let texts: Vec<String> = names.iter().skip(1).map(deep).collect();
+                let variables: Vec<(&str, &str)> =
+                    names.iter().zip(&texts).map(|(name, text)| (&**name, &**text)).collect();
+                let fixture = Fixture::new().with(&names[MAX_ROW], "true").declare(&variables);
+                assert!(fixture.capture("v0").is_some(), "{open}");
+            }
+        };
+        // A quarter of what a thread of the runtime has.
+        std::thread::Builder::new().stack_size(512 << 10).spawn(render).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn variables_are_counted() {
+        let names: Vec<String> = (0..=MAX_DECLARED).map(|n| format!("v{n}")).collect();
+        let variables: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "x")).collect();
+        assert!(Names::default().declare(&variables[1..]).is_ok());
+        let problems = Names::default().declare(&variables).unwrap_err();
+        assert_eq!(problems[0].1.to_string(), "column 1: expected at most 500 declared variables");
     }
 
     #[test]

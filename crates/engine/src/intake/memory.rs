@@ -66,15 +66,15 @@ impl Plan {
                 action: own.action,
             })
         });
-        let variables = own.variables.iter().filter_map(|name| match scope.names.id(name) {
-            Some(id) => Some((id, name.clone())),
-            None => {
-                let why = format!("{name} is not a variable that a step captures");
-                problems.push(("websocket.resume.variables".to_owned(), Problem::new(1, why)));
-                None
-            }
+        let variable = |name: &String| match scope.names.id(name) {
+            Some(id) => Ok((id, name.clone())),
+            None => Err(Problem::new(1, format!("{name} is not a variable that a step captures"))),
+        };
+        let variables = own.variables.iter().map(variable).collect::<Result<Vec<_>, _>>();
+        let variables = variables.unwrap_or_else(|problem| {
+            problems.push(("websocket.resume.variables".to_owned(), problem));
+            Vec::new()
         });
-        let variables = variables.collect::<Vec<_>>();
         let cursor = match &sequence {
             Some(sequence) if sequence.is_stored() => cursor::Plan {
                 cursor: Some(sequence.number.clone()),

@@ -28,6 +28,8 @@ pub struct Settings {
     /// The dictionary of zstd.
     pub dictionary: Vec<u8>,
     pub message_max_bytes: usize,
+    /// The most bytes of all records of a message.
+    pub records_max_bytes: usize,
     pub binary: BinaryMessages,
     pub split: Option<Split>,
     pub pointers: Vec<String>,
@@ -59,6 +61,7 @@ impl Default for Settings {
             decode: Vec::new(),
             dictionary: Vec::new(),
             message_max_bytes: 16 << 20,
+            records_max_bytes: 64 << 20,
             binary: BinaryMessages::Bytes,
             split: None,
             pointers: Vec::new(),
@@ -140,6 +143,9 @@ impl Plan {
         let idle_key = settings.idle_key.as_ref();
         let idle_key = idle_key.and_then(|text| field("websocket.idle.key", text, &mut scope, &mut problems));
         let memory = memory::Plan::compile(&settings.memory, &mut scope, &mut problems);
+        if let Err(why) = scope.paths.message.build().and_then(|_| scope.paths.record.build()) {
+            problems.push(("websocket.record.pointer".to_owned(), Problem::new(1, why)));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }

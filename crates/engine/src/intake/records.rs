@@ -21,6 +21,8 @@ use crate::record::{Batch, Part as RecordPart, epoch_ms};
 
 /// The header of a record from the feed's history.
 pub(crate) const BACKFILLED: &str = "websocket.backfilled";
+/// The most bytes of all records of a message, because positions in a batch have 32 bits.
+const MAX_RECORDS_BYTES: usize = 1 << 30;
 
 /// A message after the split, as the steps see it.
 #[derive(Debug, Clone, Copy)]
@@ -183,6 +185,7 @@ impl Records {
                 json: Json::default(),
                 seen: Seen::default(),
                 number: 0,
+                begun: 0,
                 message: None,
                 of_history: false,
                 counts: Counts::default(),
@@ -324,6 +327,8 @@ pub(super) struct Maker {
     pub(super) seen: Seen,
     /// The number of the connection's last record.
     number: u64,
+    /// The bytes in the batch before the records of the present message.
+    pub(super) begun: usize,
     /// The number of the present message, if the feed is acknowledged.
     message: Option<i64>,
     /// Whether the present record is from the feed's history.
@@ -413,6 +418,7 @@ impl Maker {
         {
             return Ok(());
         }
+        self.check_room(settings.records_max_bytes, batch)?;
         self.number += 1;
         let mut writer = batch.add(epoch_ms(values.now));
         self.rendered.write(&plan.fields, &mut writer);
@@ -436,6 +442,21 @@ impl Maker {
         }
         value::write(settings.value, content, &mut self.json, writer);
         Ok(())
+    }
+
+    /// Refuses a message whose records need too much memory: each can repeat a large field of the message. One record is
+    /// always taken.
+    fn check_room(&self, limit: usize, batch: &Batch) -> Result<(), Refusal> {
+        if batch.bytes().saturating_sub(self.begun) <= limit.min(MAX_RECORDS_BYTES) {
+            return Ok(());
+        }
+        Err(Refusal::Violation {
+            code: 1009,
+            message: format!(
+                "the records of a message have more than websocket.message.queue.max.bytes = {limit}; raise it, or copy \
+                 less of the message into each record"
+            ),
+        })
     }
 
     /// Whether the present record is larger than `websocket.record.max.bytes`.

@@ -431,3 +431,29 @@ fn all_problems_are_reported_at_once_with_their_option() {
     );
     assert!(problems.iter().any(|problem| problem.starts_with("websocket.record.header.x: column 3: expected text")));
 }
+
+#[test]
+fn the_records_of_a_message_have_a_limit_of_bytes() {
+    let settings = || Settings {
+        pointers: vec!["/data/*".to_owned()],
+        key: Some("{{envelope(/channel)}}".to_owned()),
+        records_max_bytes: 10_000,
+        ..Settings::default()
+    };
+    let message = |channel: usize, count: usize| {
+        format!(r#"{{"channel":"{}","data":[{}0]}}"#, "x".repeat(channel), "1,".repeat(count))
+    };
+    let mut rig = Rig::new(settings());
+    for _ in 0..3 {
+        rig.text(&message(100, 50));
+    }
+    assert_eq!(rig.batch.len(), 3 * 51);
+    // A single record is never refused.
+    rig.text(&message(20_000, 0));
+
+    let mut rig = Rig::new(settings());
+    let refused = rig.take(Frame::Text(message(1000, 1000).as_bytes()));
+    let Err(Refusal::Violation { code: 1009, message }) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("websocket.message.queue.max.bytes = 10000; raise it"), "{message}");
+    assert!(rig.batch.bytes() < 12_000, "{}", rig.batch.bytes());
+}

@@ -25,6 +25,8 @@ use crate::nearest::nearest;
 const MAX_DEPTH: usize = 32;
 /// The longest text of an expression, in bytes.
 const MAX_LENGTH: usize = 8 * 1024;
+const ONE_STAR: &str =
+    "expected a value without * here: each value of one side would be compared with each of the other";
 const OPERATORS: &str = "==, !=, <, <=, >, >=, in, startsWith, contains, exists, &&, ||, ?? or +";
 
 /// Compiles a whole text as an expression.
@@ -386,13 +388,22 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
         }
         if self.take_word("in") {
             self.text_of(&left, start)?;
+            let begin = self.at;
             let list = self.list()?;
+            if left.is_plural() && list.iter().any(Node::is_plural) {
+                return Err(self.problem_at(begin, ONE_STAR));
+            }
             return Ok((Node::In(Box::new(left), list), start));
         }
         let Some(comparison) = self.operator()? else { return Ok((left, start)) };
         self.text_of(&left, start)?;
         let (right, begin) = self.default()?;
         self.text_of(&right, begin)?;
+        // The time would grow with the square of the message.
+        let searches = comparison == Comparison::Contains && !matches!(left, Node::Text(_));
+        if right.is_plural() && (left.is_plural() || searches) {
+            return Err(self.problem_at(begin, ONE_STAR));
+        }
         Ok((Node::Compare(Box::new(left), comparison, Box::new(right)), start))
     }
 
@@ -577,8 +588,9 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
             return Err(self.problem_at(start, format!("{name} needs {given}, which has no value here")));
         }
         let name = name.clone();
-        self.uses.extend(needs);
-        self.uses.insert(name.clone());
+        if self.uses.insert(name.clone()) {
+            self.uses.extend(needs);
+        }
         Ok(Node::Variable { id, name, declared })
     }
 
