@@ -51,7 +51,7 @@ pub struct Options {
     #[arg(long)]
     url: Option<String>,
     /// A message to send after every connect, which many feeds need.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", requires = "url")]
     subscribe: Option<String>,
     /// A real Kafka instead of the small one in this process.
     #[arg(long, value_name = "HOST:PORT,…")]
@@ -261,7 +261,7 @@ impl Demo {
                 self.consumer.wait(LAST_RECORDS, |seen| seen.records >= received).await;
                 let records = self.consumer.stop().records;
                 say(format_args!(
-                    "{records} messages were read back from the topic in {ran:.0} s; {received} had been received when it was stopped."
+                    "{records} messages were read back from the topic in {ran:.0} s; the connector had received {received} before the stop"
                 ));
                 records >= received
             }

@@ -74,7 +74,7 @@ const OTHER_TEXTS: &[&str] = &[
     "… and … more",
     "rate …/s   total …   reconnects …   gaps …   lag …   memory … MB",
     "stopping: a Close to the feed, the last records to Kafka …",
-    "… messages were read back from the topic in … s; … had been received when it was stopped.",
+    "… messages were read back from the topic in … s; the connector had received … before the stop",
     "port 8083 is taken, so REST has another one: …",
     "the feed sent      … messages over … connections in … s, … of them ended by a reset",
     "the topic holds    … of them",

@@ -84,8 +84,12 @@ impl Screen {
                 format!("\n{}", self.paint(colour, &harmless(reason)))
             }
             Line::Start { url, feed } => {
-                let feed = feed.as_ref().map_or_else(String::new, |feed| format!(" (feed {feed})"));
-                self.cut(&format!("probing {url}{feed}"))
+                self.cut(&match feed {
+                    // A step of the session finds the address.
+                    Some(feed) if url.starts_with("{{") => format!("probing the feed {feed}"),
+                    Some(feed) => format!("probing {url} (feed {feed})"),
+                    None => format!("probing {url}"),
+                })
             }
             Line::Sample(sample) => self.sample(*seconds, sample),
             other => {
