@@ -6,7 +6,7 @@ mod interrupt;
 pub mod probe;
 pub mod record;
 pub mod replay;
-mod say;
+pub mod say;
 pub mod standalone;
 mod time;
 pub mod validate;

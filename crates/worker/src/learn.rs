@@ -16,9 +16,11 @@ mod batch;
 mod condition;
 mod control;
 mod cursor;
+mod errors;
 mod field;
 mod given;
 mod key;
+mod maps;
 mod packing;
 mod sample;
 mod sequence;
@@ -26,6 +28,7 @@ mod silence;
 mod split;
 mod structure;
 mod table;
+mod texts;
 mod time;
 mod timestamp;
 
@@ -40,11 +43,14 @@ use serde_json::Value;
 
 use batch::{Batch, Batches};
 use control::{Controls, Role};
+pub use errors::Errors;
 use field::Field;
 use given::Given;
+use maps::Maps;
 use sample::{Kept, Made, Sample};
 use silence::Silence;
 use table::Table;
+use texts::Texts;
 
 /// With this number of records, a finding can be certain.
 const ENOUGH: usize = 30;
@@ -216,20 +222,40 @@ impl Learner {
         self.sample.record(text.filter(|_| self.given.picks()), is_kept);
     }
 
+    /// Returns which messages so far look like errors, `None` if no message does. Messages that steps drop count too.
+    pub fn errors(&self) -> Option<Errors> {
+        let texts = packing::unpack(self.sample.kept(), self.given.unpacks()).texts;
+        let (split, _) = self.split(&texts);
+        let messages = Messages { kept: self.sample.kept(), texts: &texts, split, is_picked: false };
+        let (mut of, mut errors) = (0, None::<Errors>);
+        messages.each(|seen| {
+            of += 1;
+            if errors::is_error(seen.text, seen.value.as_ref()) {
+                let first = || Errors { count: 0, of: 0, first: seen.text.to_owned() };
+                errors.get_or_insert_with(first).count += 1;
+            }
+            true
+        });
+        errors.map(|errors| Errors { of, ..errors })
+    }
+
     /// Returns the findings so far, in the order of the stages of a message.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         findings.extend(self.sample.finding());
         let unpacked = packing::unpack(self.sample.kept(), self.given.unpacks());
         findings.extend(unpacked.finding);
-        // A configured pointer is for the message as it is.
-        let is_settled = self.given.splits() || self.given.picks();
-        let (split, finding) = if is_settled { (None, None) } else { split::find(&unpacked.texts) };
+        let (split, finding) = self.split(&unpacked.texts);
         findings.extend(finding);
         let (kept, texts, is_picked) = (self.sample.kept(), &unpacked.texts, self.given.picks());
         findings.extend(of_records(&Messages { kept, texts, split, is_picked }, self.started));
         findings.extend(self.silence.finding());
         findings.into_iter().map(|finding| self.given.beside(finding)).collect()
+    }
+
+    /// Returns how messages are split further. A configured pointer is for the message as it is.
+    fn split(&self, texts: &[Option<Cow<'_, str>>]) -> (Option<Split>, Option<Finding>) {
+        if self.given.splits() || self.given.picks() { (None, None) } else { split::find(texts) }
     }
 }
 
@@ -269,12 +295,12 @@ impl Messages<'_> {
         }
     }
 
-    /// Returns the number of messages with text, if none of them is JSON.
+    /// Returns the number of messages with text, if none of them is a JSON object or array.
     fn without_json(&self) -> Option<usize> {
         let (mut texts, mut is_json) = (0, false);
         self.each(|seen| {
             texts += 1;
-            is_json = seen.value.is_some();
+            is_json = seen.value.as_ref().is_some_and(|value| value.is_object() || value.is_array());
             !is_json
         });
         (texts > 0 && !is_json).then_some(texts)
@@ -301,21 +327,22 @@ fn of_records(messages: &Messages<'_>, started: Option<SystemTime>) -> Vec<Findi
     let (whole, are_records) = messages.table();
     let controls = Controls::find(&whole, &are_records);
     let data = controls.data();
-    let batches = if messages.is_picked { Batches::default() } else { batches(messages, &controls) };
-    let batch = batches.find();
+    let inside = if messages.is_picked { Inside::default() } else { inside(messages, &controls) };
+    let batch = inside.batches.find().or_else(|| inside.texts.find(data));
     let is_apart = messages.is_picked || batch.is_some();
     let records = records(messages, &controls, batch.as_ref());
     let is_in_all = batch.as_ref().is_some_and(|batch| batch.messages >= data);
     let are_skipped = is_in_all && !batch.as_ref().is_some_and(|batch| batch.is_in_controls);
     let control = controls.finding(&whole, are_skipped, is_apart);
-    let is_filtered = are_skipped || control.as_ref().is_none_or(|control| !control.lines.is_empty());
+    let is_in_words = control.as_ref().is_some_and(|control| control.lines.is_empty());
+    let is_filtered = are_skipped || !controls.are_some() || !is_in_words;
     let keys = key::candidates(&records);
     let times = timestamp::candidates(&records, started);
     let time_fields: Vec<Field> = times.iter().map(|time| time.field.clone()).collect();
     let (numbered, among) =
         if is_apart { numbered(messages, &controls, batch.as_ref()) } else { (whole, controls.are_no_data()) };
     let findings = [
-        batch.as_ref().map_or_else(|| batches.doubt(data), |batch| batches.finding(batch, data)),
+        inside.finding(batch.as_ref(), data),
         control,
         key::finding(&records, &keys),
         timestamp::finding(&records, &times, !is_filtered),
@@ -327,31 +354,62 @@ fn of_records(messages: &Messages<'_>, started: Option<SystemTime>) -> Vec<Findi
         Some(texts) if findings.iter().all(|finding| finding.lines.is_empty()) => vec![no_json(texts)],
         _ => findings,
     };
-    findings.into_iter().map(|finding| finding.seen_in(records.rows())).collect()
+    let findings = findings.into_iter().map(|finding| finding.seen_in(records.rows()));
+    match batch {
+        Some(_) => findings.collect(),
+        None => findings.map(|finding| inside.maps.beside(data, finding)).collect(),
+    }
 }
 
 /// Returns the only finding about records if there is no JSON in which fields could be found.
 fn no_json(texts: usize) -> Finding {
     let says = format!(
-        "No message is JSON, {}: keys, times and numbers are found in JSON alone.",
+        "No message is a JSON object or array, {}: keys, times and numbers are found in these alone.",
         in_of(texts, texts, "messages")
     );
     Finding::new(About::Record, Certainty::Certain, says)
 }
 
-/// Returns the arrays in messages.
-fn batches(messages: &Messages<'_>, controls: &Controls) -> Batches {
-    let mut batches = Batches::default();
+/// What may be the records inside messages.
+#[derive(Default)]
+struct Inside {
+    batches: Batches,
+    texts: Texts,
+    maps: Maps,
+}
+
+impl Inside {
+    /// Returns the finding about `batch`, which is the records, or about what may be.
+    fn finding(&self, batch: Option<&Batch>, data: usize) -> Option<Finding> {
+        match batch {
+            Some(text) if text.is_text => self.texts.finding(text, data),
+            Some(array) => self.batches.finding(array, data),
+            None => {
+                let doubt = self.batches.doubt(data).or_else(|| self.texts.doubt(data));
+                doubt.or_else(|| self.maps.doubt(data))
+            }
+        }
+    }
+}
+
+/// Returns what is inside messages.
+fn inside(messages: &Messages<'_>, controls: &Controls) -> Inside {
+    let mut inside = Inside::default();
     let mut roles = controls.roles.iter();
     messages.each(|seen| {
         // Messages for which the table had no room.
         let Some(role) = roles.next() else { return false };
         if let (Some(value), Role::Data | Role::Control) = (&seen.value, role) {
-            batches.message(value, *role == Role::Control);
+            let is_control = *role == Role::Control;
+            inside.batches.message(value, is_control);
+            inside.texts.message(value, is_control);
+            if !is_control {
+                inside.maps.message(value);
+            }
         }
         true
     });
-    batches
+    inside
 }
 
 /// Returns the records of the messages with data.
@@ -505,9 +563,10 @@ mod tests {
             learner.findings().into_iter().map(|finding| finding.says).collect::<Vec<_>>()
         };
         let [no_json, idle] = &says("price #")[..] else { panic!("{:?}", says("price #")) };
-        assert!(no_json.contains("No message is JSON, in 30 of 30 messages"), "{no_json}");
+        assert!(no_json.contains("No message is a JSON object or array, in 30 of 30 messages"), "{no_json}");
         assert!(idle.contains("longest silence"), "{idle}");
-        assert!(!says(r#"{"price":#}"#).iter().any(|says| says.contains("No message is JSON")));
+        assert_eq!(says("\"{\\\"price\\\":#}\"")[0], *no_json, "JSON in a text");
+        assert!(!says(r#"{"price":#}"#).iter().any(|says| says.contains("No message is")));
     }
 
     #[test]

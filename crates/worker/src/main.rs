@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use connect_websocket::command::say::unread;
 use connect_websocket::command::{demo, feeds, probe, record, replay, standalone, validate};
 use connect_websocket::logging;
 
@@ -67,10 +68,7 @@ fn main() -> ExitCode {
     };
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(usage) => {
-            let _ = usage.print();
-            return if usage.use_stderr() { ExitCode::from(usage_code) } else { ExitCode::SUCCESS };
-        }
+        Err(usage) => return show(&usage, usage_code),
     };
     match (arguments.command, arguments.worker) {
         (Some(Command::Validate(options)), _) => validate::run(&options),
@@ -83,6 +81,21 @@ fn main() -> ExitCode {
         (None, None) => {
             eprint!("{}", Arguments::command().render_help());
             ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Prints the help, the version, or what is wrong with the command line.
+fn show(usage: &clap::Error, usage_code: u8) -> ExitCode {
+    let unread = usage.print().err().and_then(|error| unread(error.kind()));
+    if usage.use_stderr() {
+        return ExitCode::from(usage_code);
+    }
+    match unread {
+        None => ExitCode::SUCCESS,
+        Some(why) => {
+            eprintln!("{why}");
+            ExitCode::from(usage_code)
         }
     }
 }

@@ -244,7 +244,12 @@ pub struct Tape {
 
 /// Returns whether a file begins as a tape of [`Writer`] does.
 pub fn is_tape(begin: &[u8]) -> bool {
-    begin.starts_with(br#"{"tape":"#)
+    without_mark(begin).starts_with(br#"{"tape":"#)
+}
+
+/// Returns the text without the byte order mark that some editors put before UTF-8. RFC 8259 §8.1 allows to ignore it.
+fn without_mark(begin: &[u8]) -> &[u8] {
+    begin.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(begin)
 }
 
 /// Reads a tape of at most `max_bytes`.
@@ -279,7 +284,7 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
             continue;
         }
         let problem = match &head {
-            None => serde_json::from_slice(&line).map(|found| head = Some(found)).map_err(|error| error.to_string()),
+            None => head_of(without_mark(&line)).map(|found| head = Some(found)),
             Some(_) => entry(&line).map(|entry| entries.push(entry)),
         };
         match problem {
@@ -298,6 +303,11 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
         return Err(format!("the tape {shown} has the form {}; this program reads the form {FORM}", head.tape));
     }
     Ok(Tape { head, entries, cut })
+}
+
+/// Reads the first line.
+fn head_of(line: &[u8]) -> Result<Head, String> {
+    serde_json::from_slice(line).map_err(|error| error.to_string())
 }
 
 /// Reads a line after the first.
@@ -377,6 +387,18 @@ mod tests {
         );
         assert!(is_tape(&std::fs::read(&path).unwrap()) && !is_tape(b"{\"name\":\"tape\"}"));
         assert!(Writer::create(&path, "ws://x", MUCH).is_err_and(|why| why.contains("is there already")));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_tape_that_an_editor_has_saved_with_a_byte_order_mark_and_crlf_is_read() {
+        let path = path("mark");
+        write(&path, MUCH);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let entries = read(&path, MUCH).unwrap().entries;
+        std::fs::write(&path, format!("\u{feff}{}", whole.replace('\n', "\r\n"))).unwrap();
+        let saved = read(&path, MUCH).unwrap();
+        assert!(saved.entries == entries && !saved.cut && is_tape(&std::fs::read(&path).unwrap()));
         std::fs::remove_file(&path).unwrap();
     }
 

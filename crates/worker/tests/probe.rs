@@ -197,6 +197,32 @@ fn what_it_learned_can_be_pasted_into_a_connectors_file() {
 }
 
 #[test]
+fn errors_among_the_messages_are_counted_and_one_is_shown_without_secrets() {
+    let error = r#"{"event":"error","code":"60012","msg":"Invalid request: {\"key\":\"swordfish-1\"}"}"#;
+    let trade = |n: u64| text(&format!(r#"{{"symbol":"BTC","price":{n}}}"#));
+    let server = serve((0..9).map(trade).chain([text(error), text(error)]).collect());
+    let set = ["--set", "websocket.secret.key=swordfish-1"];
+    let arguments = ["probe", server.url(), "--messages", "11", "--for", PATIENCE, set[0], set[1]];
+    let ran = run(&arguments);
+    assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
+    let row = r#"errors            2 messages look like errors, first: {"event":"error","code":"60012","msg":"Invalid"#;
+    assert!(ran.out.contains(row), "{}", ran.out);
+    assert!(ran.out.ends_with("\n11 messages came\n") && !ran.out.contains("swordfish"), "{}", ran.out);
+    let ran = run(&[&arguments[..], &["--json"]].concat());
+    let summary = ran.event("summary");
+    assert_eq!(summary["errors"], 2, "{summary}");
+    assert!(summary["first_error"].as_str().unwrap().contains("***"), "{summary}");
+}
+
+#[test]
+fn a_feed_that_accepts_the_connection_and_says_only_errors_is_told() {
+    let server = serve(vec![text(r#"{"type":"error","message":"no such channel"}"#), Step::Mute { ms: None }]);
+    let ran = run(&["probe", server.url(), "--messages", "1", "--for", PATIENCE]);
+    assert!(ran.out.contains(r#"1 message looks like an error: {"type":"error""#), "{}", ran.out);
+    assert!(ran.out.ends_with("\n1 message came, and nothing but what looks like errors\n"), "{}", ran.out);
+}
+
+#[test]
 fn what_it_learned_fits_the_pointer_and_the_steps_that_are_set() {
     // Every message is numbered; heartbeats are answered by a step, and the symbol stands around the records.
     let message = |n: u64| match n % 3 {
@@ -270,6 +296,39 @@ fn output_that_cannot_be_written_is_2_and_a_reader_who_has_enough_is_not() {
     let enough = into("| head -n 1; exit ${PIPESTATUS[0]}");
     assert_eq!((enough.code, enough.err.as_str()), (0, ""), "{}", enough.out);
     assert!(enough.out.starts_with("probing "), "{}", enough.out);
+}
+
+#[test]
+fn no_command_succeeds_if_its_output_cannot_be_written() {
+    let folder = Folder::new();
+    let tape = folder.file("tape.jsonl", "{\"tape\":1,\"recorded\":\"\",\"url\":\"\",\"by\":\"\"}\n");
+    let class = "connector.class=io.conduktor.connect.websocket.WebSocketSourceConnector";
+    let connector = format!("name=x\n{class}\nkafka.topic=x\nwebsocket.url=ws://127.0.0.1:1/\n");
+    let connector = folder.file("c.properties", &connector);
+    for (command, code) in [
+        ("--help", 1),
+        ("--version", 1),
+        ("probe --help", 2),
+        ("feeds", 1),
+        ("feeds kucoin", 1),
+        (&*format!("validate {connector}"), 2),
+        (&*format!("validate --json {connector}"), 2),
+        (&*format!("replay {tape}"), 2),
+        ("demo --for 2s", 1),
+    ] {
+        let into = |target: &str| {
+            let run = format!("timeout 60 {BINARY} {command} {target}");
+            Ran::of(Command::new("bash").args(["-c", &run]).output().unwrap())
+        };
+        let full = into("> /dev/full");
+        assert_eq!(full.code, code, "{command}: {}", full.err);
+        assert!(full.err.contains("the output cannot be written"), "{command}: {}", full.err);
+        assert_eq!(full.err.lines().count(), 1, "{command}: {}", full.err);
+        if !command.starts_with("replay") && !command.starts_with("demo") {
+            let enough = into("| true; exit ${PIPESTATUS[0]}");
+            assert_eq!((enough.code, enough.err.as_str()), (0, ""), "{command}");
+        }
+    }
 }
 
 #[test]

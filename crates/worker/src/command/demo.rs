@@ -90,12 +90,12 @@ pub fn run(options: &Options, levels: Arc<Levels>) -> ExitCode {
     }
 }
 
-fn print_next_steps() {
+fn print_next_steps() -> Result<(), String> {
     let program = std::env::args().next().unwrap_or_else(|| "connect-websocket".to_owned());
-    say("\nnext:");
-    say(format_args!("your own feed, without Kafka        {program} probe wss://…"));
-    say(format_args!("known feeds, with three options     {program} feeds"));
-    say("records in your own Kafka           make build; docs/start/worker.md");
+    say("\nnext:")?;
+    say(format_args!("your own feed, without Kafka        {program} probe wss://…"))?;
+    say(format_args!("known feeds, with three options     {program} feeds"))?;
+    say("records in your own Kafka           make build; docs/start/worker.md").map(drop)
 }
 
 /// Everything that the demo runs.
@@ -123,8 +123,9 @@ impl Demo {
         let demo = Demo::start(options, levels, &folder).await;
         let outcome = match demo {
             Ok(demo) => {
-                demo.show(options).await;
-                demo.finish().await
+                let shown = demo.show(options).await;
+                let proven = demo.finish().await;
+                shown.and(proven)
             }
             Err(why) => Err(why),
         };
@@ -155,7 +156,7 @@ impl Demo {
             (None, None) => String::new(),
         };
         if options.bootstrap_servers.is_some() {
-            say(format_args!("connecting to Kafka at {bootstrap} …"));
+            say(format_args!("connecting to Kafka at {bootstrap} …"))?;
         }
         let (herder, rest) = start_worker(&bootstrap, folder, levels).await?;
         let consumer = Consumer::start(&bootstrap, &options.topic, feed.is_some())?;
@@ -165,7 +166,7 @@ impl Demo {
         say(format_args!(
             "feed       {shown}{}",
             if feed.is_some() { "  (built in: trades, pings, a Close every 20 s, a reset sometimes)" } else { "" }
-        ));
+        ))?;
         say(format_args!(
             "kafka      {bootstrap}{}",
             if broker.is_some() {
@@ -173,16 +174,19 @@ impl Demo {
             } else {
                 ""
             }
-        ));
-        say(format_args!("topic      {}", options.topic));
-        say(format_args!("REST API   http://{}/connectors/{CONNECTOR}/status", herder.worker_id()));
-        say(format_args!("metrics    http://{}/metrics", herder.worker_id()));
-        say("Ctrl-C ends it.\n");
+        ))?;
+        say(format_args!("topic      {}", options.topic))?;
+        say(format_args!("REST API   http://{}/connectors/{CONNECTOR}/status", herder.worker_id()))?;
+        say(format_args!("metrics    http://{}/metrics", herder.worker_id()))?;
+        say("Ctrl-C ends it.\n")?;
         Ok(Demo { feed, broker, herder, rest, consumer, began: Instant::now() })
     }
 
     /// Shows records and statistics until the end of the demo.
-    async fn show(&self, options: &Options) {
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    async fn show(&self, options: &Options) -> Result<(), String> {
         let end = async {
             match options.duration {
                 Some(duration) => tokio::time::sleep(duration).await,
@@ -198,27 +202,28 @@ impl Demo {
             tokio::select! {
                 () = &mut end => break,
                 _ = &mut ctrl_c => break,
-                _ = tick.tick() => match self.show_second(before) {
+                _ = tick.tick() => match self.show_second(before)? {
                     Some(now) => before = now,
                     None => break,
                 },
             }
             if let Some(why) = self.failure() {
-                say(format_args!("the task has FAILED: {why}"));
+                say(format_args!("the task has FAILED: {why}"))?;
                 break;
             }
         }
+        Ok(())
     }
 
     /// Shows the last second. Returns the number of records so far, or `None` if nobody reads the output.
-    fn show_second(&self, before: u64) -> Option<u64> {
+    fn show_second(&self, before: u64) -> Result<Option<u64>, String> {
         let seen = self.consumer.seen();
         for line in &seen.samples {
-            say(format_args!("  {line}"));
+            say(format_args!("  {line}"))?;
         }
         let hidden = (seen.records - before).saturating_sub(seen.samples.len() as u64);
         if hidden > 0 {
-            say(format_args!("  … and {hidden} more"));
+            say(format_args!("  … and {hidden} more"))?;
         }
         let metrics = self.herder.metrics();
         let task = metrics.first().and_then(|connector| connector.task.as_ref()).map(|(_, _, metrics)| metrics);
@@ -230,8 +235,8 @@ impl Demo {
             seen.records,
             task.map_or(0, |task| task.engine.reconnects_total()),
             task.map_or(0, |task| task.engine.gap_counts.iter().map(|(_, count)| count).sum::<u64>()),
-        ));
-        is_read.then_some(seen.records)
+        ))?;
+        Ok(is_read.then_some(seen.records))
     }
 
     fn failure(&self) -> Option<String> {
@@ -240,7 +245,7 @@ impl Demo {
 
     /// Stops in the order in which the data flows, and proves that nothing is missing.
     async fn finish(self) -> Result<bool, String> {
-        say("\nstopping: a Close to the feed, the last records to Kafka …");
+        let said = say("\nstopping: a Close to the feed, the last records to Kafka …");
         let received_before_stop = self.herder.metrics();
         self.rest.stop(Duration::from_secs(1)).await;
         self.herder.shut_down().await;
@@ -260,16 +265,18 @@ impl Demo {
                     .map_or(0, |(_, _, metrics)| metrics.engine[Counter::MessagesReceived]);
                 self.consumer.wait(LAST_RECORDS, |seen| seen.records >= received).await;
                 let records = self.consumer.stop().records;
-                say(format_args!(
+                let said = say(format_args!(
                     "{records} messages were read back from the topic in {ran:.0} s; the connector had received {received} before the stop"
                 ));
-                records >= received
+                said.map(|_| records >= received)
             }
         };
         if let Some(broker) = self.broker {
             broker.stop().await;
         }
-        print_next_steps();
+        said?;
+        let proven = proven?;
+        print_next_steps()?;
         Ok(proven)
     }
 }
@@ -316,7 +323,7 @@ async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Re
             Ok(server) => {
                 herder.set_ready();
                 if port == 0 {
-                    say(format_args!("port 8083 is taken, so REST has another one: {}", herder.worker_id()));
+                    say(format_args!("port 8083 is taken, so REST has another one: {}", herder.worker_id()))?;
                 }
                 return Ok((herder, server));
             }
@@ -327,27 +334,27 @@ async fn start_worker(bootstrap: &str, folder: &Path, levels: Arc<Levels>) -> Re
 }
 
 /// Prints whether every message of the feed is in the topic once.
-fn prove(sent: &FeedSummary, ledger: &ledger::Ledger, ran: f64) -> bool {
+fn prove(sent: &FeedSummary, ledger: &ledger::Ledger, ran: f64) -> Result<bool, String> {
     let resets = sent.connections.iter().filter(|connection| connection.ended == Some(Ended::TcpReset)).count();
     say(format_args!(
         "\nthe feed sent      {} messages over {} connections in {ran:.0} s, {resets} of them ended by a reset",
         sent.sent,
         sent.connections.len()
-    ));
-    say(format_args!("the topic holds    {} of them", ledger.distinct()));
+    ))?;
+    say(format_args!("the topic holds    {} of them", ledger.distinct()))?;
     let missing = ledger.missing(sent);
-    say(format_args!("missing            {missing}"));
-    say(format_args!("more than once     {}", ledger.duplicates()));
-    say(format_args!("out of order       {}", ledger.out_of_order()));
+    say(format_args!("missing            {missing}"))?;
+    say(format_args!("more than once     {}", ledger.duplicates()))?;
+    say(format_args!("out of order       {}", ledger.out_of_order()))?;
     let in_doubt = sent.sent.saturating_sub(ledger.distinct()).saturating_sub(missing);
     if in_doubt > 0 {
-        say(format_args!("lost in a reset    {in_doubt}  (written by the feed, and never delivered by TCP)"));
+        say(format_args!("lost in a reset    {in_doubt}  (written by the feed, and never delivered by TCP)"))?;
     }
-    say(format_args!("reconnecting took  {} ms in all", sent.unconnected_ms));
+    say(format_args!("reconnecting took  {} ms in all", sent.unconnected_ms))?;
     let proven = missing == 0 && ledger.duplicates() == 0 && ledger.out_of_order() == 0;
     say(format_args!(
         "{}",
         if proven { "proven: every message the feed delivered is in the topic, once, in order" } else { "NOT proven" }
-    ));
-    proven
+    ))?;
+    Ok(proven)
 }

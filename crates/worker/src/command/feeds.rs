@@ -20,11 +20,8 @@ pub fn run(feed: Option<&str>, write: Option<&Path>) -> ExitCode {
         (Some(feed), None) => find(feed).map(|profile| describe(&profile)),
         (Some(feed), Some(path)) => find(feed).and_then(|profile| save(&profile, path)),
     };
-    match done {
-        Ok(text) => {
-            say(text.trim_end());
-            ExitCode::SUCCESS
-        }
+    match done.and_then(|text| say(text.trim_end())) {
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE

@@ -12,7 +12,6 @@ mod screen;
 pub(super) mod source;
 mod watch;
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +24,9 @@ use tokio::runtime::{Builder, Handle};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::command::interrupt::Interrupt;
+use crate::command::say::unread;
 use crate::command::time::time;
+use crate::learn::Errors;
 use crate::tape::Writer;
 use line::Line;
 pub(super) use line::harmless;
@@ -186,8 +187,9 @@ impl Task<'_> {
 
     /// Shows the results.
     fn report(&self, watch: &Watch) -> ExitCode {
+        let errors = watch.errors();
         if watch.is_opened() || self.json {
-            watch.say(&Line::Summary(watch.summary()));
+            watch.say(&Line::Summary(watch.summary(errors.as_ref())));
         }
         if !self.only_tape && watch.records() > 0 {
             watch.findings().into_iter().for_each(|finding| watch.say(&Line::Finding(finding)));
@@ -195,26 +197,32 @@ impl Task<'_> {
         let (exit_code, reason) = match watch.end_tape() {
             Ok(line) => {
                 line.iter().for_each(|line| watch.say(line));
-                self.outcome(watch)
+                self.outcome(watch, errors.as_ref())
             }
             Err(why) => (USAGE, why),
         };
         watch.say(&Line::Result { exit_code, reason });
-        // A reader that has closed the output, such as `head`, needs no message.
-        if let Some(error) = watch.unread().filter(|error| *error != ErrorKind::BrokenPipe) {
-            return wrong(&[format!("the output cannot be written: {error}")]);
+        match watch.unread().and_then(unread) {
+            Some(why) => wrong(&[why]),
+            None => ExitCode::from(exit_code),
         }
-        ExitCode::from(exit_code)
     }
 
     /// Returns the exit code, and the reason.
-    fn outcome(&self, watch: &Watch) -> (u8, String) {
+    fn outcome(&self, watch: &Watch, errors: Option<&Errors>) -> (u8, String) {
         let (records, messages) = (watch.records(), watch.messages());
         if let Some(why) = watch.refused() {
             return (REFUSED, format!("refused: {why}"));
         }
         if records > 0 {
-            return (CAME, format!("{} came", count(records)));
+            let are_all_errors = |errors: &Errors| errors.count == errors.of && errors.of as u64 >= messages;
+            let came = count(records);
+            return match errors {
+                Some(errors) if are_all_errors(errors) => {
+                    (CAME, format!("{came} came, and nothing but what looks like errors"))
+                }
+                _ => (CAME, format!("{came} came")),
+            };
         }
         if !watch.is_opened() {
             let stage = watch.stage().map_or_else(String::new, |stage| format!(": {stage}"));

@@ -1,7 +1,6 @@
 //! `connect-websocket replay`: serves a tape as a WebSocket server, for bug reports and tests. It listens on loopback
 //! only.
 
-use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,9 +11,10 @@ use tokio::runtime::Builder;
 
 use crate::command::interrupt::Interrupt;
 use crate::command::probe::{count, harmless};
+use crate::command::say::say;
 use crate::tape::{self, Entry, Said, Tape, What};
 
-/// The command line or the tape is wrong.
+/// The command line or the tape is wrong, or the output cannot be written.
 pub const USAGE: u8 = 2;
 /// The largest tape. It is kept in memory while it is replayed.
 const MAX_TAPE_BYTES: u64 = 1 << 30;
@@ -74,9 +74,9 @@ fn serve(options: &Options) -> Result<(), String> {
             "{left_out} binary messages are left out: a secret was in them, so the tape does not have them\n"
         ));
     }
-    said.push_str(&format!("serving it at {}\nCtrl-C ends it.\n", server.url()));
+    said.push_str(&format!("serving it at {}\nCtrl-C ends it.", server.url()));
     // The program that has started it may not read its output.
-    let _ = io::stdout().write_all(said.as_bytes());
+    say(said)?;
     wait_for_signal()?;
     server.stop();
     Ok(())

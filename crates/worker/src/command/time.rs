@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-const FORM: &str = "give a number and s, m or h, such as 20s";
+const FORM: &str = "give a whole number above 0 and s, m or h, such as 20s";
 /// A longer time means without an end.
 const A_YEAR: u64 = 365 * 24 * 3600;
 

@@ -22,7 +22,7 @@ use crate::properties;
 const VALID: u8 = 0;
 /// At least one configuration is not valid.
 const INVALID: u8 = 1;
-/// Nothing was checked: the command line, a file or the worker's file is wrong.
+/// Nothing was checked: the command line, a file or the worker's file is wrong. Or the output cannot be written.
 pub const USAGE: u8 = 2;
 
 #[derive(Args)]
@@ -94,13 +94,13 @@ pub fn run(options: &Options) -> ExitCode {
         Ok((worker, files)) => check_all(&worker, options.worker.is_some(), &files),
         Err(why) => (Report { valid: false, error: Some(why), files: Vec::new() }, USAGE),
     };
-    if options.json {
-        say(serde_json::to_string_pretty(&report).unwrap_or_default());
-    } else {
-        report.error.iter().for_each(|why| eprintln!("{why}"));
-        report.files.iter().for_each(print);
+    match show(&report, options.json) {
+        Ok(()) => ExitCode::from(code),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(USAGE)
+        }
     }
-    ExitCode::from(code)
 }
 
 /// Returns the report and the exit code. If a file cannot be read, the others are still checked.
@@ -125,7 +125,19 @@ fn check_all(worker: &WorkerConfig, is_given: bool, files: &[PathBuf]) -> (Repor
     (Report { valid, error: None, files: checked }, code)
 }
 
-fn print(checked: &Checked) {
+/// Prints the report.
+///
+/// # Errors
+/// A sentence: it cannot be written.
+fn show(report: &Report, json: bool) -> Result<(), String> {
+    if json {
+        return say(serde_json::to_string_pretty(report).unwrap_or_default()).map(drop);
+    }
+    report.error.iter().for_each(|why| eprintln!("{why}"));
+    report.files.iter().try_for_each(print)
+}
+
+fn print(checked: &Checked) -> Result<(), String> {
     let Checked { file, connector, valid, errors, warnings, session } = checked;
     for Error { message, .. } in errors {
         eprintln!("{file}: {message}");
@@ -134,11 +146,12 @@ fn print(checked: &Checked) {
         eprintln!("{file}: warning: {warning}");
     }
     if *valid {
-        say(format!("{file}: the configuration of connector {} is valid", connector.as_deref().unwrap_or_default()));
+        say(format!("{file}: the configuration of connector {} is valid", connector.as_deref().unwrap_or_default()))?;
         for (at, step) in session.iter().enumerate() {
-            say(format!("{file}: {}. {step}", at + 1));
+            say(format!("{file}: {}. {step}", at + 1))?;
         }
     }
+    Ok(())
 }
 
 /// Checks one file. Without a worker's file (`is_given`), a reference that no config provider replaces is not an error.

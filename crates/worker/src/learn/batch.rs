@@ -1,12 +1,13 @@
 //! Finds an array of events inside messages.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use super::field::{Field, Origin};
 use super::table::Datum;
-use super::{About, Certainty, Finding, count, in_of, key, time};
+use super::{About, Certainty, Finding, count, in_of, key, texts, time};
 
 /// The depth of the arrays that are checked. Deeper ones are parts of a record.
 const MAX_DEPTH: usize = 3;
@@ -35,11 +36,12 @@ struct Seen {
     with_subject: usize,
 }
 
-/// Where the records are.
+/// Where the records are: in an array, or in a text that is JSON itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Batch {
-    array: Field,
-    path: Vec<String>,
+    pub(super) array: Field,
+    pub(super) path: Vec<String>,
+    pub(super) is_text: bool,
     /// How many messages with data have it.
     pub(super) messages: usize,
     /// Whether an acknowledgement or heartbeat has it too.
@@ -47,10 +49,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Returns the records of a message, or `None` if it has no such array.
-    pub(super) fn records<'m>(&self, message: &'m Value) -> Option<&'m [Value]> {
-        let array = self.path.iter().try_fold(message, |value, name| value.get(name.as_str()))?;
-        array.as_array().map(Vec::as_slice).filter(|records| !records.is_empty())
+    /// Returns the records of a message, or `None` if it has no such array or text.
+    pub(super) fn records<'m>(&self, message: &'m Value) -> Option<Cow<'m, [Value]>> {
+        let place = self.path.iter().try_fold(message, |value, name| value.get(name.as_str()))?;
+        if self.is_text {
+            return Some(Cow::Owned(vec![texts::parse(place.as_str()?)?]));
+        }
+        place.as_array().map(|records| Cow::Borrowed(&records[..])).filter(|records| !records.is_empty())
     }
 }
 
@@ -103,6 +108,7 @@ impl Batches {
             path: seen.path.clone(),
             messages: seen.messages,
             is_in_controls: seen.is_in_controls,
+            is_text: false,
         })
     }
 

@@ -7,7 +7,7 @@ use super::field::{Field, Origin, literal};
 use super::table::{Column, Table};
 
 /// Names of fields that contain the type of a message.
-const KIND_NAMES: [&str; 18] = [
+pub(super) const KIND_NAMES: [&str; 18] = [
     "type",
     "event",
     "e",

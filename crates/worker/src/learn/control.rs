@@ -8,7 +8,7 @@ use super::table::{Column, EMPTY, Table};
 use super::{About, Certainty, Finding, in_of};
 
 /// The words of such messages, in lower case and without punctuation.
-const WORDS: [&str; 33] = [
+const WORDS: [&str; 34] = [
     "ack",
     "auth",
     "authenticated",
@@ -39,6 +39,7 @@ const WORDS: [&str; 33] = [
     "subscription",
     "subscriptions",
     "subscriptionstatus",
+    "subscriptionsucceeded",
     "success",
     "systemstatus",
     "welcome",
@@ -84,7 +85,7 @@ impl Controls {
         }
         if controls.data() == 0 {
             // If a feed has no other messages, these are its data.
-            return outside;
+            return Controls { named: controls.named, ..outside };
         }
         controls
     }
@@ -152,19 +153,32 @@ impl Controls {
         self.roles.iter().map(|role| *role != Role::Data).collect()
     }
 
+    /// Returns whether there are some, and data too.
+    pub(super) fn are_some(&self) -> bool {
+        self.count(Role::Control) > 0
+    }
+
     /// Returns the finding: how to keep them out of the topic. `are_skipped`: they have no record at the configured
     /// pointer.
     pub(super) fn finding(&self, messages: &Table, are_skipped: bool, in_envelope: bool) -> Option<Finding> {
-        let controls = self.count(Role::Control);
-        if controls == 0 {
+        if self.named.is_empty() {
             return None;
         }
+        let (controls, data) = (self.count(Role::Control), self.data());
         let named: Vec<String> =
             self.named.iter().map(|(name, count)| format!("{name} ({})", super::count(*count))).collect();
+        let named = named.join(", ");
+        if controls == 0 {
+            let says = format!(
+                "All messages look like acknowledgements, heartbeats and the like, {}: {named}. Many feeds send nothing \
+                 else without a subscription (--subscribe).",
+                in_of(data, data, "messages")
+            );
+            return Some(Finding::new(About::Control, Certainty::Possible, says));
+        }
         let says = format!(
-            "Acknowledgements, heartbeats and the like {}: {}.",
-            in_of(controls, controls + self.data(), "messages"),
-            named.join(", "),
+            "Acknowledgements, heartbeats and the like {}: {named}.",
+            in_of(controls, controls + data, "messages"),
         );
         if are_skipped {
             let says =
@@ -206,10 +220,14 @@ mod tests {
 
     use super::*;
 
-    fn controls(messages: &[Value]) -> Vec<bool> {
+    fn table(messages: &[Value]) -> Table {
         let mut table = Table::default();
         messages.iter().for_each(|message| table.message(Duration::ZERO, message, false));
-        let table = table.finish();
+        table.finish()
+    }
+
+    fn controls(messages: &[Value]) -> Vec<bool> {
+        let table = table(messages);
         Controls::find(&table, &vec![true; table.rows()]).are_no_data()
     }
 
@@ -234,15 +252,17 @@ mod tests {
 
     #[test]
     fn a_feed_of_nothing_else_is_a_feed_of_that() {
-        assert_eq!(controls(&[json!({"type": "status"}), json!({"type": "status"})]), [false, false]);
+        let table = table(&[json!({"type": "status"}), json!({"type": "status"})]);
+        let controls = Controls::find(&table, &[true, true]);
+        assert_eq!(controls.are_no_data(), [false, false]);
+        let finding = controls.finding(&table, false, false).unwrap();
+        assert_eq!((finding.certainty, finding.lines.len()), (Certainty::Possible, 0));
+        assert!(finding.says.contains("in 2 of 2 messages: /type 'status' (2)"), "{}", finding.says);
     }
 
     #[test]
     fn what_the_configuration_drops_needs_no_filter() {
-        let mut table = Table::default();
-        let messages = [json!({"type": "trade"}), json!({"type": "ack"}), json!({"type": "heartbeat"})];
-        messages.iter().for_each(|message| table.message(Duration::ZERO, message, false));
-        let table = table.finish();
+        let table = table(&[json!({"type": "trade"}), json!({"type": "ack"}), json!({"type": "heartbeat"})]);
         let controls = Controls::find(&table, &[true, false, true]);
         assert_eq!(controls.roles, [Role::Data, Role::Out, Role::Control]);
         let says = controls.finding(&table, false, false).unwrap().says;

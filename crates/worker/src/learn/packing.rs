@@ -42,9 +42,9 @@ pub(super) fn unpack(sample: &[Kept], is_unpacked: bool) -> Unpacked<'_> {
     let chain = if packed.is_empty() { base64_of_text(&of_text, chains) } else { chain_of(&packed, chains) };
     let Some(chain) = chain else {
         let finding = (!packed.is_empty()).then(|| unknown(&packed));
-        return Unpacked { texts: texts(sample, &[]), finding };
+        return Unpacked { texts: texts(sample, None), finding };
     };
-    let texts = texts(sample, chain);
+    let texts = texts(sample, Some(chain));
     let looked_at = if packed.is_empty() { of_text.len() } else { packed.len() };
     let is_looked_at = |kept: &Kept| kept.is_text == packed.is_empty();
     let read = sample.iter().zip(&texts).filter(|(kept, text)| is_looked_at(kept) && text.is_some()).count();
@@ -101,8 +101,10 @@ fn is_readable(text: &str) -> bool {
     !text.chars().any(|char| char.is_control() && !matches!(char, '\n' | '\r' | '\t' | '\u{1e}' | '\0'))
 }
 
-fn texts<'a>(sample: &'a [Kept], chain: &[Codec]) -> Vec<Option<Cow<'a, str>>> {
-    let mut decoder = decoder(chain);
+/// Without a chain, no binary message is text. Some may be UTF-8 by chance.
+fn texts<'a>(sample: &'a [Kept], chain: Option<&[Codec]>) -> Vec<Option<Cow<'a, str>>> {
+    let mut decoder = chain.and_then(decoder);
+    let chain = chain.unwrap_or_default();
     let takes_text = chain.first() == Some(&Codec::Base64);
     let mut all = 0;
     let text = |kept: &'a Kept| {
@@ -223,5 +225,15 @@ mod tests {
             "websocket.frame.decode=zstd"
         );
         assert!(lines(&[Message::Binary(&[0xA2, 0x61, 0x74, 0xFF, 0x00, 0x80])]).is_empty());
+    }
+
+    #[test]
+    fn bytes_of_an_unknown_form_are_no_text_even_if_some_could_be() {
+        let mut sample = Sample::default();
+        for message in [Message::Binary(b"\x0A\x01A"), Message::Binary(&[0x0A, 0xFF]), Message::Text("{}")] {
+            sample.message(Duration::ZERO, message);
+        }
+        let texts = unpack(sample.kept(), false).texts;
+        assert_eq!(texts, [None, None, Some(Cow::Borrowed("{}"))]);
     }
 }

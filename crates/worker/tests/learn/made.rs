@@ -34,6 +34,7 @@ pub(crate) const FEEDS: &[(&str, Make)] = &[
     ("sensors", sensors),
     ("events", events),
     ("grid", grid),
+    ("pusher", pusher),
 ];
 
 /// 2026-07-04T12:00:00Z.
@@ -436,6 +437,22 @@ fn events() -> Received {
             )
         };
         vec![(0..=chance % 3).map(event).collect::<Vec<_>>().join("\n")]
+    })
+}
+
+/// The record is JSON in a text, also that of the server's own messages.
+fn pusher() -> Received {
+    each(350, |number, ms, chance| {
+        let message = |event: &str, data: &str| {
+            let data = data.replace('"', "\\\"");
+            format!(r#"{{"event":"{event}","data":"{data}","channel":"live_{}"}}"#, symbol(chance).to_lowercase())
+        };
+        vec![match number {
+            0 => message("pusher:connection_established", r#"{"socket_id":"1.2","activity_timeout":120}"#),
+            1..6 => message("pusher_internal:subscription_succeeded", "{}"),
+            _ if number % 40 == 0 => r#"{"event":"pusher:ping","data":{}}"#.to_owned(),
+            _ => message("trade", &format!(r#"{{"id":{chance},"price":"1.5","at":{}}}"#, ms - 7)),
+        }]
     })
 }
 

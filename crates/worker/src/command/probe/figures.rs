@@ -55,6 +55,9 @@ pub(super) struct Summary {
     /// The mean time between pings.
     pub(super) server_ping_every_seconds: Option<f64>,
     pub(super) longest_silence_seconds: f64,
+    /// How many messages look like errors, and the first of them.
+    pub(super) errors: usize,
+    pub(super) first_error: Option<String>,
 }
 
 impl Figures {
@@ -134,6 +137,8 @@ impl Figures {
             server_ping_every_seconds: (self.pings > 1)
                 .then(|| rounded(between.as_secs_f64() / (self.pings - 1) as f64, 3)),
             longest_silence_seconds: rounded(self.longest_silence.as_secs_f64(), 3),
+            errors: 0,
+            first_error: None,
         }
     }
 }

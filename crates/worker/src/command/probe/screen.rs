@@ -162,7 +162,13 @@ impl Screen {
         ];
         let rows = rows.iter().map(|(name, value)| self.cut(&format!("  {name:<17} {value}")));
         let title = format!("\n{}", self.paint(Colour::Bold, "summary"));
-        std::iter::once(title).chain(rows).collect::<Vec<_>>().join("\n")
+        // An error is worth more than one line of a terminal.
+        let error = summary.first_error.as_ref().map(|first| {
+            let look = if summary.errors == 1 { "looks like an error" } else { "look like errors, first" };
+            let text = format!("  {:<17} {} {look}: {first}", "errors", count(summary.errors as u64));
+            self.paint(Colour::Red, &harmless(&text))
+        });
+        std::iter::once(title).chain(rows).chain(error).collect::<Vec<_>>().join("\n")
     }
 
     /// Returns a finding as a part of a properties file. Everything except options is a comment.

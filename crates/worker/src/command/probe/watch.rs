@@ -19,13 +19,15 @@ use super::figures::{Figures, Summary, rounded};
 use super::line::{AddressState, Kind, Line, Sample, StepState, Timed};
 use super::screen::Screen;
 use crate::convert;
-use crate::learn::{self, Learner};
+use crate::learn::{self, Errors, Learner};
 use crate::tape::Writer;
 
 /// The most bytes of a message that are shown.
 const MAX_SHOWN_BYTES: usize = 64 << 10;
 /// The most characters of a step's messages that are shown.
 const MAX_WORDS: usize = 1000;
+/// The most characters of an error message that the summary shows.
+const MAX_ERROR: usize = 300;
 /// How often a repeated step is shown.
 const MAX_REPEATS: u32 = 3;
 
@@ -169,10 +171,22 @@ impl Watch {
     }
 
     /// Returns the results up to the end.
-    pub(super) fn summary(&self) -> Summary {
+    pub(super) fn summary(&self, errors: Option<&Errors>) -> Summary {
         let mut state = self.state();
         let (end, records) = (state.end.unwrap_or_else(|| state.began.elapsed()), state.records);
-        state.figures.summary(end, records)
+        Summary {
+            errors: errors.map_or(0, |errors| errors.count),
+            first_error: errors.map(|errors| errors.first.clone()),
+            ..state.figures.summary(end, records)
+        }
+    }
+
+    /// Returns the messages that look like errors.
+    pub(super) fn errors(&self) -> Option<Errors> {
+        let state = self.state();
+        let errors = state.learner.errors()?;
+        let first = cut(&state.redactor.hide_in_message(&errors.first), MAX_ERROR);
+        Some(Errors { first, ..errors })
     }
 
     /// Returns the findings.
@@ -456,10 +470,15 @@ impl State {
 
     /// Returns the beginning of a text.
     fn words(&self, text: &str) -> String {
-        match text.char_indices().nth(MAX_WORDS) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text.to_owned(),
-        }
+        cut(text, MAX_WORDS)
+    }
+}
+
+/// Returns the first `most` characters of a text.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
