@@ -14,7 +14,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{At, Comparison, Expression, Message, Node, Problem, Scope};
+use super::value::Comparison;
+use super::{At, Expression, Message, Node, Problem, Scope};
 use crate::dialogue::decimal;
 use crate::dialogue::function::{self, Arguments, Function, Yields};
 use crate::dialogue::variables::{Origin, is_secret};
