@@ -17,8 +17,8 @@ use crate::new_file;
 pub fn run(feed: Option<&str>, write: Option<&Path>) -> ExitCode {
     let done = match (feed, write) {
         (None, _) => Ok(list()),
-        (Some(feed), None) => find(feed).map(|profile| describe(&profile)),
-        (Some(feed), Some(path)) => find(feed).and_then(|profile| save(&profile, path)),
+        (Some(feed), None) => find(feed).map(|profile| describe(&profile, feed)),
+        (Some(feed), Some(path)) => find(feed).and_then(|profile| save(&profile, feed, path)),
     };
     match done.and_then(|text| say(text.trim_end())) {
         Ok(_) => ExitCode::SUCCESS,
@@ -39,7 +39,7 @@ fn list() -> String {
 }
 
 /// Returns the notes about a feed, its session in words, a connector file, and all defaults.
-fn describe(profile: &Profile) -> String {
+fn describe(profile: &Profile, feed: &str) -> String {
     let mut text =
         format!("{}: {}\n{} (as of {})\n\nGood to know:\n", profile.name, profile.title, profile.docs, profile.checked);
     for line in profile.notes.lines() {
@@ -49,7 +49,7 @@ fn describe(profile: &Profile) -> String {
     for (at, step) in words::session(&profile.options).iter().enumerate() {
         let _ = writeln!(text, "{}. {step}", at + 1);
     }
-    let _ = write!(text, "\nConnector file:\n{}\nWhat the profile sets:\n", connector_file(profile));
+    let _ = write!(text, "\nConnector file:\n{}\nWhat the profile sets:\n", connector_file(profile, feed));
     for (key, value) in &profile.options {
         let _ = writeln!(text, "{key}={value}");
     }
@@ -57,10 +57,10 @@ fn describe(profile: &Profile) -> String {
 }
 
 /// Writes the connector file. An existing file is not overwritten.
-fn save(profile: &Profile, path: &Path) -> Result<String, String> {
+fn save(profile: &Profile, feed: &str, path: &Path) -> Result<String, String> {
     let shown = path.display();
     let mut file = new_file::create(path, path.display())?;
-    let written = file.write_all(connector_file(profile).as_bytes());
+    let written = file.write_all(connector_file(profile, feed).as_bytes());
     written.map_err(|error| {
         // The rest of it would prevent the next attempt.
         let _ = fs::remove_file(path);
@@ -69,11 +69,12 @@ fn save(profile: &Profile, path: &Path) -> Result<String, String> {
     Ok(format!("{shown} is written: replace the examples with your own values, then start the worker with it\n"))
 }
 
-/// Returns a connector's properties, with an example for each value that the user sets.
-pub fn connector_file(profile: &Profile) -> String {
+/// Returns a connector's properties, with an example for each value that the user sets. `feed`: the name of the profile,
+/// or the path of the user's own.
+pub fn connector_file(profile: &Profile, feed: &str) -> String {
     let short = profile.name.as_str();
     let mut text = format!("# {}: {}\n", profile.title, profile.docs);
-    let _ = writeln!(text, "{NAME}={short}\n{CLASS}={CONNECTOR_CLASS}\n{FEED}={short}");
+    let _ = writeln!(text, "{NAME}={short}\n{CLASS}={CONNECTOR_CLASS}\n{FEED}={}", feed.replace('\\', "\\\\"));
     for variable in &profile.variables {
         let _ = writeln!(
             text,
@@ -97,13 +98,13 @@ mod tests {
         let list = list();
         for profile in Profile::all() {
             assert!(list.contains(&profile.title), "{}", profile.name);
-            let text = describe(&profile);
+            let text = describe(&profile, &profile.name);
             assert!(
                 text.contains("1. ") && text.contains(&profile.notes.lines().next().unwrap().replace('`', "")),
                 "{text}"
             );
             // Java reads properties as ISO 8859-1.
-            assert!(connector_file(&profile).is_ascii(), "{text}");
+            assert!(connector_file(&profile, &profile.name).is_ascii(), "{text}");
         }
         assert!(find("nothing").unwrap_err().starts_with("nothing: no such feed; use one of "));
     }
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn a_connector_file_holds_what_the_user_gives_and_is_not_overwritten() {
         let profile = Profile::named("okx-private").unwrap();
-        let text = connector_file(&profile);
+        let text = connector_file(&profile, "okx-private");
         let file = file::connector_file("okx.properties", text.as_bytes()).unwrap();
         assert_eq!((file.name.as_str(), file.config[FEED].as_str()), ("okx-private", "okx-private"));
         assert_eq!(file.config["websocket.secret.key"], "${env:OKX_KEY}");
@@ -120,9 +121,16 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("connect-websocket-feeds-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("okx.properties");
-        save(&profile, &path).unwrap();
+        save(&profile, "okx-private", &path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        assert!(save(&profile, &path).unwrap_err().contains("is there already"));
+        assert!(save(&profile, "okx-private", &path).unwrap_err().contains("is there already"));
+
+        let own = folder.join("own.properties");
+        std::fs::write(&own, "feed.title=Mine\nwebsocket.url=ws://localhost/\n").unwrap();
+        let own = own.to_str().unwrap();
+        let text = connector_file(&find(own).unwrap(), own);
+        let file = file::connector_file("mine.properties", text.as_bytes()).unwrap();
+        assert_eq!((file.name.as_str(), file.config[FEED].as_str()), ("own", own));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

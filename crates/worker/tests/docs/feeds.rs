@@ -40,6 +40,7 @@ fn feeds_index() -> String {
         let _ =
             writeln!(page, "| [`{name}`]({name}.md) | {title} | {resumes} | {counts} | {acknowledged} | {checked} |");
     }
+    page.push_str(OWN_PROFILE);
     page
 }
 
@@ -83,7 +84,7 @@ fn feed_page(profile: &Profile) -> String {
     );
     page.push_str("\n## Good to know\n\n");
     notes.lines().for_each(|line| page.push_str(&format!("- {}\n", marked(line))));
-    let file = feeds::connector_file(profile);
+    let file = feeds::connector_file(profile, name);
     let secrets = match file.contains("${env:") {
         true => "`${env:…}` is an environment variable: see [Secrets](../guide/sessions.md#secrets).\n\n",
         false => "",
@@ -117,8 +118,7 @@ connect-websocket feeds kucoin --write kucoin.properties  # a connector file to 
 
 The program is `target/demo/connect-websocket` after `make demo`, and `target/worker/connect-websocket` after `make build`.
 
-If your feed is not in the list, configure its session [in steps](../guide/sessions.md). You can save the result as a profile of your own:
-`websocket.feed` also accepts the path of a file in the form of `crates/engine/feeds/*.properties`.
+If your feed is not in the list, configure its session [in steps](../guide/sessions.md). You can save the result as [a profile of your own](#a-profile-of-your-own).
 
 The columns of the table:
 
@@ -131,3 +131,23 @@ The columns of the table:
 
 [Delivery](../guide/delivery.md) explains what this means for losses and duplicates.
 ";
+
+const OWN_PROFILE: &str = r#"
+## A profile of your own
+
+If several connectors read the same feed, write what they share into a file, for example `/etc/connect/my-feed.properties`:
+
+```text
+feed.title=My feed
+feed.variable.websocket.subscription.topics=The channels. For example: trades,quotes
+websocket.url=wss://feed.example.com/ws
+websocket.subscription.message={"op":"subscribe","channel":"{{topic}}"}
+websocket.record.key={{/symbol}}
+```
+
+Then set `websocket.feed=/etc/connect/my-feed.properties` in each connector. The file must exist on every machine that runs the connector.
+
+- A key that does not begin with `feed.` is an option. A connector can replace or remove it, as with every profile.
+- `feed.variable.<option>` is an option that each connector has to set: what it is, and an example.
+- `feed.title`, `feed.docs`, `feed.checked` and `feed.notes` are only shown, by `connect-websocket feeds /etc/connect/my-feed.properties`.
+"#;
