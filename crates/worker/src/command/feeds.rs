@@ -40,9 +40,16 @@ fn list() -> String {
 
 /// Returns the notes about a feed, its session in words, a connector file, and all defaults.
 fn describe(profile: &Profile, feed: &str) -> String {
-    let mut text =
-        format!("{}: {}\n{} (as of {})\n\nGood to know:\n", profile.name, profile.title, profile.docs, profile.checked);
-    for line in profile.notes.lines() {
+    let Profile { name, title, docs, checked, notes, .. } = profile;
+    let mut text = format!("{name}: {title}\n");
+    // The user's own profile may have neither of these.
+    if !docs.is_empty() {
+        let _ = writeln!(text, "{docs} (as of {checked})");
+    }
+    if !notes.is_empty() {
+        text.push_str("\nGood to know:\n");
+    }
+    for line in notes.lines() {
         let _ = writeln!(text, "- {}", line.replace('`', ""));
     }
     text.push_str("\nWhat happens on each connection:\n");
@@ -73,7 +80,8 @@ fn save(profile: &Profile, feed: &str, path: &Path) -> Result<String, String> {
 /// or the path of the user's own.
 pub fn connector_file(profile: &Profile, feed: &str) -> String {
     let short = profile.name.as_str();
-    let mut text = format!("# {}: {}\n", profile.title, profile.docs);
+    let about = [profile.title.as_str(), profile.docs.as_str()].into_iter().filter(|part| !part.is_empty());
+    let mut text = format!("# {}\n", about.collect::<Vec<_>>().join(": "));
     let _ = writeln!(text, "{NAME}={short}\n{CLASS}={CONNECTOR_CLASS}\n{FEED}={}", feed.replace('\\', "\\\\"));
     for variable in &profile.variables {
         let _ = writeln!(
