@@ -107,6 +107,11 @@ impl Writer {
     /// # Errors
     /// A sentence: the file cannot be created.
     pub fn create(path: &Path, url: &str, max_bytes: u64) -> Result<Writer, String> {
+        if path == Path::new("-") {
+            return Err(
+                "a tape cannot be written to standard output; name a file, or ./- for a file of that name".to_owned()
+            );
+        }
         let by = concat!("connect-websocket ", env!("CARGO_PKG_VERSION")).to_owned();
         let head = Head { tape: FORM, recorded: utc(SystemTime::now()), url: url.to_owned(), by };
         let least = serde_json::to_vec(&head).map_or(0, |line| line.len() as u64 + 1);
@@ -307,12 +312,17 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Tape, String> {
 
 /// Reads the first line.
 fn head_of(line: &[u8]) -> Result<Head, String> {
-    serde_json::from_slice(line).map_err(|error| error.to_string())
+    serde_json::from_slice(line).map_err(|error| why(&error))
+}
+
+/// Returns what is wrong with a line. The number of the line is that of the tape, and said already.
+fn why(error: &serde_json::Error) -> String {
+    error.to_string().replace("line 1 ", "")
 }
 
 /// Reads a line after the first.
 fn entry(line: &[u8]) -> Result<Entry, String> {
-    let entry: Entry = serde_json::from_slice(line).map_err(|error| match error.to_string() {
+    let entry: Entry = serde_json::from_slice(line).map_err(|error| match why(&error) {
         why if why.contains("enum What") => "it has none of open, received, sent and close".to_owned(),
         why => why,
     })?;
@@ -387,6 +397,7 @@ mod tests {
         );
         assert!(is_tape(&std::fs::read(&path).unwrap()) && !is_tape(b"{\"name\":\"tape\"}"));
         assert!(Writer::create(&path, "ws://x", MUCH).is_err_and(|why| why.contains("is there already")));
+        assert!(Writer::create(Path::new("-"), "ws://x", MUCH).is_err_and(|why| why.contains("standard output")));
         std::fs::remove_file(&path).unwrap();
     }
 
@@ -399,6 +410,17 @@ mod tests {
         std::fs::write(&path, format!("\u{feff}{}", whole.replace('\n', "\r\n"))).unwrap();
         let saved = read(&path, MUCH).unwrap();
         assert!(saved.entries == entries && !saved.cut && is_tape(&std::fs::read(&path).unwrap()));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn an_error_has_one_number_of_a_line() {
+        let path = path("wrong");
+        write(&path, MUCH);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, whole.replace(r#"{"ms":3.0"#, r#"{"ms":"3""#)).unwrap();
+        let why = read(&path, MUCH).unwrap_err();
+        assert!(why.starts_with("line 4 of ") && why.contains("expected f64 at column 9;"), "{why}");
         std::fs::remove_file(&path).unwrap();
     }
 

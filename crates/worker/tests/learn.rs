@@ -130,6 +130,7 @@ fn learned(messages: &Received) -> Vec<Finding> {
         let since_start = at.duration_since(started).unwrap_or_default();
         learner.message(since_start, as_learned(message));
     }
+    assert_eq!(learner.errors(), None);
     learner.findings()
 }
 

@@ -71,7 +71,7 @@ fn serve(options: &Options) -> Result<(), String> {
     }
     if left_out > 0 {
         said.push_str(&format!(
-            "{left_out} binary messages are left out: a secret was in them, so the tape does not have them\n"
+            "left out are binary messages in which a secret was, because the tape does not have them: {left_out}\n"
         ));
     }
     said.push_str(&format!("serving it at {}\nCtrl-C ends it.", server.url()));

@@ -39,7 +39,7 @@ struct Seen {
 /// Where the records are: in an array, or in a text that is JSON itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Batch {
-    pub(super) array: Field,
+    pub(super) field: Field,
     pub(super) path: Vec<String>,
     pub(super) is_text: bool,
     /// How many messages with data have it.
@@ -104,7 +104,7 @@ impl Batches {
             (seen.messages, seen.timed, std::cmp::Reverse((field.depth, field.to_string())))
         });
         most.map(|(array, seen)| Batch {
-            array: array.clone(),
+            field: array.clone(),
             path: seen.path.clone(),
             messages: seen.messages,
             is_in_controls: seen.is_in_controls,
@@ -114,7 +114,7 @@ impl Batches {
 
     /// Returns the finding about the array.
     pub(super) fn finding(&self, batch: &Batch, data: usize) -> Option<Finding> {
-        let seen = self.arrays.get(&batch.array)?;
+        let seen = self.arrays.get(&batch.field)?;
         let several = match seen.with_several {
             0 => "each had one element, and may have several".to_owned(),
             several => format!("{} of them with several elements", count(several)),
@@ -122,12 +122,12 @@ impl Batches {
         let own = if seen.timed == seen.elements { "a time" } else { "a subject" };
         let says = format!(
             "{} is an array of events, each with {own} of its own, {}: {several}.",
-            batch.array,
+            batch.field,
             in_of(seen.messages, data, "messages with data"),
         );
         let is_sure = seen.with_several > 0 && seen.timed == seen.elements;
         let certainty = if is_sure { Certainty::Certain } else { Certainty::Likely };
-        let finding = Finding::new(About::Record, certainty, says).line("websocket.record.pointer", batch.array.each());
+        let finding = Finding::new(About::Record, certainty, says).line("websocket.record.pointer", batch.field.each());
         Some(if batch.messages < data { finding.line("websocket.record.pointer.missing", "whole") } else { finding })
     }
 

@@ -80,7 +80,7 @@ impl Controls {
         controls.answers(messages);
         for (row, shape) in messages.shapes.iter().enumerate() {
             if *shape == EMPTY {
-                controls.add(row, || "an empty object".to_owned());
+                controls.add(row, || "a message without fields".to_owned());
             }
         }
         if controls.data() == 0 {
@@ -245,6 +245,7 @@ mod tests {
         ] {
             assert_eq!(controls(&[trade.clone(), control.clone()]), [false, true], "{control}");
         }
+        assert_eq!(controls(&[trade, json!(2)]), [false, true]);
         let notification = json!({"jsonrpc": "2.0", "method": "subscription", "params": {}});
         assert_eq!(controls(&[notification, json!({"id": 1, "result": []})]), [false, true]);
         assert_eq!(controls(&[json!([5, "hb"]), json!([5, [1]])]), [true, false]);

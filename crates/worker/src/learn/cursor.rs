@@ -38,7 +38,7 @@ pub(super) fn finding(records: &Table) -> Option<Finding> {
     let best = found.iter().min_by_key(|position| (!position.is_named, position.column.field.depth))?;
     let field = &best.column.field;
     let course = match best.back {
-        _ if best.is_opaque => "it is not a number, so its order is not known".to_owned(),
+        _ if best.is_opaque => "it is not an integer, so its order is not known".to_owned(),
         0 => "it only grows".to_owned(),
         back => format!("it went back {} times, by {:.3} s at most", count(back), best.most_back.as_secs_f64()),
     };
@@ -86,17 +86,17 @@ fn position<'t>(records: &Table, column: &'t Column) -> Option<Position<'t>> {
         return Some(Position { column, is_named, is_opaque, back: 0, most_back: Duration::ZERO });
     }
     let steps_back = column.values.windows(2).filter_map(|pair| step_back(&pair[0].1, &pair[1].1));
-    let steps_back: Vec<i64> = steps_back.collect();
+    let steps_back: Vec<i128> = steps_back.collect();
     let unit = column
         .values
         .first()
         .and_then(|(_, datum)| time::read(datum))
         .filter(|_| is_fine)
         .map(|time| time::name(time.unit));
-    let nanos = |back: i64| match unit {
+    let nanos = |back: i128| match unit {
         Some("us") => back.saturating_mul(1000),
         Some(_) => back,
-        None => i64::MAX,
+        None => i128::MAX,
     };
     let most_back = steps_back.iter().map(|back| nanos(*back)).max().unwrap_or_default();
     let most_back = Duration::from_nanos(u64::try_from(most_back).unwrap_or(u64::MAX));
@@ -104,7 +104,7 @@ fn position<'t>(records: &Table, column: &'t Column) -> Option<Position<'t>> {
 }
 
 /// Returns by how much the second is less than the first.
-fn step_back(first: &Datum, second: &Datum) -> Option<i64> {
+fn step_back(first: &Datum, second: &Datum) -> Option<i128> {
     first.integer()?.checked_sub(second.integer()?).filter(|back| *back > 0)
 }
 

@@ -30,7 +30,7 @@ const WORDS: [&str; 14] = [
     "wrong",
 ];
 /// Texts that say that nothing is wrong.
-const NONE: [&str; 4] = ["", "0", "none", "ok"];
+const NONE: [&str; 6] = ["", "false", "no", "none", "null", "ok"];
 /// How many elements of an array are looked at.
 const MAX_ELEMENTS: usize = 8;
 /// The longest text that is compared.
@@ -84,7 +84,7 @@ fn is_object_error(members: &Map<String, Value>) -> bool {
 /// Whether the value of a field that is named after errors says that there is one.
 fn is_something(value: &Value) -> bool {
     match value {
-        Value::String(text) => !NONE.contains(&&*text.to_lowercase()),
+        Value::String(text) => !NONE.contains(&&*text.to_lowercase()) && text.parse::<f64>().is_err(),
         Value::Object(members) => !members.is_empty(),
         Value::Array(elements) => !elements.is_empty(),
         // It may be a measure, such as the error of a sensor.
@@ -145,6 +145,7 @@ mod tests {
             json!({"error": null, "id": 1, "result": []}),
             json!({"error": 0.02, "errors": [], "temperature": 20.5}),
             json!({"error": "", "err_msg": "OK", "err-code": 0}),
+            json!({"error": "0.02", "value": "20.5"}),
             json!({"success": true, "ret_msg": "", "op": "subscribe"}),
             json!({"status": "rejected", "reason": "no funds", "order": 5}),
             json!([[1, 2], "error"]),

@@ -36,7 +36,7 @@ const MAX_KINDS: usize = 16;
 /// A column of integers.
 struct Numbers<'t> {
     field: Field,
-    by_row: Vec<Option<i64>>,
+    by_row: Vec<Option<i128>>,
     connections: &'t [u32],
 }
 
@@ -56,6 +56,8 @@ enum Link<'n> {
 struct Course {
     followed: usize,
     broken: usize,
+    /// How often a number was that of the record before. It says nothing for or against the rule.
+    repeated: usize,
 }
 
 impl Course {
@@ -101,8 +103,8 @@ pub(super) fn finding(records: &Table, is_control: &[bool], keys: &[Candidate], 
     let (none, one) = (&keys[..0], keys.chunks(1));
     let mut rules: Vec<Rule<'_>> =
         iter::once(none).chain(one).flat_map(|key| rules_of_key(records, &numbers, key)).collect();
-    // Two fields are a key only if one is not enough.
-    if best(&rules).is_none_or(|best| best.condition.is_some()) {
+    // Two fields are a key only if one is not enough. Repeated numbers may be those of different keys.
+    if best(&rules).is_none_or(|best| best.condition.is_some() || best.course.repeated > 0) {
         let of_pairs = pairs.iter().flat_map(|key| rules_of_key(records, &numbers, key));
         rules.extend(of_pairs.filter(|rule| rule.condition.is_none() && rule.course.followed * 2 > records.rows()));
     }
@@ -239,7 +241,7 @@ impl Numbers<'_> {
 /// Checks a numbering over all records, or over `only` some. Stops early if it is clearly none. Numbers missed between
 /// two connections do not count against it.
 fn follow(number: &Numbers<'_>, link: Link<'_>, of_row: &[Option<usize>], only: Option<&[bool]>) -> Course {
-    let mut last: HashMap<usize, i64> = HashMap::new();
+    let mut last: HashMap<usize, i128> = HashMap::new();
     let mut course = Course::default();
     let mut connection = 0;
     for (row, value) in number.by_row.iter().enumerate() {
@@ -264,6 +266,7 @@ fn follow(number: &Numbers<'_>, link: Link<'_>, of_row: &[Option<usize>], only: 
         };
         let Some(before) = last.insert(key, *value) else { continue };
         if before == *value {
+            course.repeated += 1;
             continue;
         }
         let follows = match link {
@@ -346,10 +349,15 @@ fn told(rule: &Rule<'_>, rules: &[Rule<'_>]) -> Finding {
     let per = joined(key.iter().map(|key| key.field.to_string()).collect(), " and ");
     let per = per.map_or(String::new(), |key| format!(", for each {key} on its own"));
     let whose = condition.as_ref().map_or(String::new(), |condition| format!(", where {condition}"));
-    let says = format!("{how}{per}{whose}: {} followed, {} did not.", count(course.followed), count(course.broken));
+    let repeated = match course.repeated {
+        0 => String::new(),
+        repeated => format!(", {} repeated the one before", count(repeated)),
+    };
+    let says =
+        format!("{how}{per}{whose}: {} followed, {} did not{repeated}.", count(course.followed), count(course.broken));
     let certainty = match course {
         _ if number.is_measure() => Certainty::Possible,
-        Course { followed: SURE.., broken: 0 } => Certainty::Certain,
+        Course { followed: SURE.., broken: 0, .. } => Certainty::Certain,
         Course { broken: 0, .. } => Certainty::Likely,
         _ => Certainty::Possible,
     };
@@ -423,6 +431,8 @@ mod tests {
         );
         let per_symbol = (0..30).map(|n| json!({"s": symbol(n), "seq": n / 2 + 100 * (n % 2)}));
         assert_eq!(lines(per_symbol), ["websocket.sequence={{/seq}}", "websocket.sequence.key={{/s}}"]);
+        let beyond_64_bits = (0..30).map(|n| json!({"seq": (10_u128.pow(25) + n).to_string()}));
+        assert_eq!(lines(beyond_64_bits), ["websocket.sequence={{/seq}}"]);
     }
 
     #[test]
@@ -437,6 +447,16 @@ mod tests {
         let [sequence, key] = &lines(both)[..] else { panic!("no key") };
         assert_eq!(sequence, "websocket.sequence={{/seq}}");
         assert!(key.contains("{{/channel}}") && key.contains("{{/symbol}}"), "{key}");
+    }
+
+    #[test]
+    fn numbers_that_come_again_are_those_of_another_key_or_are_told() {
+        let venues = |n: usize| json!({"s": symbol(n / 2), "venue": symbol(n), "seq": 1000 + n / 4});
+        assert!(lines((0..80).map(venues)).contains(&"websocket.sequence.key={{/s}}/{{/venue}}".to_owned()));
+        let mut table = Table::default();
+        (0..80).for_each(|n| table.message(Duration::ZERO, &json!({"seq": 1000 + n / 2}), false));
+        let says = finding(&table, &[], &[], &[]).unwrap().says;
+        assert!(says.ends_with("39 followed, 0 did not, 40 repeated the one before."), "{says}");
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn arrays(texts: &[&str]) -> (Option<Split>, Option<Finding>) {
     }
     if arrays.of_objects < not_empty {
         let says = format!(
-            "A message that is an array is one message, not several: its elements are of different kinds {}.",
+            "A message that is an array is one message, not several: its elements are not all objects {}.",
             in_of(not_empty - arrays.of_objects, arrays.messages, "arrays")
         );
         return (None, Some(Finding::new(About::Split, Certainty::Certain, says)));

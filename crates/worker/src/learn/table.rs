@@ -61,7 +61,7 @@ impl Datum {
         }
     }
 
-    pub(super) fn integer(&self) -> Option<i64> {
+    pub(super) fn integer(&self) -> Option<i128> {
         self.rendered()?.parse().ok()
     }
 

@@ -30,7 +30,7 @@ struct Seen {
     messages: usize,
     /// how many of them as an object,
     objects: usize,
-    /// and beside another object or array. Then the text is only a part of the record.
+    /// and beside another object, array or JSON. Then the text is only a part of the record.
     beside_others: usize,
     /// Hashes of the texts. A text that comes again and again only says what the message is about.
     distinct: HashSet<u64>,
@@ -43,21 +43,23 @@ impl Texts {
         self.members(&Field::root(Origin::Record), &mut Vec::new(), value, is_control, false);
     }
 
-    /// `has_others`: the object stands beside another object or array.
+    /// `has_others`: the object stands beside something else with parts.
     fn members(&mut self, parent: &Field, path: &mut Vec<String>, value: &Value, is_control: bool, has_others: bool) {
         let Value::Object(members) = value else { return };
-        let parts = members.values().filter(|value| value.is_object() || value.is_array()).count();
+        let is_part =
+            |value: &&Value| value.is_object() || value.is_array() || value.as_str().is_some_and(begins_as_json);
+        let has_others = has_others || members.values().filter(is_part).count() > 1;
         for (name, value) in members {
             let Some(field) = parent.member(name) else { continue };
             path.push(name.clone());
             match value {
                 Value::String(text) => {
                     if let Some(inner) = parse(text) {
-                        self.text(field, path, text, &inner, is_control, has_others || parts > 0);
+                        self.text(field, path, text, &inner, is_control, has_others);
                     }
                 }
                 Value::Object(_) if field.depth < MAX_DEPTH => {
-                    self.members(&field, path, value, is_control, has_others || parts > 1);
+                    self.members(&field, path, value, is_control, has_others);
                 }
                 _ => {}
             }
@@ -94,7 +96,7 @@ impl Texts {
         };
         let (field, seen) = self.most(is_record)?;
         Some(Batch {
-            array: field.clone(),
+            field: field.clone(),
             path: seen.path.clone(),
             messages: seen.messages,
             is_in_controls: seen.is_in_controls,
@@ -104,7 +106,7 @@ impl Texts {
 
     /// Returns the finding about the text that is the record.
     pub(super) fn finding(&self, text: &Batch, data: usize) -> Option<Finding> {
-        let Batch { array: field, messages, .. } = text;
+        let Batch { field, messages, .. } = text;
         let says = format!(
             "{field} is a text that is JSON itself {}: it becomes the record, without what is beside it. To keep the whole \
              message, leave this option out, and read a field with {}.",
@@ -144,10 +146,11 @@ impl Seen {
 
 /// Returns the JSON of a text, if it is an object or an array.
 pub(super) fn parse(text: &str) -> Option<Value> {
-    if !text.trim_start().starts_with(['{', '[']) {
-        return None;
-    }
-    serde_json::from_str(text).ok()
+    begins_as_json(text).then(|| serde_json::from_str(text).ok())?
+}
+
+fn begins_as_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
 }
 
 fn hash(text: &str) -> u64 {
@@ -185,6 +188,8 @@ mod tests {
         assert_eq!(lines(deep, 20), ["websocket.record.pointer=/a/b"]);
         let beside = |n: u64| json!({"a": {"b": format!("{{\"price\":{n}}}")}, "meta": {"n": n}});
         assert!(lines(beside, 20).is_empty());
+        let two = |n: u64| json!({"a": format!("{{\"n\":{n}}}"), "b": format!("{{\"n\":{n}}}")});
+        assert!(lines(two, 20).is_empty());
     }
 
     #[test]
