@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 seconds=${1:-15}
 targets=("${@:2}")
-[ ${#targets[@]} -gt 0 ] || targets=(frame handshake inflate expression json decode split)
+[ ${#targets[@]} -gt 0 ] || targets=(frame handshake inflate expression json decode split session)
 host=$(rustc -vV | sed -n 's/^host: //p')
 built=${CARGO_TARGET_DIR:-$root/target}/fuzz
 

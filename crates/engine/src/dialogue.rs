@@ -59,7 +59,7 @@ use step::{Act, Step, Then, Trigger};
 const MAX_WORDS: usize = 200;
 /// The most messages that wait to be sent, and the most answers that are awaited.
 const MAX_JOBS: usize = 10_000;
-/// The most bytes of rendered messages that wait to be sent.
+/// The most bytes of rendered answers to messages that wait to be sent.
 const MAX_JOBS_BYTES: usize = 1 << 20;
 /// The shortest interval of a repeated step.
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
@@ -219,6 +219,8 @@ pub struct Dialogue {
     /// Acknowledgements to send when Kafka has a message, by the message's number.
     owed: BTreeMap<i64, Vec<Owed>>,
     actions: VecDeque<Action>,
+    /// How many of the actions answer messages of the feed, and their bytes. A message can have millions of parts.
+    answers: (usize, usize),
     carried: Carried,
     watched: Watched,
 }
@@ -294,6 +296,7 @@ impl Dialogue {
             lost: false,
             owed: BTreeMap::new(),
             actions: VecDeque::new(),
+            answers: (0, 0),
             carried,
             watched: Watched::default(),
         };
@@ -323,7 +326,11 @@ impl Dialogue {
     }
 
     pub fn next_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if self.actions.is_empty() {
+            self.answers = (0, 0);
+        }
+        action
     }
 
     /// Whether all ordered steps are done.
@@ -729,7 +736,10 @@ impl Dialogue {
         match &plan.steps[step].act {
             Act::Send { text, binary } => {
                 let rendered = match &job.rendered {
-                    Some(rendered) => rendered.clone(),
+                    Some(rendered) => {
+                        self.count_answer(step, rendered.len())?;
+                        rendered.clone()
+                    }
                     None => self.render(step, text, &job.target, None, moment)?,
                 };
                 self.rate.count(moment.now);
@@ -753,6 +763,16 @@ impl Dialogue {
             Act::Wait | Act::Connect => {}
         }
         Ok(true)
+    }
+
+    fn count_answer(&mut self, step: usize, bytes: usize) -> Result<(), End> {
+        let (count, all) = (self.answers.0 + 1, self.answers.1 + bytes);
+        if count > MAX_JOBS || all > MAX_JOBS_BYTES {
+            let name = &self.plan.steps[step].name;
+            return Err(End::Failed(format!("the step {name}: {} answers wait to be sent", count - 1)));
+        }
+        self.answers = (count, all);
+        Ok(())
     }
 
     fn tell_sent(&self, step: usize, action: &Action) {

@@ -946,3 +946,18 @@ fn an_answer_counts_for_the_oldest_message_that_it_satisfies() {
     session.hear("{\"who\":2}").unwrap();
     assert_eq!(session.said(), ["b"]);
 }
+
+#[test]
+fn answers_that_are_not_sent_are_limited() {
+    let mut session = Session::open("connect,pong", &[("pong.on", "/ping exists"), ("pong.send", "{{/ping}}")]);
+    for _ in 0..2 {
+        (0..MAX_JOBS).for_each(|_| assert_eq!(session.hear(r#"{"ping":1}"#), Ok(false)));
+        assert_eq!(session.said().len(), MAX_JOBS);
+    }
+    (0..MAX_JOBS).for_each(|_| assert_eq!(session.hear(r#"{"ping":1}"#), Ok(false)));
+    assert_eq!(failed(session.hear(r#"{"ping":1}"#)), "the step pong: 10000 answers wait to be sent");
+    session.said();
+    let long = format!(r#"{{"ping":"{}"}}"#, "x".repeat(60_000));
+    let heard = (0..100).take_while(|_| session.hear(&long).is_ok()).count();
+    assert_eq!(heard, MAX_JOBS_BYTES / 60_000);
+}

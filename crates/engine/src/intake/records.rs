@@ -23,6 +23,10 @@ use crate::record::{Batch, Part as RecordPart, epoch_ms};
 pub(crate) const BACKFILLED: &str = "websocket.backfilled";
 /// The most bytes of all records of a message, because positions in a batch have 32 bits.
 const MAX_RECORDS_BYTES: usize = 1 << 30;
+/// The most gaps that a message may show. Each has an entry in the log and in the ledger.
+const MAX_GAPS: usize = 10_000;
+/// The longest place of a dropped record by which it is known again.
+const MAX_PLACE_BYTES: usize = 1024;
 
 /// A message after the split, as the steps see it.
 #[derive(Debug, Clone, Copy)]
@@ -208,6 +212,7 @@ impl Records {
         if self.reads_message {
             self.message.scan(input.text.unwrap_or_default(), &mut self.found);
         }
+        self.maker.check_gaps()?;
         self.maker.watched.tell(Sight::Part(input.message()));
         let scanned = input.text.map(|text| Scanned::new(text, &self.found));
         let may_be_records = steps.look(&Part { scanned, index: input.index });
@@ -383,6 +388,7 @@ impl Maker {
             if !is_new {
                 return Ok(());
             }
+            self.check_gaps()?;
         }
         let is_kept = plan.filter.as_ref().is_none_or(|filter| filter.holds(&values));
         if !self.of_history {
@@ -405,8 +411,8 @@ impl Maker {
         if self.is_too_large(plan, content) {
             self.counts.too_large += 1;
             let place = plan.memory.as_ref().and_then(|memory| self.memory.place(memory, input.index));
-            self.findings.too_large.push(place);
-            return Ok(());
+            self.findings.too_large.push(place.filter(|place| place.len() <= MAX_PLACE_BYTES));
+            return self.check_gaps();
         }
         if let Some(key) = &plan.idle_key {
             let written = self.seen.add(|text| fields::present(&"websocket.idle.key", key.write(&values, text)));
@@ -442,6 +448,20 @@ impl Maker {
         }
         value::write(settings.value, content, &mut self.json, writer);
         Ok(())
+    }
+
+    /// Refuses a message that shows very many gaps.
+    fn check_gaps(&self) -> Result<(), Refusal> {
+        if self.findings.holes.len() + self.findings.too_large.len() <= MAX_GAPS {
+            return Ok(());
+        }
+        Err(Refusal::Violation {
+            code: 1009,
+            message: format!(
+                "a message shows more than {MAX_GAPS} missing or too large records; look at websocket.sequence, \
+                 websocket.sequence.key and websocket.record.max.bytes"
+            ),
+        })
     }
 
     /// Refuses a message whose records need too much memory: each can repeat a large field of the message. One record is

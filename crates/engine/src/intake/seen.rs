@@ -2,6 +2,8 @@
 
 /// A longer key is not watched.
 const MAX_KEY_BYTES: usize = 256;
+/// The most bytes of keys, because a message can have millions of records.
+const MAX_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -14,7 +16,7 @@ impl Seen {
     /// Adds the key that `write` appends, if `write` returns true.
     pub(super) fn add<E>(&mut self, write: impl FnOnce(&mut String) -> Result<bool, E>) -> Result<(), E> {
         let start = self.text.len();
-        let there = write(&mut self.text)? && self.text.len() - start <= MAX_KEY_BYTES;
+        let there = write(&mut self.text)? && self.text.len() - start <= MAX_KEY_BYTES && self.text.len() <= MAX_BYTES;
         if there && self.keys().next_back() != Some(&self.text[start..]) {
             self.ends.push(self.text.len());
         } else {

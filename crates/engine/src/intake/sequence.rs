@@ -10,6 +10,8 @@ use crate::mutation::Mutation;
 
 /// The most keys whose numbers are checked.
 const MAX_KEYS: usize = 100_000;
+/// The longest key whose numbers are checked.
+const MAX_KEY_BYTES: usize = 256;
 
 /// `websocket.sequence.action`: what to do if messages are missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -170,6 +172,9 @@ impl Sequences {
         self.key.clear();
         if let Some(key) = &plan.key {
             key.write(values, &mut self.key).ok()?;
+        }
+        if self.key.len() > MAX_KEY_BYTES {
+            return None;
         }
         let before = match &plan.link {
             Link::First(None) => Before::Follows(number),

@@ -457,3 +457,22 @@ fn the_records_of_a_message_have_a_limit_of_bytes() {
     assert!(message.contains("websocket.message.queue.max.bytes = 10000; raise it"), "{message}");
     assert!(rig.batch.bytes() < 12_000, "{}", rig.batch.bytes());
 }
+
+#[test]
+fn the_gaps_of_a_message_have_a_limit() {
+    let numbered = memory::Settings {
+        sequence: Some(sequence::Settings { number: "{{/n}}".to_owned(), ..sequence::Settings::default() }),
+        ..memory::Settings::default()
+    };
+    let sparse = Settings { split: Some(Split::JsonArray), memory: numbered, ..Settings::default() };
+    let tiny = Settings { split: Some(Split::JsonArray), max_bytes: Some(1), ..Settings::default() };
+    for settings in [sparse, tiny] {
+        let mut rig = Rig::new(settings);
+        let records: Vec<String> = (0..30_000).map(|n| format!(r#"{{"n":{}}}"#, n * 2)).collect();
+        let refused = rig.take(Frame::Text(format!("[{}]", records.join(",")).as_bytes()));
+        let Err(Refusal::Violation { code: 1009, message }) = refused else { panic!("{refused:?}") };
+        assert!(message.starts_with("a message shows more than 10000 missing or too large records"), "{message}");
+        let findings = rig.intake.findings();
+        assert_eq!(findings.holes.len() + findings.too_large.len(), 10_001);
+    }
+}

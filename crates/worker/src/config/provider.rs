@@ -17,6 +17,8 @@ use connect_websocket_engine::file;
 use connect_websocket_engine::secret::Secret;
 
 const PROVIDERS: &str = "config.providers";
+/// The most bytes that take the place of references in a configuration. One value can be used very often.
+const MAX_PROVIDED_BYTES: usize = 16 << 20;
 
 /// The worker's config providers by name.
 pub struct Providers {
@@ -76,10 +78,11 @@ impl Providers {
     /// Replaces every `${provider:path:key}` and `${provider:key}`, also several in a value. A reference to an unknown
     /// provider or to a missing key is not changed. References inside a value from a provider are not replaced.
     ///
-    /// A file cannot be read. The error names the option and the path, but no value.
+    /// A file cannot be read, or there are too many bytes. The error names the option and the path, but no value.
     pub fn resolve(&self, values: &IndexMap<String, String>) -> Result<Resolved, ConfigError> {
         let mut resolved = Resolved { values: IndexMap::with_capacity(values.len()), provided: Provided::default() };
         let mut files = HashMap::new();
+        let mut provided_bytes = 0;
         for (option, value) in values {
             let mut out = String::with_capacity(value.len());
             let mut redacted = String::new();
@@ -96,6 +99,14 @@ impl Providers {
                 };
                 match found {
                     Some(replacement) => {
+                        provided_bytes += replacement.len();
+                        if provided_bytes > MAX_PROVIDED_BYTES {
+                            let why = format!(
+                                "option {option}: the values from config providers have more than {MAX_PROVIDED_BYTES} bytes \
+                                 together; use fewer references"
+                            );
+                            return Err(ConfigError::new(option, why));
+                        }
                         out.push_str(&replacement);
                         redacted.push_str(PROVIDED);
                         resolved.provided.secrets.push(Secret::new(replacement));
@@ -337,6 +348,18 @@ mod tests {
         let file = folder.file("s.properties", "user=u\u{e9}\npass = p${env:HOME}\n");
         let value = format!("Basic ${{file:{file}:user}}:${{file:{file}:pass}} ${{env:FEED_TOKEN}}!");
         assert_eq!(resolve(&providers(&[]), &value), "Basic u\u{e9}:p${env:HOME} e!");
+    }
+
+    #[test]
+    fn a_value_cannot_be_repeated_without_end() {
+        let folder = Folder::new("repeated");
+        let name = folder.file("large", &"x".repeat(1 << 20));
+        let reference = name.rsplit_once('/').map(|(path, name)| format!("${{dir:{path}:{name}}}")).unwrap();
+        let providers = providers(&[]);
+        assert_eq!(resolve(&providers, &reference.repeat(16)).len(), 16 << 20);
+        let refused = providers.resolve(&map(&[("a", &reference.repeat(10)), ("b", &reference.repeat(10_000))]));
+        let message = refused.unwrap_err().message;
+        assert!(message.starts_with("option b: the values from config providers have more than"), "{message}");
     }
 
     #[test]
