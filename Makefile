@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-connect site build plugin test check docs simulate mutation exactly-once autobahn bench
+.PHONY: help demo demo-connect site build plugin test check docs simulate mutation fuzz exactly-once autobahn bench
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ simulate: ## Test the engine in a simulation: SEEDS=… random histories on THRE
 mutation: ## Put deliberate bugs into the engine, one at a time: the simulation has to find each of them.
 	@bash scripts/needs.sh cargo gcc
 	cargo test --locked -p connect-websocket-engine --lib -- --nocapture simulation::mutations
+
+fuzz: ## Fuzz what reads bytes and texts from outside: each target for SECONDS=… (600).
+	@bash scripts/needs.sh cargo gcc
+	bash scripts/fuzz.sh $(or $(SECONDS),600)
 
 exactly-once: ## Kill workers of Kafka Connect twenty times and look for a record that is missing or comes twice (after make plugin).
 	@bash scripts/needs.sh cargo gcc make perl java mvn
