@@ -161,6 +161,12 @@ impl Finding {
     fn caveat(self, caveat: &str) -> Finding {
         Finding { caveat: Some(caveat.to_owned()), ..self }
     }
+
+    /// Adds to what has to be checked.
+    fn also_check(self, why: &str) -> Finding {
+        let caveat = self.caveat.as_ref().map_or_else(|| why.to_owned(), |caveat| format!("{caveat}; {why}"));
+        self.caveat(&caveat)
+    }
 }
 
 /// Takes messages, and returns findings.

@@ -63,11 +63,7 @@ impl Given {
             return finding;
         }
         let why = format!("the configuration has another value of {}", other.join(", "));
-        finding.caveat = Some(match finding.caveat {
-            Some(caveat) => format!("{caveat}; {why}"),
-            None => why,
-        });
-        Finding { certainty: Certainty::Possible, ..finding }
+        Finding { certainty: Certainty::Possible, ..finding.also_check(&why) }
     }
 }
 

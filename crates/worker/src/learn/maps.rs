@@ -44,7 +44,8 @@ impl Maps {
         let objects: Vec<_> = members.iter().filter_map(|(name, value)| Some((name, value.as_object()?))).collect();
         if !members.is_empty() && objects.len() == members.len() {
             self.map(field, &objects);
-        } else if field.depth < MAX_DEPTH {
+        }
+        if field.depth < MAX_DEPTH {
             let inner = members.iter().filter_map(|(name, value)| Some((field.member(name)?, value)));
             inner.for_each(|(field, value)| self.object(&field, value));
         }
@@ -100,7 +101,7 @@ impl Maps {
         if !reads_one {
             return finding;
         }
-        let finding = finding.caveat("it is that of some members of the map only");
+        let finding = finding.also_check("it is that of some members of the map only");
         Finding { certainty: Certainty::Possible, ..finding }
     }
 
@@ -150,6 +151,9 @@ mod tests {
             "{says}"
         );
         assert!(says.contains("set websocket.record.pointer=/*, but then the names are lost"), "{says}");
+        let prices = json!({"BTC": {"USD": {"p": 1}}, "ETH": {"USD": {"p": 2}}});
+        let says = told(&[json!({"prices": prices})]).unwrap();
+        assert!(says.contains("websocket.record.pointer=/prices/*"), "{says}");
         let single = [json!({"BTC": {"price": 1}}), json!({"ETH": {"price": 2}})];
         assert!(told(&single).is_some());
         let of = |name: &str| json!({"id": name, "price": 1});

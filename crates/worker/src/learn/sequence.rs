@@ -225,10 +225,14 @@ impl Numbers<'_> {
         MEASURE_NAMES.contains(&self.field.name.to_lowercase().as_str())
     }
 
-    /// Whether the numbers begin with 0 or 1. A feed is probably older, so these are rather a counter of the
-    /// connection.
+    /// Whether the numbers begin anew with a connection, or with 0 or 1. A feed is probably older, so these are rather a
+    /// counter of the connection.
     fn begins_anew(&self) -> bool {
-        self.by_row.iter().flatten().next().is_some_and(|first| (0..=1).contains(first))
+        let numbered = self.by_row.iter().zip(self.connections).filter_map(|(number, of)| Some((of, (*number)?)));
+        let mut firsts: Vec<(&u32, i128)> = numbered.collect();
+        firsts.dedup_by_key(|(of, _)| *of);
+        let Some(((_, first), later)) = firsts.split_first() else { return false };
+        (0..=1).contains(first) || later.iter().any(|(_, number)| number <= first)
     }
 
     /// The condition for the field of the first number, if not all records have it.
@@ -447,6 +451,22 @@ mod tests {
         let [sequence, key] = &lines(both)[..] else { panic!("no key") };
         assert_eq!(sequence, "websocket.sequence={{/seq}}");
         assert!(key.contains("{{/channel}}") && key.contains("{{/symbol}}"), "{key}");
+    }
+
+    #[test]
+    fn numbers_that_begin_anew_with_each_connection_are_those_of_the_connection() {
+        let over_three = |by: u64| {
+            let mut table = Table::default();
+            for n in 0..90 {
+                table.over(n as u32 / 30);
+                table.message(Duration::ZERO, &json!({"seq": 100 + n % 30 + n / 30 * by}), false);
+            }
+            let lines = finding(&table, &[], &[], &[]).unwrap().lines;
+            lines.iter().any(|line| line.key == "websocket.sequence.scope")
+        };
+        assert!(over_three(0));
+        assert!(!over_three(30), "they go on");
+        assert!(!over_three(25), "the feed sends some messages again");
     }
 
     #[test]

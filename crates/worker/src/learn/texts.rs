@@ -118,9 +118,9 @@ impl Texts {
         Some(if *messages < data { finding.line("websocket.record.pointer.missing", "whole") } else { finding })
     }
 
-    /// Returns a text of most messages that is JSON, if it is not clear whether it is the record.
+    /// Returns a text of many messages that is JSON, if it is not clear whether it is the record.
     pub(super) fn doubt(&self, data: usize) -> Option<Finding> {
-        let (field, seen) = self.most(|seen| seen.messages * 2 > data)?;
+        let (field, seen) = self.most(|seen| seen.messages * 10 >= data)?;
         let says = format!(
             "{field} is a text that is JSON itself {}. A field in it is read with {}. If it is the record, set \
              websocket.record.pointer={field}.",
@@ -206,5 +206,7 @@ mod tests {
         }
         let plain = texts(|n| json!({"a": "{x}", "b": "[1", "c": format!("{n}"), "d": "null"}));
         assert_eq!(plain.doubt(20), None);
+        let some = texts(|n| json!({"data": if n % 3 == 0 { format!(r#"{{"n":{n}}}"#) } else { "x".to_owned() }}));
+        assert!(some.find(20).is_none() && some.doubt(20).is_some());
     }
 }
