@@ -10,17 +10,19 @@ const PAGES: &[&str] =
     &["docs/troubleshooting.md", "docs/troubleshooting/configuration.md", "docs/troubleshooting/worker.md"];
 
 /// Where sentences are written, with all that is below.
-const SOURCES: &[&str] =
-    &["crates/engine/src", "crates/plugin/src", "crates/plugin/java/src/main/java", "crates/worker/src"];
+const SOURCES: &[&str] = &[
+    "crates/broker/src",
+    "crates/engine/src",
+    "crates/plugin/src",
+    "crates/plugin/java/src/main/java",
+    "crates/worker/src",
+];
 
-/// Files and folders that refuse nothing: figures, what `probe` shows and learns, what is wrong inside of stored files, the simulation.
+/// Files and folders that refuse nothing: figures, what `probe` shows and learns, the simulation.
 const WITHOUT_ERRORS: &[&str] = &[
     "crates/engine/src/counters.rs",
     "crates/engine/src/feeds/words.rs",
     "crates/engine/src/figures.rs",
-    "crates/engine/src/handover.rs",
-    "crates/engine/src/handover/format.rs",
-    "crates/engine/src/handover/outgoing.rs",
     "crates/engine/src/simulation",
     "crates/engine/src/simulation.rs",
     "crates/plugin/java/src/main/java/io/conduktor/connect/websocket/Figures.java",
@@ -29,7 +31,6 @@ const WITHOUT_ERRORS: &[&str] = &[
     "crates/worker/src/learn",
     "crates/worker/src/learn.rs",
     "crates/worker/src/metrics.rs",
-    "crates/worker/src/store/java_map.rs",
 ];
 
 /// What stands before texts of the option tables, which are on the page of the options.
@@ -50,12 +51,9 @@ const OTHER_TEXTS: &[&str] = &[
     "OS can't spawn worker thread",
     "without a message",
     "batches are cut long before this",
-    "a part of a record is broken",
-    "a record has a part twice",
     "without a code",
     "with code …",
     "the answer has nothing at websocket.backfill.records",
-    "the queue stayed full until the stop's deadline",
     "BEGIN ENCRYPTED PRIVATE KEY",
     "\": \"<url>\"…; got the keys",
     "\": <integer, 0 or more>, …; got the sequence",

@@ -203,8 +203,10 @@ fn protocols(t: &mut Translation) {
         return;
     }
     if has("TLSv1.2") {
-        let note = "uses TLSv1.2 and TLSv1.3, whichever is the newest that both sides know";
-        t.warnings.push(format!("{}={}: this worker {note}", property.option, property.value));
+        t.warnings.push(format!(
+            "{}={}: this worker uses TLSv1.2 and TLSv1.3, whichever is the newest that both sides know",
+            property.option, property.value
+        ));
     } else {
         let why =
             "this worker cannot switch off TLSv1.2; write TLSv1.2,TLSv1.3 (the newest that both sides know is used)";
