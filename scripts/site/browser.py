@@ -2,7 +2,7 @@
 """Reads a built site in Chromium as a visitor does: usage: browser.py <folder>.
 
 Every page opens without an error, loads nothing from another host and fits a phone's screen; the search finds what a visitor
-types. Pictures of the front page and of each failure go to <folder>-pictures.
+types, and each sentence about an error. Pictures of the front page and of each failure go to <folder>-pictures.
 """
 
 import sys
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from playwright.sync_api import TimeoutError as Late
 from playwright.sync_api import sync_playwright
+
+import sentences
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
@@ -30,13 +32,32 @@ SEARCHES = [
     ("connect_websocket_gaps_total", "reference/metrics/"),
     ("messages_discarded", "reference/log/"),
     ("MessagesMissed", "operations/alerts/"),
-    ("no pong came within websocket.pong.timeout.ms = 10000", "troubleshooting/"),
-    ("the server's certificate has expired", "troubleshooting/"),
-    ("the scheme must be ws or wss, not https", "troubleshooting/configuration/"),
-    ("is not an option of this connector; did you mean", "troubleshooting/configuration/"),
-    ("Connector not found", "troubleshooting/worker/"),
+    ("compression", "reference/options/"),
+    ("set the key of a record", "guide/transforming/"),
+    ("no record comes", "troubleshooting/"),
+    ("certificate expired", "troubleshooting/"),
+    ('[2026-11-24 12:38:30,927] ERROR [c|task-0] event=task_failed reason="no pong came within websocket.pong.timeout.ms = 10000"', "troubleshooting/"),
+    ("--topics has no effect: no message names them", "troubleshooting/worker/"),
 ]
 FIRST_RESULTS = 3
+
+# Asks Material's worker as the page does, and returns the first results of each query: a list of places for each page.
+ASK = """async ([queries, most]) => {
+  const config = JSON.parse(document.getElementById("__config").textContent);
+  const index = await (await fetch(`${config.base}/search/search_index.json`)).json();
+  const worker = new Worker(`${config.base}/${config.search}`);
+  const ask = (message) => new Promise((resolve) => {
+    worker.onmessage = (answer) => resolve(answer.data);
+    worker.postMessage(message);
+  });
+  await ask({ type: 0, data: { ...index, options: { suggest: true } } });
+  const found = [];
+  for (const query of queries) {
+    const { data } = await ask({ type: 2, data: query });
+    found.push(data.items.slice(0, most).map((page) => page.map((result) => result.location)));
+  }
+  return found;
+}"""
 
 # Of Debian's Chromium: nothing is fetched in the background.
 ARGUMENTS = [
@@ -101,6 +122,19 @@ class Visitor:
             self.fails("a result of the search shows no heading")
 
 
+    def find_sentences(self, folder):
+        """Searches for all sentences about errors. Returns how many searches that were, and how many showed the row itself at once."""
+        self.page.goto(self.address)
+        queries = [(query, places) for sentence, places in sentences.rows(folder).items() for query in sentences.as_typed(sentence)]
+        found = self.page.evaluate(ASK, [[query for query, _ in queries], FIRST_RESULTS])
+        at_once = 0
+        for (query, places), results in zip(queries, found):
+            at_once += any(result[0] in places for result in results)
+            if not any(place in places for result in results for place in result):
+                self.fails(f"the search for {query!r} does not find {places} among its first: {[result[0] for result in results]}")
+        return len(queries), at_once
+
+
 def pages(folder):
     found = sorted(path.parent.relative_to(folder) for path in folder.rglob("index.html"))
     return ["" if str(path) == "." else f"{path}/" for path in found]
@@ -112,13 +146,17 @@ def visit(folder, browser, address):
     visitor.picture("front-page")
     for words, wanted in SEARCHES:
         visitor.search(words, wanted)
+    asked, at_once = visitor.find_sentences(Path(folder))
     visitor.page.set_viewport_size(PHONE)
     read = pages(folder)
     for path in read:
         visitor.read(path)
     print("\n".join(visitor.wrong), end="\n" if visitor.wrong else "")
-    print(f"site: {len(read)} pages and {len(SEARCHES)} searches in Chromium, {len(visitor.wrong)} faults")
-    return 1 if visitor.wrong or not read else 0
+    print(
+        f"site: {len(read)} pages, {len(SEARCHES)} searches and {asked} for sentences about errors ({at_once} of them show it first) in "
+        f"Chromium, {len(visitor.wrong)} faults"
+    )
+    return 1 if visitor.wrong or not read or not asked else 0
 
 
 def main(folder):

@@ -25,8 +25,11 @@ PAGES = {
 START = {"README.md": "index.md"}
 
 # Which pages the search shows first, and which last.
-BOOST = {"troubleshooting.md": 4, "reference/options.md": 3}
-BOOST_OF_FOLDERS = {"troubleshooting": 4, "reference": 1.5, "decisions": 0.5, "architecture": 0.5, "benchmarks": 0.5}
+BOOST = {"troubleshooting.md": 2, "reference/options.md": 3, "reference/log.md": 0.7, "changelog.md": 0.3}
+BOOST_OF_FOLDERS = {
+    "troubleshooting": 2, "guide": 2, "operations": 1.5, "start": 1.5, "reference": 1.2, "examples": 0.7, "architecture": 0.5, "benchmarks": 0.5,
+    "decisions": 0.2,
+}
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
