@@ -36,7 +36,16 @@ SEARCHES = [
     ("set the key of a record", "guide/transforming/"),
     ("no record comes", "troubleshooting/"),
     ("certificate expired", "troubleshooting/"),
-    ('[2026-11-24 12:38:30,927] ERROR [c|task-0] event=task_failed reason="no pong came within websocket.pong.timeout.ms = 10000"', "troubleshooting/"),
+    (
+        '{"id":0,"state":"FAILED","worker_id":"127.0.0.1:8083","trace":"the connection was lost: Connection reset by peer (os error 104)"}',
+        "troubleshooting/",
+    ),
+    (
+        "org.apache.kafka.connect.errors.ConnectException: ws.example.com has no address at "
+        "io.conduktor.connect.websocket.WebSocketSourceTask.poll(WebSocketSourceTask.java:120)",
+        "troubleshooting/",
+    ),
+    ("27", "reference/probe/"),
     ("--topics has no effect: no message names them", "troubleshooting/worker/"),
 ]
 FIRST_RESULTS = 3

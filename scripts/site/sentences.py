@@ -25,15 +25,10 @@ def rows(folder):
 
 
 def as_typed(sentence):
-    """Returns what readers type and paste of an error: all, its first words, the line of a log, the status of a task, a trace of Java."""
+    """Returns what readers type and paste of an error: all of it, its first words, the line of the log."""
     said = filled(sentence)
-    return [
-        said,
-        " ".join(filled(sentence.lstrip("….:;=\" ")).split()[:FIRST_WORDS]),
-        f'[2026-11-24 12:38:30,927] ERROR [coinbase|task-0] event=task_failed reason="{said}" (io.conduktor.connect.websocket)',
-        json.dumps({"id": 0, "state": "FAILED", "worker_id": "127.0.0.1:8083", "trace": said}),
-        f"org.apache.kafka.connect.errors.ConnectException: {said} at io.conduktor.connect.websocket.WebSocketSourceTask.poll(WebSocketSourceTask.java:120)",
-    ]
+    first_words = filled(sentence.lstrip('….:;=" ')).split()[:FIRST_WORDS]
+    return [said, " ".join(first_words), f'[2026-11-24 12:38:30,927] ERROR [coinbase|task-0] event=task_failed reason="{said}" (connect.websocket)']
 
 
 def filled(sentence):
