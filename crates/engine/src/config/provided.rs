@@ -9,8 +9,7 @@ use crate::secret::Secret;
 pub const PROVIDED: &str = "***";
 
 /// The reason why an option with a reference is refused.
-pub const NOT_REPLACED: &str =
-    "the reference was not replaced: config.providers names no such provider, or the provider has no such key";
+pub const NOT_REPLACED: &str = "the reference was not replaced: config.providers names no such provider, or the provider has no such key or environment variable";
 
 /// The values with which the host has replaced references. In the plugin this is empty, because Kafka Connect does not
 /// tell them.
