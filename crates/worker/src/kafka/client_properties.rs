@@ -12,6 +12,8 @@ use connect_websocket_engine::config_def::ConfigError;
 use translation::Translation;
 
 mod clients;
+#[cfg(feature = "kafka-security")]
+mod encrypted_key;
 #[cfg(test)]
 mod fixtures;
 pub(crate) mod jaas;

@@ -9,6 +9,8 @@ use openssl::pkey::{PKey, Private};
 use openssl::sha::Sha1;
 use openssl::x509::X509;
 
+use super::encrypted_key;
+
 /// A private key and its certificate chain, the client's own certificate first. Both are PEM.
 pub(super) struct Identity {
     pub(super) key: String,
@@ -147,6 +149,7 @@ pub(super) fn check_pem_certificates(pem: &[u8]) -> Result<(), String> {
 
 /// Checks that PEM texts of a key and of its chain can be read and belong together.
 pub(super) fn check_pem_identity(key: &[u8], password: Option<&str>, chain: &[u8]) -> Result<(), String> {
+    encrypted_key::check(key)?;
     let key = match password {
         // With a callback that gives no password, OpenSSL does not ask on the terminal.
         None => PKey::private_key_from_pem_callback(key, |_| Ok(0)),

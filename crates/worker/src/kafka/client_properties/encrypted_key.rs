@@ -1,0 +1,106 @@
+//! Encrypted private keys (RFC 5958) in PEM. The key itself says how often the password is hashed, and OpenSSL does whatever it says.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+/// The most rounds of hashing, which take seconds. Tools use up to a million.
+const MAX_ROUNDS: u64 = 10_000_000;
+const BEGIN: &str = "BEGIN ENCRYPTED PRIVATE KEY";
+
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+const OID: u8 = 0x06;
+const SEQUENCE: u8 = 0x30;
+/// RFC 8018, appendix A.4 and A.2.
+const PBES2: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x05, 0x0D];
+const PBKDF2: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x05, 0x0C];
+
+/// Refuses a PEM text with a key whose decryption could take minutes or more.
+pub(super) fn check(pem: &[u8]) -> Result<(), String> {
+    for behind in String::from_utf8_lossy(pem).split(BEGIN).skip(1) {
+        let rounds = behind.split("-----").nth(1).and_then(rounds).ok_or(
+            "its private key is encrypted in a way that this worker cannot read; encrypt it with openssl pkcs8 -topk8 -v2 aes-256-cbc",
+        )?;
+        if rounds > MAX_ROUNDS {
+            return Err(format!(
+                "the password of its private key would be hashed {rounds} times, and the limit is {MAX_ROUNDS}; encrypt it anew"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns how often the password is hashed. `None` if it is not a key in DER with PBKDF2 or an older scheme of PKCS #5 or #12.
+fn rounds(base64: &str) -> Option<u64> {
+    let base64: String = base64.chars().filter(|c| !c.is_whitespace()).collect();
+    let der = BASE64_STANDARD.decode(base64).ok()?;
+    let mut key = take(&mut &*der, SEQUENCE)?;
+    let mut algorithm = take(&mut key, SEQUENCE)?;
+    let scheme = take(&mut algorithm, OID)?;
+    let mut parameters = take(&mut algorithm, SEQUENCE)?;
+    if scheme == PBES2 {
+        let mut derivation = take(&mut parameters, SEQUENCE)?;
+        if take(&mut derivation, OID)? != PBKDF2 {
+            return None;
+        }
+        parameters = take(&mut derivation, SEQUENCE)?;
+    }
+    take(&mut parameters, OCTET_STRING)?;
+    let rounds = take(&mut parameters, INTEGER)?;
+    (rounds.len() <= 8).then(|| rounds.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
+}
+
+/// Removes the first value of DER, and returns its content if it has this tag.
+fn take<'a>(der: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    let (&[own, first], rest) = der.split_first_chunk::<2>()?;
+    let (length, rest) = match first {
+        0..=0x7F => (usize::from(first), rest),
+        0x81 => rest.split_first_chunk::<1>().map(|(&[length], rest)| (usize::from(length), rest))?,
+        0x82 => rest.split_first_chunk::<2>().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
+        _ => return None,
+    };
+    let (content, behind) = rest.split_at_checked(length)?;
+    *der = behind;
+    (own == tag).then_some(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An Ed25519 key with PBES2, PBKDF2 and this number of rounds, which has four bytes.
+    fn key(rounds: u32) -> String {
+        let mut der = BASE64_STANDARD
+            .decode(
+                "MIGdMFkGCSqGSIb3DQEFDTBMMCsGCSqGSIb3DQEFDDAeBAi4dyO5NMq9PAIEf////zAMBggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQv65ZLf9Cl1P9fArQtV6Zu\
+                 ARAPEt0DCz1OVQl9/hF9rtSIeMMWJ5hK259jq9D0wM/W/m8V+NToSxkgQeYboolcK7pxjtUaris5vpxudkg8Kd0JA==",
+            )
+            .unwrap();
+        let at = der.windows(4).position(|bytes| bytes == [0x7F, 0xFF, 0xFF, 0xFF]).unwrap();
+        der[at..at + 4].copy_from_slice(&rounds.to_be_bytes());
+        format!("-----{BEGIN}-----\n{}\n-----END ENCRYPTED PRIVATE KEY-----\n", BASE64_STANDARD.encode(der))
+    }
+
+    #[test]
+    fn a_key_whose_password_is_hashed_without_end_is_refused() {
+        assert_eq!(check(key(MAX_ROUNDS as u32).as_bytes()), Ok(()));
+        for rounds in [MAX_ROUNDS as u32 + 1, 0x7FFF_FFFF] {
+            let refused = check(format!("{}{}", key(100_000), key(rounds)).as_bytes()).unwrap_err();
+            assert!(refused.contains(&format!("hashed {rounds} times")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_and_other_blocks_are_not_looked_at() {
+        let whole = key(1_000_000);
+        assert_eq!(check(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), Ok(()));
+        for end in 0..150 {
+            let cut: String = whole.chars().skip(BEGIN.len() + 11).take(end).collect();
+            let _ = check(format!("-----{BEGIN}-----\n{cut}\n-----END ENCRYPTED PRIVATE KEY-----\n").as_bytes());
+        }
+        let scrypt = "MIGTMF0GCSqGSIb3DQEFDTBQMC8GCSsGAQQB2kcECzAiBAjO7sYyo5dBIAICQAACAQgCAQECAQAwHQ==";
+        assert!(
+            check(format!("-----{BEGIN}-----\n{scrypt}\n-----END").as_bytes()).unwrap_err().contains("openssl pkcs8")
+        );
+    }
+}
