@@ -40,6 +40,9 @@ const RECORD_HEADER: &str = "websocket.record.header.";
 /// The largest dictionary. zstd itself makes no larger ones.
 const MAX_DICTIONARY_BYTES: usize = 2 << 20;
 
+/// The records of a message may have so many bytes in any case.
+const LEAST_RECORDS_BYTES: usize = 64 << 20;
+
 /// The most formats of a message, one inside the other. Each has a window in memory.
 const MAX_CODECS: usize = 8;
 
@@ -238,7 +241,8 @@ fn settings(values: &Values<'_>) -> Settings {
         decode: chain(FRAME_DECODE),
         dictionary: dictionary.and_then(|path| read_dictionary(path).ok()).unwrap_or_default(),
         message_max_bytes: values.size(MESSAGE_MAX_BYTES),
-        records_max_bytes: values.size(QUEUE_MAX_BYTES),
+        // A small queue takes large messages too.
+        records_max_bytes: values.size(QUEUE_MAX_BYTES).max(LEAST_RECORDS_BYTES),
         binary: messages::binary(values),
         split: values.non_empty(FRAME_SPLIT).and_then(|text| Split::parse(text).ok()),
         pointers: values.non_empty(RECORD_POINTER).map(list::split).unwrap_or_default(),

@@ -473,7 +473,7 @@ impl Maker {
         Err(Refusal::Violation {
             code: 1009,
             message: format!(
-                "the records of a message have more than websocket.message.queue.max.bytes = {limit}; raise it, or copy \
+                "the records of a message have more than {limit} bytes; raise websocket.message.queue.max.bytes, or copy \
                  less of the message into each record"
             ),
         })

@@ -454,7 +454,7 @@ fn the_records_of_a_message_have_a_limit_of_bytes() {
     let mut rig = Rig::new(settings());
     let refused = rig.take(Frame::Text(message(1000, 1000).as_bytes()));
     let Err(Refusal::Violation { code: 1009, message }) = refused else { panic!("{refused:?}") };
-    assert!(message.contains("websocket.message.queue.max.bytes = 10000; raise it"), "{message}");
+    assert!(message.contains("more than 10000 bytes; raise websocket.message.queue.max.bytes"), "{message}");
     assert!(rig.batch.bytes() < 12_000, "{}", rig.batch.bytes());
 }
 

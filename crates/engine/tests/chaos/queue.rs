@@ -34,6 +34,22 @@ async fn bytes_hold_the_server_up_as_records_do() {
 }
 
 #[tokio::test]
+async fn the_records_of_a_message_may_be_larger_than_the_queue() {
+    let numbers: Vec<String> = (10_000..25_000).map(|n| n.to_string()).collect();
+    let message = format!(r#"{{"channel":"channel","data":[{}]}}"#, numbers.join(","));
+    let server = Server::start(Script::every(Play::accept().send_text(&message))).unwrap();
+    let options = [
+        ("websocket.message.queue.max.bytes", "100000"),
+        ("websocket.message.max.bytes", "100000"),
+        ("websocket.record.pointer", "/data/*"),
+        ("websocket.record.key", "{{envelope(/channel)}}"),
+    ];
+    let mut feed = Feed::start(server.url(), &options);
+    feed.until_records(15_000).await;
+    assert_eq!(feed.texts(), numbers);
+}
+
+#[tokio::test]
 async fn a_message_as_large_as_the_queue_passes_alone() {
     let play =
         Play::accept().send(Messages::count(100)).send(Messages::count(5).size(100_000)).send(Messages::count(100));
