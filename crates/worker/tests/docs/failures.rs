@@ -53,7 +53,6 @@ const OTHER_TEXTS: &[&str] = &[
     "batches are cut long before this",
     "without a code",
     "with code …",
-    "the answer has nothing at websocket.backfill.records",
     "BEGIN ENCRYPTED PRIVATE KEY",
     "\": \"<url>\"…; got the keys",
     "\": <integer, 0 or more>, …; got the sequence",
@@ -109,8 +108,6 @@ const OTHER_TEXTS: &[&str] = &[
     "an entry of offsets",
     "Worker has completed startup and is ready to handle requests.",
     "the client takes nothing of its answer",
-    ", where source record is = …",
-    "Error encountered in task …. Executing stage '…' with class '…'…. …",
 ];
 
 #[test]
