@@ -104,7 +104,7 @@ impl Pointers {
         while built.len() < states.sets.len() {
             let state = states.build(built.len());
             built.push(state);
-            if states.sets.len() > MAX_STATES || states.compared > MAX_BUILD {
+            if states.sets.len() > MAX_STATES || states.are_too_many(0) {
                 return Err("there are too many pointers, or too many with * that overlap".into());
             }
         }
@@ -159,10 +159,15 @@ impl States<'_> {
         self.sets.insert_full(set, ()).0
     }
 
+    /// Counts `more` tokens that are to be compared. Returns whether they are too many together.
+    fn are_too_many(&mut self, more: usize) -> bool {
+        self.compared += more;
+        self.compared > MAX_BUILD
+    }
+
     /// Returns the state after the tokens of `set` for which `matches` is true.
     fn after(&mut self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> usize {
-        self.compared += set.len();
-        if self.compared > MAX_BUILD {
+        if self.are_too_many(set.len()) {
             return NOWHERE;
         }
         let next = set.iter().filter(|&&at| self.token(at).is_some_and(&matches));
@@ -176,8 +181,7 @@ impl States<'_> {
 
     /// Returns the pointers of `set` whose next token matches.
     fn going_on(&mut self, set: &[(usize, usize)], matches: impl Fn(&Token) -> bool) -> Box<[usize]> {
-        self.compared += set.len();
-        if self.compared > MAX_BUILD {
+        if self.are_too_many(set.len()) {
             return Box::default();
         }
         set.iter().filter(|&&at| self.token(at).is_some_and(&matches)).map(|&(pointer, _)| pointer).collect()

@@ -401,7 +401,7 @@ impl<W: World> Session<W> {
         let mut waited = false;
         // Whether the last wait was one for data: what may wait in the socket is not late.
         let mut looked = true;
-        let (mut backlog, mut wakes_at) = (Backlog::default(), None);
+        let (mut backlog, mut wakes_at) = (Backlog::default(), self.world.now() + LOOK_AROUND);
         loop {
             if let Some(by) = *stop.borrow_and_update()
                 && link.stop(by, self.world.now())
@@ -415,7 +415,7 @@ impl<W: World> Session<W> {
             if link.is_overdue(now) {
                 return Ok(());
             }
-            if wakes_at.is_some_and(|due| backlog.woke(due, now, waited)) {
+            if backlog.woke(wakes_at, now, waited) {
                 waited = false;
             }
             if std::mem::take(&mut has_read) {
@@ -458,7 +458,7 @@ impl<W: World> Session<W> {
             }
             let due = link.next_wake(now, connection.unsent_since(), reading);
             let wake = due.into_iter().chain(lingers_until).min().unwrap_or(now + LOOK_AROUND);
-            wakes_at = Some(wake.max(slept_until));
+            wakes_at = wake.max(slept_until);
             looked = reading;
             tokio::select! {
                 biased;

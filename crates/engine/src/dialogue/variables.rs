@@ -103,11 +103,11 @@ impl Names {
         }
         for (name, origin) in &mut self.known {
             let Origin::Declared(template) = origin else { continue };
-            match needs.remove(name) {
-                Some(needs) => template.iter_mut().for_each(|template| template.set_uses(needs.names.clone())),
-                // To render it might not end.
-                None => *template = None,
-            }
+            // Without known needs, to render it might not end.
+            *template = template.take().zip(needs.remove(name)).map(|(mut template, needs)| {
+                template.set_uses(needs.names);
+                template
+            });
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -414,12 +414,13 @@ mod tests {
 
     #[test]
     fn to_look_through_variables_takes_a_step_for_each_use() {
-        let texts: Vec<(String, String)> = (0..MAX_ROW)
-            .map(|n| {
-                (format!("v{n}"), if n == 0 { "x".to_owned() } else { format!("{{{{v{}}}}}{{{{w{}}}}}", n - 1, n - 1) })
-            })
-            .flat_map(|(name, text)| [(name.replace('v', "w"), text.clone()), (name, text)])
-            .collect();
+        // Each needs all twenty of the level below. By way of each other these are 20^8.
+        let text = |level: usize| match level {
+            0 => "x".to_owned(),
+            level => (0..20).map(|n| format!("{{{{v{}_{n}}}}}", level - 1)).collect(),
+        };
+        let levels = (0..MAX_ROW).flat_map(|level| (0..20).map(move |n| (level, n)));
+        let texts: Vec<(String, String)> = levels.map(|(level, n)| (format!("v{level}_{n}"), text(level))).collect();
         let variables: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (&**name, &**text)).collect();
         assert!(Names::default().declare(&variables).is_ok());
     }
