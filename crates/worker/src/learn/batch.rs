@@ -49,6 +49,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Returns a finding with the options that make it the records.
+    pub(super) fn suggestion(&self, certainty: Certainty, says: String, data: usize) -> Finding {
+        let pointer = if self.is_text { self.field.to_string() } else { self.field.each() };
+        let finding = Finding::new(About::Record, certainty, says).line("websocket.record.pointer", pointer);
+        if self.messages < data { finding.line("websocket.record.pointer.missing", "whole") } else { finding }
+    }
+
     /// Returns the records of a message, or `None` if it has no such array or text.
     pub(super) fn records<'m>(&self, message: &'m Value) -> Option<Cow<'m, [Value]>> {
         let place = self.path.iter().try_fold(message, |value, name| value.get(name.as_str()))?;
@@ -127,8 +134,7 @@ impl Batches {
         );
         let is_sure = seen.with_several > 0 && seen.timed == seen.elements;
         let certainty = if is_sure { Certainty::Certain } else { Certainty::Likely };
-        let finding = Finding::new(About::Record, certainty, says).line("websocket.record.pointer", batch.field.each());
-        Some(if batch.messages < data { finding.line("websocket.record.pointer.missing", "whole") } else { finding })
+        Some(batch.suggestion(certainty, says, data))
     }
 
     /// Returns an array of objects in nearly all messages, if it is not clear whether they are events.

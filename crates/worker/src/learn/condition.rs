@@ -30,6 +30,11 @@ pub(super) const KIND_NAMES: [&str; 18] = [
 /// The most values in a condition.
 const MAX_VALUES: usize = 6;
 
+/// Returns a word in lower case and without punctuation.
+pub(super) fn bare(word: &str) -> impl Iterator<Item = char> {
+    word.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase)
+}
+
 /// Whether a field has the name of a type.
 pub(super) fn names_kind(field: &Field) -> bool {
     KIND_NAMES.contains(&field.name.as_str())

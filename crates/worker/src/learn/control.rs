@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::condition::{Side, names_kind, telling_apart};
+use super::condition::{Side, bare, names_kind, telling_apart};
 use super::field::{Origin, literal};
 use super::table::{Column, EMPTY, Table};
 use super::{About, Certainty, Finding, in_of};
@@ -207,8 +207,7 @@ impl Controls {
 /// Whether a text is a word of such messages. In `spot.pong` and `pusher:pong`, the last part counts.
 fn is_control(text: &str) -> bool {
     let last = text.rsplit(['.', ':']).next().unwrap_or(text);
-    let word: String =
-        last.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).take(40).collect();
+    let word: String = bare(last).take(40).collect();
     WORDS.contains(&word.as_str()) || word.starts_with("unsubscribe")
 }
 

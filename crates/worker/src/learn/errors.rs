@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::condition::KIND_NAMES;
+use super::condition::{KIND_NAMES, bare};
 
 /// Fields that only such messages have, if they are not empty. In lower case, without punctuation.
 const ERRORS: [&str; 8] = ["error", "errors", "err", "errmsg", "errormsg", "errormessage", "errcode", "errorcode"];
@@ -60,7 +60,8 @@ pub(super) fn is_error(text: &str, value: Option<&Value>) -> bool {
 fn is_object_error(members: &Map<String, Value>) -> bool {
     let explanation = members.iter().find(|(name, _)| MESSAGES.contains(&&*word(name))).and_then(|(_, it)| it.as_str());
     members.iter().any(|(name, value)| {
-        let is_named = |names: &[&str]| names.contains(&&*word(name));
+        let own = word(name);
+        let is_named = |names: &[&str]| names.contains(&&*own);
         if is_named(&ERRORS) {
             return is_something(value);
         }
@@ -96,9 +97,8 @@ fn code(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
-/// Returns a name in lower case and without punctuation.
 fn word(name: &str) -> String {
-    name.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    bare(name).collect()
 }
 
 #[cfg(test)]

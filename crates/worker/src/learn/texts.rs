@@ -114,8 +114,7 @@ impl Texts {
             self.texts.get(field)?.inside(field),
         );
         let certainty = if *messages == data { Certainty::Certain } else { Certainty::Likely };
-        let finding = Finding::new(About::Record, certainty, says).line("websocket.record.pointer", field.to_string());
-        Some(if *messages < data { finding.line("websocket.record.pointer.missing", "whole") } else { finding })
+        Some(text.suggestion(certainty, says, data))
     }
 
     /// Returns a text of many messages that is JSON, if it is not clear whether it is the record.
