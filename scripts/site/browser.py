@@ -130,7 +130,6 @@ class Visitor:
         if not self.page.locator("article h1").first.is_visible():
             self.fails("a result of the search shows no heading")
 
-
     def find_sentences(self, folder):
         """Searches for all sentences about errors. Returns how many searches that were, and how many showed the row itself at once."""
         self.page.goto(self.address)
